@@ -1,0 +1,52 @@
+# make lab | bench | test | perf: each sets the environment up by itself, in .venv, the first time.
+#
+#   make bench PROFILE=smoke                  a minute, to see it work
+#   make bench ARMS=ladder SEEDS=3            the full comparison
+#   make bench DATA=tinystories               another text, or a path to a file or folder of UTF-8 text
+#   make lab LAB_FLAGS="--no-browser"         words for JupyterLab
+#   make test TEST_FLAGS="-x -k router"       words for pytest
+#   make test PYTHON=python3.12               the Python that .venv is made with
+
+PYTHON ?= python3
+PROFILE ?= auto
+ARMS ?= default
+SEEDS ?= 1
+DATA ?= storyworld
+LAB_FLAGS ?=
+TEST_FLAGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help lab bench test perf
+
+help:
+	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
+
+lab: $(READY)
+	$(BIN)/python -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
+
+bench: $(READY)
+	$(BIN)/python -m lab_utils.bench --profile '$(PROFILE)' --arms '$(ARMS)' --seeds '$(SEEDS)' --data '$(DATA)'
+
+# One pytest run for tests/ and the notebooks, so that one closing line counts them all.
+# tests/conftest.py sets the smoke profile that the notebooks read.
+test: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 tests notebooks $(TEST_FLAGS)
+
+perf: $(READY)
+	$(BIN)/python -m benchmarks.perf
+
+# A .venv that has no working pip (an interrupted try, a Python that was removed) is made again. With the
+# constraints, pip takes the build of torch that was tested; without them, the newest one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nanokimi needs Python 3.11 or newer; '$(PYTHON)' is not one: try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "'$(PYTHON)' lacks venv: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[lab,test]'
+	@touch $(READY)

@@ -1,0 +1,259 @@
+"""How fast the parts are, measured in turns: `make perf`, or `python -m benchmarks.perf --rounds 9`.
+
+Every comparison runs its candidates one after the other, round by round (A B C A B C ...), so that a machine
+whose speed drifts slows all of them alike. A round gives each candidate's ratio to the first; the figures are
+medians over the rounds, with the smallest and the largest ratio beside them. One JSON a machine goes to
+`benchmarks/results/`.
+"""
+
+import argparse
+import json
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nanokimi.config import KimiConfig, MoEConfig, OptimConfig
+from nanokimi.experts import SwiGLU
+from nanokimi.generate import generate
+from nanokimi.hub import to_hub_config, to_hub_weights
+from nanokimi.kimi import Kimi
+from nanokimi.model import Model, build_model
+from nanokimi.moe import MoE
+from nanokimi.optim import build_optimizers
+from nanokimi.train import next_token_loss
+from nanokimi.yaml_config import load_model
+
+RESULTS = Path(__file__).parent / "results"
+Candidates = dict[str, Callable[[], object]]
+
+
+def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each candidate, and its ratio to the first: median, smallest, largest over the rounds."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 2):
+        for name, run in candidates.items():
+            _wait(device)
+            start = time.perf_counter()
+            run()
+            _wait(device)
+            if turn >= 2:  # the first two rounds warm caches and allocators up
+                times[name].append(time.perf_counter() - start)
+    base = next(iter(times.values()))
+    figures = {}
+    for name, seconds in times.items():
+        ratios = [mine / theirs for mine, theirs in zip(seconds, base, strict=True)]
+        figures[name] = {
+            "ms": 1000 * statistics.median(seconds),
+            "ratio": statistics.median(ratios),
+            "ratio_min": min(ratios),
+            "ratio_max": max(ratios),
+        }
+    return figures
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def training_step(size: str, device: torch.device) -> Candidates:
+    """A whole optimizer step at equal active parameters: GPT, Kimi, what QK-clip's exact maximum and Muon add."""
+    batch_size, seq_len = {"tiny": (16, 256), "small": (64, 512)}[size]
+
+    def step(name: str, optimizer: str, with_max: bool) -> Callable[[], None]:
+        model = build_model(load_model(name)).to(device)
+        tokens = _tokens(model.cfg.vocab_size, batch_size, seq_len + 1, device)
+        optimizers = build_optimizers(model, OptimConfig(optimizer=optimizer))
+
+        def run() -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                out = model(tokens[:, :-1], with_max_qk_logit=with_max)
+                loss = next_token_loss(out.logits, tokens[:, 1:])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for each in optimizers:
+                each.step()
+                each.zero_grad()
+
+        return run
+
+    return {
+        "GPT, AdamW": step(f"gpt-{size}", "adamw", False),
+        "Kimi dense, AdamW": step(f"kimi-{size}-dense", "adamw", False),
+        "Kimi MLA dense, AdamW": step(f"kimi-{size}-mla", "adamw", False),
+        "Kimi, AdamW": step(f"kimi-{size}", "adamw", False),
+        "Kimi, AdamW, largest logits": step(f"kimi-{size}", "adamw", True),
+        "Kimi, MuonClip": step(f"kimi-{size}", "muon", True),
+        "GPT, Muon": step(f"gpt-{size}", "muon", False),
+    }
+
+
+def moe_layer(d_model: int, n_experts: int, top_k: int, width: int, device: torch.device) -> Candidates:
+    """Forward and backward of 4,096 tokens: a dense SwiGLU, our layer of the same active width, transformers'."""
+    cfg = MoEConfig(
+        n_routed_experts=n_experts, n_shared_experts=0, top_k=top_k, moe_intermediate_size=width
+    )
+    generator = torch.Generator().manual_seed(0)
+    dense, moe = SwiGLU(d_model, top_k * width), MoE(d_model, cfg)
+    for p in (*dense.parameters(), *moe.parameters()):
+        torch.nn.init.normal_(p, std=0.02, generator=generator)
+    x = torch.randn(8, 512, d_model, generator=generator).to(device)
+
+    def both_ways(forward: Callable[[Tensor], Tensor], layer: torch.nn.Module) -> Callable[[], None]:
+        layer.to(device)
+        grad = torch.ones_like(x)
+
+        def run() -> None:
+            forward(x.clone().requires_grad_()).backward(grad)
+            layer.zero_grad()
+
+        return run
+
+    return {
+        "dense SwiGLU": both_ways(dense, dense),
+        "MoE": both_ways(lambda t: moe(t)[0], moe),
+        "transformers MoE": both_ways(*_transformers_moe(moe, d_model)),
+    }
+
+
+def against_transformers(device: torch.device) -> Candidates:
+    """Forward and backward of the same model with the same weights: ours, and transformers' DeepseekV3."""
+    ours = build_model(load_model("kimi-tiny")).to(device)
+    theirs = _transformers_model(ours).to(device)
+    tokens = _tokens(ours.cfg.vocab_size, 16, 257, device)
+
+    def run(model: torch.nn.Module) -> None:
+        next_token_loss(model(tokens[:, :-1]).logits, tokens[:, 1:]).backward()
+        model.zero_grad()
+
+    return {"nanokimi": lambda: run(ours), "transformers": lambda: run(theirs)}
+
+
+def decoding(device: torch.device) -> Candidates:
+    """200 greedy tokens after a prompt of 50: GPT and Kimi with their caches, and transformers with its own."""
+    gpt, kimi = (build_model(load_model(name)).to(device).eval() for name in ("gpt-tiny", "kimi-tiny"))
+    theirs = _transformers_model(kimi).to(device).eval()
+    prompt = _tokens(2048, 1, 50, device)
+
+    def ours(model: Model) -> Callable[[], object]:
+        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0))
+
+    def transformers_generate() -> object:
+        return theirs.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, min_new_tokens=200,
+            do_sample=False, pad_token_id=0,
+        )  # fmt: skip
+
+    return {"Kimi": ours(kimi), "GPT": ours(gpt), "transformers, same Kimi": transformers_generate}
+
+
+def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> Tensor:
+    return torch.randint(
+        vocab_size, (rows, columns), generator=torch.Generator().manual_seed(0)
+    ).to(device)
+
+
+def _transformers_model(model: Kimi) -> torch.nn.Module:
+    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**to_hub_config(model.cfg)))
+    own = theirs.state_dict()
+    state = to_hub_weights(model)
+    # In memory transformers keeps a layer's experts in one tensor; the hub's format has a key an expert.
+    for i in range(model.cfg.first_k_dense_replace, model.cfg.n_layers):
+        bank, prefix = model.layers[i].mlp.experts, f"model.layers.{i}.mlp.experts."
+        state = {k: v for k, v in state.items() if not re.match(re.escape(prefix) + r"\d", k)}
+        state |= {f"{prefix}gate_up_proj": bank.gate_up_proj, f"{prefix}down_proj": bank.down_proj}
+    theirs.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
+    return theirs
+
+
+def _transformers_moe(moe: MoE, d_model: int) -> tuple[Callable[[Tensor], Tensor], torch.nn.Module]:
+    from transformers import DeepseekV3Config
+    from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
+
+    shape = KimiConfig(
+        d_model=d_model, n_heads=4, attention="mla", mla=load_model("kimi-tiny").mla,
+        moe=replace(moe.cfg, n_shared_experts=1),
+    )  # fmt: skip
+    theirs = DeepseekV3MoE(DeepseekV3Config(**to_hub_config(shape)))
+    with torch.no_grad():
+        theirs.gate.weight.copy_(moe.gate)
+        theirs.experts.gate_up_proj.copy_(moe.experts.gate_up_proj)
+        theirs.experts.down_proj.copy_(moe.experts.down_proj)
+    # The class insists on a shared expert, which the other two candidates do not have.
+    theirs.shared_experts = torch.nn.Identity()
+    return theirs, theirs
+
+
+# ---------------------------------------------------------------- running and writing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--machine", default=None, help="the name under which the results are kept")
+    args = parser.parse_args()
+    cuda = torch.cuda.is_available() and args.device != "cpu"
+    if args.device == "cuda" and not cuda:
+        sys.exit("perf: --device cuda: this machine offers no CUDA device")
+    device = torch.device("cuda" if cuda else "cpu")
+    machine = args.machine or machine_name(device)
+    found = {}
+    comparisons: dict[str, Callable[[], Candidates]] = {
+        "training step, tiny": lambda: training_step("tiny", device),
+        "MoE layer, 4,096 tokens, D 192, E 16, K 2, I 192": lambda: moe_layer(192, 16, 2, 192, device),
+        "MoE layer, 4,096 tokens, D 128, E 16, K 2, I 122": lambda: moe_layer(128, 16, 2, 122, device),
+        "forward and backward, kimi-tiny": lambda: against_transformers(device),
+        "decoding, 200 tokens": lambda: decoding(device),
+    }
+    if cuda:
+        comparisons["training step, small"] = lambda: training_step("small", device)
+    for title, candidates in comparisons.items():
+        found[title] = in_turns(candidates(), args.rounds, device)
+        print(f"\n{title}")
+        for name, row in found[title].items():
+            print(
+                f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}"
+                f"  ({row['ratio_min']:.2f} .. {row['ratio_max']:.2f})"
+            )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    about = {
+        "machine": machine,
+        "date": date.today().isoformat(),
+        "command": f"python -m benchmarks.perf --rounds {args.rounds} --device {device.type}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "rounds": args.rounds,
+        "figures": found,
+    }
+    path = RESULTS / f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}.json"
+    path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def machine_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's and its cores: what a figure must stand beside."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The learning-rate sweep behind the presets: every arm by itself, on a seed that no comparison uses.
+
+    python -m benchmarks.sweep --profile cpu --steps 150
+
+An arm tries the rates of `--rates`, and where its best one is the lowest or the highest, goes on in that direction:
+so each gets the rate that suits it, and none is held back by a grid made for another. Every trial is written to
+`benchmarks/results/sweep-<profile>.json`, from which the rates in `nanokimi/presets/bench-*.yaml` are taken.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from benchmarks.perf import RESULTS, machine_name
+from lab_utils.arms import Arm, make_plan
+from nanokimi import corpus
+from nanokimi.corpus import Corpus
+from nanokimi.model import build_model
+from nanokimi.train import TrainingDiverged, resolve_device, train
+
+SWEEP_SEED = 1000
+
+
+def validation_loss(arm: Arm, rate: float, steps: int, loaded: Corpus) -> float | None:
+    """The loss after `steps` steps at this rate, the schedule fitted to them; None where training diverged."""
+    cfg = replace(
+        arm.train, steps=steps, eval_every=steps, seed=SWEEP_SEED, optim=replace(arm.train.optim, lr=rate)
+    )
+    try:
+        *_, last = train(build_model(arm.model, SWEEP_SEED), loaded, cfg)
+    except TrainingDiverged:
+        return None
+    return last.evaluation.loss
+
+
+def sweep(arm: Arm, rates: list[float], steps: int, loaded: Corpus) -> dict[float, float | None]:
+    """The loss at every rate, the grid extended by its own factor while its best lies on an edge."""
+    found: dict[float, float | None] = {}
+    todo = list(rates)
+    while todo:
+        for rate in todo:
+            found[rate] = validation_loss(arm, rate, steps, loaded)
+            print(f"{arm.name:12s} lr {rate:<8g} loss {found[rate]}", flush=True)
+        tried = sorted(found)
+        best = min((r for r in tried if found[r] is not None), key=lambda r: found[r])
+        factor = tried[1] / tried[0]
+        todo = []
+        if best == tried[0]:
+            todo = [float(f"{best / factor:.3g}")]
+        elif best == tried[-1]:
+            todo = [float(f"{best * factor:.3g}")]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="cpu")
+    parser.add_argument("--arms", default="ladder")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.006, 0.012])
+    args = parser.parse_args()
+    plan = make_plan(args.profile, args.arms, 1, args.data)
+    loaded = corpus.load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    plan = plan.sized_for(loaded)
+    path = RESULTS / f"sweep-{args.profile}.json"
+    about = {
+        "machine": machine_name(resolve_device("auto")),
+        "date": date.today().isoformat(),
+        "command": f"python -m benchmarks.sweep --profile {args.profile} --steps {args.steps} --data {loaded.name}",
+        "torch": torch.__version__,
+        "corpus": loaded.name,
+        "steps": args.steps,
+        "seed": SWEEP_SEED,
+        "arms": json.loads(path.read_text())["arms"] if path.exists() else {},
+    }
+    for arm in plan.arms:
+        losses = sweep(arm, args.rates, args.steps, loaded)
+        best = min((r for r in losses if losses[r] is not None), key=lambda r: losses[r])
+        about["arms"][arm.name] = {"best": best, "loss": {str(r): losses[r] for r in sorted(losses)}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a person touches in Jupyter: checks, pictures, live panels and the benchmark, all built on nanokimi."""

@@ -1,0 +1,131 @@
+"""Progress bars for trainings that run in another process: they read steps.jsonl while it grows."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+POLL_SECONDS = 0.5
+LINE_EVERY_SECONDS = 10.0  # where there is no terminal to draw on
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A training that will write `folder`/steps.jsonl."""
+
+    name: str
+    folder: Path
+    n_steps: int
+
+
+class StepFile:
+    """The records that were added to a growing steps.jsonl since the last look."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / "steps.jsonl"
+        self._offset = 0
+
+    def new(self) -> list[dict]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole, newline, _ = data.rpartition(b"\n")  # the last line may still be in writing
+        self._offset += len(whole) + len(newline)
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+class Watcher:
+    """Shows the progress of trainings, one after another, from a thread: ``with Watcher(expected, sys.stderr): ...``
+
+    A bar a model on a terminal; elsewhere a plain line about every ten seconds.
+    """
+
+    def __init__(self, expected: Sequence[Expected], stream: TextIO):
+        show = _Bar if stream.isatty() else _Lines
+        self._todo = [(StepFile(each.folder), show(each, stream), each.n_steps) for each in expected]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        for file, view, n_steps in self._todo:
+            step = 0
+            while step < n_steps:
+                # Asked before reading: what was written until the end is still shown.
+                ending = self._stop.is_set()
+                if records := file.new():
+                    step = records[-1]["step"]
+                    view.update(records)
+                if ending:
+                    break
+                if step < n_steps:
+                    self._stop.wait(POLL_SECONDS)
+            view.close()
+
+
+class _Bar:
+    """A tqdm bar that appears with the first step."""
+
+    def __init__(self, expected: Expected, stream: TextIO):
+        self._expected, self._stream, self._bar = expected, stream, None
+
+    def update(self, records: list[dict]) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._expected.n_steps,
+                desc=self._expected.name,
+                unit="step",
+                file=self._stream,
+                dynamic_ncols=True,
+            )
+        self._bar.set_postfix_str(_facts(records), refresh=False)
+        self._bar.update(records[-1]["step"] - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self, expected: Expected, stream: TextIO):
+        self._expected, self._stream, self._shown = expected, stream, time.monotonic()
+
+    def update(self, records: list[dict]) -> None:
+        last = records[-1]
+        done, n_steps = last["step"], self._expected.n_steps
+        now = time.monotonic()
+        if done < n_steps and now - self._shown < LINE_EVERY_SECONDS:
+            return
+        self._shown = now
+        left = last["seconds"] / done * (n_steps - done)
+        self._stream.write(
+            f"{self._expected.name}: step {done}/{n_steps}, {_facts(records)}, {left:.0f} s of steps left\n"
+        )
+        self._stream.flush()
+
+    def close(self) -> None:
+        pass
+
+
+def _facts(records: list[dict]) -> str:
+    last = records[-1]
+    speed = sum(record["tokens_per_s"] for record in records) / len(records)
+    return f"loss {last['loss']:.3f}, {speed:,.0f} tokens/s"

@@ -1,0 +1,122 @@
+"""Watching a training from outside: its time, its memory, and the very tokens that the model was given."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from lab_utils.arms import Arm
+from lab_utils.results import Point, Run, run_folder
+from nanokimi.model import Model
+from nanokimi.train import StepRecord
+
+MIB = 1 << 20
+
+
+class Trial:
+    """One arm with one seed, from the first step to the last; `run()` gives the facts afterwards.
+
+    with Trial(arm, model, out_dir) as trial:
+        for record in train(model, corpus, arm.train, trial.run_dir):
+            trial.add(record)
+    results.append(trial.run())
+    """
+
+    def __init__(self, arm: Arm, model: Model, out_dir: Path):
+        self.arm, self.seed = arm, arm.train.seed
+        self.run_dir = run_folder(out_dir, arm.name, self.seed)
+        self._model, self._memory = model, PeakMemory(arm.train.device)
+        self._points: list[Point] = []
+        self._tokens_seen = hashlib.sha256()
+        self._train_seconds = self._wall_seconds = 0.0
+
+    def __enter__(self) -> Trial:
+        self._hook = self._model.register_forward_pre_hook(self._note_tokens)
+        self._memory.start()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._wall_seconds = time.perf_counter() - self._started
+        self._memory.stop()
+        self._hook.remove()
+        del self._model  # so that the next arm's memory is its own
+
+    def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
+        if torch.is_grad_enabled():  # evaluation runs without gradients and is the same for all
+            self._tokens_seen.update(args[0].cpu().numpy().tobytes())
+
+    def add(self, record: StepRecord) -> None:
+        self._train_seconds = record.seconds
+        if record.evaluation is not None:
+            facts = asdict(record.evaluation)
+            del facts["n_tokens"]
+            self._points.append(
+                Point(step=record.step, tokens=record.tokens, seconds=record.seconds, **facts)
+            )
+
+    def run(self) -> Run:
+        return Run(
+            arm=self.arm.name,
+            seed=self.seed,
+            n_steps=self.arm.train.steps,
+            points=tuple(self._points),
+            train_seconds=self._train_seconds,
+            wall_seconds=self._wall_seconds,
+            peak_memory=self._memory.peak,
+            start_memory=self._memory.at_start,
+            batch_digest=self._tokens_seen.hexdigest(),
+        )
+
+
+class PeakMemory:
+    """The most memory in use between `start` and `stop`, in bytes.
+
+    On CUDA what torch allocated; on Linux the process's resident set, libraries included; elsewhere None.
+    """
+
+    def __init__(self, device: str):
+        self._cuda = device != "cpu" and torch.cuda.is_available()
+        self.at_start: int | None = None
+        self.peak: int | None = None
+
+    def start(self) -> None:
+        gc.collect()
+        if self._cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            self.at_start = torch.cuda.memory_allocated()
+            return
+        _return_freed_memory()
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is in use now
+        except OSError:
+            return
+        self.at_start = _from_status("VmRSS")
+
+    def stop(self) -> None:
+        if self._cuda:
+            self.peak = torch.cuda.max_memory_allocated()
+        elif self.at_start is not None:
+            self.peak = _from_status("VmHWM")
+
+
+def _from_status(name: str) -> int | None:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _return_freed_memory() -> None:
+    """Ask the C library to give freed memory back, so that one arm's leftovers are not counted to the next."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return  # another C library: the leftovers stay, and `at_start` shows them

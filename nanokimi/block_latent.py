@@ -1,0 +1,150 @@
+"""Block latent attention: learned latent vectors sum up the past, block by block, and never see the future.
+
+Every complete block of `block_len` tokens is compressed by cross-attention into `n_latents` vectors: the
+latents are the queries, the block's tokens the keys and values. A token then attends over the latents of all
+earlier blocks and over the tokens of its own block up to itself. A cache holds n_latents entries a finished
+block and at most `block_len` tokens.
+
+This is a context compressor beside MLA, not the mechanism of K2, which compresses channels and keeps every
+token. Compressing over the whole input at once, as one would first write it, leaks the future: the latents
+that token 0 reads have seen token 100. Here a token reads block j only when j ended before the token's own
+block began.
+"""
+
+import torch
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor, nn
+
+from nanokimi.attention import AttentionOutput, attend, join_heads, max_logit, split_heads
+from nanokimi.config import BlockLatentConfig
+from nanokimi.rope import apply_rope
+
+
+def block_visibility(
+    seq_len: int, block_len: int, n_latents: int, device: torch.device
+) -> Bool[Tensor, "seq latents_and_seq"]:
+    """Who sees what: token t sees latent j iff j < floor(t/b), and token s iff s <= t in the same block.
+
+    Columns are first the n_latents of every complete block, then the tokens.
+    """
+    position = torch.arange(seq_len, device=device)
+    block = position // block_len
+    latent_block = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)
+    sees_latent = latent_block[None, :] < block[:, None]
+    sees_token = (block[None, :] == block[:, None]) & (position[None, :] <= position[:, None])
+    return torch.cat([sees_latent, sees_token], dim=1)
+
+
+class BlockLatentCache:
+    """The decoding state: keys and values of the finished blocks' latents, and the tokens of the open block."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.latents: tuple[Tensor, Tensor] | None = None  # rotated keys, values: (B, H, N·m, head_dim)
+        self.tokens: tuple[Tensor, Tensor, Tensor] | None = (
+            None  # rotated keys, values, and inputs (B, 1, t, D)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored entries, all sequences of the batch together."""
+        stored = (*(self.latents or ()), *(self.tokens or ()))
+        return sum(t.numel() * t.element_size() for t in stored)
+
+
+class BlockLatentAttention(nn.Module):
+    """Causal attention over compressed blocks. With block_len above the context it is ordinary attention."""
+
+    def __init__(self, d_model: int, n_heads: int, cfg: BlockLatentConfig):
+        super().__init__()
+        self.n_heads, self.cfg = n_heads, cfg
+        self.scale = (d_model // n_heads) ** -0.5
+        self.latents = nn.Parameter(torch.empty(cfg.n_latents, d_model))
+        self.latent_q_proj = nn.Linear(d_model, d_model, bias=False)
+        self.latent_k_proj = nn.Linear(d_model, d_model, bias=False)
+        self.latent_v_proj = nn.Linear(d_model, d_model, bias=False)
+        self.q_proj = nn.Linear(d_model, d_model, bias=False)
+        self.k_proj = nn.Linear(d_model, d_model, bias=False)
+        self.v_proj = nn.Linear(d_model, d_model, bias=False)
+        self.o_proj = nn.Linear(d_model, d_model, bias=False)
+
+    def compress(
+        self, blocks: Float[Tensor, "batch blocks block_len d_model"]
+    ) -> Float[Tensor, "batch blocks n_latents d_model"]:
+        """Z = softmax(L·Wlq (X·Wlk)ᵀ / sqrt d) · X·Wlv: each latent picks what it wants from its block."""
+        q, k, v = self.latent_q_proj(self.latents), self.latent_k_proj(blocks), self.latent_v_proj(blocks)
+        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
+        return weights @ v
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        rotation: Complex[Tensor, "seq pairs"],
+        cache: BlockLatentCache | None = None,
+        with_max_qk_logit: bool = False,
+    ) -> AttentionOutput:
+        if cache is not None:
+            return self._forward_cached(x, rotation, cache, with_max_qk_logit)
+        (m, b), seq_len = (self.cfg.n_latents, self.cfg.block_len), x.shape[1]
+        n_blocks = seq_len // b
+        z = self.compress(x[:, : n_blocks * b].unflatten(1, (n_blocks, b))).flatten(1, 2)
+        # A latent stands where its block ends: the last position that it has seen.
+        z_rotation = rotation[b - 1 : n_blocks * b : b].repeat_interleave(m, dim=0)
+        k, v = self._keys_values(torch.cat([z, x], dim=1), torch.cat([z_rotation, rotation]))
+        q = apply_rope(split_heads(self.q_proj(x), self.n_heads), rotation)
+        visible = block_visibility(seq_len, b, m, x.device)
+        out = self.o_proj(join_heads(attend(q, k, v, self.scale, visible)))
+        return AttentionOutput(out, max_logit(q, k, self.scale, visible) if with_max_qk_logit else None)
+
+    def _keys_values(
+        self, x: Float[Tensor, "batch seq d_model"], rotation: Complex[Tensor, "seq pairs"]
+    ) -> tuple[Float[Tensor, "batch n_heads seq head_dim"], Float[Tensor, "batch n_heads seq head_dim"]]:
+        k = apply_rope(split_heads(self.k_proj(x), self.n_heads), rotation)
+        return k, split_heads(self.v_proj(x), self.n_heads)
+
+    def _forward_cached(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        rotation: Complex[Tensor, "seq pairs"],
+        cache: BlockLatentCache,
+        with_max_qk_logit: bool,
+    ) -> AttentionOutput:
+        """The same function with a cache: the new tokens in pieces that end where a block ends."""
+        outs, maxima, start = [], [], 0
+        while start < x.shape[1]:
+            room = self.cfg.block_len - cache.length % self.cfg.block_len
+            piece = slice(start, min(start + room, x.shape[1]))
+            new = x[:, piece]
+            k, v = self._keys_values(new, rotation[piece])
+            tokens = (k, v, new[:, None])
+            if cache.tokens is not None:
+                tokens = tuple(torch.cat(pair, dim=2) for pair in zip(cache.tokens, tokens, strict=True))
+            cache.tokens = tokens
+            cache.length += new.shape[1]
+            k, v = tokens[:2]
+            if cache.latents is not None:
+                k, v = (torch.cat(pair, dim=2) for pair in zip(cache.latents, (k, v), strict=True))
+            q = apply_rope(split_heads(self.q_proj(new), self.n_heads), rotation[piece])
+            outs.append(self.o_proj(join_heads(attend(q, k, v, self.scale))))
+            if with_max_qk_logit:
+                maxima.append(max_logit(q, k, self.scale))
+            if cache.length % self.cfg.block_len == 0:
+                self._close_block(cache, rotation[piece][-1:])
+            start = piece.stop
+        return AttentionOutput(torch.cat(outs, dim=1), torch.stack(maxima).amax(0) if maxima else None)
+
+    def _close_block(self, cache: BlockLatentCache, end_rotation: Complex[Tensor, "1 pairs"]) -> None:
+        """Replace the full block's tokens in the cache by its latents."""
+        assert cache.tokens is not None
+        z = self.compress(cache.tokens[2]).flatten(1, 2)
+        new = self._keys_values(z, end_rotation.expand(self.cfg.n_latents, -1))
+        if cache.latents is not None:
+            new = tuple(torch.cat(pair, dim=2) for pair in zip(cache.latents, new, strict=True))
+        cache.latents, cache.tokens = new, None
+
+    @torch.no_grad()
+    def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
+        """QK-clip, as in ordinary attention: sqrt(g) on the head's query rows and on its key rows."""
+        root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
+        for proj in (self.q_proj, self.k_proj):
+            proj.weight.unflatten(0, (self.n_heads, -1)).mul_(root)

@@ -1,0 +1,180 @@
+"""Checkpoints: safetensors and JSON in a folder that appears whole or not at all.
+
+A run folder holds `step-000300/` with
+  model.safetensors      weights and expert biases
+  optimizer.safetensors  momenta of every optimizer
+  tokenizer.json         so that a checkpoint can write text by itself
+  checkpoint.json        step, configurations, the corpus's fingerprint, and the checksums of the files above
+Nothing is pickled: loading a stranger's checkpoint runs none of the stranger's code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import tiktoken
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nanokimi import tokenizer
+from nanokimi.config import TrainConfig, to_dict
+from nanokimi.model import Model, build_model
+from nanokimi.yaml_config import build, build_model_config
+
+_FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
+_FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another kind: one line that says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, which its configuration does not say."""
+
+    step: int
+    seconds: float
+    corpus_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `load` read: the rebuilt model, the optimizers' tensors, and how it came about."""
+
+    model: Model
+    optimizer_state: dict[str, Tensor]
+    tokenizer: tiktoken.Encoding
+    train: TrainConfig
+    progress: Progress
+    path: Path
+
+
+def save(
+    run_dir: Path,
+    model: Model,
+    optimizers: list[torch.optim.Optimizer],
+    encoding: tiktoken.Encoding,
+    train: TrainConfig,
+    progress: Progress,
+) -> Path:
+    """Write `run_dir/step-…`, then drop the older ones. Killed at any moment, a whole checkpoint remains."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    target = run_dir / f"step-{progress.step:06d}"
+    temporary = Path(tempfile.mkdtemp(dir=run_dir, prefix=".writing-"))
+    try:
+        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, temporary / _FILES[0])
+        save_file(pack_optimizers(model, optimizers), temporary / _FILES[1])
+        tokenizer.save(encoding, temporary / _FILES[2])
+        about = {
+            "format": _FORMAT,
+            "model": to_dict(model.cfg),
+            "train": to_dict(train),
+            "progress": vars(progress),
+            "sha256": {name: _sha256(temporary / name) for name in _FILES},
+        }
+        (temporary / "checkpoint.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _steps(run_dir):
+        if old != target:
+            shutil.rmtree(old)
+    return target
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Read a checkpoint, or the newest of a run folder, after checking every file against its checksum."""
+    folder = newest(Path(path))
+    try:
+        about = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        for name in _FILES:
+            if _sha256(folder / name) != about["sha256"][name]:
+                raise CheckpointError(f"checkpoint {folder}: {name} is damaged (its checksum differs)")
+        if about["format"] != _FORMAT:
+            raise CheckpointError(
+                f"checkpoint {folder}: format {about['format']} is not {_FORMAT}, this version's"
+            )
+        model = build_model(build_model_config(about["model"], where=str(folder)))
+        model.load_state_dict(load_file(folder / _FILES[0]))
+        return Checkpoint(
+            model=model.to(device),
+            optimizer_state=load_file(folder / _FILES[1], device=str(device)),
+            tokenizer=tokenizer.load(folder / _FILES[2]),
+            train=build(TrainConfig, about["train"], where=str(folder)),
+            progress=Progress(**about["progress"]),
+            path=folder,
+        )
+    except CheckpointError:
+        raise
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {folder}: {Path(error.filename).name} is missing") from None
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        SafetensorError,
+        RuntimeError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"checkpoint {folder} is damaged: {reason}") from None
+
+
+def newest(path: Path) -> Path:
+    """`path` itself if it is a checkpoint, else the newest checkpoint in it."""
+    if (path / "checkpoint.json").exists():
+        return path
+    steps = _steps(path)
+    if not steps:
+        raise CheckpointError(f"no checkpoint in {path}: name a folder that `nanokimi train --out` wrote")
+    return steps[-1]
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether `run_dir` holds a checkpoint to resume from."""
+    return bool(_steps(run_dir))
+
+
+# ---------------------------------------------------------------- optimizers as named tensors
+
+
+def pack_optimizers(model: Model, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every state tensor under `parameter|entry`, such as `layers.0.mlp.gate|momentum_buffer`."""
+    names = {p: n for n, p in model.named_parameters()}
+    return {
+        f"{names[p]}|{entry}": torch.as_tensor(value).contiguous()
+        for optimizer in optimizers
+        for p, state in optimizer.state.items()
+        for entry, value in state.items()
+    }
+
+
+def unpack_optimizers(
+    model: Model, optimizers: list[torch.optim.Optimizer], packed: dict[str, Tensor]
+) -> None:
+    """The inverse of `pack_optimizers`, into optimizers freshly built for the same model."""
+    parameters = dict(model.named_parameters())
+    owner = {p: o for o in optimizers for g in o.param_groups for p in g["params"]}
+    for key, value in packed.items():
+        name, entry = key.split("|")
+        p = parameters[name]
+        owner[p].state[p][entry] = value.clone()
+
+
+def _steps(run_dir: Path) -> list[Path]:
+    return sorted(p for p in run_dir.glob("step-*") if (p / "checkpoint.json").exists())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

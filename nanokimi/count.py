@@ -1,0 +1,76 @@
+"""Counting: parameters, active parameters, operations a token, cache elements a token.
+
+The parameters are counted on the model itself, built on the meta device (shapes without memory), so that a
+trillion of them are counted on a laptop; the rest follows from the configuration.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from nanokimi.config import KimiConfig, ModelConfig
+from nanokimi.model import build_model
+
+
+class ParameterCount(NamedTuple):
+    """Parameters of a model. Active are those that one token uses: the shared, and K of E routed experts.
+
+    The `body` counts leave out embeddings (positions too) and the head, as the papers do when they compare
+    architectures.
+    """
+
+    total: int
+    active: int
+    body_total: int
+    body_active: int
+
+
+def count_parameters(cfg: ModelConfig) -> ParameterCount:
+    """Counts for any size. Landmark: K2 has 1026.4 B parameters, 32.86 B of them active."""
+    with torch.device("meta"):
+        model = build_model(cfg)
+    total = sum(p.numel() for p in model.parameters())
+    tables = sum(p.numel() for n, p in model.named_parameters() if n.startswith(("embed_", "lm_head")))
+    idle = 0
+    if isinstance(cfg, KimiConfig) and cfg.moe is not None:
+        routed = sum(p.numel() for n, p in model.named_parameters() if ".experts." in n)
+        idle = routed * (cfg.moe.n_routed_experts - cfg.moe.top_k) // cfg.moe.n_routed_experts
+    return ParameterCount(total, total - idle, total - tables, total - tables - idle)
+
+
+def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
+    """Floating-point operations a token of one training step (forward and backward), a multiply-add as two.
+
+    6 for every active weight of a matrix product (the head's included, look-ups not), and attention's products over
+    the (seq_len + 1)/2 tokens that a token sees on average.
+    """
+    count = count_parameters(cfg)
+    head = cfg.d_model * cfg.vocab_size
+    return 6 * (count.body_active + head) + 3 * _attention_flops(cfg, seq_len)
+
+
+def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
+    """Forward operations of logits and weighted values, a token, all layers."""
+    qk_width = v_width = cfg.d_model
+    visible = (seq_len + 1) / 2
+    if isinstance(cfg, KimiConfig) and cfg.attention == "mla":
+        qk_width = cfg.n_heads * (cfg.mla.qk_nope_head_dim + cfg.mla.qk_rope_head_dim)
+        v_width = cfg.n_heads * cfg.mla.v_head_dim
+    elif isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
+        m, b = cfg.block_latent.n_latents, min(cfg.block_latent.block_len, seq_len)
+        visible = (b + 1) / 2 + m * (seq_len / b - 1) / 2
+    return cfg.n_layers * 2 * visible * (qk_width + v_width)
+
+
+def cache_elements(cfg: ModelConfig, n_tokens: int) -> int:
+    """Numbers that decoding keeps after `n_tokens`, all layers. Landmark: K2 35,136 a token.
+
+    Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block.
+    """
+    if isinstance(cfg, KimiConfig) and cfg.attention == "mla":
+        return cfg.n_layers * n_tokens * (cfg.mla.kv_lora_rank + cfg.mla.qk_rope_head_dim)
+    if isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
+        blocks, open_tokens = divmod(n_tokens, cfg.block_latent.block_len)
+        latents = blocks * cfg.block_latent.n_latents
+        return cfg.n_layers * cfg.d_model * (2 * latents + 3 * open_tokens)
+    return cfg.n_layers * n_tokens * 2 * cfg.d_model

@@ -1,0 +1,55 @@
+"""SwiGLU, the small MLP that an expert is, and the bank that holds many of them.
+
+SwiGLU (Shazeer 2020): down(silu(gate·x) * (up·x)). Gate and up live in one matrix, gate rows first, so that
+one product computes both.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def swiglu(
+    x: Float[Tensor, "*tokens d_model"],
+    gate_up: Float[Tensor, "twice_width d_model"],
+    down: Float[Tensor, "d_model width"],
+) -> Float[Tensor, "*tokens d_model"]:
+    """down · (silu(gate·x) * (up·x)), where `gate_up` stacks the gate's rows on the up-projection's."""
+    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
+    return F.linear(F.silu(gate) * up, down)
+
+
+class SwiGLU(nn.Module):
+    """One SwiGLU of width `width`: a dense layer's MLP, or the shared experts (n_shared·I wide) as one."""
+
+    def __init__(self, d_model: int, width: int):
+        super().__init__()
+        self.gate_up_proj = nn.Parameter(torch.empty(2 * width, d_model))
+        self.down_proj = nn.Parameter(torch.empty(d_model, width))
+
+    def forward(self, x: Float[Tensor, "*tokens d_model"]) -> Float[Tensor, "*tokens d_model"]:
+        return swiglu(x, self.gate_up_proj, self.down_proj)
+
+
+class ExpertBank(nn.Module):
+    """E experts of width I in two tensors, (E, 2I, D) and (E, D, I): one place to index, shard and optimise."""
+
+    def __init__(self, n_experts: int, d_model: int, width: int):
+        super().__init__()
+        self.gate_up_proj = nn.Parameter(torch.empty(n_experts, 2 * width, d_model))
+        self.down_proj = nn.Parameter(torch.empty(n_experts, d_model, width))
+
+    def forward(
+        self, rows: Float[Tensor, "rows d_model"], counts: Sequence[int]
+    ) -> Float[Tensor, "rows d_model"]:
+        """Rows sorted by expert: the first counts[0] go through expert 0, the next counts[1] through expert 1 ...
+
+        An expert without rows costs nothing.
+        """
+        experts = zip(
+            rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
+        )
+        return torch.cat([swiglu(run, gate_up, down) for run, gate_up, down in experts])

@@ -1,0 +1,82 @@
+"""Sampling: from logits to a distribution, from a distribution to a token, one token after another with a cache."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def next_token_probs(
+    logits: Float[Tensor, " vocab"],
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> Float[Tensor, " vocab"]:
+    """The distribution that is sampled from: temperature first, then top-k, then top-p (nucleus).
+
+    temperature 0 puts everything on the likeliest token. top_k keeps exactly k tokens, at a tie the lower ids. top_p
+    keeps the fewest likeliest tokens whose probabilities reach p, at least one.
+    """
+    _check_sampling(temperature, top_k, top_p)
+    logits = logits.float()
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter(0, logits.argmax(dim=-1, keepdim=True), 1.0)
+    ordered, ids = (logits / temperature).sort(descending=True, stable=True)
+    if top_k is not None:
+        ordered[top_k:] = -torch.inf
+    probs = ordered.softmax(dim=-1)
+    if top_p is not None:
+        # A token stays while the tokens before it have not reached p.
+        probs[probs.cumsum(dim=-1) - probs >= top_p] = 0.0
+        probs = probs / probs.sum()
+    return torch.zeros_like(probs).scatter(0, ids, probs)
+
+
+def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if not temperature >= 0:
+        raise ValueError(f"temperature={temperature} must be 0 (greedy) or more")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k={top_k} must be at least 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p} must lie in 0..1, 0 left out")
+
+
+@torch.inference_mode()
+def generate(
+    model: nn.Module,
+    prompt: Sequence[int],
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    stop_id: int | None = None,
+) -> Iterator[int]:
+    """Yield the tokens that continue `prompt`, at most `max_new_tokens`, ending before `stop_id`.
+
+    Every token runs through the model once: the cache holds what the rest needs. When the context is full, its
+    older half is forgotten and the newer half read again.
+    """
+    _check_sampling(temperature, top_k, top_p)
+    context = model.cfg.max_seq_len
+    if not 1 <= len(prompt) <= context:
+        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    tokens, cache, new = list(prompt), model.new_cache(), list(prompt)
+    for _ in range(max_new_tokens):
+        if cache[0].length + len(new) > context:
+            cache, new = model.new_cache(), tokens[-(context // 2) :]
+        logits = model(torch.tensor([new], device=device), cache).logits[0, -1]
+        # Drawn on the CPU, so that one seed gives one text on every device that computes the same logits.
+        probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)
+        token = int(torch.multinomial(probs, 1, generator=generator))
+        if token == stop_id:
+            return
+        tokens.append(token)
+        new = [token]
+        yield token

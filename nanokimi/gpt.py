@@ -1,0 +1,99 @@
+"""The baseline: GPT-2 as nanoGPT writes it. Learned positions, LayerNorm, GELU MLP, head tied to the embedding."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nanokimi.attention import SequenceCache, attend, join_heads, max_logit, split_heads
+from nanokimi.config import GPTConfig
+from nanokimi.output import ModelOutput
+
+
+class GPTBlock(nn.Module):
+    """x += attention(LN(x)); x += MLP(LN(x)), with biases, as GPT-2."""
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__()
+        self.n_heads = cfg.n_heads
+        self.scale = (cfg.d_model // cfg.n_heads) ** -0.5
+        self.ln_1 = nn.LayerNorm(cfg.d_model)
+        self.qkv_proj = nn.Linear(cfg.d_model, 3 * cfg.d_model)
+        self.o_proj = nn.Linear(cfg.d_model, cfg.d_model)
+        self.ln_2 = nn.LayerNorm(cfg.d_model)
+        self.up_proj = nn.Linear(cfg.d_model, 4 * cfg.d_model)
+        self.down_proj = nn.Linear(4 * cfg.d_model, cfg.d_model)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        cache: SequenceCache | None = None,
+        with_max_qk_logit: bool = False,
+    ) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, " n_heads"] | None]:
+        q, k, v = (split_heads(t, self.n_heads) for t in self.qkv_proj(self.ln_1(x)).chunk(3, dim=-1))
+        if cache is not None:
+            k, v = cache.append(k, v)
+        x = x + self.o_proj(join_heads(attend(q, k, v, self.scale)))
+        x = x + self.down_proj(F.gelu(self.up_proj(self.ln_2(x))))
+        return x, max_logit(q, k, self.scale) if with_max_qk_logit else None
+
+    @torch.no_grad()
+    def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
+        """QK-clip: sqrt(g) on the head's query and key rows and on their biases."""
+        root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
+        q_and_k = slice(0, 2 * self.qkv_proj.out_features // 3)
+        for rows in (self.qkv_proj.weight[q_and_k], self.qkv_proj.bias[q_and_k, None]):
+            for part in rows.chunk(2):
+                part.unflatten(0, (self.n_heads, -1)).mul_(root)
+
+
+class GPT(nn.Module):
+    """Tokens to logits. Weights are drawn from `seed`, as nanoGPT draws them."""
+
+    def __init__(self, cfg: GPTConfig, seed: int = 0):
+        super().__init__()
+        self.cfg = cfg
+        self.embed_tokens = nn.Embedding(cfg.vocab_size, cfg.d_model)
+        self.embed_positions = nn.Embedding(cfg.max_seq_len, cfg.d_model)
+        self.layers = nn.ModuleList(GPTBlock(cfg) for _ in range(cfg.n_layers))
+        self.norm = nn.LayerNorm(cfg.d_model)
+        self.init_weights(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """N(0, 0.02²); the projections that add to the residual stream by 1/sqrt(2·n_layers) less, so that its
+        variance does not grow with depth (GPT-2); biases 0, gains 1."""
+        if self.embed_tokens.weight.is_meta:
+            return
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+            else:
+                into_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                std = 0.02 / math.sqrt(2 * self.cfg.n_layers) if into_residual else 0.02
+                parameter.normal_(0.0, std, generator=generator)
+
+    def new_cache(self) -> list[SequenceCache]:
+        """An empty cache, one entry a layer, to hand to `forward` while decoding."""
+        return [SequenceCache() for _ in self.layers]
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        cache: list[SequenceCache] | None = None,
+        with_max_qk_logit: bool = False,
+    ) -> ModelOutput:
+        """Logits for every position. With a cache, `tokens` are the new ones only."""
+        start = cache[0].length if cache else 0
+        end = start + tokens.shape[1]
+        if end > self.cfg.max_seq_len:
+            raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
+        x = self.embed_tokens(tokens) + self.embed_positions.weight[start:end]
+        maxima = []
+        for i, layer in enumerate(self.layers):
+            x, layer_max = layer(x, cache[i] if cache else None, with_max_qk_logit)
+            maxima.append(layer_max)
+        logits = F.linear(self.norm(x), self.embed_tokens.weight)
+        return ModelOutput(logits, (), torch.stack(maxima) if with_max_qk_logit else None)

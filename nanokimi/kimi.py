@@ -1,0 +1,126 @@
+"""Kimi: pre-norm blocks of latent attention and experts, RMSNorm, RoPE, an untied head, no biases anywhere.
+
+x += attention(RMS(x)); x += FFN(RMS(x)). The first layers are a dense SwiGLU, the others a mixture of experts.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float, Int
+from torch import Tensor, nn
+
+from nanokimi.attention import CausalSelfAttention, SequenceCache
+from nanokimi.block_latent import BlockLatentAttention, BlockLatentCache
+from nanokimi.config import KimiConfig
+from nanokimi.experts import SwiGLU
+from nanokimi.mla import MultiHeadLatentAttention
+from nanokimi.moe import MoE
+from nanokimi.norm import RMSNorm
+from nanokimi.output import ModelOutput
+from nanokimi.rope import rotations
+from nanokimi.router import RouterStats
+
+LayerCache = SequenceCache | BlockLatentCache
+
+
+def build_attention(cfg: KimiConfig) -> nn.Module:
+    """The attention that the configuration names; all three take and return the same."""
+    if cfg.attention == "mla":
+        return MultiHeadLatentAttention(cfg.d_model, cfg.n_heads, cfg.mla, cfg.rope)
+    if cfg.attention == "block_latent":
+        return BlockLatentAttention(cfg.d_model, cfg.n_heads, cfg.block_latent)
+    return CausalSelfAttention(cfg.d_model, cfg.n_heads)
+
+
+class KimiBlock(nn.Module):
+    """One layer: attention, then a dense SwiGLU or a mixture of experts, each added to the residual stream."""
+
+    def __init__(self, cfg: KimiConfig, layer: int):
+        super().__init__()
+        self.input_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
+        self.self_attn = build_attention(cfg)
+        self.post_attention_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
+        dense = cfg.is_dense(layer)
+        self.mlp = SwiGLU(cfg.d_model, cfg.intermediate_size) if dense else MoE(cfg.d_model, cfg.moe)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        rotation: Complex[Tensor, "seq pairs"],
+        cache: LayerCache | None,
+        with_max_qk_logit: bool,
+    ) -> tuple[Float[Tensor, "batch seq d_model"], RouterStats | None, Float[Tensor, " n_heads"] | None]:
+        attended = self.self_attn(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = x + attended.out
+        h = self.post_attention_layernorm(x)
+        y, stats = self.mlp(h) if isinstance(self.mlp, MoE) else (self.mlp(h), None)
+        return x + y, stats, attended.max_qk_logit
+
+    def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
+        """QK-clip of this layer's attention."""
+        self.self_attn.clip_qk_(max_qk_logit, tau)
+
+
+class Kimi(nn.Module):
+    """Tokens to logits and routing facts. Weights are drawn from `seed`."""
+
+    def __init__(self, cfg: KimiConfig, seed: int = 0):
+        super().__init__()
+        self.cfg = cfg
+        self.embed_tokens = nn.Embedding(cfg.vocab_size, cfg.d_model)
+        self.layers = nn.ModuleList(KimiBlock(cfg, i) for i in range(cfg.n_layers))
+        self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
+        self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
+        self.init_weights(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def init_weights(self, generator: torch.Generator) -> None:
+        """As the baseline's, so that no rung of the ladder gains by its start: N(0, 0.02²), what adds to the
+        residual stream by 1/sqrt(2·n_layers) less, gains 1, expert bias 0."""
+        if self.embed_tokens.weight.is_meta:
+            return
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0)
+            else:
+                into_residual = name.endswith(("o_proj.weight", "down_proj"))
+                std = 0.02 / math.sqrt(2 * self.cfg.n_layers) if into_residual else 0.02
+                parameter.normal_(0.0, std, generator=generator)
+
+    def moe_layers(self) -> list[MoE]:
+        """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
+        return [layer.mlp for layer in self.layers if isinstance(layer.mlp, MoE)]
+
+    def new_cache(self) -> list[LayerCache]:
+        """An empty cache, one entry a layer, to hand to `forward` while decoding."""
+        kind = BlockLatentCache if self.cfg.attention == "block_latent" else SequenceCache
+        return [kind() for _ in self.layers]
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch seq"],
+        cache: list[LayerCache] | None = None,
+        with_max_qk_logit: bool = False,
+    ) -> ModelOutput:
+        """Logits for every position. With a cache, `tokens` are the new ones only."""
+        start = cache[0].length if cache else 0
+        end = start + tokens.shape[1]
+        if end > self.cfg.max_seq_len:
+            raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
+        rotation = rotations(torch.arange(start, end, device=tokens.device), self._rope_dim, self.cfg.rope)
+        x = self.embed_tokens(tokens)
+        routing, maxima = [], []
+        for i, layer in enumerate(self.layers):
+            x, stats, layer_max = layer(x, rotation, cache[i] if cache else None, with_max_qk_logit)
+            maxima.append(layer_max)
+            if stats is not None:
+                routing.append(stats)
+        logits = F.linear(self.norm(x), self.lm_head.weight)
+        return ModelOutput(logits, tuple(routing), torch.stack(maxima) if with_max_qk_logit else None)
+
+    @property
+    def _rope_dim(self) -> int:
+        if self.cfg.attention == "mla":
+            return self.cfg.mla.qk_rope_head_dim
+        return self.cfg.d_model // self.cfg.n_heads

@@ -1,0 +1,133 @@
+"""Multi-head latent attention (DeepSeek-V2, sec. 2.1; Kimi K2): cache one small latent instead of keys and values.
+
+Every token is compressed to a latent c of `kv_lora_rank` numbers, from which all heads' keys (their "nope"
+part, without position) and values are expanded; position travels beside it in one rope key that all heads
+share. It must travel beside it: a rotation between c and the expansion would depend on the distance of the two
+tokens, and the expansion could no longer be folded into the query.
+
+Two forms of the same function:
+  naive     expand keys and values of all tokens, then ordinary attention; best in training
+  absorbed  fold the key expansion into the query and the value expansion into the output, and attend over
+            the latents themselves; best in decoding, since only (c, rope key) is cached and read
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from nanokimi.attention import (
+    AttentionOutput,
+    SequenceCache,
+    attend,
+    join_heads,
+    max_logit,
+    split_heads,
+)
+from nanokimi.config import MLAConfig, RopeConfig
+from nanokimi.norm import RMSNorm
+from nanokimi.rope import apply_rope, yarn_mscale
+
+# DeepSeek-V3 and K2 norm the latents with this eps whatever the model's own is.
+LATENT_NORM_EPS = 1e-6
+
+
+def expand_latent(
+    latent: Float[Tensor, "batch seq kv_lora_rank"],
+    k_rope: Float[Tensor, "batch seq rope"],
+    expand_k: Float[Tensor, "n_heads nope kv_lora_rank"],
+    expand_v: Float[Tensor, "n_heads v kv_lora_rank"],
+) -> tuple[Float[Tensor, "batch n_heads seq qk"], Float[Tensor, "batch n_heads seq v"]]:
+    """Naive form: every head's keys [W_UK·c ; k_rope] and values W_UV·c, ready for ordinary attention."""
+    n_heads, nope, _ = expand_k.shape
+    weight = torch.cat([expand_k, expand_v], dim=1).flatten(0, 1)
+    expanded = split_heads(F.linear(latent, weight), n_heads)
+    k_rope = k_rope[:, None].expand(-1, n_heads, -1, -1)
+    return torch.cat([expanded[..., :nope], k_rope], dim=-1), expanded[..., nope:]
+
+
+def absorb_query(
+    q: Float[Tensor, "batch n_heads seq qk"], expand_k: Float[Tensor, "n_heads nope kv_lora_rank"]
+) -> Float[Tensor, "batch n_heads seq absorbed"]:
+    """Absorbed form: [W_UKᵀ·q_nope ; q_rope], whose dot product with [c ; k_rope] is the naive form's logit,
+    since q·(W_UK c) = (W_UKᵀ q)·c. No key is ever expanded: all heads read the same cached latents."""
+    nope = expand_k.shape[1]
+    return torch.cat([q[..., :nope] @ expand_k, q[..., nope:]], dim=-1)
+
+
+class MultiHeadLatentAttention(nn.Module):
+    """MLA with or without a low-rank query. Caches kv_lora_rank + qk_rope_head_dim numbers a token.
+
+    Naive without a cache (training), absorbed with one (decoding); both give the same output to 1e-5.
+    Landmark: K2 caches 576 numbers a token and layer where its 64 expanded heads would need 20,480.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, cfg: MLAConfig, rope: RopeConfig):
+        super().__init__()
+        self.n_heads, self.cfg = n_heads, cfg
+        qk_dim = cfg.qk_nope_head_dim + cfg.qk_rope_head_dim
+        self.scale = qk_dim**-0.5 * yarn_mscale(rope.yarn) ** 2
+        if cfg.q_lora_rank is None:
+            self.q_proj = nn.Linear(d_model, n_heads * qk_dim, bias=False)
+        else:
+            self.q_a_proj = nn.Linear(d_model, cfg.q_lora_rank, bias=False)
+            self.q_a_layernorm = RMSNorm(cfg.q_lora_rank, LATENT_NORM_EPS)
+            self.q_b_proj = nn.Linear(cfg.q_lora_rank, n_heads * qk_dim, bias=False)
+        self.kv_a_proj = nn.Linear(d_model, cfg.kv_lora_rank + cfg.qk_rope_head_dim, bias=False)
+        self.kv_a_layernorm = RMSNorm(cfg.kv_lora_rank, LATENT_NORM_EPS)
+        self.kv_b_proj = nn.Linear(
+            cfg.kv_lora_rank, n_heads * (cfg.qk_nope_head_dim + cfg.v_head_dim), bias=False
+        )
+        self.o_proj = nn.Linear(n_heads * cfg.v_head_dim, d_model, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        rotation: Complex[Tensor, "seq pairs"],
+        cache: SequenceCache | None = None,
+        with_max_qk_logit: bool = False,
+    ) -> AttentionOutput:
+        q = self._queries(x, rotation)
+        latent, k_rope = self.kv_a_proj(x).split([self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim], -1)
+        # The latent is normed; the rope key is not, and its one head serves all.
+        latent, k_rope = self.kv_a_layernorm(latent), apply_rope(k_rope, rotation)
+        expand_k, expand_v = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1)).split(
+            [self.cfg.qk_nope_head_dim, self.cfg.v_head_dim], dim=1
+        )
+        if cache is None:
+            k, v = expand_latent(latent, k_rope, expand_k, expand_v)
+            heads = attend(q, k, v, self.scale)
+        else:
+            # Multi-query attention over the latents: the key is [c ; k_rope], the value c itself.
+            (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
+            k = entries[:, None].expand(-1, self.n_heads, -1, -1)
+            q = absorb_query(q, expand_k)
+            heads = attend(q, k, k[..., : self.cfg.kv_lora_rank], self.scale) @ expand_v.transpose(1, 2)
+        out = self.o_proj(join_heads(heads))
+        return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
+
+    def _queries(
+        self, x: Float[Tensor, "batch seq d_model"], rotation: Complex[Tensor, "seq pairs"]
+    ) -> Float[Tensor, "batch n_heads seq qk"]:
+        if self.cfg.q_lora_rank is None:
+            q = self.q_proj(x)
+        else:
+            q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        q = split_heads(q, self.n_heads)
+        nope = self.cfg.qk_nope_head_dim
+        return torch.cat([q[..., :nope], apply_rope(q[..., nope:], rotation)], dim=-1)
+
+    @torch.no_grad()
+    def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
+        """QK-clip: shrink the heads whose largest logit passed tau so that it becomes tau (Kimi K2, sec. 2.1).
+
+        A nope logit is a product of two projections of the head's own, so each takes sqrt(g). The rope key is
+        shared by all heads and must stay: there the query takes all of g.
+        """
+        nope = self.cfg.qk_nope_head_dim
+        g = (tau / max_qk_logit.clamp(min=tau))[:, None, None]
+        q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+        q_rows = q_proj.weight.unflatten(0, (self.n_heads, -1))
+        q_rows[:, :nope].mul_(g.sqrt())
+        q_rows[:, nope:].mul_(g)
+        self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :nope].mul_(g.sqrt())

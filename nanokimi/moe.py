@@ -1,0 +1,68 @@
+"""The mixture-of-experts layer: route every token, run only the chosen experts, add the shared one.
+
+y = sum over the K chosen experts of w · expert(x)  +  shared(x)
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nanokimi.config import MoEConfig
+from nanokimi.experts import ExpertBank, SwiGLU
+from nanokimi.router import RouterStats, expert_load, topk_route
+
+
+def dispatch(
+    x: Float[Tensor, "tokens d_model"],
+    expert_idx: Int[Tensor, "tokens top_k"],
+    weights: Float[Tensor, "tokens top_k"],
+    bank: ExpertBank,
+) -> Float[Tensor, "tokens d_model"]:
+    """sum over k of weights[:, k] · expert[expert_idx[:, k]](x), with no token dropped and no expert idle-run.
+
+    Sort the (token, choice) pairs by expert, so that every expert's rows lie together; run the experts on their
+    runs; put the results back in order; sum over the K choices.
+    """
+    top_k = expert_idx.shape[1]
+    # Stable, so that equal experts keep the tokens' order and a run reads memory forwards.
+    order = expert_idx.flatten().argsort(stable=True)
+    counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()
+    sorted_out = bank(x.index_select(0, order // top_k), counts)
+    position = torch.empty_like(order)
+    position[order] = torch.arange(order.numel(), device=order.device)
+    out = sorted_out.index_select(0, position).unflatten(0, (-1, top_k))
+    weights = weights.to(out.dtype)
+    return sum(w[:, None] * o for w, o in zip(weights.unbind(1), out.unbind(1), strict=True))
+
+
+class MoE(nn.Module):
+    """Router, routed experts and shared experts. `expert_bias` is a buffer in float32 that no gradient moves."""
+
+    def __init__(self, d_model: int, cfg: MoEConfig):
+        super().__init__()
+        self.cfg = cfg
+        self.gate = nn.Parameter(torch.empty(cfg.n_routed_experts, d_model))
+        self.register_buffer("expert_bias", torch.zeros(cfg.n_routed_experts))
+        self.experts = ExpertBank(cfg.n_routed_experts, d_model, cfg.moe_intermediate_size)
+        self.shared_experts = (
+            SwiGLU(d_model, cfg.n_shared_experts * cfg.moe_intermediate_size)
+            if cfg.n_shared_experts
+            else None
+        )
+
+    def route(self, x: Float[Tensor, "batch seq d_model"]) -> RouterStats:
+        """The router alone. In float32 even under autocast: a rounded score flips experts at random."""
+        with torch.autocast(x.device.type, enabled=False):
+            return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)
+
+    def forward(
+        self, x: Float[Tensor, "batch seq d_model"]
+    ) -> tuple[Float[Tensor, "batch seq d_model"], RouterStats]:
+        stats = self.route(x)
+        y = dispatch(
+            x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), self.experts
+        ).view_as(x)
+        if self.shared_experts is not None:
+            y = y + self.shared_experts(x)
+        return y, stats

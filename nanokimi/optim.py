@@ -1,0 +1,142 @@
+"""Muon for matrices and banks of experts, AdamW for the rest, and the learning-rate schedules.
+
+Muon (Jordan et al. 2024) replaces the momentum of a weight matrix by the nearest orthogonal matrix, so that every
+direction of the matrix is updated by the same amount, however small its gradient. With QK-clip, which `train`
+applies after the step, it is Kimi K2's MuonClip.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nanokimi.config import OptimConfig, TrainConfig
+
+# Matrices stored as one tensor but acting as several: Muon orthogonalises each by itself.
+FUSED_ROWS = {"gate_up_proj": 2, "qkv_proj": 3}
+# Look-up tables, not maps between spaces: their rows are used one at a time, so AdamW takes them.
+TABLES = ("embed_tokens", "embed_positions", "lm_head", "latents")
+
+
+def newton_schulz(
+    g: Float[Tensor, "*batch rows cols"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
+) -> Float[Tensor, "*batch rows cols"]:
+    """Approximately U·Vᵀ of each matrix's singular value decomposition U·S·Vᵀ, by products alone.
+
+    Five steps of x ← a·x + (b·xxᵀ + c·(xxᵀ)²)·x take singular values of 0.01..1 to 0.7..1.2. Leading dimensions
+    are separate matrices. bfloat16 is enough on a GPU; a CPU without native bfloat16 wants float32.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.to(dtype, copy=True).flatten(0, -3) if g.ndim > 2 else g.to(dtype, copy=True)[None]
+    # The gram matrix is then the smaller of the two.
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(g.shape)
+
+
+class Muon(torch.optim.Optimizer):
+    """`torch.optim.Muon`'s rule with Nesterov momentum and `match_rms_adamw`, extended to banks and fused matrices.
+
+    Parameters have shape (..., rows, cols); every leading index, and each of the `fused` parts that the rows are
+    made of, is a matrix of its own. Matrices of one shape, the whole model over, are orthogonalised in one
+    batch. The update is scaled by 0.2·sqrt(max(rows, cols)), AdamW's typical root mean square (Moonlight,
+    eq. 4), so AdamW's learning rate and decay carry over.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[dict],
+        lr: float,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        ns_dtype: torch.dtype = torch.bfloat16,
+    ):
+        defaults = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, ns_steps=ns_steps, fused_rows=1)
+        super().__init__(groups, defaults)
+        self.ns_dtype = ns_dtype
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        by_shape: dict[tuple, list[tuple[nn.Parameter, dict, Tensor]]] = {}
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(buffer, group["momentum"])
+                matrices = update.unflatten(-2, (group["fused_rows"], -1)).flatten(0, -3)
+                key = (*sorted(matrices.shape[1:]), group["ns_steps"])
+                by_shape.setdefault(key, []).append((p, group, matrices))
+        for (*_, ns_steps), same in by_shape.items():
+            # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
+            wide = [m.mT if m.shape[1] > m.shape[2] else m for *_, m in same]
+            orthogonal = newton_schulz(torch.cat(wide), ns_steps, self.ns_dtype)
+            runs = orthogonal.split([len(m) for m in wide])
+            for (p, group, m), run in zip(same, runs, strict=True):
+                update = (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
+                scale = 0.2 * math.sqrt(max(m.shape[1:]))
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(update, alpha=-group["lr"] * scale)
+
+
+def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Optimizer]:
+    """AdamW alone, or Muon and AdamW; every parameter in exactly one group.
+
+    Weight decay acts on matrices and tables; norms and biases are left alone, as in nanoGPT.
+    """
+    muon: dict[int, list[nn.Parameter]] = {}
+    decayed, free = [], []
+    for name, p in model.named_parameters():
+        parts = name.split(".")
+        if p.ndim < 2:
+            free.append(p)
+        elif cfg.optimizer == "muon" and not set(parts) & set(TABLES):
+            fused_rows = next((FUSED_ROWS[part] for part in parts if part in FUSED_ROWS), 1)
+            muon.setdefault(fused_rows, []).append(p)
+        else:
+            decayed.append(p)
+    optimizers: list[torch.optim.Optimizer] = []
+    if muon:
+        on_gpu = next(model.parameters()).is_cuda
+        optimizers.append(
+            Muon(
+                [{"params": params, "fused_rows": n} for n, params in muon.items()],
+                lr=cfg.lr,
+                weight_decay=cfg.weight_decay,
+                momentum=cfg.muon_momentum,
+                ns_steps=cfg.ns_steps,
+                ns_dtype=torch.bfloat16 if on_gpu else torch.float32,
+            )
+        )
+    groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+    optimizers.append(
+        torch.optim.AdamW(
+            [g for g in groups if g["params"]],
+            lr=cfg.lr,
+            betas=(cfg.beta1, cfg.beta2),
+            weight_decay=cfg.weight_decay,
+            fused=True,
+        )
+    )
+    return optimizers
+
+
+def lr_at(step: int, cfg: TrainConfig) -> float:
+    """The learning rate of optimizer step `step` (from 0): linear warm-up, then cosine or warm-up-stable-decay."""
+    peak, floor = cfg.optim.lr, cfg.optim.lr * cfg.min_lr_ratio
+    if step < cfg.warmup_steps:
+        return peak * (step + 1) / cfg.warmup_steps
+    if cfg.schedule == "cosine":
+        progress = (step - cfg.warmup_steps) / max(1, cfg.steps - 1 - cfg.warmup_steps)
+        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    decay_steps = max(1, round(cfg.decay_fraction * cfg.steps))
+    progress = max(0, step - (cfg.steps - 1 - decay_steps)) / decay_steps
+    return peak + (floor - peak) * progress

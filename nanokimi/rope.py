@@ -1,0 +1,66 @@
+"""Rotary position embedding, and YaRN which stretches it to longer contexts.
+
+Two neighbouring channels (2i, 2i+1) of a query or key are one complex number; at position t it is turned by
+the angle t·theta_i, theta_i = base^(-2i/r). The dot product of a query at t and a key at s then depends on
+t - s only: position becomes relative without a single learned weight (Su et al. 2021).
+"""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from nanokimi.config import RopeConfig, YarnConfig
+
+
+def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
+    """theta, radians a token, of the rope_dim/2 pairs: from 1 for the first down to about 1/base.
+
+    With YaRN the fast pairs stay as they are and the slow ones, which would meet angles never seen in
+    training, are divided by `factor`, with a linear ramp between (Peng et al. 2023, eq. 17-23). K2: of 32 pairs
+    0-19 stay and 20-31 are divided by 32.
+    """
+    pair = torch.arange(rope_dim // 2, dtype=torch.float64)
+    theta = cfg.base ** (-2 * pair / rope_dim)
+    if cfg.yarn is not None:
+        yarn = cfg.yarn
+
+        def pair_that_turns(times: float) -> float:
+            """The (fractional) pair that makes `times` full turns within the original context."""
+            return (
+                rope_dim
+                * math.log(yarn.original_max_seq_len / (times * 2 * math.pi))
+                / (2 * math.log(cfg.base))
+            )
+
+        low = max(math.floor(pair_that_turns(yarn.beta_fast)), 0)
+        high = min(math.ceil(pair_that_turns(yarn.beta_slow)), rope_dim - 1)
+        ramp = ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
+        theta = theta / yarn.factor * ramp + theta * (1 - ramp)
+    return theta.float()
+
+
+def yarn_mscale(yarn: YarnConfig | None) -> float:
+    """m: YaRN multiplies attention logits by m² to keep their sharpness in a longer context; 1 without YaRN.
+
+    K2 (factor 32): m² = 1.81326.
+    """
+    if yarn is None:
+        return 1.0
+    return 0.1 * yarn.mscale_all_dim * math.log(yarn.factor) + 1.0
+
+
+def rotations(positions: Int[Tensor, " seq"], rope_dim: int, cfg: RopeConfig) -> Complex[Tensor, "seq pairs"]:
+    """e^(i·t·theta) for every position t and pair: unit complex numbers that `apply_rope` multiplies by."""
+    angles = positions[:, None].float() * rope_frequencies(rope_dim, cfg).to(positions.device)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+def apply_rope(
+    x: Float[Tensor, "*heads seq rope_dim"], rotation: Complex[Tensor, "seq pairs"]
+) -> Float[Tensor, "*heads seq rope_dim"]:
+    """Turn each pair (2i, 2i+1) of x by its angle. Lengths stay; only differences of position matter."""
+    full = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    pairs = torch.view_as_complex(full.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)

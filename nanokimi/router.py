@@ -1,0 +1,148 @@
+"""TopK routing: which experts a token goes to, with what weight, and how the load is kept even.
+
+Everything here is a function of the gate's logits; the MoE layer owns the weights, and `train` decides which of
+the balancing terms count.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nanokimi.config import MoEConfig
+
+
+class RouterStats(NamedTuple):
+    """What one router decided: facts for the loss, the bias update and the lab.
+
+    `scores` are the sigmoid or softmax of `logits`, before any bias. `expert_idx` has the chosen experts,
+    `weights` what their outputs are multiplied by.
+    """
+
+    logits: Float[Tensor, "batch seq n_experts"]
+    scores: Float[Tensor, "batch seq n_experts"]
+    expert_idx: Int[Tensor, "batch seq top_k"]
+    weights: Float[Tensor, "batch seq top_k"]
+
+
+def topk_route(
+    logits: Float[Tensor, "batch seq n_experts"],
+    expert_bias: Float[Tensor, " n_experts"],
+    cfg: MoEConfig,
+) -> RouterStats:
+    """Choose `top_k` experts a token and their weights (DeepSeek-V3, sec. 2.1.2). In float32 throughout.
+
+    Landmarks: with `norm_topk_prob` the weights of a token sum to the scaling factor; with K = E the output
+    does not move with the bias.
+    """
+    logits = logits.float()
+    scores = logits.sigmoid() if cfg.scoring == "sigmoid" else logits.softmax(dim=-1)
+    # The bias steers the choice only; weighting by it would distort the output.
+    choice = _keep_best_groups(scores.detach() + expert_bias, cfg)
+    expert_idx = choice.topk(cfg.top_k, dim=-1, sorted=False).indices
+    weights = scores.gather(-1, expert_idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(logits, scores, expert_idx, weights * scaling_factor(cfg))
+
+
+def _keep_best_groups(
+    choice: Float[Tensor, "batch seq n_experts"], cfg: MoEConfig
+) -> Float[Tensor, "batch seq n_experts"]:
+    """Set the experts outside the `topk_group` best groups to -inf; a group is worth its two best experts."""
+    if cfg.n_group == 1:
+        return choice
+    grouped = choice.unflatten(-1, (cfg.n_group, -1))
+    group_score = grouped.topk(2, dim=-1).values.sum(dim=-1)
+    kept = group_score.topk(cfg.topk_group, dim=-1, sorted=False).indices
+    dropped = torch.ones_like(group_score, dtype=torch.bool).scatter(-1, kept, False)
+    return grouped.masked_fill(dropped.unsqueeze(-1), -torch.inf).flatten(-2)
+
+
+# ---------------------------------------------------------------- the scaling factor
+
+
+def scaling_factor(cfg: MoEConfig) -> float:
+    """`routed_scaling_factor`, derived where the configuration leaves it open."""
+    if cfg.routed_scaling_factor is not None:
+        return cfg.routed_scaling_factor
+    if not cfg.norm_topk_prob:
+        return 1.0
+    return derived_scaling_factor(cfg.n_routed_experts, cfg.top_k)
+
+
+@functools.cache
+def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int = 20_000) -> float:
+    """E[1/||p||] for p the renormalised top-K sigmoids of Gaussian logits (Moonlight's rule).
+
+    K weights that sum to 1 shrink the sum of K independent expert outputs by ||p|| ; this undoes it, so routed
+    experts speak as loudly as the shared one. Landmarks: 16/2 1.412, 64/6 2.446 (Moonlight), 384/8 2.828 (K2).
+    """
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for _ in range(math.ceil(n_samples / 1000)):
+        scores = torch.randn(1000, n_experts, generator=generator, dtype=torch.float64).sigmoid()
+        p = scores.topk(top_k, dim=-1).values
+        total += (1 / (p / p.sum(dim=-1, keepdim=True)).norm(dim=-1)).mean().item()
+    return total / math.ceil(n_samples / 1000)
+
+
+# ---------------------------------------------------------------- balance
+
+
+def expert_load(expert_idx: Int[Tensor, "..."], n_experts: int) -> Int[Tensor, " n_experts"]:
+    """How many tokens went to each expert; the counts sum to tokens·K."""
+    return torch.bincount(expert_idx.flatten(), minlength=n_experts)
+
+
+def max_violation(load: Float[Tensor, " n_experts"]) -> float:
+    """MaxVio = max(load)/mean(load) - 1: 0 when even, E/K - 1 when K experts take all (Wang et al. 2024)."""
+    return (load.max() / load.mean() - 1).item()
+
+
+def load_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
+    """Switch balance loss: 1 when perfectly even, E when collapsed at K = 1 (Fedus et al. 2021, eq. 4).
+
+    E · sum f_i P_i with f_i the share of choices that fell on expert i, a count without gradient, and P_i the
+    mean softmax probability over all tokens and experts, which carries it.
+    """
+    n_experts = stats.logits.shape[-1]
+    share = expert_load(stats.expert_idx, n_experts) / stats.expert_idx.numel()
+    probability = stats.logits.softmax(dim=-1).flatten(0, -2).mean(dim=0)
+    return n_experts * (share * probability).sum()
+
+
+def sequence_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
+    """The sequence-wise loss of DeepSeek-V3 (eq. 17-20), mean over the batch; exactly 1 for a uniform router.
+
+    Counts are those of the unbiased top-k: the loss shapes the scores, which know nothing of the bias.
+    """
+    seq_len, n_experts = stats.scores.shape[-2:]
+    top_k = stats.expert_idx.shape[-1]
+    chosen = stats.scores.topk(top_k, dim=-1, sorted=False).indices
+    counts = torch.zeros_like(stats.scores).scatter_(-1, chosen, 1.0).sum(dim=-2)
+    frequency = counts * n_experts / (top_k * seq_len)
+    probability = (stats.scores / stats.scores.sum(dim=-1, keepdim=True)).mean(dim=-2)
+    return (frequency * probability).sum(dim=-1).mean()
+
+
+def z_loss(stats: RouterStats) -> Float[Tensor, ""]:
+    """mean(logsumexp(logits)²): keeps the gate's logits small (ST-MoE, eq. 5)."""
+    return stats.logits.logsumexp(dim=-1).square().mean()
+
+
+@torch.no_grad()
+def update_expert_bias_(
+    expert_bias: Float[Tensor, " n_experts"], load: Int[Tensor, " n_experts"], rate: float
+) -> None:
+    """Auxiliary-loss-free balancing, once an optimizer step: a little up for the idle, down for the busy.
+
+    b += rate · sign(mean(load) - load), less its mean, so that the biases do not drift (Wang et al. 2024).
+    `load` counts all micro-batches of the step. A frozen skewed router, E = 8: MaxVio 1.66 to 0.05 in 400 updates.
+    """
+    load = load.to(expert_bias.dtype)
+    delta = rate * (load.mean() - load).sign()
+    expert_bias += delta - delta.mean()

@@ -1,0 +1,11 @@
+"""A worker of `nanokimi.storyworld.generate`; see `workers`."""
+
+import sys
+
+from nanokimi.storyworld.workers import work
+
+if __name__ == "__main__":
+    try:
+        work(*map(int, sys.argv[1:]), sys.stdout.buffer)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.stderr.close()  # the reader has stopped early, which is its right

@@ -1,0 +1,147 @@
+"""Configurations from and to YAML: presets by name, files of yours, and `name=value` overrides.
+
+``load_model("kimi-tiny")``, ``load_train("my/train.yaml")``, ``load_model("kimi-tiny", ["top_k=4"])``. Whatever is
+wrong raises `ConfigError` with one line that names the field, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from nanokimi.config import ConfigError, GPTConfig, KimiConfig, ModelConfig, TrainConfig, to_dict
+
+PRESETS = Path(__file__).parent / "presets"
+T = TypeVar("T")
+
+
+def preset_names(prefix: str = "") -> list[str]:
+    """The names of the shipped presets that start with `prefix`, sorted."""
+    return sorted(p.stem for p in PRESETS.glob("*.yaml") if p.stem.startswith(prefix))
+
+
+def read_yaml(name: str | Path) -> dict[str, Any]:
+    """The settings in a preset (`kimi-tiny`) or in a YAML file of yours (`my/kimi.yaml`)."""
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if path.parent == PRESETS and path.stem not in preset_names():
+        raise ConfigError(
+            f"preset {str(name)!r} does not exist; {_nearest(str(name), preset_names())} "
+            "(`nanokimi presets` lists all; a file of yours ends in .yaml)"
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"file {path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"file {path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"file {path} must hold `name: value` lines, not {type(data).__name__}")
+    return data
+
+
+def build(cls: type[T], data: dict[str, Any], overrides: Sequence[str] = (), where: str = "") -> T:
+    """`cls` from plain data and `name=value` overrides; raises `ConfigError` in one line."""
+    data = dict(data)
+    for text in overrides:
+        _override(cls, data, text)
+    try:
+        return cls(**data)
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(_one_line(cls, error, where)) from None
+
+
+def build_model_config(data: dict[str, Any], overrides: Sequence[str] = (), where: str = "") -> ModelConfig:
+    """A `GPTConfig` or `KimiConfig`, by the field `kind`."""
+    kinds = {"gpt": GPTConfig, "kimi": KimiConfig}
+    if data.get("kind") not in kinds:
+        raise ConfigError(f"{where or 'model'}: kind={data.get('kind')!r} must be gpt or kimi")
+    return build(kinds[data["kind"]], data, overrides, where)
+
+
+def load_model(name: str | Path, overrides: Sequence[str] = ()) -> ModelConfig:
+    """A model preset or file, such as `kimi-tiny`, with `name=value` overrides."""
+    return build_model_config(read_yaml(name), overrides, str(name))
+
+
+def load_train(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """A training preset or file, such as `train-tiny`, with `name=value` overrides."""
+    return build(TrainConfig, read_yaml(name), overrides, str(name))
+
+
+def to_yaml(cfg: Any) -> str:
+    """The configuration as YAML text that `load_model` and `load_train` read."""
+    return yaml.safe_dump(to_dict(cfg), sort_keys=False)
+
+
+# ---------------------------------------------------------------- overrides and messages
+
+
+def _sections(cls: type) -> dict[str, type]:
+    """The fields of `cls` that are configurations themselves."""
+    found = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        found |= {name: option for option in options if is_dataclass(option)}
+    return found
+
+
+def _paths_to(cls: type, name: str) -> list[list[str]]:
+    """Every way from `cls` down to a field called `name`, the nearest first."""
+    here = [[name]] if name in {f.name for f in fields(cls)} else []
+    return here + [[s, *path] for s, sub in _sections(cls).items() for path in _paths_to(sub, name)]
+
+
+def _override(cls: type, data: dict[str, Any], text: str) -> None:
+    """Apply `moe.top_k=4`, or `top_k=4` where only one section has the field, to plain data in place."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"override {text!r} must look like name=value")
+    *head, last = name.strip().split(".")
+    paths = [p for p in _paths_to(cls, last) if [s for s in p[:-1] if s in head] == head]
+    if not paths:
+        known = sorted({f.name for sub in (cls, *_sections(cls).values()) for f in fields(sub)})
+        raise ConfigError(f"{name.strip()} is not a setting of {cls.__name__}; {_nearest(last, known)}")
+    path = min(paths, key=len)
+    others = [p for p in paths if len(p) == len(path)]
+    if len(others) > 1:
+        choices = " or ".join(".".join(p) for p in others)
+        raise ConfigError(f"{name.strip()} is ambiguous: say {choices}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"override {text!r}: {value!r} is not a value") from None
+    for section in path[:-1]:
+        data[section] = data = dict(data.get(section) or {})
+    data[path[-1]] = parsed
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+def _one_line(cls: type, error: Exception, where: str) -> str:
+    """A pydantic error as one line: the first problem, with the field's path and value."""
+    prefix = f"{where}: " if where else ""
+    if not isinstance(error, ValidationError):
+        return prefix + " ".join(str(error).split())
+    first = error.errors()[0]
+    # For a section that may be missing pydantic puts the class's name into the path; a reader wants fields.
+    path = [str(part) for part in first["loc"] if not str(part)[:1].isupper()]
+    field = ".".join(path)
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        for section in path[:-1]:
+            cls = _sections(cls).get(section, cls)
+        return f"{prefix}{field} is not a setting; {_nearest(path[-1], [f.name for f in fields(cls)])}"
+    if first["type"] == "value_error":
+        message = str(first["ctx"]["error"])
+        return f"{prefix}{field + ': ' if field else ''}{message}"
+    return f"{prefix}{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

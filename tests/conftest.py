@@ -1,0 +1,51 @@
+"""What holds for every test: shapes are checked, sizes are small, nothing reaches the network or a user's cache."""
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+# Before nanokimi is imported for the first time: every jaxtyping annotation in it becomes a run-time check.
+jaxtyping.install_import_hook("nanokimi", "beartype.beartype")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", None}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set what the notebooks' kernels and the commands that tests start inherit."""
+    cache = tempfile.mkdtemp(prefix="nanokimi-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+    os.environ |= {
+        "NANOKIMI_PROFILE": "smoke",
+        "NANOKIMI_LIVE": "0",
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CACHE_HOME": cache,
+    }
+    # The models of the tests are too small for more threads to pay.
+    os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up any host but this machine fails at once, as it does without a network."""
+    lookup = socket.getaddrinfo
+
+    def refuse(host, *args, **kwargs):
+        if host not in _LOOPBACK:
+            raise socket.gaierror(socket.EAI_NONAME, f"the tests have no network (asked for {host})")
+        return lookup(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def real_text() -> Path:
+    """The folder with tinystories/, tinyshakespeare/ and gpt2/ that NANOKIMI_TEXT names."""
+    folder = os.environ.get("NANOKIMI_TEXT")
+    if not folder:
+        pytest.skip("NANOKIMI_TEXT is not set: it names a folder with tinystories/ and tinyshakespeare/")
+    return Path(folder)
