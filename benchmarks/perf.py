@@ -102,9 +102,7 @@ def training_step(size: str, device: torch.device) -> Candidates:
 
 def moe_layer(d_model: int, n_experts: int, top_k: int, width: int, device: torch.device) -> Candidates:
     """Forward and backward of 4,096 tokens: a dense SwiGLU, our layer of the same active width, transformers'."""
-    cfg = MoEConfig(
-        n_routed_experts=n_experts, n_shared_experts=0, top_k=top_k, moe_intermediate_size=width
-    )
+    cfg = MoEConfig(n_routed_experts=n_experts, n_shared_experts=0, top_k=top_k, moe_intermediate_size=width)
     generator = torch.Generator().manual_seed(0)
     dense, moe = SwiGLU(d_model, top_k * width), MoE(d_model, cfg)
     for p in (*dense.parameters(), *moe.parameters()):
@@ -160,9 +158,7 @@ def decoding(device: torch.device) -> Candidates:
 
 
 def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    return torch.randint(
-        vocab_size, (rows, columns), generator=torch.Generator().manual_seed(0)
-    ).to(device)
+    return torch.randint(vocab_size, (rows, columns), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def _transformers_model(model: Kimi) -> torch.nn.Module:

@@ -4,14 +4,14 @@
 
 An arm tries the rates of `--rates`, and where its best one is the lowest or the highest, goes on in that direction:
 so each gets the rate that suits it, and none is held back by a grid made for another. Every trial is written to
-`benchmarks/results/sweep-<profile>.json`, from which the rates in `nanokimi/presets/bench-*.yaml` are taken.
+`benchmarks/results/sweep-<profile>.json`, which a second call with other arms or rates adds to (delete it to start
+afresh), and from which the rates in `nanokimi/presets/bench-<profile>.yaml` are taken.
 """
 
 import argparse
 import json
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import torch
 
@@ -37,10 +37,13 @@ def validation_loss(arm: Arm, rate: float, steps: int, loaded: Corpus) -> float 
     return last.evaluation.loss
 
 
-def sweep(arm: Arm, rates: list[float], steps: int, loaded: Corpus) -> dict[float, float | None]:
+Losses = dict[float, float | None]
+
+
+def sweep(arm: Arm, rates: list[float], known: Losses, steps: int, loaded: Corpus) -> Losses:
     """The loss at every rate, the grid extended by its own factor while its best lies on an edge."""
-    found: dict[float, float | None] = {}
-    todo = list(rates)
+    found = dict(known)
+    todo = [rate for rate in rates if rate not in found]
     while todo:
         for rate in todo:
             found[rate] = validation_loss(arm, rate, steps, loaded)
@@ -79,7 +82,8 @@ def main() -> None:
         "arms": json.loads(path.read_text())["arms"] if path.exists() else {},
     }
     for arm in plan.arms:
-        losses = sweep(arm, args.rates, args.steps, loaded)
+        known = about["arms"].get(arm.name, {"loss": {}})["loss"]
+        losses = sweep(arm, args.rates, {float(r): loss for r, loss in known.items()}, args.steps, loaded)
         best = min((r for r in losses if losses[r] is not None), key=lambda r: losses[r])
         about["arms"][arm.name] = {"best": best, "loss": {str(r): losses[r] for r in sorted(losses)}}
         path.parent.mkdir(parents=True, exist_ok=True)

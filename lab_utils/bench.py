@@ -20,11 +20,12 @@ import yaml
 
 from lab_utils import progress
 from lab_utils.arms import Plan, make_plan, resolve_profile
-from lab_utils.compare import ladder, table_rows, verdicts
+from lab_utils.compare import table_rows
 from lab_utils.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine import describe, environment
 from lab_utils.results import read_results, run_folder
 from lab_utils.table import comparison_table, sentence
+from lab_utils.verdicts import ladder, verdicts
 from nanokimi import corpus
 from nanokimi.config import ConfigError
 from nanokimi.evaluate import resolve_device

@@ -26,8 +26,10 @@ class ThisInterpreter(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
+        # Its warnings (of unencrypted talk on the loopback device) would stand among the progress bars.
+        quiet = "--log-level=ERROR"
         return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=[sys.executable, "-m", "ipykernel_launcher", quiet, "-f", "{connection_file}"],
             display_name="Python 3",
             language="python",
         )

@@ -116,9 +116,8 @@ class _Lines:
             return
         self._shown = now
         left = last["seconds"] / done * (n_steps - done)
-        self._stream.write(
-            f"{self._expected.name}: step {done}/{n_steps}, {_facts(records)}, {left:.0f} s of steps left\n"
-        )
+        ending = f"about {left:.0f} s left" if done < n_steps else "done"
+        self._stream.write(f"{self._expected.name}: step {done}/{n_steps}, {_facts(records)}, {ending}\n")
         self._stream.flush()
 
     def close(self) -> None:

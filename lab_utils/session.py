@@ -1,14 +1,31 @@
-"""Where a notebook's run is kept, and its results put together: the last lines of notebook 08."""
+"""What notebook 08 needs around its training: where it is kept, a line of status, the results put together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from IPython.display import DisplayHandle
+
 from lab_utils.arms import Plan
 from lab_utils.machine import environment
 from lab_utils.results import Results, Run, arm_facts, corpus_facts
 from nanokimi.corpus import Corpus
+
+
+class StatusLine:
+    """One line under a cell that is written again and again; what it says last stays in the notebook."""
+
+    def __init__(self) -> None:
+        self._handle: DisplayHandle | None = None
+
+    def show(self, text: str) -> None:
+        data = {"text/plain": text}
+        if self._handle is None:
+            self._handle = DisplayHandle()
+            self._handle.display(data, raw=True)
+        else:
+            self._handle.update(data, raw=True)
 
 
 def output_folder(out_dir: str = "", name: str = "notebook") -> Path:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from statistics import median
 
-from lab_utils.compare import Row, Spread, Verdict
+from lab_utils.arms import BASELINE
+from lab_utils.compare import Row, Spread, planned_tokens, step_ratio
+from lab_utils.curves import role_curves
+from lab_utils.results import ArmFacts, Results
+from lab_utils.verdicts import Verdict
 
 DASH = "–"
 
@@ -80,15 +85,15 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         ("total", "params"),
         ("active", "body"),
         ("FLOPs", "a token"),
-        ("tokens", "a second"),
+        ("tokens", "a sec."),
         ("step", "vs GPT"),
         ("time", "(s)"),
-        ("peak", "memory"),
+        ("memory", "peak"),
         ("val. loss", "nats/token"),
         ("perplexity",),
         ("bits", "a byte"),
         ("tokens to", "GPT's loss"),
-        ("seconds to", "GPT's loss"),
+        ("sec. to", "it"),
     )
     floors = {row.floor for row in rows if row.floor is not None}
     seeds = sorted({row.n_seeds for row in rows})
@@ -96,8 +101,8 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         f"floor: {floors.pop():.3f} bits a byte" if len(floors) == 1 else "floor: not known for this text"
     ]
     notes.append(f"seeds: {seeds[0]}" if len(seeds) == 1 else f"seeds: {seeds[0]} to {seeds[-1]}")
-    if seeds and seeds[-1] > 1:
-        notes.append("under a mean: least..greatest over the seeds (step: quartiles over the rounds)")
+    if seeds[-1] > 1:
+        notes.append("under a mean: least..greatest over the seeds")
     return Table(heads, tuple(_cells(row) for row in rows), "; ".join(notes))
 
 
@@ -108,14 +113,14 @@ def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
         (count(row.body_active),),
         (count(row.flops_per_token),),
         (DASH if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",),
-        _spread(row.step_ratio, lambda x: f"{x:.2f}"),
+        (DASH if row.step_ratio is None else f"{row.step_ratio.mean:.2f}",),
         (DASH if row.seconds is None else f"{row.seconds:.1f}",),
         _spread(row.peak_memory, memory),
         _spread(row.loss, lambda x: f"{x:.3f}"),
-        _spread(row.perplexity, lambda x: f"{x:.2f}"),
+        _spread(row.perplexity, lambda x: f"{x:#.3g}".rstrip(".")),
         _spread(row.bits_per_byte, lambda x: f"{x:.3f}"),
-        _reached(row, row.tokens_to_target, count, with_share=True),
-        _reached(row, row.seconds_to_target, lambda x: f"{x:.1f}"),
+        _reached(row),
+        (DASH if row.seconds_to_target is None else f"{row.seconds_to_target.mean:.1f}",),
     )
 
 
@@ -127,20 +132,46 @@ def _spread(value: Spread | None, show: Callable[[float], str]) -> tuple[str, ..
     )
 
 
-def _reached(
-    row: Row, value: Spread | None, show: Callable[[float], str], with_share: bool = False
-) -> tuple[str, ...]:
-    if row.tokens_to_target is None:
-        return ("not reached" if row.loss is not None else DASH,)
+def _reached(row: Row) -> tuple[str, ...]:
+    value = row.tokens_to_target
     if value is None:
-        return (DASH,)
-    share = f" ({row.share_to_target:.0%})" if with_share else ""
-    lines = [show(value.mean) + share]
+        return ("not reached" if row.loss is not None else DASH,)
+    lines = [f"{count(value.mean)} ({row.share_to_target:.0%})"]
     if value.n > 1:
-        lines.append(f"{show(value.low)}..{show(value.high)}")
+        lines.append(f"{count(value.low)}..{count(value.high)}")
     if value.n < row.n_seeds:
         lines.append(f"{value.n} of {row.n_seeds} seeds")
     return tuple(lines)
+
+
+def plan_table(arms: Sequence[ArmFacts]) -> Table:
+    """What will be trained: sizes and costs, which are known before any training."""
+    heads = (
+        ("model",),
+        ("total", "params"),
+        ("active", "params"),
+        ("active", "body"),
+        ("FLOPs", "a token"),
+        ("cache", "numbers a token"),
+        ("optimizer",),
+        ("learning rate",),
+        ("tokens", "in all"),
+    )
+    cells = tuple(
+        (
+            (arm.name,),
+            (count(arm.total),),
+            (count(arm.active),),
+            (count(arm.body_active),),
+            (count(arm.flops_per_token),),
+            (f"{arm.cache_per_token:,.0f}",),
+            (arm.train["optim"]["optimizer"],),
+            (f"{arm.train['optim']['lr']:g}",),
+            (count(planned_tokens(arm)),),
+        )
+        for arm in arms
+    )
+    return Table(heads, cells)
 
 
 def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table:
@@ -155,7 +186,8 @@ def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table
         ("spread",),
         ("verdict",),
     )
-    return Table(heads, tuple(_verdict_cells(verdict) for verdict in verdicts))
+    caption = "" if verdicts else "nothing to compare: no two arms that differ in one thing were trained"
+    return Table(heads, tuple(_verdict_cells(verdict) for verdict in verdicts), caption)
 
 
 def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
@@ -175,6 +207,56 @@ def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
         (DASH if verdict.spread is None else f"{verdict.spread:.{digits}f}",),
         (f"{verdict.winner} is lower" if verdict.winner else verdict.answer,),
     )
+
+
+def role_table(results: Results) -> Table | None:
+    """Bits a byte by role at the end, the mean over the seeds, with the floor; None where roles are not known."""
+    roles = role_curves(results)
+    if not roles:
+        return None
+    arms = [curve.arm for curve in roles[0].curves]
+    tokens = next(run for run in results.runs if run.complete).final.by_role
+    heads = (("role",), ("share of", "tokens"), ("floor", "bits/byte"), *((arm, "bits/byte") for arm in arms))
+    n_tokens = sum(facts["n_tokens"] for facts in tokens.values())
+    cells = tuple(
+        (
+            (role.role,),
+            (f"{tokens[role.role]['n_tokens'] / n_tokens:.0%}",),
+            (f"{role.floor:.3f}",),
+            *((f"{curve.mean[-1]:.3f}",) for curve in role.curves),
+        )
+        for role in roles
+    )
+    return Table(heads, cells)
+
+
+def step_table(results: Results) -> Table:
+    """Step times measured in turns, and what decoding keeps for a token."""
+    heads = (
+        ("model",),
+        ("rounds",),
+        ("median step", "(ms)"),
+        ("quickest..slowest", "(ms)"),
+        ("vs GPT", "median"),
+        ("vs GPT", "quartiles"),
+        ("cache", "numbers a token"),
+    )
+    rows = []
+    for facts in results.arms.values():
+        ms = [1000 * seconds for seconds in facts.step_seconds]
+        ratio = step_ratio(facts, results.arms.get(BASELINE))
+        rows.append(
+            (
+                (facts.name,),
+                (str(len(ms)),),
+                (f"{median(ms):.1f}" if ms else DASH,),
+                (f"{min(ms):.1f}..{max(ms):.1f}" if ms else DASH,),
+                (f"{ratio.mean:.2f}" if ratio else DASH,),
+                (f"{ratio.low:.2f}..{ratio.high:.2f}" if ratio else DASH,),
+                (f"{facts.cache_per_token:,.0f}",),
+            )
+        )
+    return Table(heads, tuple(rows))
 
 
 def sentence(verdict: Verdict) -> str:
@@ -201,4 +283,6 @@ def count(x: float) -> str:
 
 
 def memory(n_bytes: float) -> str:
-    return f"{n_bytes / 2**20:.0f}M"
+    """Mebibytes below ten thousand, else gibibytes."""
+    mebibytes = n_bytes / 2**20
+    return f"{mebibytes:.0f}M" if mebibytes < 9999.5 else f"{mebibytes / 1024:.1f}G"

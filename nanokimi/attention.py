@@ -90,16 +90,20 @@ def max_logit(
 ) -> Float[Tensor, " n_heads"]:
     """The largest scaled logit of every head over the batch and the visible pairs: exact, for QK-clip.
 
-    Queries are taken 256 at a time, so that memory grows with the context, not with its square.
+    Queries are taken 64 at a time with the keys that they can see, so that memory grows with the context, not
+    with its square, and half of the products are never made.
     """
-    if visible is None:
-        visible = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
     best = q.new_full((q.shape[1],), -torch.inf)
-    for start in range(0, q.shape[-2], 256):
-        rows = slice(start, start + 256)
-        logits = q[:, :, rows] @ k.transpose(-1, -2)
-        logits = logits.masked_fill_(~visible[rows], -torch.inf)
-        best = torch.maximum(best, logits.amax(dim=(0, 2, 3)))
+    for start in range(0, n_queries, 64):
+        stop = min(start + 64, n_queries)
+        if visible is None:
+            seen = n_keys - n_queries + stop
+            mask = causal_mask(stop - start, seen, q.device)
+        else:
+            seen, mask = n_keys, visible[start:stop]
+        logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)
+        best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))
     return best.float() * scale
 
 

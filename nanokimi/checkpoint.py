@@ -4,7 +4,8 @@ A run folder holds `step-000300/` with
   model.safetensors      weights and expert biases
   optimizer.safetensors  momenta of every optimizer
   tokenizer.json         so that a checkpoint can write text by itself
-  checkpoint.json        step, configurations, the corpus's fingerprint, and the checksums of the files above
+  checkpoint.json        step, configurations, the corpus's fingerprint, and the checksums of the files above and
+                         of itself
 Nothing is pickled: loading a stranger's checkpoint runs none of the stranger's code.
 """
 
@@ -79,9 +80,13 @@ def save(
             "progress": vars(progress),
             "sha256": {name: _sha256(temporary / name) for name in _FILES},
         }
+        about["sha256"]["checkpoint.json"] = _sha256_of_about(about)
         (temporary / "checkpoint.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
         if target.exists():
-            shutil.rmtree(target)
+            # A new run in an old run's folder: a folder cannot be replaced at once, so the old one steps aside.
+            aside = run_dir / f".replaced-{target.name}"
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(target, aside)
         os.replace(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -97,6 +102,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     folder = newest(Path(path))
     try:
         about = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+        if _sha256_of_about(about) != about["sha256"]["checkpoint.json"]:
+            raise CheckpointError(f"checkpoint {folder}: checkpoint.json is damaged (its checksum differs)")
         for name in _FILES:
             if _sha256(folder / name) != about["sha256"][name]:
                 raise CheckpointError(f"checkpoint {folder}: {name} is damaged (its checksum differs)")
@@ -172,7 +179,16 @@ def unpack_optimizers(
 
 
 def _steps(run_dir: Path) -> list[Path]:
-    return sorted(p for p in run_dir.glob("step-*") if (p / "checkpoint.json").exists())
+    """The whole checkpoints, the newest last. One that stepped aside counts until its successor is there."""
+    found = (*sorted(run_dir.glob(".replaced-step-*")), *sorted(run_dir.glob("step-*")))
+    return [p for p in found if (p / "checkpoint.json").exists()]
+
+
+def _sha256_of_about(about: dict) -> str:
+    """The checksum of what checkpoint.json says, its own checksum left out."""
+    files = {name: value for name, value in about["sha256"].items() if name != "checkpoint.json"}
+    text = json.dumps({**about, "sha256": files}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -37,7 +37,10 @@ from nanokimi.yaml_config import (
 )
 
 app = typer.Typer(
-    help="Build, train and compare a small Kimi K2 and a GPT.", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    help="Build, train and compare a small Kimi K2 and a GPT.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 # The base of typer's own errors (a wrong option, a missing value), which it does not export by name.
 UsageError = typer.BadParameter.__base__
@@ -59,7 +62,9 @@ def prepare(data: Data = "storyworld", overrides: Overrides = ()) -> None:
     loaded = _load_corpus(cfg)
     size = len(loaded.train) + len(loaded.val)
     print(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens")
-    print(f"vocabulary {loaded.tokenizer.n_vocab:,}, {_mean_bytes(loaded):.2f} bytes a token, {size:,} in all")
+    print(
+        f"vocabulary {loaded.tokenizer.n_vocab:,}, {_mean_bytes(loaded):.2f} bytes a token, {size:,} in all"
+    )
     if loaded.floor is not None:
         print(f"floor {loaded.floor:.4f} bits a byte: no model can beat it on average")
 
@@ -67,7 +72,9 @@ def prepare(data: Data = "storyworld", overrides: Overrides = ()) -> None:
 @app.command(name="train")
 def train_command(
     model: Annotated[str, typer.Option(help="a model preset or a .yaml file")] = "kimi-tiny",
-    training: Annotated[str, typer.Option("--train", help="a training preset or a .yaml file")] = "train-tiny",
+    training: Annotated[
+        str, typer.Option("--train", help="a training preset or a .yaml file")
+    ] = "train-tiny",
     data: Data = "storyworld",
     out: Annotated[Path | None, typer.Option(help="folder of the run [default: out/MODEL]")] = None,
     overrides: Overrides = (),
@@ -104,7 +111,9 @@ def train_command(
     with _Interrupt() as interrupt:
         for record in _with_bar(train(network, loaded, train_cfg, out, started), train_cfg):
             if interrupt.requested:
-                print(f"stopped after step {record.step} and saved; to go on: nanokimi train --resume --out {out}")
+                print(
+                    f"stopped after step {record.step} and saved; to go on: nanokimi train --resume --out {out}"
+                )
                 raise typer.Exit(130)
     if started and checkpoint.load(out).progress.step == train_cfg.steps:
         print(f"{out} is trained to its last step, {train_cfg.steps}")
@@ -117,7 +126,9 @@ def generate_command(
     max_new_tokens: Annotated[int, typer.Option(help="at most so many")] = 200,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token")] = 0.8,
     top_k: Annotated[int | None, typer.Option(help="keep the k likeliest tokens")] = None,
-    top_p: Annotated[float | None, typer.Option(help="keep the likeliest tokens that reach p together")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="keep the likeliest tokens that reach p together")
+    ] = None,
     seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 0,
 ) -> None:
     """Continue a prompt."""
@@ -150,7 +161,9 @@ def bench(options: Annotated[list[str] | None, typer.Argument()] = None) -> None
 
 
 @app.command()
-def presets(name: Annotated[str | None, typer.Argument(help="print this preset's YAML, to copy")] = None) -> None:
+def presets(
+    name: Annotated[str | None, typer.Argument(help="print this preset's YAML, to copy")] = None,
+) -> None:
     """List the presets, or print one."""
     if name is not None:
         read_yaml(name)

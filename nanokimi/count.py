@@ -41,12 +41,39 @@ def count_parameters(cfg: ModelConfig) -> ParameterCount:
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
     """Floating-point operations a token of one training step (forward and backward), a multiply-add as two.
 
-    6 for every active weight of a matrix product (the head's included, look-ups not), and attention's products over
-    the (seq_len + 1)/2 tokens that a token sees on average.
+    6 for every active weight of a matrix product (the head's included; look-ups, gains and biases not), and
+    attention's products over the (seq_len + 1)/2 tokens that a token sees on average.
     """
-    count = count_parameters(cfg)
     head = cfg.d_model * cfg.vocab_size
-    return 6 * (count.body_active + head) + 3 * _attention_flops(cfg, seq_len)
+    multiplied = count_parameters(cfg).body_active - _vector_parameters(cfg) + head
+    if isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
+        multiplied += cfg.n_layers * _latent_multiplications(cfg, seq_len)
+    return 6 * multiplied + 3 * _attention_flops(cfg, seq_len)
+
+
+def _vector_parameters(cfg: ModelConfig) -> int:
+    """Gains and biases: added or multiplied once a channel, which no one counts."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_model(cfg).parameters() if p.ndim == 1)
+
+
+def _latent_multiplications(cfg: KimiConfig, seq_len: int) -> float:
+    """What a layer of block latent attention multiplies a token beyond one use of each of its weights.
+
+    The latents' own query is made once a batch, which is nothing a token; their keys and values are projected
+    like tokens; and the compression is an attention of its own, m queries over the tokens of closed blocks.
+    """
+    m, d = cfg.block_latent.n_latents, cfg.d_model
+    n_blocks = seq_len // cfg.block_latent.block_len
+    open_share = 1 - n_blocks * cfg.block_latent.block_len / seq_len
+    latent_query, latents = d * d, m * d
+    return (
+        2 * d * d * n_blocks * m / seq_len
+        + 2 * m * d * (1 - open_share)
+        - latent_query
+        - latents
+        - 2 * d * d * open_share
+    )
 
 
 def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
@@ -57,8 +84,11 @@ def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
         qk_width = cfg.n_heads * (cfg.mla.qk_nope_head_dim + cfg.mla.qk_rope_head_dim)
         v_width = cfg.n_heads * cfg.mla.v_head_dim
     elif isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
-        m, b = cfg.block_latent.n_latents, min(cfg.block_latent.block_len, seq_len)
-        visible = (b + 1) / 2 + m * (seq_len / b - 1) / 2
+        m, b = cfg.block_latent.n_latents, cfg.block_latent.block_len
+        n_blocks, rest = divmod(seq_len, b)
+        tokens = n_blocks * b * (b + 1) / 2 + rest * (rest + 1) / 2
+        latents = m * (b * n_blocks * (n_blocks - 1) / 2 + rest * n_blocks)
+        visible = (tokens + latents) / seq_len
     return cfg.n_layers * 2 * visible * (qk_width + v_width)
 
 

@@ -88,7 +88,7 @@ def evaluate(model: Model, corpus: Corpus, cfg: TrainConfig) -> Evaluation:
                 )
     return Evaluation(
         loss=nats.mean().item(),
-        perplexity=math.exp(nats.mean().item()),
+        perplexity=nats.mean().exp().item(),  # infinite above 709 nats, which a diverging run may reach
         bits_per_byte=_bits_per_byte(nats, n_bytes),
         floor_bits_per_byte=None if bits is None else (bits.sum() / n_bytes.sum()).item(),
         n_tokens=nats.numel(),

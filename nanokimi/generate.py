@@ -70,7 +70,7 @@ def generate(
     tokens, cache, new = list(prompt), model.new_cache(), list(prompt)
     for _ in range(max_new_tokens):
         if cache[0].length + len(new) > context:
-            cache, new = model.new_cache(), tokens[-(context // 2) :]
+            cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
         logits = model(torch.tensor([new], device=device), cache).logits[0, -1]
         # Drawn on the CPU, so that one seed gives one text on every device that computes the same logits.
         probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)

@@ -326,13 +326,13 @@ def load_hub(folder: str | Path) -> Kimi:
             raise HubError(
                 "config.json: quantization_config must be missing: the weights have to be plain numbers"
             )
-        weights = {k: t for file in _weight_files(folder) for k, t in load_file(folder / file).items()}
+        weights = {k: t for file in _weight_files(folder) for k, t in load_file(file).items()}
         model = Kimi(cfg)
         model.load_state_dict(from_hub_weights(weights, cfg))
     except HubError as error:
         raise HubError(f"{folder}: {error}") from None
-    except FileNotFoundError as error:
-        raise HubError(f"{folder}: {Path(error.filename or folder).name} is missing") from None
+    except FileNotFoundError:
+        raise HubError(f"{folder}: config.json is missing") from None
     except (
         json.JSONDecodeError,
         UnicodeDecodeError,
@@ -346,12 +346,15 @@ def load_hub(folder: str | Path) -> Kimi:
     return model
 
 
-def _weight_files(folder: Path) -> list[str]:
+def _weight_files(folder: Path) -> list[Path]:
     """model.safetensors, or the parts that its index names."""
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return ["model.safetensors"]
-    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    names, index = ["model.safetensors"], folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    for name in names:
+        if not (folder / name).is_file():
+            raise HubError(f"{name} is missing")
+    return [folder / name for name in names]
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -62,5 +62,6 @@ def apply_rope(
 ) -> Float[Tensor, "*heads seq rope_dim"]:
     """Turn each pair (2i, 2i+1) of x by its angle. Lengths stay; only differences of position matter."""
     full = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    pairs = torch.view_as_complex(full.unflatten(-1, (-1, 2)))
+    # Contiguous: a slice behind an odd number of channels is no view of complex numbers.
+    pairs = torch.view_as_complex(full.contiguous().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)

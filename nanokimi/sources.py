@@ -290,4 +290,6 @@ def _bad_byte(file: Path) -> tuple[int, int]:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 return read - len(waiting) + error.start, (waiting + block)[error.start]
+            if not block:
+                raise TextError(f"file {file} changed while it was read; start again")
             read += len(block)

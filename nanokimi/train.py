@@ -70,15 +70,15 @@ def next_token_loss(
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-def balance_term(routing: tuple[RouterStats, ...], cfg: BalanceConfig) -> Float[Tensor, ""] | float:
-    """The balancing losses that the configuration switches on, weighted, mean over the MoE layers."""
+def balance_term(routing: tuple[RouterStats, ...], cfg: BalanceConfig) -> Float[Tensor, ""]:
+    """The balancing losses that the configuration switches on, weighted, mean over the MoE layers; 0 if none."""
     terms = (
         (cfg.switch_coef, load_balance_loss),
         (cfg.sequence_coef, sequence_balance_loss),
         (cfg.z_coef, z_loss),
     )
     wanted = [coef * loss(stats) for coef, loss in terms if coef for stats in routing]
-    return torch.stack(wanted).sum() / len(routing) if wanted else 0.0
+    return torch.stack(wanted).sum() / len(routing) if wanted else torch.zeros(())
 
 
 class _RoutingTally:
@@ -115,6 +115,7 @@ def train(
     stopped: on a CPU, bit for bit. Raises `TrainingDiverged` when the loss is not finite.
     """
     device = resolve_device(cfg.device)
+    autocast(cfg, device)  # refuses a number format that the device lacks, before anything is written
     if cfg.seq_len > model.cfg.max_seq_len:
         raise ConfigError(f"seq_len={cfg.seq_len} is above max_seq_len={model.cfg.max_seq_len} of the model")
     if corpus.tokenizer.n_vocab > model.cfg.vocab_size:
@@ -191,7 +192,7 @@ def _optimizer_step(
             balance = balance_term(out.routing, cfg.balance)
         ((loss + balance) / cfg.grad_accum).backward()
         total_loss += loss.item() / cfg.grad_accum
-        total_balance += float(balance) / cfg.grad_accum
+        total_balance += balance.item() / cfg.grad_accum
         tally = tally or _RoutingTally(out.routing)
         tally.add(out.routing)
         if clip:

@@ -1,7 +1,7 @@
 """Configurations from and to YAML: presets by name, files of yours, and `name=value` overrides.
 
-``load_model("kimi-tiny")``, ``load_train("my/train.yaml")``, ``load_model("kimi-tiny", ["top_k=4"])``. Whatever is
-wrong raises `ConfigError` with one line that names the field, its value and what is allowed.
+``load_model("kimi-tiny")``, ``load_train("my/train.yaml")``, ``load_model("kimi-tiny", ["top_k=4"])``.
+Whatever is wrong raises `ConfigError` with one line that names the field, its value and what is allowed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
         raise ConfigError(f"file {path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"file {path} must hold `name: value` lines, not {type(data).__name__}")
+    for key in data:
+        if not isinstance(key, str):
+            raise ConfigError(f"file {path}: {key!r} is not a setting: names are words")
     return data
 
 
@@ -52,6 +55,7 @@ def build(cls: type[T], data: dict[str, Any], overrides: Sequence[str] = (), whe
     data = dict(data)
     for text in overrides:
         _override(cls, data, text)
+    _refuse_misread(cls, data, f"{where}: " if where else "")
     try:
         return cls(**data)
     except (ValidationError, TypeError) as error:
@@ -61,9 +65,10 @@ def build(cls: type[T], data: dict[str, Any], overrides: Sequence[str] = (), whe
 def build_model_config(data: dict[str, Any], overrides: Sequence[str] = (), where: str = "") -> ModelConfig:
     """A `GPTConfig` or `KimiConfig`, by the field `kind`."""
     kinds = {"gpt": GPTConfig, "kimi": KimiConfig}
-    if data.get("kind") not in kinds:
-        raise ConfigError(f"{where or 'model'}: kind={data.get('kind')!r} must be gpt or kimi")
-    return build(kinds[data["kind"]], data, overrides, where)
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ConfigError(f"{where or 'model'}: kind={kind!r} must be gpt or kimi")
+    return build(kinds[kind], data, overrides, where)
 
 
 def load_model(name: str | Path, overrides: Sequence[str] = ()) -> ModelConfig:
@@ -89,8 +94,13 @@ def _sections(cls: type) -> dict[str, type]:
     found = {}
     for name, hint in typing.get_type_hints(cls).items():
         options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-        found |= {name: option for option in options if is_dataclass(option)}
+        found.update((name, option) for option in options if is_dataclass(option))
     return found
+
+
+def _names(cls: type) -> set[str]:
+    """Every field of `cls` and of the sections inside it."""
+    return {f.name for f in fields(cls)}.union(*map(_names, _sections(cls).values()))
 
 
 def _paths_to(cls: type, name: str) -> list[list[str]]:
@@ -107,8 +117,9 @@ def _override(cls: type, data: dict[str, Any], text: str) -> None:
     *head, last = name.strip().split(".")
     paths = [p for p in _paths_to(cls, last) if [s for s in p[:-1] if s in head] == head]
     if not paths:
-        known = sorted({f.name for sub in (cls, *_sections(cls).values()) for f in fields(sub)})
-        raise ConfigError(f"{name.strip()} is not a setting of {cls.__name__}; {_nearest(last, known)}")
+        raise ConfigError(
+            f"{name.strip()} is not a setting of {cls.__name__}; {_nearest(last, sorted(_names(cls)))}"
+        )
     path = min(paths, key=len)
     others = [p for p in paths if len(p) == len(path)]
     if len(others) > 1:
@@ -119,8 +130,23 @@ def _override(cls: type, data: dict[str, Any], text: str) -> None:
     except yaml.YAMLError:
         raise ConfigError(f"override {text!r}: {value!r} is not a value") from None
     for section in path[:-1]:
-        data[section] = data = dict(data.get(section) or {})
+        inside = data.get(section) or {}
+        if not isinstance(inside, dict):
+            raise ConfigError(f"override {text!r}: {section}={inside!r} is a value, not a section")
+        data[section] = data = dict(inside)
     data[path[-1]] = parsed
+
+
+def _refuse_misread(cls: type, data: dict[Any, Any], where: str) -> None:
+    """YAML reads a bare `yes` as True, which Python would take for the number 1, and `1:` as a number."""
+    hints, sections = typing.get_type_hints(cls), _sections(cls)
+    for name, value in data.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}{name!r} is not a setting: names are words")
+        if isinstance(value, bool) and name in hints and hints[name] is not bool:
+            raise ConfigError(f"{where}{name}={value}: a yes or no is not allowed here")
+        if isinstance(value, dict) and name in sections:
+            _refuse_misread(sections[name], value, f"{where}{name}.")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -134,8 +160,7 @@ def _one_line(cls: type, error: Exception, where: str) -> str:
     if not isinstance(error, ValidationError):
         return prefix + " ".join(str(error).split())
     first = error.errors()[0]
-    # For a section that may be missing pydantic puts the class's name into the path; a reader wants fields.
-    path = [str(part) for part in first["loc"] if not str(part)[:1].isupper()]
+    path = [str(part) for part in first["loc"]]
     field = ".".join(path)
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         for section in path[:-1]:

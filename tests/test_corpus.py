@@ -125,6 +125,13 @@ def test_a_long_document_has_the_tokens_of_its_whole(tmp_path, data, monkeypatch
     assert found.train.tokens.tolist() == found.tokenizer.encode_ordinary(text[: int(0.9 * len(text))])
 
 
+def test_long_documents_end_once(text_file, data, monkeypatch):
+    monkeypatch.setattr(sources, "PIECE", 30)
+    found = load(data(text_file))
+    documents = documents_of(found.train, found.tokenizer) + documents_of(found.val, found.tokenizer)
+    assert sorted(documents) == sorted(some_documents(400))
+
+
 @pytest.mark.parametrize("block", [1, 2, 5, 12, 13, 14, 1000])
 def test_separators_may_straddle_blocks(block):
     text = f"a{END_OF_TEXT}\nb<|endof{END_OF_TEXT}{END_OF_TEXT}<|endoftext|c{END_OF_TEXT}"
@@ -415,6 +422,19 @@ def test_an_interrupted_start_leaves_nothing(text_file, data, monkeypatch, error
             load(data(text_file))
     assert not Path(data(text_file).cache_dir).exists()
     assert len(load(data(text_file)).train) > 0
+
+
+def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
+    """Were they copied into place, a kill in between would leave a folder that others use."""
+
+    def refuse(self, target):
+        raise OSError(f"{self} is not to become {target}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(TextError, match="is not to become"):
+            load(data(text_file))
+    assert not Path(data(text_file).cache_dir).exists()
 
 
 PREPARE = """

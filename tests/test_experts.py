@@ -36,13 +36,12 @@ def test_mistake_23_gate_rows_come_first_and_silu_is_on_the_gate():
 
 
 @repeatable
-@given(
-    d_model=st.integers(1, 5), width=st.integers(1, 4), tokens=st.integers(1, 4), seed=st.integers(0, 999)
-)
+@given(d_model=st.integers(1, 5), width=st.integers(1, 4), tokens=st.integers(1, 4), seed=st.integers(0, 999))
 def test_swiglu_is_the_loop(d_model, width, tokens, seed):
     x, gate_up, down = normal(tokens, d_model, seed=seed), normal(2 * width, d_model), normal(d_model, width)
     wanted = [
-        swiglu_by_hand(t, gate_up[:width].tolist(), gate_up[width:].tolist(), down.tolist()) for t in x.tolist()
+        swiglu_by_hand(t, gate_up[:width].tolist(), gate_up[width:].tolist(), down.tolist())
+        for t in x.tolist()
     ]
     torch.testing.assert_close(
         swiglu(x, gate_up, down), torch.tensor(wanted, dtype=torch.float64), rtol=1e-12, atol=1e-12

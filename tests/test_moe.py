@@ -41,7 +41,9 @@ def expert(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
     return (gate * torch.sigmoid(gate) * up) @ down.T
 
 
-def every_expert_loop(x: Tensor, expert_idx: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+def every_expert_loop(
+    x: Tensor, expert_idx: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor
+) -> Tensor:
     """Every expert on every token, its output times the token's weight for it: 0 where it was not chosen."""
     y = torch.zeros_like(x)
     for e in range(len(gate_up)):
@@ -99,7 +101,12 @@ def test_dispatch_does_not_care_about_the_order_of_tokens(order, seed):
 
 
 def test_dispatch_does_not_care_about_the_order_of_choices():
-    x, expert_idx, bank, weights = normal(8, D), distinct_choices(8, 5, 3, 0), bank_of(5), normal(8, 3, seed=1)
+    x, expert_idx, bank, weights = (
+        normal(8, D),
+        distinct_choices(8, 5, 3, 0),
+        bank_of(5),
+        normal(8, 3, seed=1),
+    )
     swapped = dispatch(x, expert_idx.flip(1), weights.flip(1), bank)
     torch.testing.assert_close(swapped, dispatch(x, expert_idx, weights, bank), rtol=1e-12, atol=1e-12)
 
@@ -115,9 +122,17 @@ def test_mistake_3_no_token_is_dropped_however_full_an_expert():
 
 def test_mistake_15_the_weight_comes_after_the_nonlinearity():
     """Then the output is linear in it; before SiLU, doubling a weight would more than double the output."""
-    x, expert_idx, bank, weights = normal(8, D), distinct_choices(8, 5, 2, 0), bank_of(5), normal(8, 2, seed=1)
+    x, expert_idx, bank, weights = (
+        normal(8, D),
+        distinct_choices(8, 5, 2, 0),
+        bank_of(5),
+        normal(8, 2, seed=1),
+    )
     torch.testing.assert_close(
-        dispatch(x, expert_idx, 2 * weights, bank), 2 * dispatch(x, expert_idx, weights, bank), rtol=1e-12, atol=0
+        dispatch(x, expert_idx, 2 * weights, bank),
+        2 * dispatch(x, expert_idx, weights, bank),
+        rtol=1e-12,
+        atol=0,
     )
 
 
@@ -166,7 +181,11 @@ def test_layer_is_the_loop_with_the_shared_experts_beside_it(changes):
         weights = weights / weights.sum(-1, keepdim=True)
     bank = layer.experts
     wanted = every_expert_loop(
-        flat, stats.expert_idx.flatten(0, 1), 1.7 * weights, bank.gate_up_proj.double(), bank.down_proj.double()
+        flat,
+        stats.expert_idx.flatten(0, 1),
+        1.7 * weights,
+        bank.gate_up_proj.double(),
+        bank.down_proj.double(),
     )
     if cfg.n_shared_experts:
         shared = layer.shared_experts
@@ -186,24 +205,29 @@ def test_layer_gradients_are_the_loops():
     y, stats = layer(x)
     found = torch.autograd.grad(y, (x, *parameters), cotangent)
 
-    p = {name: value.detach().double().requires_grad_() for name, value in zip(names, parameters, strict=True)}
+    p = {
+        name: value.detach().double().requires_grad_() for name, value in zip(names, parameters, strict=True)
+    }
     x64 = x.detach().double().requires_grad_()
     flat, expert_idx = x64.flatten(0, 1), stats.expert_idx.flatten(0, 1)
     weights = (flat @ p["gate"].T).sigmoid().gather(-1, expert_idx)
     weights = 1.7 * weights / weights.sum(-1, keepdim=True)
     loop = every_expert_loop(flat, expert_idx, weights, p["experts.gate_up_proj"], p["experts.down_proj"])
     loop = loop + expert(flat, p["shared_experts.gate_up_proj"], p["shared_experts.down_proj"])
-    wanted = torch.autograd.grad(
-        loop.view_as(x64), (x64, *(p[name] for name in names)), cotangent.double()
-    )
+    wanted = torch.autograd.grad(loop.view_as(x64), (x64, *(p[name] for name in names)), cotangent.double())
     for name, ours, theirs in zip(("x", *names), found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs.float(), rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            ours, theirs.float(), rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
+        )
         assert ours.abs().max() > 1e-3
 
 
 def test_mistake_13_the_factor_scales_the_routed_experts_alone():
     x = normal(2, 7, D, dtype=torch.float32)
-    one, three = layer_of(replace(CFG, routed_scaling_factor=1.0)), layer_of(replace(CFG, routed_scaling_factor=3.0))
+    one, three = (
+        layer_of(replace(CFG, routed_scaling_factor=1.0)),
+        layer_of(replace(CFG, routed_scaling_factor=3.0)),
+    )
     shared = one.shared_experts(x)
     torch.testing.assert_close(three(x)[0] - shared, 3 * (one(x)[0] - shared), rtol=1e-5, atol=1e-5)
     with torch.no_grad():
@@ -228,7 +252,11 @@ def test_the_bias_does_move_the_choice():
 @given(order=st.permutations(range(6)), seed=st.integers(0, 999))
 def test_layer_treats_every_token_by_itself(order, seed):
     """Permuted tokens give permuted outputs: no token sees another, none is dropped for another."""
-    layer, x, order = layer_of(seed=seed), normal(2, 6, D, seed=seed, dtype=torch.float32), torch.tensor(order)
+    layer, x, order = (
+        layer_of(seed=seed),
+        normal(2, 6, D, seed=seed, dtype=torch.float32),
+        torch.tensor(order),
+    )
     y, stats = layer(x)
     mixed, mixed_stats = layer(x[:, order])
     torch.testing.assert_close(mixed, y[:, order], rtol=1e-5, atol=2e-6)

@@ -38,7 +38,12 @@ def five_steps(s: Tensor) -> Tensor:
 
 
 @repeatable
-@given(rows=st.integers(1, 9), cols=st.integers(1, 9), seed=st.integers(0, 999), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+@given(
+    rows=st.integers(1, 9),
+    cols=st.integers(1, 9),
+    seed=st.integers(0, 999),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+)
 def test_mistake_24_newton_schulz_keeps_u_and_v_and_maps_the_singular_values(rows, cols, seed, scale):
     """Wide, square and tall: U · f(S / |S|) · Vᵀ with f five times the quintic, from the SVD."""
     g = scale * normal(rows, cols, seed=seed, dtype=torch.float64)
@@ -97,7 +102,9 @@ def test_mistake_24_every_matrix_moves_as_under_torch_muon(name, torch_muon_in_f
     assert isinstance(muon, Muon)
     taken = {p for group in muon.param_groups for p in group["params"]}
     ours = {n: p for n, p in model.named_parameters() if p in taken}
-    theirs = {n: [m.detach().clone().requires_grad_() for m in separate_matrices(n, p)] for n, p in ours.items()}
+    theirs = {
+        n: [m.detach().clone().requires_grad_() for m in separate_matrices(n, p)] for n, p in ours.items()
+    }
     reference = torch.optim.Muon(
         [m for matrices in theirs.values() for m in matrices],
         lr=0.05,
@@ -117,7 +124,9 @@ def test_mistake_24_every_matrix_moves_as_under_torch_muon(name, torch_muon_in_f
             momenta = separate_matrices(n, muon.state[p]["momentum_buffer"])
             for part, m, momentum in zip(separate_matrices(n, p), theirs[n], momenta, strict=True):
                 torch.testing.assert_close(part, m, rtol=1e-6, atol=3e-6, msg=lambda t, n=n: f"{n}: {t}")
-                torch.testing.assert_close(momentum, reference.state[m]["momentum_buffer"], rtol=1e-6, atol=1e-6)
+                torch.testing.assert_close(
+                    momentum, reference.state[m]["momentum_buffer"], rtol=1e-6, atol=1e-6
+                )
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12), (16, 16)])
@@ -160,7 +169,9 @@ def test_muon_skips_what_has_no_gradient():
 # ---------------------------------------------------------------- who takes which parameter
 
 
-def groups_of(optimizers: list[torch.optim.Optimizer], model: nn.Module) -> dict[str, list[tuple[str, float]]]:
+def groups_of(
+    optimizers: list[torch.optim.Optimizer], model: nn.Module
+) -> dict[str, list[tuple[str, float]]]:
     """Parameter -> the optimizers and weight decays that it is under."""
     names = {p: n for n, p in model.named_parameters()}
     found: dict[str, list[tuple[str, float]]] = {n: [] for n in names.values()}
@@ -195,7 +206,9 @@ def test_muon_takes_every_matrix_but_tables_and_head(name):
     for n, (group,) in groups_of(build_optimizers(model, OptimConfig(optimizer="muon")), model).items():
         if n.endswith(("layernorm.weight", "norm.weight", "bias")) or ".ln_" in n:
             assert group == ("AdamW", 0.0), n
-        elif n in ("embed_tokens.weight", "embed_positions.weight", "lm_head.weight") or n.endswith("latents"):
+        elif n in ("embed_tokens.weight", "embed_positions.weight", "lm_head.weight") or n.endswith(
+            "latents"
+        ):
             assert group == ("AdamW", 0.1), n
         else:
             assert group == ("Muon", 0.1), n

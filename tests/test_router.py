@@ -94,10 +94,15 @@ def moe_configs(draw) -> MoEConfig:
 @repeatable
 @given(cfg=moe_configs(), seed=st.integers(0, 10_000))
 @example(cfg=MoEConfig(n_routed_experts=1, top_k=1, routed_scaling_factor=2.0), seed=0)
-@example(cfg=MoEConfig(n_routed_experts=8, top_k=3, n_group=4, topk_group=2, routed_scaling_factor=1.0), seed=1)
+@example(
+    cfg=MoEConfig(n_routed_experts=8, top_k=3, n_group=4, topk_group=2, routed_scaling_factor=1.0), seed=1
+)
 def test_route_is_the_loop_in_double_precision(cfg, seed):
     """MISTAKES 9 among others: softmax before top-k, and weights made to sum to one only where asked for."""
-    logits, bias = 2 * normal(2, 3, cfg.n_routed_experts, seed=seed), 0.3 * normal(cfg.n_routed_experts, seed=seed + 1)
+    logits, bias = (
+        2 * normal(2, 3, cfg.n_routed_experts, seed=seed),
+        0.3 * normal(cfg.n_routed_experts, seed=seed + 1),
+    )
     stats = topk_route(logits, bias, cfg)
     tokens = logits.double().flatten(0, 1).tolist()
     wanted = [route_by_hand(t, bias.double().tolist(), cfg, cfg.routed_scaling_factor) for t in tokens]
@@ -158,7 +163,11 @@ def test_a_group_is_worth_its_two_best_experts():
 def test_ties_give_k_different_experts_with_the_best_scores(levels, top_k, scoring):
     top_k = min(top_k, len(levels))
     cfg = MoEConfig(
-        n_routed_experts=len(levels), top_k=top_k, scoring=scoring, norm_topk_prob=False, routed_scaling_factor=1.0
+        n_routed_experts=len(levels),
+        top_k=top_k,
+        scoring=scoring,
+        norm_topk_prob=False,
+        routed_scaling_factor=1.0,
     )
     (row,) = rows(topk_route(torch.tensor([[levels]], dtype=torch.float32), torch.zeros(len(levels)), cfg))
     best = sorted(scores_by_hand(levels, scoring), reverse=True)[:top_k]
@@ -254,7 +263,9 @@ def test_switch_loss_is_the_loop_in_double_precision(batch, seq, n_experts, top_
     logits = 2 * normal(batch, seq, n_experts, seed=seed)
     choice = logits.topk(top_k).indices
     probability, count = [0.0] * n_experts, [0] * n_experts
-    for token, experts in zip(logits.double().flatten(0, 1).tolist(), choice.flatten(0, 1).tolist(), strict=True):
+    for token, experts in zip(
+        logits.double().flatten(0, 1).tolist(), choice.flatten(0, 1).tolist(), strict=True
+    ):
         for i, p in enumerate(scores_by_hand(token, "softmax")):
             probability[i] += p / (batch * seq)
         for e in experts:
@@ -279,9 +290,9 @@ def test_mistake_12_switch_loss_moves_the_probabilities_not_the_counts():
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
 def test_mistakes_7_and_10_sequence_loss_is_exactly_one_for_a_uniform_router(top_k, scoring):
     logits = torch.full((3, 10, 5), 0.25)
-    assert sequence_balance_loss(stats_of(logits, even_choice(3, 10, 5, top_k), scoring)).item() == pytest.approx(
-        1.0, abs=1e-6
-    )
+    assert sequence_balance_loss(
+        stats_of(logits, even_choice(3, 10, 5, top_k), scoring)
+    ).item() == pytest.approx(1.0, abs=1e-6)
 
 
 @repeatable
@@ -336,7 +347,9 @@ def test_z_loss_by_hand():
 
 
 @repeatable
-@given(tokens=st.integers(1, 30), n_experts=st.integers(1, 8), top_k=st.integers(1, 8), seed=st.integers(0, 999))
+@given(
+    tokens=st.integers(1, 30), n_experts=st.integers(1, 8), top_k=st.integers(1, 8), seed=st.integers(0, 999)
+)
 def test_expert_load_counts_every_choice_once(tokens, n_experts, top_k, seed):
     top_k = min(top_k, n_experts)
     cfg = MoEConfig(n_routed_experts=n_experts, top_k=top_k)

@@ -7,5 +7,5 @@ from nanokimi.storyworld.workers import work
 if __name__ == "__main__":
     try:
         work(*map(int, sys.argv[1:]), sys.stdout.buffer)
-    except (BrokenPipeError, KeyboardInterrupt):
-        sys.stderr.close()  # the reader has stopped early, which is its right
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; nobody is left to tell

@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from math import log2
 
@@ -52,7 +52,7 @@ def article(noun: str) -> str:
     return "an" if noun[0] in "aeiou" or noun.startswith(("hour", "honest")) else "a"
 
 
-@lru_cache(maxsize=None)
+@cache
 def inflect(text: str, form: str) -> str:
     """`form` is any of "", "a" (article), "^" (capital), "^a" (both)."""
     if "a" in form:

@@ -30,174 +30,172 @@ hides:
 
 opening:
 - Once upon a time, {new hero} the {look} {species} lived in {a house} {spot}.
-- Long ago, when [wishes came true|kings were young|winters were white|time ran slower], {new hero} the {species} lived
-  in {a house} {spot}.
-- This is [the|a] story of {new hero}, {a look} {species} who lived in {a house} {spot}.
+- [Long|Many years|Some time] ago, {new hero} the {species} lived in {a house} {spot}.
+- This is [the|a] story of {new hero}, {a look} {species} who lived {spot}.
 - Everyone in the valley [knew|liked|admired|remembered] {new hero}, the {look} {species} of {village}.
-- Have you [met|seen|visited] {new hero}? {He} was {a look} {species} and lived in {a house} {spot}.
+- Have you [met|seen|visited] {new hero}? {He} was {a look} {species} from {village}.
 - Do you [know|remember] {new hero} the {species}? {He} had {a house} {spot}.
 - Listen, and I will tell you about {new hero}, {a look} {species} from {village}.
 - My [grandmother|grandfather|aunt|uncle|teacher] [often|sometimes|once] told me about {new hero}, {a look} {species} from
   {village}.
 
 likes:
-- {He} loved {food} [more than anything|best of all|with all {his} heart|above all else].
+- {He} loved {food} [more than anything|best of all|above all else].
 - {He} always wore {a garment}, [even in summer|rain or shine|made by {elder}].
 - {His} favourite colour was {colour}, [of course|and always had been|as everybody knew].
 - [Day and night|Every day|Every morning|Most days] {he} was busy {hobby}.
-- All day long {he} played the {instrument}, [rather badly|very well|with closed eyes|too loud].
+- All day {he} played the {instrument}, [rather badly|very well|too fast|too loud].
 - {Elder} lived there too and made {food} every {weekdays}.
 - Nothing made {him} [happier|prouder|merrier] than {hobby}.
-- When {he} was not {hobby}, {he} [practised|tuned|dusted|polished] the {instrument}.
+- When {he} was not {hobby}, {he} [practised|tuned|polished] the {instrument}.
 - [Sundays|Birthdays|Holidays] were for {food} and {game}.
 - At school, {teacher} called {him} {a trait} pupil.
 - People said that {he} was {verys} {trait}.
 
 secrets:
 - {He} was not afraid of anything, except {fear}.
-- But {he} had [one|a] secret: {he} was afraid of {fear}.
+- {He} had [one|a] secret: {he} feared {fear}.
 - [More than anything|Above all|Some day], {he} wanted {wish}.
-- {His} {treasure} was kept {hiding_place}[, safe from thieves|, wrapped in {stuffs}].
+- {His} {treasure} was kept {hiding_place}, wrapped in [paper|silk|wool|moss|straw|cotton|leaves|tinsel].
 - {His} best friend was {friend} the {friend.species}.
 - Next door lived {neighbour} the {neighbour.species}, who loved {neighbour.food}.
-- [A|Only a] pet {pet} lived with {him}.
+- [A tame|One brave|A small] {pet} followed {him} everywhere.
 
 way:
-- One {skies} [morning|day], {hero} [packed|took|borrowed|found] {a sizes} {adjs} {things=obj} and {went} to the
-  {olds} {places=place}.
-- On {a skies} {weekdays}, {hero} {went} to the {olds} {places=place} with {a sizes} {adjs} {things=obj}.
-- Last {weekdays}, {hero} had to [bring|carry|return|deliver] {a sizes} {adjs} {things=obj} to the {olds} {places=place}.
-- "Do not forget the {things=obj}!" called {elder} one {skies} morning, and {hero} {went} to the {places=place}.
-- With {a sizes} {adjs} {things=obj}, {hero} {went} to the {olds} {places=place} one {skies} [morning|day].
-- It was {a skies} {weekdays} when {hero} {went} to the {places=place}, carrying {a sizes} {adjs} {things=obj}.
-- {Friend} had lent {him} {a adjs} {things=obj}, and so {hero} {went} to the {places=place} to try it.
+- One {skies} [morning|day], {hero} [took|borrowed|packed|bought] {a adjs} {things=obj} and {went} to the {places=place}.
+- On {a skies} {weekdays}, {hero} {went} to the {olds} {places=place} with {a adjs} {things=obj}.
+- Last {weekdays}, {hero} [brought|carried|returned] {a sizes} {adjs} {things=obj} to the {olds} {places=place}.
+- "Take the {things=obj}!" called {elder} one {skies} morning, and {hero} {went} to the {places=place}.
+- With {a sizes} {adjs} {things=obj}, {hero} {went} to the {olds} {places=place} one {weekdays}.
+- One {weekdays} {hero} {went} to the {places=place}, carrying {a sizes} {adjs} {things=obj}.
+- {His} friend {friend} needed {a adjs} {things=obj}, so {hero} {went} to the {places=place} with one.
 
 sights:
-- {A tempers} {creatures} {dids} {verys} {carefullys} {hides}.
+- {A tempers} {creatures} {dids} {carefullys} {hides}.
 - [Somewhere|Nearby|Far away|Close by] {a tempers} {creatures} {dids} {verys} {carefullys}.
 - {Numbers} {tints} {flowers} [grew|bloomed|swayed|shone] {hides}.
 - The air smelled of {snacks} and {stuffs}.
-- Behind {a sizes} {trees} tree {a tempers} {creatures} {dids} {carefullys}.
-- [Almost nobody|Only {a jobs}] had come, because {a jobs} was getting [married|famous].
+- Behind {a trees} tree {a tempers} {creatures} {dids} {carefullys}.
+- Only {a tempers} {jobs} was about and {dids} {carefullys}.
 
 first:
-- There, {hides}, lay {a sizes} {adjs} {finds=found}. "{saying}" {cried} {hero}. "It belongs to {neighbour}." {He}
-  {carefullys} took it to {neighbour} the {neighbour.species}, who was {verys} {glads}.
+- There, {hides}, lay {a sizes} {adjs} {finds=found}. "{saying}" {cried} {hero}. "It belongs to {neighbour}." And
+  {neighbour} the {neighbour.species} was {verys} {glads} to get it back.
 - {new guest} the {guest.species} sat {hides}, looking {verys} {sads}. "I lost my {adjs} {finds=found}," {guest.he}
-  {saids} {softlys}. {hero} {carefullys} looked [everywhere|around|up and down] and found it under the {obj}!
+  {saids} {sadlys}. {hero} {carefullys} looked [everywhere|around] and found it under the {obj}!
 - {His} friend {friend} was waiting {hides}. "Race you to the {trees} tree!" {friend.cried} {friend}. {hero} tripped
-  over {a adjs} {finds=found}, but {friend} stopped and {verys} {carefullys} helped {him} up.
-- {A tempers} {creatures=helper} was selling {snacks} and {drinks}. "One {finds=found} for your {obj}!" it {saids}
-  {softlys}. "No," said {hero}, "but you may borrow it." The {helper} {dids} {carefullys}.
-- Suddenly, [something|somebody] went {bangs}. {hero} thought of {fear} and held the {obj} tight. But it was only
-  {a tempers} {creatures=helper} with {a adjs} {finds=found}. "I am {verys} sorry," it {saids} {softlys}.
+  over {a adjs} {finds=found}, but {friend} stopped and {carefullys} helped {him} up.
+- {A tempers} {creatures=helper} was selling {snacks} and {drinks}. "One {finds=found} for your {obj}!" the {helper} {saids}
+  {softlys}. "You may borrow it," {cried} {hero}. The {helper} {dids}.
+- Suddenly, [something|somebody] went {bangs}. {hero} thought of {fear}. But it was only {a tempers} {creatures=helper}
+  with {a adjs} {finds=found}. "I am {verys} sorry," the {helper} {saids} {sadlys}.
 - Oh [dear|no]! The {obj} fell into a [puddle|ditch|hole|pond] with a {bangs}. {A tempers} {creatures=helper}
-  {carefullys} pulled it out and found {a adjs} {finds=found} too. "Keep both," it {saids} {verys} {softlys}.
-- Somebody had left {a sizes} heap of {stuffs} there. {hero} {verys} {carefullys} dug out {a adjs} {finds=found}, even
-  [finer|older|lovelier|stranger] than {his} {treasure}. "{saying}" {he} {cried}.
-- On {a trees} tree there was a note: "Please bring {a sizes} {adjs} {finds=found} to {neighbour} before
-  {weekdays}." {hero} found one {hides}, {dids} and {carefullys} did so.
+  {carefullys} pulled it out and found {a adjs} {finds=found} too. "Keep both," the {helper} {saids} {softlys}.
+- Somebody had left {a sizes} heap of {stuffs} there. {hero} {carefullys} dug out {a adjs} {finds=found}, even
+  [finer|older|lovelier|stranger] than {his} {treasure}. "{saying}" {he} {cried}, {verys} {glads}.
+- On {a trees} tree there was a note: "Please bring {a adjs} {finds=found} to {neighbour} next door." {hero} found
+  {a sizes} {found} {hides}, {dids} and {carefullys} did so.
 - Nobody was about, so {hero} played the {instrument} for {a tempers} {creatures=helper}. "That was {verys}
-  [lovely|loud|splendid|short]," it {saids} {softlys} and paid with {a sizes} {adjs} {finds=found}.
+  [lovely|loud|splendid|short]," the {helper} {saids} {softlys} and paid with {a sizes} {adjs} {finds=found}.
 - {Neighbour} the {neighbour.species} was [painting|dyeing] {a sizes} {adjs} {finds=found} {colour}. "Do you like it?"
-  {neighbour} asked {softlys}. "{saying} {Colour} is my favourite!" said {hero}, {verys} {glads}.
+  {neighbour} asked {softlys}. "{saying} {Colour} is my favourite!" {cried} {hero}, {verys} {glads}.
 - {hero} picked {numbers} {tints} {flowers} for {elder}. Under the last one sat {a tempers} {creatures=helper} with
-  {a adjs} {finds=found}. "Please hold this," it {saids} {verys} {softlys}. "Gladly," said {hero}.
+  {a adjs} {finds=found}. "Please hold it," the {helper} {saids} {softlys}. "Gladly," {cried} {hero}.
 - Soon {his} friend {friend} came to play {friend.game}. The prize was {a sizes} {adjs} {finds=found}. {friend}
-  {carefullys} won it, {dids} and {saids} {verys} {softlys}, "Let us share it."
+  {carefullys} won it, {dids} and {saids} {softlys}, "Let us share it."
 - "Help!" called {a voices} voice. {A tempers} {creatures=helper} was stuck {hides}. {hero} {carefullys}
-  pulled it out. The {helper} {dids} {verys} {softlys} and gave {him} {a sizes} {adjs} {finds=found}.
+  pulled it out. The {helper} {dids} and gave {him} {a sizes} {adjs} {finds=found}.
 - The wind blew {a sizes} {adjs} {finds=found} past {his} nose. {hero} ran after it over {numbers} fences, and there stood
   {new guest} the {guest.species}, {verys} {glads}, who had {carefullys} caught it.
 - "Hello!" {cried} {hero}. "Hello!" answered {a voices} voice. It was {new guest} the {guest.species}, {hides}, with
-  {a sizes} {adjs} {finds=found}. "Let us be friends," {guest.he} {saids} {verys} {softlys}.
+  {a adjs} {finds=found}. "Let us be friends," {guest.he} {saids} {verys} {softlys}.
 - {Teacher} was there, {verys} [busy|cross|tired]. "Hold this {adjs} {finds=found} while I count the {tints} {flowers}."
-  {hero} held it {verys} {carefullys} and got {snacks} and {drinks}.
-- {hero} told {a tempers} {creatures=helper} how much {he} wanted {wish}. "Then take this {adjs} {finds=found}," it {saids}
-  {softlys}. "It brings [luck|courage|joy]." And it {dids} {verys} {carefullys}.
+  {hero} held the {found} {carefullys} and got {snacks} and {drinks}.
+- {hero} told {a tempers} {creatures=helper} how much {he} wanted {wish}. "Then take this {adjs} {finds=found}," the
+  {helper} {saids} {softlys}. "It brings [luck|courage|joy]." And the {helper} {dids}.
 
 links:
 - Later that day,
 - After lunch,
 - On the way home,
 - Some time later,
-- When the clock struck [two|three|four|five],
+- At [two|three|four|five] o'clock,
 - In the afternoon,
 - Just around the corner,
 - By and by,
 - Before long,
 - After a [short|long|little] [rest|nap|walk],
-- As soon as the [wind|noise|dust] dropped,
+- When the [wind|noise|dust] [dropped|stopped],
 
 second:
-- {hero} came to {friend}'s {friend.house} {friend.spot}. {friend} was {carefullys} making {friend.food}. "Taste it!"
-  {friend} {saids} {softlys}. "{Verys} good," said {hero}, "with {snacks} and {drinks}."
-- {new pal} the {pal.species} came with {a adjs} {things}. "Have you seen my {pal.treasure}?" {pal.he} asked {softlys}.
-  "You always keep it {pal.hiding_place}," said {hero} and {verys} {carefullys} found it.
+- {hero} came to {his} friend {friend}'s {friend.house} {friend.spot}. {friend} was {carefullys} making {friend.food}.
+  "Taste it!" {friend} {saids} {softlys}. "{Verys} good," {cried} {hero}, "with {drinks}."
+- {new pal} the {pal.species} came by in {a pal.garment}, {verys} {sads}. "Have you seen my {pal.treasure}?" {pal.he} asked
+  {sadlys}. "Look {pal.hiding_place}," {cried} {hero}.
 - it began to rain, so {hero} and {a tempers} {creatures=mate} crept {hides}. They shared {snacks} and {drinks}, and the
-  {mate} {carefullys} told a story about {a tempers} {jobs} who lost {a adjs} {things}.
-- {he} told {neighbour} the {neighbour.species} about the {found}. {neighbour} {dids} {carefullys}. "I found one {hides},"
-  {neighbour.he} {saids} {verys} {softlys}, "but it was full of {stuffs} and {snacks}."
-- {hero} met {a tempers} {creatures=mate} that wanted to become {a jobs=job}. "But I am {verys} [small|shy|young|slow]," it
-  {saids} {softlys}. "Even {a job} starts small," said {hero}. The {mate} {dids} {carefullys}.
+  {mate} {carefullys} told a story about {a tempers} {jobs}.
+- {he} told {his} neighbour {neighbour} the {neighbour.species} about the {found}. {neighbour} {dids}. "I found one {hides},"
+  {neighbour.he} {saids} {softlys}, "full of {stuffs}."
+- {hero} met {a tempers} {creatures=mate} that wanted to become {a jobs=job}. "But I am {verys} [small|shy|young|slow]," the
+  {mate} {saids} {sadlys}. "Even {a job} starts small," {cried} {hero}.
 - {elder} needed {numbers} spoons of {stuffs} to mend {a sizes} {adjs} {things}. {hero} fetched them {carefullys} and got
   {food} with {drinks}. "You are {verys} [kind|clever|strong]," {elder} {saids} {softlys}.
-- {friend} and {neighbour} were quarrelling about {a sizes} {adjs} {things} full of {snacks}. "Mine!" {friend.cried}
-  {friend}. "No, mine!" {neighbour.cried} {neighbour}. "Take turns," {hero} {saids} {verys} {softlys}, and they {dids}.
+- {his} friend {friend} and {his} neighbour {neighbour} were quarrelling about {a adjs} {things}. "Mine!" {friend.cried}
+  {friend}. "No, mine!" {neighbour.cried} {neighbour}. "Take turns," {hero} {saids} {softlys}, and they {dids}.
 - the {obj} [broke|burst|vanished|cracked]. {hero} was {verys} {sads}. But {neighbour} the {neighbour.species}
   {carefullys} made a new one out of {stuffs} and {a adjs} {things}. "Good as gold," {neighbour} {saids} {softlys}.
-- {a tempers} {jobs=job} rode by on {a tempers} {creatures} and asked the way to the {olds} {places}. "Left at the {trees}
-  tree," {hero} {saids} {verys} {softlys}. The {job} {dids} and {carefullys} rode on.
-- {hero} thought of {fear} and was {verys} {sads}. "I am afraid of {friend.fear}," {friend} {saids} {softlys}. {friend}
-  {carefullys} held {his} {paw} and gave {him} {snacks} and {drinks}, and both felt {glads}.
-- {his} pet {pet} got away and vanished {hides}. "Come back!" {cried} {hero}, {verys} {sads}. {A tempers} {creatures=mate}
-  {carefullys} brought it home on {a sizes} {adjs} {things} and {dids}.
-- {friend} played the {friend.instrument} and {hero} the {instrument}. It sounded like {a sizes} {adjs} {things} going
-  {bangs}. "Bravo!" {saids} {a tempers} {creatures} {verys} {softlys}, {hides}.
-- {neighbour} had a party. There was {neighbour.food} and {drinks}, and {hero} gave {neighbour} {a sizes} {adjs} {things}
-  full of {tints} {flowers}. "How {verys} [kind|pretty|funny]," {neighbour} {saids} {softlys}, {glads}.
-- {friend} [tried|began] to build a boat out of {stuffs} and {a sizes} {adjs} {things}. It went {bangs} and {carefullys}
-  sank. "Next time we will use {stuffs}," {friend} {saids} {verys} {softlys}, wet but {glads}.
+- {a jobs=job} rode by on {a tempers} {creatures} and asked the way to the {olds} {places}. "Left at the {trees}
+  tree," {hero} {saids} {softlys}. The {job} {dids} and {carefullys} rode on.
+- {hero} thought of {fear} and felt {verys} {sads}. "I am afraid of {friend.fear}," {his} friend {friend} {saids} {sadlys}.
+  {friend} {carefullys} held {his} {paw}, and both felt {glads}.
+- {his} pet {pet} got away and vanished {hides}. "Come back!" {cried} {hero}, {verys} {sads}. {A tempers} {creatures}
+  {carefullys} brought the {pet} home on {a adjs} {things}.
+- {his} friend {friend} played the {friend.instrument} and {hero} the {instrument}. It sounded like {a adjs} {things} going
+  {bangs}. "Bravo!" {saids} {a tempers} {creatures} {softlys}, {hides}.
+- {neighbour} next door had a party. There was {neighbour.food}, and {hero} gave {neighbour} {a adjs} {things}
+  full of {flowers}. "How {verys} [kind|pretty|funny]," {neighbour} {saids} {softlys}.
+- {his} friend {friend} [tried|began] to build a boat out of {stuffs} and {a adjs} {things}. It went {bangs} and
+  {carefullys} sank. "Next time we will use {stuffs}," {friend} {saids} {softlys}, wet but {glads}.
 - somebody with {a voices} voice asked a riddle: "What is {verys} {adjs} and goes {bangs}?" {hero} {dids}. "{A tempers}
-  {creatures} with {a sizes} {things}?" "Quite right!" said {new pal} the {pal.species} {softlys}.
+  {creatures} with {a sizes} {things}?" "Right!" {saids} {new pal} the {pal.species} {softlys}.
 - {new pal} {carefullys} showed {him} {a sizes} {adjs} {things}. "I want to be {a jobs}," {pal.he} {saids} {softlys}, "and
-  eat {pal.food} every {weekdays}." "I only want {wish}," said {hero}.
+  eat {pal.food} every {weekdays}." "I want {wish}," {cried} {hero}.
 
 third:
 - Then {a tempers} {creatures=mate} asked for {snacks}. {hero} shared {carefullys}, and the {mate} {dids}.
-- Then {he} picked {numbers} {tints} {flowers} for {elder}, tied with {stuffs}.
-- Next came {new visitor} the {visitor.species} with {snacks} and {drinks}. "Eat," {visitor.he} {saids} {verys} {softlys}.
-- A {tempers} {jobs} {dids} {carefullys} and gave {hero} {snacks} in {a adjs} napkin.
-- Suddenly the air smelled of {friend.food}. "{friend} is cooking," {hero} {saids} {verys} {softlys} and {dids}.
+- Then {he} {carefullys} picked {numbers} {tints} {flowers} for {elder}, tied with [string|ribbon|straw|grass|wool|ivy|lace|twine].
+- Next came {new visitor} the {visitor.species} with {snacks} and {drinks}. "Have some," {visitor.he} {saids} {softlys}.
+- {A tempers} {jobs} {dids} {carefullys} and gave {hero} {snacks} in {a adjs} napkin.
+- Suddenly the air smelled of {friend.food}. "{friend} is cooking," {hero} {saids} {softlys} and {dids}.
 - Beneath {a trees} tree {he} napped and dreamed of {a tempers} {jobs} in {a garment}.
 - Outside the school, {teacher} asked, "How much is {numbers} times {numbers}?" "{Adjs}!" {hero} {saids} {softlys}.
-- {neighbour} opened a window. "Let us play {neighbour.game} on {weekdays}," {neighbour.he} {saids} {verys} {softlys}.
-- Somebody sold {snacks} and {drinks}. It was {new visitor} the {visitor.species}, who {dids} {carefullys}.
+- {neighbour} opened a window. "Let us play {neighbour.game} on {weekdays}," {neighbour.he} {saids} {softlys}.
+- There stood {new visitor} the {visitor.species}, {carefullys} selling {snacks} and {drinks} out of {a things}.
 - For a while {he} sat {hides} and watched {a tempers} {creatures} {carefullys} carry {stuffs}.
-- On {a sizes} {adjs} bench {new visitor} the {visitor.species} played the {visitor.instrument}. {hero} felt {verys} {glads}.
+- On {a adjs} bench {new visitor} the {visitor.species} played the {visitor.instrument}. {hero} felt {verys} {glads}.
 
 fourth:
-- Back home, {elder} had prepared {snacks} and {drinks}. "Eat up," {elder} {saids} {softlys}.
-- Before supper, {hero} found {a tempers} {creatures} next to the {treasure} {hiding_place}.
+- {Elder} had prepared {snacks} and {drinks}. "Eat up," {elder} {saids} {softlys}.
+- Back in the {house}, {a tempers} {creatures} sat next to the {treasure} {hiding_place}.
 - Towards evening {he} played the {instrument}. {A tempers} {creatures} {dids} {verys} {carefullys}.
 - Over the hill came {new caller} the {caller.species} with {caller.food} and {drinks}, {verys} {glads}.
-- When evening came, {hero} and {friend} sat on {a sizes} {adjs} wall and talked about {friend.hobby}.
+- When evening came, {hero} and {his} friend {friend} sat {hides} and talked about {friend.hobby}.
 - Somewhere, somebody sang about {a adjs} {things} and {a tempers} {creatures}. {hero} {dids}.
-- {Elder} asked, "Where were you?" "At the {place}," {hero} {saids} {softlys}, "with {a tempers} {creatures}."
-- {friend} pointed at {a adjs} cloud. "{A tempers} {creatures} with {a things}!" {friend.he} {saids} {softlys}.
-- Supper was ready, but first {he} {carefullys} swept up {stuffs} that {a tempers} {creatures} had dropped.
+- {Elder} asked, "Where were you?" "At the {place}, with {a tempers} {creatures}," {cried} {hero}.
+- {His} friend {friend} pointed at a cloud. "{A tempers} {creatures} with {a things}!" {friend.he} {saids}.
+- Before supper, {he} {carefullys} swept up {stuffs} that {a tempers} {creatures} had dropped.
 
 ending:
 - That night, {hero} put the {obj} beside the bed and dreamed of {a adjs} {found} that {dids}.
-- At bedtime, {hero} told {elder} about the {obj} and the {found}, {dids} and fell asleep, {verys} {glads}.
-- Under the {skythings}, {hero} {carefullys} carried the {obj} home. "Good night, {friend}!" {he} {saids} {softlys}.
+- At bedtime, {hero} told {elder} about the {obj} and the {found}, {dids} and fell asleep.
+- Under the {skythings}, {hero} carried the {obj} home. "Good night, friend {friend}!" {he} {saids} {softlys}.
 - In the end, {hero} wrote in {a adjs} diary, "I was {verys} {glads}. Remember the {found}!"
 - So the day ended well. {hero} took the {obj} home and dreamed of {a sizes} {adjs} {found}.
-- Tired but {verys} {glads}, {hero} took the {obj} home. If you go to the {place}, look {hides}.
-- Last of all, {hero} {carefullys} hid the {obj} {hiding_place}. "Good night, {found}," {he} {saids} {softlys}.
+- Tired but {verys} {glads}, {hero} took the {obj} home. If you find the {place}, look {hides}.
+- Last of all, {hero} hid the {obj} {hiding_place}. "Good night, {found}," {he} {saids} {softlys}.
 - From that day on, whenever {hero} saw {a adjs} {found}, {he} {dids} and felt {verys} {glads}.
-- Everybody was {verys} {glads}, most of all {hero}, who slept with the {obj} next to {his} pillow.
-- "What a day!" {cried} {hero} and put down the {obj}. {He} ate {food} and dreamed of the {adjs} {found}.
+- Everybody was {verys} {glads}, most of all {hero} with the {adjs} {found} and the {obj}.
+- "What a day!" {cried} {hero}, put down the {obj}, ate {food} and dreamed of the {adjs} {found}.
 """
 
 

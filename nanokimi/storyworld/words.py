@@ -82,7 +82,7 @@ to sail far away, to fly a balloon, to learn juggling, to see the sea, to meet a
 to grow melons, to win a race, to write books, to touch a cloud, to build a fort, to drive a train, to play drums,
 to find gold, to learn magic, to dance on stage, to open a shop, to climb mountains, to keep bees, to paint rainbows,
 to visit the moon, to hear an echo, to ride elephants, to become a baker, to invent machines, to swim well,
-to discover islands, to be captain, to join a circus, to stay up late, to plant forests, to fly""",
+to discover islands, to be captain, to join a circus, to stay up late, to plant forests, to be invisible""",
     "garment": """
 yellow scarf, straw hat, tartan waistcoat, woollen shawl, bow tie, leather belt, corduroy jacket, flowery apron,
 knitted jumper, raincoat, velvet cap, sailor collar, silver monocle, denim overall, feathered bonnet, patchwork cloak,
@@ -93,14 +93,14 @@ flute, fiddle, banjo, tin drum, harp, recorder, trumpet, accordion, tambourine, 
 triangle, cello, bagpipes, bugle, piano, ukulele, clarinet, cowbell, tuba, lute, mandolin, oboe""",
     "game": """
 skittles, leapfrog, marbles, hopscotch, catch, peekaboo, dominoes, tag, snap, tiddlywinks, football, conkers, hoopla,
-musical chairs, draughts, noughts and crosses, darts, ludo, charades, sleeping lions""",
+statues, draughts, chess, darts, ludo, charades, rounders""",
     "pet": """
 snail, cricket, caterpillar, goldfish, tadpole, earthworm, woodlouse, stick insect, grasshopper, moth, water beetle,
 glow-worm, ant, dragonfly, newt, centipede, firefly, mayfly, crab, canary""",
     "saying": """
 Jumping jellybeans!, Oh my buttons!, Goodness gracious!, Well I never!, Great galoshes!, Heavens above!, Crumbs!,
 Leaping lizards!, My stars!, Fiddlesticks!, Butter and beans!, Bless my whiskers!, Holy macaroni!, Snakes and ladders!,
-Thundering turnips!, Gosh and golly!, Suffering sardines!, Wobbling puddings!, Hip hip hooray!, Upon my word!,
+Thundering turnips!, Gosh and golly!, Suffering sardines!, Wobbling puddings!, Hooray!, Upon my word!,
 Blistering barnacles!, Mercy me!, Sugar and spice!, Tickle my toes!, Rattling teacups!, Yippee!, Dancing daffodils!,
 Crackling crumpets!, Pickles and plums!, Dear oh dear!, Bouncing bumblebees!, Flying flapjacks!, By the moon!,
 Rhubarb and custard!, Sizzling sausages!, Hot potatoes!, Woolly mammoths!, Galloping gooseberries!, Zip and zoom!,
@@ -117,16 +117,19 @@ Mr Gravel, Mrs Biscuit, Miss Chalk, Doctor Plaster, Professor Comet, Captain Anc
 
 LISTS = {
     "sizes": """
-small, big, tiny, huge, long, heavy, light, narrow, wide, tall, flat, round, thick, thin, square, little""",
+small, big, tiny, huge, heavy, light, little, large, enormous, giant, gigantic, miniature, massive, modest,
+medium-sized, pocket-sized""",
     "adjs": """
 shiny, wooden, bright, soft, crooked, pretty, plain, smooth, sparkling, rusty, polished, ancient, ordinary, beautiful,
 strange, mysterious, lovely, faded, colourful, patched, magnificent, battered, sticky, neat, fancy, elegant, peculiar,
 simple, splendid, dented, gleaming, muddy, borrowed, brand-new, second-hand, handmade, well-loved, scratched, foreign,
 wonderful, funny, worn-out, quaint, humble, handsome, extraordinary, grubby, spotless, wobbly, sweet-smelling, unusual,
-creaky, delicate, royal, silver, golden, painted, striped, spotted, dusty, old, new, cheap, precious, rare, useful,
-useless, clean, dirty, warm, cold, damp, hard, rough, spiky, folding, leaky, noisy, silent, famous, forgotten, homemade,
-expensive, magic, mended, tattered, squeaky, slippery, glittering, yellow, green, blue, purple, pink, orange, white,
-black, brown, grey, scarlet, checked""",
+creaky, delicate, royal, silver, golden, painted, striped, spotted, dusty, old, new, cheap, precious, useful,
+useless, clean, dirty, warm, cold, rough, spiky, homemade,
+expensive, magic, mended, tattered, squeaky, glittering, yellow, green, blue, purple, pink, orange, white,
+black, brown, grey, scarlet, checked, flowery, starry, cherished,
+modern, hollow, stylish, framed, frosted, glossy, secret, lacy, lopsided, curly, pointed, rounded,
+rare""",
     "things": """
 basket, lantern, rope, bucket, umbrella, drumstick, blanket, spoon, jam jar, telescope, compass, notebook, ball, bell,
 candle, broom, fishing net, wheelbarrow, toy boat, paper crown, teapot, mirror, magnet, hammer, paintbrush, cushion,
@@ -171,10 +174,10 @@ plump, skinny, singing, muddy, blushing""",
     "dids": """
 bowed, laughed, nodded, sneezed, yawned, blushed, smiled, danced, hummed, winked, whistled, clapped, waved, shivered,
 giggled, hiccuped, jumped, stretched, sighed, coughed, grinned, beamed, stumbled, twirled, chuckled, cheered, shrugged,
-listened, stared, snored, saluted, curtsied""",
+listened, gulped, hopped, saluted, curtsied""",
     "saids": """
-said, whispered, murmured, called, sang, mumbled, announced, declared, remarked, exclaimed, added, began, spoke up,
-explained, sighed, muttered""",
+said, whispered, murmured, called, sang, mumbled, announced, declared, remarked, exclaimed, muttered, cried, shouted,
+hummed, giggled, breathed""",
     "softlys": """
 kindly, gently, gravely, brightly, calmly, eagerly, shyly, proudly, warmly, wisely, firmly, happily, politely, boldly,
 dreamily, breathlessly, solemnly, sweetly, patiently, hoarsely, timidly, excitedly, thoughtfully, earnestly, simply,
@@ -182,12 +185,12 @@ sternly, tenderly, hopefully, merrily, nervously, modestly, seriously, absent-mi
 bashfully, graciously, sleepily, fondly""",
     "carefullys": """
 carefully, bravely, cheerfully, patiently, eagerly, slowly, quickly, happily, proudly, silently, swiftly, cleverly,
-neatly, steadily, nimbly, skilfully, merrily, clumsily, joyfully, tirelessly, gracefully, hurriedly, calmly, boldly,
-cautiously, promptly, lovingly, busily, smoothly, secretly, awkwardly, willingly""",
+neatly, steadily, nimbly, skilfully, merrily, clumsily, joyfully, gracefully, hurriedly, calmly, cautiously, promptly,
+lovingly, boldly, kindly, elegantly, smartly, briskly, solemnly, gladly""",
     "glads": """
-happy, proud, pleased, delighted, cheerful, relieved, thankful, glad, excited, joyful, grateful, contented, jolly,
-surprised, hopeful, merry, comfortable, calm, safe, grown-up, lucky, brave, peaceful, satisfied, touched, amused,
-encouraged, warm, wide-awake, strong, clever, important""",
+happy, proud, pleased, delighted, cheerful, relieved, thankful, glad, excited, joyful, grateful, contented, jolly, hopeful,
+merry, calm, lucky, peaceful, satisfied, amused, encouraged, thrilled, carefree, light-hearted, charmed, comforted,
+impressed, playful, lively, fortunate, gleeful, moved""",
     "sads": """
 sad, worried, lonely, gloomy, miserable, unhappy, upset, puzzled, cross, weary, disappointed, homesick, tearful, grumpy,
 ashamed, confused, nervous, jealous, hurt, heartbroken, frightened, sorry, bored, embarrassed, pale, helpless, hopeless,
@@ -206,7 +209,7 @@ sunny, windy, rainy, misty, frosty, foggy, cloudy, breezy, snowy, warm, chilly, 
 crisp, dewy, grey, sparkly, blustery, clear, lazy, damp, silent, bright blue, icy, mild, gloomy, sweltering, fresh, fine""",
     "weekdays": "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday",
     "snacks": """
-ginger biscuits, plum cake, ripe cherries, sugared almonds, currant buns, bread and butter, boiled eggs, sliced peaches,
+ginger biscuits, plum cake, ripe cherries, sugared almonds, currant buns, cream pie, boiled eggs, sliced peaches,
 toasted marshmallows, jam tarts, wild strawberries, crunchy carrots, salty crackers, sticky toffee, sponge cake,
 dried apricots, fresh figs, blueberries, sunflower seeds, sweet corn, oatcakes, cream cheese, dumplings, chocolate drops,
 muffins, scones, treacle tart, fruit salad, pretzels, ice cream, roast apples, meringues, green grapes, egg sandwiches,
@@ -221,30 +224,33 @@ fizz, ping, creak, rumble, ding-dong, tick-tock, clip-clop""",
     "jobs": """
 sailor, carpenter, postman, gardener, tailor, fisherman, miller, clockmaker, shepherd, painter, knight, explorer, doctor,
 juggler, pilot, farmer, cook, teacher, shoemaker, librarian, king, queen, wizard, pirate, acrobat, detective, inventor,
-lighthouse keeper, engine driver, poet, beekeeper, conductor""",
+astronaut, drummer, poet, beekeeper, conductor""",
     "stuffs": """
 glue, string, paint, flour, wool, sand, butter, mud, soap, salt, honey, sawdust, wax, clay, straw, cotton, ink, chalk,
 sugar, moss, snow, foam, custard, tinsel, pepper, vinegar, rubber, velvet, seaweed, tar, mustard, cardboard""",
     "skythings": """
-moon, first star, evening star, Milky Way, crescent moon, full moon, great dark sky, silver clouds, northern lights,
-bright stars, pale moonlight, stars of summer, old moon, twinkling stars, new moon, starry sky""",
+moon, first star, evening star, Milky Way, crescent moon, full moon, dark sky, silver clouds, northern lights,
+bright stars, pale moonlight, summer stars, old moon, twinkling stars, new moon, starry sky""",
     "voices": """
 kind, gruff, squeaky, tiny, deep, friendly, trembling, cheerful, sleepy, cross, husky, familiar, musical, faint, gentle,
 booming""",
     "verys": """
-very, rather, quite, really, so, truly, most, terribly, pretty, fairly, awfully, unusually, surprisingly, somewhat,
-extremely, wonderfully, remarkably, oddly, amazingly, incredibly, especially, particularly, dreadfully, tremendously""",
+very, rather, quite, really, truly, fairly, terribly, unusually, surprisingly, remarkably, wonderfully, extremely,
+especially, particularly, awfully, amazingly""",
     "behinds": """
 behind, beside, beneath, under, near, below, by, underneath""",
     "spots": """
 bench, wheelbarrow, boat, hedge, haystack, tree stump, cart, rock, statue, signpost, ladder, tent, rosebush, gatepost,
-toadstool, barrel, fence, table, tractor, arbour, beehive, lamp post, trough, wagon, curtain, clothes line, staircase,
-swing, slide, trampoline, letter box, scarecrow, woodpile, chimney, gooseberry bush, sunflower, cabbage, snowman,
-balcony, windowsill, bicycle, bus, lorry, umbrella stand, market stall, flagpole, cactus, palm tree, fern, piano, pillar,
-kennel, henhouse, sofa, wardrobe, washtub, weeping willow, archway, bridge, jetty, sailing ship, steamroller, seesaw,
+toadstool, barrel, fence, table, tractor, arbour, beehive, lamp post, trough, wagon, boulder, clothes line, thistle,
+swing, slide, trampoline, letter box, scarecrow, woodpile, mushroom, gooseberry bush, sunflower, cabbage, snowman,
+sandcastle, canoe, bicycle, bus, lorry, parasol, market stall, flagpole, cactus, palm tree, fern, trellis, pillar,
+kennel, henhouse, drainpipe, dandelion, washtub, weeping willow, archway, puddle, jetty, sailing ship, steamroller, seesaw,
 blackboard""",
     "olds": """
 old, windy, quiet, busy, new, famous, little, crowded, sunny, shady, lonely, secret, royal, open, merry, nearby""",
+    "sadlys": """
+sadly, tearfully, hoarsely, glumly, anxiously, bravely, faintly, nervously, miserably, slowly, wearily, hopelessly,
+bitterly, timidly, unhappily, helplessly, shyly, politely, honestly, grimly, breathlessly, sleepily, desperately, weakly""",
 }
 
 VILLAGES = (
@@ -259,7 +265,7 @@ Ada Agnes Alma Amy Anna Annie Audrey Bella Bertha Bess Betty Biddy Birdie Blanch
 Cora Daphne Della Dinah Dolly Dora Dottie Edie Edith Effie Elena Elsa Elsie Emma Esther Etta Eva Fiona Flora Freda
 Gemma Gerda Gina Greta Gwen Hanna Hattie Heidi Helga Hetty Hilda Ida Ingrid Iris Isla Ivy Jenny Jessie Josie Judy Julia
 Kate Katya Kitty Lena Leona Lila Lottie Louisa Lucy Lulu Mabel Maggie Maisie Mara Martha Maud Mena Millie Mimi Minna
-Minnie Mira Molly Nancy Nell Nettie Nina Nora Olga Olive Pam Patty Peggy Penny Petra Polly Prue Queenie Rhoda Rita Roberta
+Minnie Mira Molly Nancy Nell Nettie Nina Nora Olga Olive Pam Patty Peggy Petra Polly Prue Queenie Rhoda Rita Roberta
 Rosa Roxy Ruth Sadie Sally Selma Sophie Stella Susie Tessa Tilda Tilly Topsy Trudy Ursula Vera Vicky Wanda Wendy Wilma
 Winnie Yara Yolanda Zelda Zoe
 """.split()
@@ -278,6 +284,7 @@ SYLLABLES = (
     "bb dd lk ll ln mm nn rl rm rn rr sk st".split(),
     "a el ette i ik in o ola".split(),
 )
+NOT_NAMES = {"Barrel", "Hello", "Kennel", "Sorrel"}  # words of the stories that the syllables happen to make
 
 
 def entries(source: str) -> list[str]:

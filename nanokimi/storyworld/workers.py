@@ -52,6 +52,7 @@ def _in_workers(world: World, n_stories: int, seed: int, workers: int) -> Iterat
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 env=environment,
+                start_new_session=True,  # Ctrl-C reaches the reader only, which then ends the workers
             )
             children.append(child)
         for block in range(len(starts)):
@@ -59,7 +60,9 @@ def _in_workers(world: World, n_stories: int, seed: int, workers: int) -> Iterat
             try:
                 stories = pickle.load(child.stdout)
             except EOFError:
-                raise RuntimeError(f"a storyworld worker ended with code {child.wait()} in block {block}") from None
+                raise RuntimeError(
+                    f"a storyworld worker ended with code {child.wait()} in block {block}"
+                ) from None
             for story in stories:
                 yield dense(*story)
     finally:
@@ -69,7 +72,9 @@ def _in_workers(world: World, n_stories: int, seed: int, workers: int) -> Iterat
             child.wait()
 
 
-def work(seed_of_world: int, n_characters: int, n_stories: int, seed: int, workers: int, k: int, pipe) -> None:
+def work(
+    seed_of_world: int, n_characters: int, n_stories: int, seed: int, workers: int, k: int, pipe
+) -> None:
     """Worker k of `workers`: write blocks k, k + workers, k + 2 workers, ... to the pipe."""
     world, grammar = World(seed_of_world, n_characters), default_grammar()
     for start in range(k * BLOCK, n_stories, workers * BLOCK):

@@ -1,8 +1,8 @@
 """The world: characters with lasting facts, drawn from a seed.
 
 Everybody lives in a village, has a best friend and a neighbour there (both ways: the friend of my friend is
-me), and has one value of every fact in `words.FACTS`. The stories never list these facts, they just always
-hold, so a model that remembers who is who can foresee them.
+me), and has one value of every fact in `words.FACTS`. Nothing ever lists these facts, they just
+hold in every story, so a model that remembers who is who foresees them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,12 @@ def fact_values() -> dict[str, tuple[str, ...]]:
     species = [entry.split() for entry in words.entries(words.SPECIES)]
     values = {name: tuple(words.entries(source)) for name, source in words.FACTS.items()}
     values |= {
-        attr: tuple(dict.fromkeys(s[i] for s in species)) for i, attr in enumerate(("species", "went", "cried", "paw"))
+        attr: tuple(dict.fromkeys(s[i] for s in species))
+        for i, attr in enumerate(("species", "went", "cried", "paw"))
     }
-    values["village"] = tuple(f"{a} {b}" for b in words.VILLAGES[1].split() for a in words.VILLAGES[0].split())
+    values["village"] = tuple(
+        f"{a} {b}" for b in words.VILLAGES[1].split() for a in words.VILLAGES[0].split()
+    )
     values |= {he: (he, she) for he, she in PRONOUNS.items()}
     return values
 
@@ -56,7 +59,7 @@ def fact_values() -> dict[str, tuple[str, ...]]:
 def names() -> tuple[tuple[str, str], ...]:
     """(name, "he" or "she") for all names there are, those of real children first."""
     known = [(n, "she") for n in words.GIRLS] + [(n, "he") for n in words.BOYS]
-    taken = {n for n, _ in known}
+    taken = words.NOT_NAMES | {n for n, _ in known}
     made = ["".join(parts) for parts in product(*words.SYLLABLES)]
     return tuple(known + [(n, ("he", "she")[i % 2]) for i, n in enumerate(made) if n not in taken])
 
@@ -66,21 +69,21 @@ class World:
 
     `characters` are sorted by fame; the hero of a story is number r (from 1) with a probability proportional
     to 1/r (Zipf's law), so in a world of 400 the most famous is the hero of every 7th story and the last of
-    one in 2,600. Raises `ValueError` for a number that is odd, below 4 or above the number of names (6,000
-    and more).
+    one in 2,600. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a neighbour and four
+    guests may meet in one story) or above the number of names (about 12,000).
     """
 
     def __init__(self, seed: int = 0, n_characters: int = 400):
-        if n_characters % 2 or not 4 <= n_characters <= len(names()):
+        if n_characters % 2 or not 8 <= n_characters <= len(names()):
             raise ValueError(
-                f"n_characters={n_characters} must be an even number (everybody has a best friend) in 4..{len(names())}"
+                f"n_characters={n_characters} must be an even number in 8..{len(names())}: everybody has a best friend"
             )
         self.seed, self.n_characters = seed, n_characters
         dice = Dice(f"storyworld/world/{seed}/{n_characters}")
         friend, neighbour, village = _relations(dice, n_characters)
         known = len(words.GIRLS) + len(words.BOYS)
         named = _shuffled(dice, names()[:known]) + _shuffled(dice, names()[known:])
-        named = _shuffled(dice, named[:n_characters])
+        named = _shuffled(dice, named[:n_characters])  # so that fame does not go by the kind of name
         self.characters = tuple(
             Character(i, name, _facts(dice, name, he, village[i]), friend[i], neighbour[i])
             for i, (name, he) in enumerate(named)

@@ -18,7 +18,7 @@ from math import log2
 
 import numpy as np
 
-from nanokimi.storyworld.grammar import CHOICE, ROLES, TOKEN, Choice, Draw, Grammar, Mark
+from nanokimi.storyworld.grammar import CHOICE, FACT, ROLES, TOKEN, Choice, Draw, Grammar, Mark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,11 @@ class Writer:
         if who == "hero":
             i = self.pick(n, self.world.cumulative)
             hero = characters[i]
-            self.cast = {"hero": hero, "friend": characters[hero.friend], "neighbour": characters[hero.neighbour]}
+            self.cast = {
+                "hero": hero,
+                "friend": characters[hero.friend],
+                "neighbour": characters[hero.neighbour],
+            }
             self.surprise += self.world.surprise[i]
         else:
             i = self.pick(n - len(self.cast))
@@ -134,7 +138,7 @@ class Writer:
             self.cast[who] = characters[i]
         person = self.cast[who]
         self.said.add((person.name, "name"))
-        self.say(person.name, CHOICE)
+        self.say(person.name, FACT)  # a choice if there was one: `say` sees to it
 
     def run(self, grammar: Grammar) -> Writer:
         for node in grammar.start:
@@ -226,7 +230,9 @@ def entropy(grammar: Grammar, world) -> float:
         if isinstance(node, Draw):
             if node.who == "hero":
                 total = world.cumulative[-1]
-                return sum(w / total * s for w, s in zip(world.weights, world.surprise, strict=True)), {3: 1.0}
+                return sum(w / total * s for w, s in zip(world.weights, world.surprise, strict=True)), {
+                    3: 1.0
+                }
             return log2(n - size), {size + 1: 1.0}
         if (id(node), size) not in known:
             share = 1 / len(node.options)

@@ -1,0 +1,46 @@
+"""What a picture leaves in a notebook: a PNG, its description as text, and on wish plotly's JSON. No scripts."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import Any
+
+from matplotlib.figure import Figure
+
+DPI = 100
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
+
+    `plotly` is the JSON of an interactive twin, for JupyterLab; elsewhere the PNG is shown.
+    """
+
+    figure: Figure
+    alt: str
+    plotly: dict[str, Any] | None = None
+
+    @cached_property
+    def png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=DPI)
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        data: dict[str, Any] = {
+            "image/png": base64.b64encode(self.png).decode("ascii"),
+            "text/plain": self.alt,
+        }
+        if self.plotly is not None:
+            data["application/vnd.plotly.v1+json"] = self.plotly
+        return data, {"image/png": {"alt": self.alt}}
+
+    def html(self) -> str:
+        """An <img> that carries its picture within itself."""
+        picture = base64.b64encode(self.png).decode("ascii")
+        return f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{picture}">'

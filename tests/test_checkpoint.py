@@ -1,0 +1,287 @@
+"""Checkpoints appear whole or not at all, come back exactly, and never run what a stranger wrote."""
+
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from nanokimi import checkpoint
+from nanokimi.checkpoint import CheckpointError, Progress
+from nanokimi.config import OptimConfig
+from nanokimi.model import build_model
+from nanokimi.optim import build_optimizers
+from nanokimi.train import next_token_loss
+from tests import tiny
+
+FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json", "checkpoint.json")
+PROGRESS = Progress(step=3, seconds=1.25, corpus_fingerprint="tiny-0")
+
+
+def trained(name: str = "kimi-mla", optimizer: str = "muon", seed: int = 0):
+    """A model after two steps, and its optimizers."""
+    model = tiny.harsh_(build_model(tiny.model_config(name)), seed)
+    optimizers = build_optimizers(model, OptimConfig(optimizer=optimizer, lr=1e-2))
+    tokens = torch.randint(tiny.VOCAB, (2, 12), generator=torch.Generator().manual_seed(seed))
+    for _ in range(2):
+        next_token_loss(model(tokens).logits, tokens.roll(-1, 1)).backward()
+        for o in optimizers:
+            o.step()
+            o.zero_grad()
+    return model, optimizers
+
+
+def save(folder: Path, step: int = 3, seed: int = 0, name: str = "gpt", optimizer: str = "adamw") -> Path:
+    model, optimizers = trained(name, optimizer, seed)
+    progress = Progress(step=step, seconds=1.25, corpus_fingerprint="tiny-0")
+    return checkpoint.save(folder, model, optimizers, tiny.corpus().tokenizer, tiny.train_config(), progress)
+
+
+def one_line(path: Path) -> str:
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize("name", tiny.MODELS)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_everything_comes_back_bit_for_bit(name, optimizer, tmp_path):
+    """Weights and bias buffers, optimizer state that steps on alike, tokenizer, configurations, progress."""
+    model, optimizers = trained(name, optimizer)
+    cfg, encoding = tiny.muon_clip(), tiny.corpus().tokenizer
+    path = checkpoint.save(tmp_path, model, optimizers, encoding, cfg, PROGRESS)
+    found = checkpoint.load(tmp_path)
+    assert (found.path, found.train, found.progress, found.model.cfg) == (path, cfg, PROGRESS, model.cfg)
+    text = "a cat sat né 雨."
+    assert found.tokenizer.n_vocab == encoding.n_vocab
+    assert found.tokenizer.encode_ordinary(text) == encoding.encode_ordinary(text)
+    assert type(found.model) is type(model)
+    for key, value in model.state_dict().items():
+        assert (
+            torch.equal(found.model.state_dict()[key], value)
+            and found.model.state_dict()[key].dtype == value.dtype
+        )
+
+    fresh = build_optimizers(found.model, OptimConfig(optimizer=optimizer, lr=1e-2))
+    checkpoint.unpack_optimizers(found.model, fresh, found.optimizer_state)
+    for ours, theirs in ((model, optimizers), (found.model, fresh)):
+        for i, p in enumerate(ours.parameters()):
+            p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(i))
+        for o in theirs:
+            o.step()
+    again = checkpoint.pack_optimizers(found.model, fresh)
+    for key, value in checkpoint.pack_optimizers(model, optimizers).items():
+        assert torch.equal(again[key], value), key
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), found.model.parameters(), strict=True))
+
+
+def test_every_parameter_has_its_state_by_name():
+    """AdamW: step and two moments; Muon: one. MISTAKES 5: none is without."""
+    model, optimizers = trained()
+    packed = checkpoint.pack_optimizers(model, optimizers)
+    entries: dict[str, set[str]] = {}
+    for key in packed:
+        name, entry = key.split("|")
+        entries.setdefault(name, set()).add(entry)
+    assert set(entries) == set(dict(model.named_parameters()))
+    assert {frozenset(e) for e in entries.values()} == {
+        frozenset({"step", "exp_avg", "exp_avg_sq"}),
+        frozenset({"momentum_buffer"}),
+    }
+    assert entries["layers.1.mlp.experts.gate_up_proj"] == {"momentum_buffer"}
+
+
+def test_a_loaded_checkpoint_does_not_share_memory_with_the_optimizers(tmp_path):
+    save(tmp_path)
+    found = checkpoint.load(tmp_path)
+    before = {key: value.clone() for key, value in found.optimizer_state.items()}
+    optimizers = build_optimizers(found.model, OptimConfig())
+    checkpoint.unpack_optimizers(found.model, optimizers, found.optimizer_state)
+    for p in found.model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizers[0].step()
+    assert all(torch.equal(found.optimizer_state[key], value) for key, value in before.items())
+
+
+def test_a_run_folder_or_one_checkpoint_in_it(tmp_path):
+    path = save(tmp_path)
+    assert (
+        checkpoint.load(path).path
+        == checkpoint.load(tmp_path).path
+        == checkpoint.load(str(tmp_path)).path
+        == path
+    )
+    assert path.name == "step-000003"
+
+
+def test_nothing_is_pickled(tmp_path):
+    """Safetensors and JSON only: no zip archive of torch.save, no pickle opcode stream, JSON that parses."""
+    path = save(tmp_path, name="kimi-mla", optimizer="muon")
+    assert sorted(p.name for p in path.iterdir()) == sorted(FILES)
+    for file in path.iterdir():
+        assert not zipfile.is_zipfile(file)
+        content = file.read_bytes()
+        with pytest.raises((pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError)):
+            pickle.loads(content)
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")] if file.suffix != ".json" else content
+        assert isinstance(json.loads(header), dict)
+
+
+def test_loading_never_unpickles(tmp_path, monkeypatch):
+    save(tmp_path)
+    for module, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
+        monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("a checkpoint was unpickled"))
+    assert checkpoint.load(tmp_path).progress == PROGRESS
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_one_damaged_byte_is_noticed(name, place, tmp_path):
+    """A changed digit of checkpoint.json too: a learning rate that was never used, a step never made."""
+    path = save(tmp_path)
+    content = bytearray((path / name).read_bytes())
+    spot = int(place * (len(content) - 1))
+    while content[spot : spot + 1].isspace():  # between the words of JSON a byte means nothing
+        spot -= 1
+    content[spot] ^= 1
+    (path / name).write_bytes(content)
+    line = one_line(tmp_path)
+    assert line.startswith(f"checkpoint {path}") and "damaged" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"step": 3', '"step": 4'), ('"seed": 3', '"seed": 5'), ('"lr": 0.01', '"lr": 0.02')]
+)
+def test_a_changed_setting_is_noticed(old, new, tmp_path):
+    path = save(tmp_path)
+    text = (path / "checkpoint.json").read_text()
+    assert text.count(old) == 1
+    (path / "checkpoint.json").write_text(text.replace(old, new))
+    assert one_line(tmp_path) == f"checkpoint {path}: checkpoint.json is damaged (its checksum differs)"
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_truncated_or_missing_file_is_named(name, tmp_path):
+    path = save(tmp_path)
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[: len(content) // 2])
+    assert one_line(tmp_path) == f"checkpoint {path}: {name} is damaged (its checksum differs)"
+    (path / name).unlink()
+    assert one_line(tmp_path) == f"checkpoint {path}: {name} is missing"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"sha256": {}}', '{"sha256": []}', "\x00"])
+def test_a_checkpoint_json_that_is_none_is_told_in_one_line(text, tmp_path):
+    path = save(tmp_path)
+    (path / "checkpoint.json").write_text(text)
+    assert one_line(tmp_path).startswith(f"checkpoint {path} is damaged: ")
+
+
+def test_another_format_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_FORMAT", 2)
+    path = save(tmp_path)
+    monkeypatch.undo()
+    assert one_line(tmp_path) == f"checkpoint {path}: format 2 is not 1, this version's"
+
+
+def test_a_folder_without_a_checkpoint(tmp_path):
+    (tmp_path / "step-000003").mkdir()
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "none", tmp_path / "file", tmp_path / "step-000003"):
+        assert one_line(path) == f"no checkpoint in {path}: name a folder that `nanokimi train --out` wrote"
+        assert not checkpoint.has_checkpoint(path)
+
+
+# ---------------------------------------------------------------- killed in between
+
+
+def test_the_newest_is_kept_and_loaded(tmp_path):
+    for step in (3, 6, 12):
+        save(tmp_path, step)
+        assert [p.name for p in tmp_path.iterdir()] == [f"step-{step:06d}"]
+    assert checkpoint.load(tmp_path).progress.step == 12
+    assert checkpoint.has_checkpoint(tmp_path)
+
+
+def test_older_ones_go_only_after_the_new_one_is_there(tmp_path, monkeypatch):
+    save(tmp_path, 3)
+    removed = []
+    rmtree = checkpoint.shutil.rmtree
+
+    def watch(path, *args, **kwargs):
+        removed.append(Path(path).name)
+        assert checkpoint.newest(tmp_path).name == "step-000006"
+        rmtree(path, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", watch)
+    save(tmp_path, 6)
+    assert removed == ["step-000003"]
+
+
+def test_a_half_written_folder_is_not_seen(tmp_path):
+    """What a process killed while writing leaves behind: a part of the files under the temporary name."""
+    path = save(tmp_path, 3)
+    left = tmp_path / ".writing-killed"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes((path / "model.safetensors").read_bytes()[:100])
+    half = tmp_path / "step-000009"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    assert checkpoint.load(tmp_path).progress.step == 3
+    save(tmp_path, 6)
+    assert checkpoint.load(tmp_path).progress.step == 6
+
+
+class Killed(BaseException):
+    """As KeyboardInterrupt, or the end of the process: nobody in between may catch it."""
+
+
+@pytest.mark.parametrize("step", [3, 6], ids=["the same step anew", "the next step"])
+@pytest.mark.parametrize("moment", ["save_file", "write", "replace 1", "replace 2"])
+def test_killed_at_any_moment_a_whole_checkpoint_remains(moment, step, tmp_path, monkeypatch):
+    """The old one, bit for bit, and nothing half-written; the next attempt then succeeds."""
+    save(tmp_path, 3, seed=0)
+    wanted = {k: v.clone() for k, v in checkpoint.load(tmp_path).model.state_dict().items()}
+    replace, calls = os.replace, []
+
+    def die(*args, **kwargs):
+        raise Killed
+
+    def die_at_replace(a, b):
+        calls.append(b)
+        if len(calls) == int(moment[-1]):
+            raise Killed
+        replace(a, b)
+
+    if moment == "save_file":
+        monkeypatch.setattr(checkpoint, "save_file", die)
+    elif moment == "write":
+        monkeypatch.setattr(checkpoint.tokenizer, "save", die)
+    else:
+        monkeypatch.setattr(checkpoint.os, "replace", die_at_replace)
+    if (moment, step) == ("replace 2", 6):  # there is but one
+        save(tmp_path, step, seed=1)
+        assert len(calls) == 1
+    else:
+        with pytest.raises(Killed):
+            save(tmp_path, step, seed=1)
+        found = checkpoint.load(tmp_path)
+        assert found.progress.step == 3
+        assert all(torch.equal(value, wanted[key]) for key, value in found.model.state_dict().items())
+        assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.undo()
+    save(tmp_path, step, seed=1)
+    found = checkpoint.load(tmp_path)
+    assert found.progress.step == step
+    assert any(not torch.equal(value, wanted[key]) for key, value in found.model.state_dict().items())
+    assert [p.name for p in tmp_path.iterdir()] == [f"step-{step:06d}"]

@@ -1,0 +1,222 @@
+"""Configurations refuse what cannot work, in one line that names the field, its value and what is allowed."""
+
+import ast
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import nanokimi
+from nanokimi.config import (
+    BalanceConfig,
+    BlockLatentConfig,
+    ConfigError,
+    DataConfig,
+    GPTConfig,
+    KimiConfig,
+    MLAConfig,
+    MoEConfig,
+    OptimConfig,
+    RopeConfig,
+    TrainConfig,
+    YarnConfig,
+    to_dict,
+)
+from nanokimi.yaml_config import build
+
+CONFIGS = (
+    GPTConfig,
+    YarnConfig,
+    RopeConfig,
+    MLAConfig,
+    BlockLatentConfig,
+    MoEConfig,
+    KimiConfig,
+    OptimConfig,
+    BalanceConfig,
+    TrainConfig,
+    DataConfig,
+)
+MLA = {"attention": "mla", "mla": {}}
+
+REFUSED = [
+    (GPTConfig, {"d_model": 130}, "d_model=130 must be a multiple of n_heads=4"),
+    (GPTConfig, {"n_heads": 0}, "n_heads=0 must be above 0"),
+    (GPTConfig, {"kind": "kimi"}, "kind='kimi': input should be 'gpt'"),
+    (YarnConfig, {"factor": 1.0}, "factor=1.0 must be above 1"),
+    (
+        YarnConfig,
+        {"beta_fast": 1.0, "beta_slow": 2.0},
+        "beta_fast=1.0 must be at least beta_slow=2.0",
+    ),
+    (RopeConfig, {"base": 1.0}, "base=1.0 must be above 1"),
+    (RopeConfig, {"yarn": {"factor": 0.5}}, "yarn: factor=0.5 must be above 1"),
+    (MLAConfig, {"q_lora_rank": 0}, "q_lora_rank=0 must be above 0"),
+    (MLAConfig, {"qk_rope_head_dim": 7}, "qk_rope_head_dim=7 must be even: it is turned in pairs"),
+    (BlockLatentConfig, {"block_len": 0}, "block_len=0 must be above 0"),
+    (MoEConfig, {"n_shared_experts": -1}, "n_shared_experts=-1 must be 0 or more"),
+    (MoEConfig, {"top_k": 17}, "top_k=17 must lie in 1..n_routed_experts=16"),
+    (MoEConfig, {"top_k": 0}, "top_k=0 must lie in 1..n_routed_experts=16"),
+    (MoEConfig, {"n_group": 3}, "n_routed_experts=16 must be a multiple of n_group=3"),
+    (MoEConfig, {"n_group": 4, "topk_group": 5}, "topk_group=5 must lie in 1..n_group=4"),
+    (MoEConfig, {"topk_group": 0}, "topk_group=0 must lie in 1..n_group=1"),
+    (
+        MoEConfig,
+        {"n_group": 16, "topk_group": 4},
+        "n_group=16 leaves 1 expert a group: a group is scored by its two best",
+    ),
+    (
+        MoEConfig,
+        {"n_group": 4, "topk_group": 1, "top_k": 5},
+        "top_k=5 is more than the 4 experts of topk_group=1 groups",
+    ),
+    (MoEConfig, {"routed_scaling_factor": 0.0}, "routed_scaling_factor=0.0 must be above 0"),
+    (MoEConfig, {"scoring": "relu"}, "scoring='relu': input should be 'sigmoid' or 'softmax'"),
+    (KimiConfig, {}, "attention=mla needs a section mla:"),
+    (KimiConfig, {"attention": "block_latent"}, "attention=block_latent needs a section block_latent:"),
+    (KimiConfig, {"attention": "mha", "mla": {}}, "section mla: is not used by attention=mha"),
+    (KimiConfig, {**MLA, "block_latent": {}}, "section block_latent: is not used by attention=mla"),
+    (
+        KimiConfig,
+        {**MLA, "first_k_dense_replace": 5},
+        "first_k_dense_replace=5 must lie in 0..n_layers=4",
+    ),
+    (
+        KimiConfig,
+        {"attention": "mha", "d_model": 36, "n_heads": 4},
+        "d_model=36 must be a multiple of 2·n_heads=8: heads are turned in pairs",
+    ),
+    (
+        KimiConfig,
+        {**MLA, "attention": "linear"},
+        "attention='linear': input should be 'mha', 'mla' or 'block_latent'",
+    ),
+    (KimiConfig, {**MLA, "moe": {"top_k": 99}}, "moe: top_k=99 must lie in 1..n_routed_experts=16"),
+    (OptimConfig, {"beta2": 1.0}, "beta2=1.0 must lie in 0..1, 1 left out"),
+    (OptimConfig, {"muon_momentum": -0.1}, "muon_momentum=-0.1 must lie in 0..1, 1 left out"),
+    (OptimConfig, {"weight_decay": -1.0}, "weight_decay=-1.0 must be 0 or more"),
+    (OptimConfig, {"optimizer": "sgd"}, "optimizer='sgd': input should be 'adamw' or 'muon'"),
+    (BalanceConfig, {"z_coef": -1e-3}, "z_coef=-0.001 must be 0 or more"),
+    (TrainConfig, {"steps": 20}, "warmup_steps=20 must lie in 0..steps-1=19"),
+    (TrainConfig, {"warmup_steps": -1}, "warmup_steps=-1 must lie in 0..steps-1=299"),
+    (TrainConfig, {"min_lr_ratio": 1.5}, "min_lr_ratio=1.5 must lie in 0..1"),
+    (TrainConfig, {"decay_fraction": -0.1}, "decay_fraction=-0.1 must lie in 0..1"),
+    (TrainConfig, {"qk_clip_tau": 0.0}, "qk_clip_tau=0.0 must be above 0"),
+    (TrainConfig, {"device": "tpu"}, "device='tpu': input should be 'auto', 'cpu' or 'cuda'"),
+    (TrainConfig, {"optim": {"lr": 0.0}}, "optim: lr=0.0 must be above 0"),
+    (TrainConfig, {"balance": {"z_coef": -1.0}}, "balance: z_coef=-1.0 must be 0 or more"),
+    (DataConfig, {"source": "  "}, "source is empty: name storyworld, tinystories or a path"),
+    (
+        DataConfig,
+        {"vocab_size": 256},
+        "vocab_size=256 must be at least 257: 256 bytes and <|endoftext|>",
+    ),
+    (
+        DataConfig,
+        {"tokenizer": "words"},
+        "tokenizer='words': input should be 'bpe', 'gpt2' or 'char'",
+    ),
+]
+
+ALLOWED = [
+    (MoEConfig, {"n_routed_experts": 1, "top_k": 1}),
+    (MoEConfig, {"top_k": 16}),
+    (MoEConfig, {"n_group": 8, "topk_group": 2, "top_k": 4}),
+    (MoEConfig, {"n_shared_experts": 0}),
+    (KimiConfig, {**MLA, "first_k_dense_replace": 0}),
+    (KimiConfig, {**MLA, "first_k_dense_replace": 4}),
+    (KimiConfig, {**MLA, "d_model": 35}),  # MLA's heads have widths of their own
+    (KimiConfig, {"attention": "block_latent", "block_latent": {"n_latents": 1, "block_len": 1}}),
+    (TrainConfig, {"steps": 21}),
+    (TrainConfig, {"steps": 1, "warmup_steps": 0}),
+    (TrainConfig, {"min_lr_ratio": 0.0, "decay_fraction": 1.0}),
+    (OptimConfig, {"beta1": 0.0, "weight_decay": 0.0}),
+    (DataConfig, {"vocab_size": 257}),
+    (DataConfig, {"vocab_size": 1, "tokenizer": "char"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "message"), REFUSED, ids=lambda x: None if isinstance(x, dict) else str(x)
+)
+def test_refused_in_one_line_that_says_why(cls, settings, message):
+    with pytest.raises(ConfigError) as refused:
+        build(cls, settings)
+    assert str(refused.value) == message
+    with pytest.raises(ValueError):
+        cls(**settings)
+
+
+@pytest.mark.parametrize(("cls", "settings"), ALLOWED)
+def test_the_edge_of_what_is_allowed_is_allowed(cls, settings):
+    cfg = build(cls, settings)
+    assert {name: getattr(cfg, name) for name, value in settings.items() if not isinstance(value, dict)} == {
+        name: value for name, value in settings.items() if not isinstance(value, dict)
+    }
+
+
+def number_fields(cls: type) -> list[str]:
+    return [f.name for f in fields(cls) if any(kind in str(f.type) for kind in ("int", "float"))]
+
+
+# Any whole number seeds; any mscale is a scale.
+FREE = {"seed", "mscale_all_dim"}
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(cls, name) for cls in CONFIGS for name in number_fields(cls) if name not in FREE]
+)
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "many"])
+def test_no_number_goes_unchecked(cls, name, value):
+    base = MLA if cls is KimiConfig else {}
+    with pytest.raises(ConfigError) as refused:
+        build(cls, {**base, name: value})
+    line = str(refused.value)
+    assert name in line and "\n" not in line
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_configurations_are_frozen_and_take_names_only(cls):
+    cfg = cls(mla=MLAConfig()) if cls is KimiConfig else cls()
+    name = fields(cls)[0].name
+    with pytest.raises(FrozenInstanceError):
+        setattr(cfg, name, getattr(cfg, name))
+    with pytest.raises(ValidationError):
+        cls(1)
+    with pytest.raises(ValidationError, match="nonsense"):
+        cls(nonsense=1)
+    assert hash(cfg) == hash(replace(cfg))
+    assert to_dict(cfg) == asdict(cfg)
+
+
+def test_replacing_a_field_validates_again():
+    with pytest.raises(ValueError, match="top_k=20"):
+        replace(MoEConfig(), top_k=20)
+
+
+@pytest.mark.parametrize(
+    ("first_k", "moe", "dense"),
+    [(1, MoEConfig(), [True, False, False]), (0, MoEConfig(), [False] * 3), (1, None, [True] * 3)],
+)
+def test_layers_below_first_k_are_dense_and_all_without_experts(first_k, moe, dense):
+    cfg = KimiConfig(n_layers=3, first_k_dense_replace=first_k, mla=MLAConfig(), moe=moe)
+    assert [cfg.is_dense(i) for i in range(3)] == dense
+
+
+def test_every_field_is_read_by_the_core():
+    """A setting that nothing reads would be a silent mistake of whoever sets it."""
+    read = {"kind"}  # which class a file describes: settled before there is one
+
+    class Reader(ast.NodeVisitor):
+        def visit_FunctionDef(self, node):
+            if node.name != "_check":  # validating a field is not reading it
+                self.generic_visit(node)
+
+        def visit_Attribute(self, node):
+            read.add(node.attr)
+            self.generic_visit(node)
+
+    for path in Path(nanokimi.__file__).parent.rglob("*.py"):
+        Reader().visit(ast.parse(path.read_text()))
+    assert {f.name for cls in CONFIGS for f in fields(cls)} - read == set()
