@@ -96,12 +96,8 @@ def profiles() -> list[str]:
     return [name.removeprefix("bench-") for name in preset_names("bench-")]
 
 
-def resolve_profile(literal: str = "auto") -> str:
-    """The profile to run: the environment's NANOKIMI_PROFILE if it is set, else `literal`; auto asks for a GPU.
-
-    Tests and `make bench` shrink or choose a notebook's sizes from outside this way, without editing it.
-    """
-    name = os.environ.get("NANOKIMI_PROFILE") or literal
+def check_profile(name: str) -> str:
+    """`name` itself, with auto made into gpu where there is CUDA, else cpu; `ConfigError` where it cannot run."""
     if name == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
     if name not in profiles():
@@ -109,6 +105,14 @@ def resolve_profile(literal: str = "auto") -> str:
     if name == "gpu" and not torch.cuda.is_available():
         raise ConfigError("profile='gpu': this machine offers no CUDA device; use cpu or smoke")
     return name
+
+
+def resolve_profile(literal: str = "auto") -> str:
+    """The profile to run: the environment's NANOKIMI_PROFILE if it is set, else `literal`.
+
+    Tests and `make bench` choose a notebook's sizes from outside this way, without editing it.
+    """
+    return check_profile(os.environ.get("NANOKIMI_PROFILE") or literal)
 
 
 def make_plan(profile: str, arms: str = "default", seeds: int = 1, data: str = "") -> Plan:

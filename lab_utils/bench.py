@@ -14,12 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
 from lab_utils import progress
-from lab_utils.arms import Plan, make_plan, resolve_profile
+from lab_utils.arms import Plan, check_profile, make_plan, resolve_profile
 from lab_utils.compare import table_rows
 from lab_utils.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine import describe, environment
@@ -29,9 +29,18 @@ from lab_utils.verdicts import ladder, verdicts
 from nanokimi import corpus
 from nanokimi.config import ConfigError
 from nanokimi.evaluate import resolve_device
+from nanokimi.sources import SOURCES
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+LINE_EVERY_SECONDS = 10.0
+OWN_OPTION = {
+    "profile": "--profile",
+    "arms": "--arms",
+    "seeds": "--seeds",
+    "data": "--data",
+    "out_dir": "--out",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,16 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder: Path | None = None
     try:
         options = _parse(argv)
-        parameters = _parameters(options.parameter)
-        check_parameters(NOTEBOOK, list(parameters))
-        profile = resolve_profile() if options.profile == "auto" else options.profile
+        parameters = _parameters(options)
+        profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
         data = _absolute(options.data)
         plan = make_plan(profile, options.arms, options.seeds, data)
         resolve_device(plan.arms[0].train.device)
         out = _writable(options.out)
+        _prepare(plan)
         _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {len(plan.seeds)} seed(s)")
         _say(describe(environment(plan.arms[0].train.device)["machine"]))
-        _prepare(plan)
         folder = _new_folder(out)
         parameters |= {
             "profile": profile,
@@ -92,20 +100,28 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _parameters(texts: Sequence[str]) -> dict:
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The notebook parameters given with -p, their names checked; those with an option of their own are refused."""
     found = {}
-    for text in texts:
+    for text in options.parameter:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"parameter {text!r} must look like name=value")
-        found[name.strip()] = yaml.safe_load(value)
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"parameter {text!r}: {value!r} is not a value") from None
+    check_parameters(NOTEBOOK, list(found))
+    for name in found:
+        if name in OWN_OPTION:
+            raise ConfigError(f"parameter {name!r} has an option of its own: {OWN_OPTION[name]}")
     return found
 
 
 def _absolute(data: str) -> str:
     """A path seen from where the command was given: the notebook runs elsewhere."""
     path = Path(data).expanduser()
-    return str(path.resolve()) if data and path.exists() else data
+    return str(path.resolve()) if data and data not in SOURCES and path.exists() else data
 
 
 def _writable(out: Path) -> Path:
@@ -119,13 +135,14 @@ def _writable(out: Path) -> Path:
 
 def _prepare(plan: Plan) -> None:
     """Make the token file now, with progress: bad text is found before anything is written."""
-    started = last = time.monotonic()
+    started = time.monotonic()
+    shown = started - LINE_EVERY_SECONDS + 2  # quick work is done before the first line
 
     def tell(stage: str, done: float, total: float | None) -> None:
-        nonlocal last
-        if time.monotonic() - last > 2:
-            last = time.monotonic()
-            _say(f"text: {stage}" + (f", {done / total:.0%}" if total else ""))
+        nonlocal shown
+        if time.monotonic() - shown > LINE_EVERY_SECONDS:
+            shown = time.monotonic()
+            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 2**20:.0f} MiB"))
 
     text = corpus.load(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
     took = time.monotonic() - started
@@ -148,7 +165,7 @@ def _new_folder(out: Path) -> Path:
     raise ConfigError(f"out={str(out)!r} holds a hundred runs of this second; name another folder")
 
 
-def _run(plan: Plan, folder: Path, parameters: dict) -> None:
+def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
     expected = []
     for arm in plan.trials():
         seed = arm.train.seed

@@ -11,6 +11,7 @@ import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from lab_utils.arms import nearest
@@ -18,7 +19,7 @@ from nanokimi.config import ConfigError
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised: one line with the cell's number and its error."""
+    """A cell raised, or the kernel died: one line that says which and why."""
 
 
 class ThisInterpreter(AsyncKernelManager):
@@ -70,6 +71,8 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
         raise NotebookFailed(
             f"cell {error.exec_count}: {error.ename}: {error.evalue.splitlines()[0]}"
         ) from None
+    except DeadKernelError:
+        raise NotebookFailed("the kernel died, perhaps for want of memory: try a smaller profile") from None
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 
 from lab_utils import curves, plots
 from lab_utils.results import Results
@@ -87,10 +86,7 @@ def logit_picture(results: Results, out_dir: Path) -> Snapshot | None:
 
 
 def _from_to(series: Mapping[str, Sequence[float]]) -> str:
-    parts = [
-        f"{arm} starts at {values[0]:.2f}, ends at {fmean(values[-SMOOTH_STEPS:]):.2f}"
-        for arm, values in series.items()
-    ]
+    parts = [f"{arm} starts at {values[0]:.2f}, ends at {values[-1]:.2f}" for arm, values in series.items()]
     return "; ".join(parts) + "."
 
 

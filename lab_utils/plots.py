@@ -46,7 +46,7 @@ def draw_loss(curves: Sequence[Curve], floor: float | None) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         _tidy(axes)
     panels[0].set_ylabel("bits a byte")
-    panels[0].legend(frameon=False)
+    _legend_below(figure, panels[0])
     return figure
 
 
@@ -60,8 +60,8 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
     for axes, role in zip(panels, roles):
         for curve in role.curves:
             _draw_curve(axes, curve.tokens, curve)
-        _draw_floor(axes, role.floor)
-        axes.set_title(role.role, fontsize="medium", loc="left")
+        _draw_floor(axes, role.floor, "floor")
+        axes.set_title(f"{role.role} (floor {role.floor:.3f})", fontsize="medium", loc="left")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.set_ylabel("bits a byte")
@@ -71,7 +71,7 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
         axes.set_visible(False)
     for axes in figure.axes[-((len(roles) + 1) // 2) :]:
         axes.set_xlabel("tokens seen")
-    figure.axes[0].legend(frameon=False)
+    _legend_below(figure, figure.axes[0])
     return figure
 
 
@@ -152,9 +152,15 @@ def _draw_line(axes: Axes, arm: str, values: Sequence[float]) -> None:
     axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=line, label=arm)
 
 
-def _draw_floor(axes: Axes, floor: float | None) -> None:
+def _draw_floor(axes: Axes, floor: float | None, label: str = "") -> None:
     if floor is not None:
-        axes.axhline(floor, label=f"floor {floor:.3f}", **FLOOR)
+        axes.axhline(floor, label=label or f"floor {floor:.3f}", **FLOOR)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, where it covers no curve."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5), frameon=False)
 
 
 def _tidy(axes: Axes) -> None:

@@ -10,8 +10,10 @@ from html import escape
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 DPI = 100
+COLOURS = 128
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Snapshot:
 
     @cached_property
     def png(self) -> bytes:
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=DPI)
-        return buffer.getvalue()
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(drawn, format="png", dpi=DPI)
+        # A palette makes the file a third as large, and a notebook is committed with its pictures.
+        Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
+        return small.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         data: dict[str, Any] = {

@@ -84,8 +84,8 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         ("model",),
         ("total", "params"),
         ("active", "body"),
-        ("FLOPs", "a token"),
-        ("tokens", "a sec."),
+        ("FLOPs", "/token"),
+        ("tokens", "/sec."),
         ("step", "vs GPT"),
         ("time", "(s)"),
         ("memory", "peak"),
@@ -93,7 +93,7 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         ("perplexity",),
         ("bits", "a byte"),
         ("tokens to", "GPT's loss"),
-        ("sec. to", "it"),
+        ("sec.", "to it"),
     )
     floors = {row.floor for row in rows if row.floor is not None}
     seeds = sorted({row.n_seeds for row in rows})
@@ -114,22 +114,25 @@ def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
         (count(row.flops_per_token),),
         (DASH if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",),
         (DASH if row.step_ratio is None else f"{row.step_ratio.mean:.2f}",),
-        (DASH if row.seconds is None else f"{row.seconds:.1f}",),
+        (DASH if row.seconds is None else seconds(row.seconds),),
         _spread(row.peak_memory, memory),
         _spread(row.loss, lambda x: f"{x:.3f}"),
         _spread(row.perplexity, lambda x: f"{x:#.3g}".rstrip(".")),
         _spread(row.bits_per_byte, lambda x: f"{x:.3f}"),
         _reached(row),
-        (DASH if row.seconds_to_target is None else f"{row.seconds_to_target.mean:.1f}",),
+        (DASH if row.seconds_to_target is None else seconds(row.seconds_to_target.mean),),
     )
 
 
 def _spread(value: Spread | None, show: Callable[[float], str]) -> tuple[str, ...]:
     if value is None:
         return (DASH,)
-    return (
-        (show(value.mean),) if value.n < 2 else (show(value.mean), f"{show(value.low)}..{show(value.high)}")
-    )
+    if value.n < 2:
+        return (show(value.mean),)
+    low, high = show(value.low), show(value.high)
+    if low[-1] == high[-1] and low[-1].isalpha():
+        low = low[:-1]  # 386..393M: one unit for both
+    return (show(value.mean), f"{low}..{high}")
 
 
 def _reached(row: Row) -> tuple[str, ...]:
@@ -138,7 +141,7 @@ def _reached(row: Row) -> tuple[str, ...]:
         return ("not reached" if row.loss is not None else DASH,)
     lines = [f"{count(value.mean)} ({row.share_to_target:.0%})"]
     if value.n > 1:
-        lines.append(f"{count(value.low)}..{count(value.high)}")
+        lines += _spread(value, count)[1:]
     if value.n < row.n_seeds:
         lines.append(f"{value.n} of {row.n_seeds} seeds")
     return tuple(lines)
@@ -179,8 +182,8 @@ def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table
     heads = (
         (first,),
         ("compared",),
-        ("before",),
-        ("after",),
+        ("from",),
+        ("to",),
         ("difference",),
         ("per seed",),
         ("spread",),
@@ -199,7 +202,7 @@ def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
     ]
     return (
         (verdict.question,),
-        (f"{verdict.challenger} against {verdict.baseline}",),
+        (f"{verdict.baseline} → {verdict.challenger}",),
         (means[0],),
         (means[1],),
         (DASH if verdict.mean is None else f"{verdict.mean:+.{digits}f}",),
@@ -280,6 +283,10 @@ def count(x: float) -> str:
         if x >= size * 0.9995:
             return f"{x / size:#.3g}".rstrip(".") + unit
     return f"{x:.0f}"
+
+
+def seconds(x: float) -> str:
+    return f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
 
 
 def memory(n_bytes: float) -> str:

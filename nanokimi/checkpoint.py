@@ -130,6 +130,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         UnicodeDecodeError,
         KeyError,
         TypeError,
+        AttributeError,
         SafetensorError,
         RuntimeError,
     ) as error:

@@ -4,11 +4,8 @@ Everything is set by YAML presets that can be copied and edited (`nanokimi prese
 `--set`. Whatever is wrong ends in one line on stderr and exit code 2, before anything is written.
 """
 
-import codecs
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +13,6 @@ from typing import Annotated, Any
 import torch
 import typer
 import yaml
-from tqdm import tqdm
 
 from nanokimi import checkpoint, corpus, hub
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
@@ -24,6 +20,7 @@ from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.evaluate import resolve_device
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.model import build_model
+from nanokimi.terminal import Interrupt, decode, load_corpus, printable, with_bar
 from nanokimi.tokenizer import END_OF_TEXT
 from nanokimi.train import TrainingDiverged, train
 from nanokimi.yaml_config import (
@@ -59,7 +56,7 @@ CheckpointPath = Annotated[Path, typer.Option("--checkpoint", help="a folder tha
 def prepare(data: Data = "storyworld", overrides: Overrides = ()) -> None:
     """Tokenize a text once, and say what came out."""
     cfg = _data_config(data, _by_section(overrides, "data")["data"])
-    loaded = _load_corpus(cfg)
+    loaded = load_corpus(cfg)
     size = len(loaded.train) + len(loaded.val)
     print(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens")
     print(
@@ -95,7 +92,7 @@ def train_command(
         if (out / "run.yaml").exists() or checkpoint.has_checkpoint(out):
             raise ConfigError(f"{out} already holds a run: add --resume to go on, or name another --out")
     resolve_device(train_cfg.device)
-    loaded = _load_corpus(data_cfg, train_cfg.seq_len)
+    loaded = load_corpus(data_cfg, train_cfg.seq_len)
     if not resume:
         # The text decides how many tokens there are; a larger embedding would hold rows that are never used.
         model_cfg = replace(model_cfg, vocab_size=loaded.tokenizer.n_vocab)
@@ -108,8 +105,8 @@ def train_command(
         f"{flops_per_token(model_cfg, train_cfg.seq_len):,.0f} FLOPs a token; {loaded.name}; {out}"
     )
     started = resume and checkpoint.has_checkpoint(out)
-    with _Interrupt() as interrupt:
-        for record in _with_bar(train(network, loaded, train_cfg, out, started), train_cfg):
+    with Interrupt() as interrupt:
+        for record in with_bar(train(network, loaded, train_cfg, out, started), train_cfg):
             if interrupt.requested:
                 print(
                     f"stopped after step {record.step} and saved; to go on: nanokimi train --resume --out {out}"
@@ -146,9 +143,9 @@ def generate_command(
         seed=seed,
         stop_id=ids[0],
     )
-    print(_printable(prompt), end="")
-    for piece in _decode(encoding.decode_single_token_bytes, tokens):
-        print(_printable(piece), end="", flush=True)
+    print(printable(prompt), end="")
+    for piece in decode(encoding.decode_single_token_bytes, tokens):
+        print(printable(piece), end="", flush=True)
     print()
 
 
@@ -232,76 +229,6 @@ def _read_run(out: Path) -> tuple[DataConfig, ModelConfig, TrainConfig]:
         build_model_config(saved["model"], where=where),
         build(TrainConfig, saved["train"], where=where),
     )
-
-
-# ---------------------------------------------------------------- what a person sees
-
-
-def _load_corpus(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
-    """The corpus, with a bar a stage on stderr while it is made."""
-    bars: dict[str, tqdm] = {}
-
-    def progress(stage: str, done: int | float, total: int | float | None) -> None:
-        if stage not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[stage] = tqdm(desc=stage, total=total, unit_scale=True, leave=False, file=sys.stderr)
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        return corpus.load(cfg, progress, seq_len=seq_len)
-    finally:
-        for bar in bars.values():
-            bar.close()
-
-
-def _with_bar(records: Iterator, cfg: TrainConfig) -> Iterator:
-    """The same records, drawn as a bar with loss, tokens/s and time left; evaluations as lines above it."""
-    with tqdm(total=cfg.steps, unit="step", file=sys.stderr) as bar:
-        for record in records:
-            bar.update(record.step - bar.n)
-            bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
-            if record.evaluation is not None:
-                found = record.evaluation
-                floor = found.floor_bits_per_byte
-                beside = "" if floor is None else f" (floor {floor:.3f})"
-                bar.write(
-                    f"step {record.step}: validation loss {found.loss:.4f}, perplexity {found.perplexity:.2f}, "
-                    f"{found.bits_per_byte:.4f} bits a byte{beside}",
-                    file=sys.stdout,
-                )
-            yield record
-
-
-class _Interrupt:
-    """Turns the first Ctrl-C into a request that the loop sees between two steps; the second one ends at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> "_Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _on_signal(self, *_: object) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._before)
-
-
-def _decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterator[str]:
-    """Text as it comes: a character cut between two tokens waits for its second half."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for token in tokens:
-        yield decoder.decode(token_bytes(token))
-    yield decoder.decode(b"", final=True)
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a model's text must not steer the terminal."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
 
 
 def _mean_bytes(loaded: corpus.Corpus) -> float:

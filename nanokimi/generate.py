@@ -26,7 +26,8 @@ def next_token_probs(
     if top_k is not None:
         ordered[top_k:] = -torch.inf
     probs = ordered.softmax(dim=-1)
-    if top_p is not None:
+    # At 1 every token stays, also those behind a sum that rounding has already brought to 1.
+    if top_p is not None and top_p < 1:
         # A token stays while the tokens before it have not reached p.
         probs[probs.cumsum(dim=-1) - probs >= top_p] = 0.0
         probs = probs / probs.sum()

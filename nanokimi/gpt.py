@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nanokimi.attention import SequenceCache, attend, join_heads, max_logit, split_heads
 from nanokimi.config import GPTConfig
-from nanokimi.output import ModelOutput
+from nanokimi.output import ModelOutput, empty_embedding
 
 
 class GPTBlock(nn.Module):
@@ -55,8 +55,8 @@ class GPT(nn.Module):
     def __init__(self, cfg: GPTConfig, seed: int = 0):
         super().__init__()
         self.cfg = cfg
-        self.embed_tokens = nn.Embedding(cfg.vocab_size, cfg.d_model)
-        self.embed_positions = nn.Embedding(cfg.max_seq_len, cfg.d_model)
+        self.embed_tokens = empty_embedding(cfg.vocab_size, cfg.d_model)
+        self.embed_positions = empty_embedding(cfg.max_seq_len, cfg.d_model)
         self.layers = nn.ModuleList(GPTBlock(cfg) for _ in range(cfg.n_layers))
         self.norm = nn.LayerNorm(cfg.d_model)
         self.init_weights(torch.Generator().manual_seed(seed))

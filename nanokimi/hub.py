@@ -17,14 +17,13 @@ import tiktoken
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
 from nanokimi.router import scaling_factor
-from nanokimi.tokenizer import CHARACTERS, END_OF_TEXT
+from nanokimi.tokenizer import END_OF_TEXT, to_transformers
 from nanokimi.yaml_config import build
 
 # Our word -> the format's; every other setting has one name in both.
@@ -194,14 +193,13 @@ def _cut(tensor: Tensor, n_parts: int) -> tuple[Tensor, ...]:
 
 
 def to_hub_weights(model: Kimi) -> dict[str, Tensor]:
-    """Every weight under the names that `save_pretrained` writes, the experts one by one."""
+    """Every weight under the names that `save_pretrained` writes, the experts one by one; views, no copies."""
     weights = {}
     for name, tensor in model.state_dict().items():
         if name.endswith(".expert_bias"):
             tensor = tensor.float()  # rounding to bfloat16 would undo the updates of 1e-3 that made it
         names = hub_names(name, tensor)
-        # Copies: a safetensors file may not hold two views of one memory.
-        weights |= {hub: part.clone() for hub, part in zip(names, _cut(tensor, len(names)), strict=True)}
+        weights |= dict(zip(names, _cut(tensor, len(names)), strict=True))
     return weights
 
 
@@ -239,48 +237,6 @@ def from_hub_weights(weights: Mapping[str, Tensor], cfg: KimiConfig) -> dict[str
     return state
 
 
-# ---------------------------------------------------------------- tokenizer
-
-
-def to_hub_tokenizer(encoding: tiktoken.Encoding) -> Tokenizer:
-    """The same tokenizer for `transformers`: the same ids for every text.
-
-    tiktoken joins the neighbours whose union has the lowest rank; here the joins are listed, so every way to
-    make a token of two is listed, by the token's rank. One difference stays: a character that a tokenizer of
-    characters does not know is an error here and is skipped there.
-    """
-    ranks = encoding._mergeable_ranks
-    letters = _byte_letters()
-    spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
-    merges = [
-        (spelled[token[:i]], spelled[token[i:]])
-        for token in sorted(ranks, key=ranks.__getitem__)
-        for i in range(1, len(token))
-        if token[:i] in ranks and token[i:] in ranks
-    ]
-    # ignore_merges: a word that is a token itself is taken whole, as tiktoken does.
-    bpe = models.BPE({spelled[token]: rank for token, rank in ranks.items()}, merges, ignore_merges=True)
-    # The two regular expression engines write "any character, a new line too" differently.
-    words = Regex(r"(?m:.)" if encoding._pat_str == CHARACTERS else encoding._pat_str)
-    tokenizer = Tokenizer(bpe)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
-    return tokenizer
-
-
-def _byte_letters() -> list[str]:
-    """GPT-2's printable letter for each of the 256 bytes."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    hidden = (chr(256 + i) for i in range(256))
-    return [chr(byte) if byte in printable else next(hidden) for byte in range(256)]
-
-
 # ---------------------------------------------------------------- folders
 
 
@@ -311,7 +267,7 @@ def export(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> Non
         _write_json(whole / "config.json", config)
         weights = {name: t.cpu().contiguous() for name, t in to_hub_weights(model).items()}
         save_file(weights, whole / "model.safetensors", metadata={"format": "pt"})
-        to_hub_tokenizer(encoding).save(str(whole / "tokenizer.json"))
+        to_transformers(encoding).save(str(whole / "tokenizer.json"))
         _write_json(whole / "tokenizer_config.json", about_tokenizer)
         os.replace(whole, folder)
 

@@ -17,7 +17,7 @@ from nanokimi.experts import SwiGLU
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
-from nanokimi.output import ModelOutput
+from nanokimi.output import ModelOutput, empty_embedding
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 
@@ -68,7 +68,7 @@ class Kimi(nn.Module):
     def __init__(self, cfg: KimiConfig, seed: int = 0):
         super().__init__()
         self.cfg = cfg
-        self.embed_tokens = nn.Embedding(cfg.vocab_size, cfg.d_model)
+        self.embed_tokens = empty_embedding(cfg.vocab_size, cfg.d_model)
         self.layers = nn.ModuleList(KimiBlock(cfg, i) for i in range(cfg.n_layers))
         self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)

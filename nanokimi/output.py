@@ -1,9 +1,10 @@
-"""What both models return: the logits, and the facts that training and the lab want to look at."""
+"""The two ends that both models share: the table that tokens are looked up in, and what a model returns."""
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from nanokimi.router import RouterStats
 
@@ -15,3 +16,11 @@ class ModelOutput(NamedTuple):
     logits: Float[Tensor, "batch seq vocab"]
     routing: tuple[RouterStats, ...]
     max_qk_logit: Float[Tensor, "n_layers n_heads"] | None
+
+
+def empty_embedding(n_rows: int, d_model: int) -> nn.Embedding:
+    """A look-up table whose numbers the model draws later, from its own seed.
+
+    `nn.Embedding(...)` would draw them twice, and on the meta device take seconds to load a compiler for it.
+    """
+    return nn.Embedding.from_pretrained(torch.empty(n_rows, d_model), freeze=False)

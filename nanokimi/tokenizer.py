@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import tiktoken
 from jaxtyping import Int64
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nanokimi.patience import within
 
@@ -143,6 +143,38 @@ def token_bytes(encoding: tiktoken.Encoding) -> Int64[np.ndarray, " vocab_size"]
     return sizes
 
 
+def to_transformers(encoding: tiktoken.Encoding) -> Tokenizer:
+    """The same tokenizer for `transformers`, in its own library: the same ids for every text.
+
+    tiktoken joins the neighbours whose union has the lowest rank; here the joins are listed, so every way to
+    make a token of two is listed, by the token's rank. One difference stays: a character that a tokenizer of
+    characters does not know is an error here and is skipped there.
+    """
+    ranks = encoding._mergeable_ranks
+    letters = _byte_letters()
+    spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
+    merges = [
+        (spelled[token[:i]], spelled[token[i:]])
+        for token in sorted(ranks, key=ranks.__getitem__)
+        for i in range(1, len(token))
+        if token[:i] in ranks and token[i:] in ranks
+    ]
+    # ignore_merges: a word that is a token itself is taken whole, as tiktoken does.
+    bpe = models.BPE({spelled[token]: rank for token, rank in ranks.items()}, merges, ignore_merges=True)
+    # The two regular expression engines write "any character, a new line too" differently.
+    words = Regex(r"(?m:.)" if encoding._pat_str == CHARACTERS else encoding._pat_str)
+    tokenizer = Tokenizer(bpe)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(words, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    return tokenizer
+
+
 def pieces(text: str, size: int) -> Iterator[str]:
     """`text` in parts of about `size` characters whose tokens, joined, are the tokens of the whole.
 
@@ -182,13 +214,17 @@ def _train(texts: Iterable[str], n_tokens: int) -> Tokenizer:
     return tokenizer
 
 
+def _byte_letters() -> list[str]:
+    """GPT-2's printable letter for each of the 256 bytes, with which the `tokenizers` library spells tokens."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = (chr(256 + i) for i in range(256))
+    return [chr(byte) if byte in printable else next(hidden) for byte in range(256)]
+
+
 def _merge_ranks(trained: Tokenizer) -> dict[bytes, int]:
-    """Token bytes and their ids; the trainer writes a byte as one printable character (GPT-2's alphabet)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    alphabet = {chr(byte): byte for byte in printable}
-    alphabet |= {chr(256 + i): byte for i, byte in enumerate(hidden)}
-    return {bytes(alphabet[c] for c in token): rank for token, rank in trained.get_vocab().items()}
+    """The bytes of every token and its id, read back from the trainer's letters."""
+    byte_of = {letter: byte for byte, letter in enumerate(_byte_letters())}
+    return {bytes(byte_of[c] for c in token): rank for token, rank in trained.get_vocab().items()}
 
 
 def _from_ranks(name: str, ranks: dict[bytes, int], pattern: str | None = None) -> tiktoken.Encoding:

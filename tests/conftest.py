@@ -9,7 +9,9 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-# Before nanokimi is imported for the first time: every jaxtyping annotation in it becomes a run-time check.
+import nanokimi.storyworld  # noqa: F401  before the hook: no shapes in it, and a story makes hundreds of small calls
+
+# Before anything else of nanokimi is imported: every jaxtyping annotation in it becomes a run-time check.
 jaxtyping.install_import_hook("nanokimi", "beartype.beartype")
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", None}

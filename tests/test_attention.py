@@ -162,9 +162,9 @@ def test_largest_logit_is_exact_over_the_visible_pairs():
     )
 
 
-@pytest.mark.parametrize("place", [(0, 0), (255, 3), (256, 256), (300, 7), (599, 599)])
+@pytest.mark.parametrize("place", [(0, 0), (63, 3), (64, 64), (300, 7), (599, 599)])
 def test_largest_logit_is_found_wherever_it_is(place):
-    """Beyond the 256 queries that are taken at a time, and at their edges."""
+    """Beyond the queries that are taken at a time, and at their edges."""
     t, s = place
     q, k = 0.01 * normal(1, 2, 600, 4), 0.01 * normal(1, 2, 600, 4, seed=1)
     q[0, 1, t] = k[0, 1, s] = torch.tensor([3.0, 0, 0, 0])

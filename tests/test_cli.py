@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nanokimi import checkpoint, cli, corpus
+from nanokimi import checkpoint, cli, corpus, terminal
 from nanokimi.config import DataConfig
 from nanokimi.yaml_config import load_model, preset_names
 
@@ -183,6 +183,6 @@ def test_damaged_checkpoint_is_named(run, text: Path) -> None:
 
 
 def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
-    assert cli._printable("a\x1b[2Jb\x07\r\nc\té雨") == "a[2Jb\nc\té雨"
-    pieces = list(cli._decode(lambda i: "é".encode()[i : i + 1], iter([0, 1])))
+    assert terminal.printable("a\x1b[2Jb\x07\r\nc\té雨") == "a[2Jb\nc\té雨"
+    pieces = list(terminal.decode(lambda i: "é".encode()[i : i + 1], iter([0, 1])))
     assert "".join(pieces) == "é"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import tiktoken
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -241,7 +241,7 @@ def loaded(encoding, folder):
     """transformers' tokenizers and ours, by name."""
     return {
         "bpe": (AutoTokenizer.from_pretrained(folder), encoding),
-        "char": (hub.to_hub_tokenizer(char_encoding()), char_encoding()),
+        "char": (tokenizer.to_transformers(char_encoding()), char_encoding()),
     }
 
 
@@ -264,6 +264,8 @@ def test_auto_tokenizer_gives_the_same_ids_and_text(loaded):
     | st.text(max_size=20)
 )
 def test_any_text_has_the_same_ids(loaded, text):
+    # The separator written out is one token there and thirteen ordinary bytes in our corpora.
+    assume("<|endoftext|>" not in text)
     theirs, encoding = loaded["bpe"]
     assert ids(theirs, text) == encoding.encode_ordinary(text)
 
@@ -276,20 +278,22 @@ def test_characters_have_the_same_ids(loaded, text):
     assert theirs.decode(theirs.encode(text).ids) == text
 
 
-def test_overlapping_merges_have_the_same_ids():
-    """Runs of one letter: the same token can be joined at many places, in many orders."""
-    encoding = tokenizer.train_bpe(["a" * 50 + " " + "ab" * 40 + " aab" * 30] * 10, 290)
-    theirs = hub.to_hub_tokenizer(encoding)
+def test_merges_that_compete_have_the_same_ids():
+    """Words of three letters at random: a token can be joined at many places, in many orders, and the rank decides."""
     generator = torch.Generator().manual_seed(0)
-    for _ in range(300):
-        text = "".join("ab"[i] for i in torch.randint(2, (40,), generator=generator).tolist())
-        assert theirs.encode(text).ids == encoding.encode_ordinary(text)
+    words = [
+        "".join("abc"[i] for i in torch.randint(3, (30,), generator=generator).tolist()) for _ in range(600)
+    ]
+    encoding = tokenizer.train_bpe(words[:300], 400)
+    theirs = tokenizer.to_transformers(encoding)
+    for word in [*words[300:], "a" * 50, "ab" * 30]:
+        assert theirs.encode(word).ids == encoding.encode_ordinary(word)
 
 
 def test_gpt2_tokenizer_has_the_same_ids(real_text, monkeypatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(real_text / "gpt2" / "tiktoken_cache"))
     encoding = tokenizer.gpt2()
-    theirs = hub.to_hub_tokenizer(encoding)
+    theirs = tokenizer.to_transformers(encoding)
     story = TEXT * 3 + "Antidisestablishmentarianism, 3.14159 \t\n\n\n naïve café 漢字 ☃☃ I'll we've"
     assert theirs.encode(story).ids == encoding.encode_ordinary(story)
     assert theirs.get_vocab_size() == 50257

@@ -1,6 +1,7 @@
 """The router against loops in double precision, worked-out values and published landmarks."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -388,7 +389,7 @@ def test_bias_update_never_drifts(load, rate):
     update_expert_bias_(bias, torch.tensor(load), rate)
     assert bias.mean().item() == pytest.approx(0.0, abs=1e-6 * rate)
     by_load = [b for _, b in sorted(zip(load, bias.tolist(), strict=True))]
-    assert all(a >= b - 1e-6 * rate for a, b in zip(by_load, by_load[1:], strict=False))
+    assert all(a >= b - 1e-6 * rate for a, b in pairwise(by_load))
 
 
 def test_bias_update_stays_outside_autograd():

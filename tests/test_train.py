@@ -1,4 +1,4 @@
-"""Training: what a step does, worked out by hand; the same numbers twice; and a stopped run that goes on bit for bit."""
+"""Training: a step worked out by hand; the same numbers twice; and a stopped run that goes on bit for bit."""
 
 import json
 import math

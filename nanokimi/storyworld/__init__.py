@@ -2,7 +2,7 @@
 
     world = World(seed=0, n_characters=400)
     for story in generate(world, 20_000, seed=0, workers=2):
-        story.text      # a story of 80 to 200 words in ASCII; paragraphs end with one newline, the text with none
+        story.text      # 80 to 200 words, ASCII; a newline between paragraphs, none at the end
         story.roles     # uint8, one a byte, an index into ROLES
         story.bits      # float32, one a byte; the sum is -log2 P(text | world)
 
@@ -17,7 +17,16 @@ Bits stand on the first byte of a chosen word, and all other bytes cost nothing 
 world, so the surprise of a corpus is a **floor** in bits a byte: no model can beat it on average, because the
 text determines the choices that made it (`grammar.Grammar` refuses any other kind of grammar). What a model
 loses above the floor, and on which role, is what it has not learned.
-LANDMARKS
+
+Landmarks of World(0, 400), over 20,000 stories: 142 words and 834 bytes a story (16.7 MB), exact entropy
+206.5 bits a story (`entropy`; 204 with 100 characters, 211 with 5,000), floor 0.248 bits a byte; 46 % of the
+bytes are grammar, 33 % choice, 13 % fact, 8 % copy; 2,000 different words in lower case; 53 plots; 3 seconds
+on one core.
+
+    world.characters[0]                 # facts of the most frequent hero; print() gives a sentence
+    print(story.marked())               # <choice> {fact} (copy) grammar
+    story.segments()                    # [(role, text, bits), ...]
+    derivations(default_grammar(), world, story.text)   # read the choices and the exact probability back
 
 `python -m nanokimi.storyworld` is how `generate` starts its workers: processes of their own that import
 neither torch nor the caller's script, so that it works alike in a notebook, a script and a command line.

@@ -47,7 +47,7 @@ class GrammarError(ValueError):
 
 def article(noun: str) -> str:
     """`a` or `an`, by the sound of the first word: an apple, a unicorn, an hour."""
-    if noun.startswith(("uni", "use", "eu", "one")):
+    if noun.lower().startswith(("uni", "use", "eu", "one")):
         return "a"
     return "an" if noun[0] in "aeiou" or noun.startswith(("hour", "honest")) else "a"
 

@@ -44,7 +44,7 @@ likes:
 - {He} always wore {a garment}, [even in summer|rain or shine|made by {elder}].
 - {His} favourite colour was {colour}, [of course|and always had been|as everybody knew].
 - [Day and night|Every day|Every morning|Most days] {he} was busy {hobby}.
-- All day {he} played the {instrument}, [rather badly|very well|too fast|too loud].
+- All day {he} played the {instrument}, [rather badly|very well|too fast|too loudly].
 - {Elder} lived there too and made {food} every {weekdays}.
 - Nothing made {him} [happier|prouder|merrier] than {hobby}.
 - When {he} was not {hobby}, {he} [practised|tuned|polished] the {instrument}.
@@ -82,22 +82,22 @@ first:
 - There, {hides}, lay {a sizes} {adjs} {finds=found}. "{saying}" {cried} {hero}. "It belongs to {neighbour}." And
   {neighbour} the {neighbour.species} was {verys} {glads} to get it back.
 - {new guest} the {guest.species} sat {hides}, looking {verys} {sads}. "I lost my {adjs} {finds=found}," {guest.he}
-  {saids} {sadlys}. {hero} {carefullys} looked [everywhere|around] and found it under the {obj}!
+  {moans} {sadlys}. {hero} {carefullys} looked [everywhere|around] and found it under the {obj}!
 - {His} friend {friend} was waiting {hides}. "Race you to the {trees} tree!" {friend.cried} {friend}. {hero} tripped
   over {a adjs} {finds=found}, but {friend} stopped and {carefullys} helped {him} up.
 - {A tempers} {creatures=helper} was selling {snacks} and {drinks}. "One {finds=found} for your {obj}!" the {helper} {saids}
   {softlys}. "You may borrow it," {cried} {hero}. The {helper} {dids}.
 - Suddenly, [something|somebody] went {bangs}. {hero} thought of {fear}. But it was only {a tempers} {creatures=helper}
-  with {a adjs} {finds=found}. "I am {verys} sorry," the {helper} {saids} {sadlys}.
+  with {a adjs} {finds=found}. "I am {verys} sorry," the {helper} {moans} {sadlys}.
 - Oh [dear|no]! The {obj} fell into a [puddle|ditch|hole|pond] with a {bangs}. {A tempers} {creatures=helper}
   {carefullys} pulled it out and found {a adjs} {finds=found} too. "Keep both," the {helper} {saids} {softlys}.
 - Somebody had left {a sizes} heap of {stuffs} there. {hero} {carefullys} dug out {a adjs} {finds=found}, even
   [finer|older|lovelier|stranger] than {his} {treasure}. "{saying}" {he} {cried}, {verys} {glads}.
 - On {a trees} tree there was a note: "Please bring {a adjs} {finds=found} to {neighbour} next door." {hero} found
   {a sizes} {found} {hides}, {dids} and {carefullys} did so.
-- Nobody was about, so {hero} played the {instrument} for {a tempers} {creatures=helper}. "That was {verys}
+- To pass the time, {hero} played the {instrument} for {a tempers} {creatures=helper}. "That was {verys}
   [lovely|loud|splendid|short]," the {helper} {saids} {softlys} and paid with {a sizes} {adjs} {finds=found}.
-- {Neighbour} the {neighbour.species} was [painting|dyeing] {a sizes} {adjs} {finds=found} {colour}. "Do you like it?"
+- {His} neighbour {neighbour} the {neighbour.species} was [painting|dyeing] {a sizes} {adjs} {finds=found} {colour}. "Do you like it?"
   {neighbour} asked {softlys}. "{saying} {Colour} is my favourite!" {cried} {hero}, {verys} {glads}.
 - {hero} picked {numbers} {tints} {flowers} for {elder}. Under the last one sat {a tempers} {creatures=helper} with
   {a adjs} {finds=found}. "Please hold it," the {helper} {saids} {softlys}. "Gladly," {cried} {hero}.
@@ -125,7 +125,7 @@ links:
 - By and by,
 - Before long,
 - After a [short|long|little] [rest|nap|walk],
-- When the [wind|noise|dust] [dropped|stopped],
+- When the [wind|rain|noise] [stopped|ended|ceased],
 
 second:
 - {hero} came to {his} friend {friend}'s {friend.house} {friend.spot}. {friend} was {carefullys} making {friend.food}.
@@ -137,7 +137,7 @@ second:
 - {he} told {his} neighbour {neighbour} the {neighbour.species} about the {found}. {neighbour} {dids}. "I found one {hides},"
   {neighbour.he} {saids} {softlys}, "full of {stuffs}."
 - {hero} met {a tempers} {creatures=mate} that wanted to become {a jobs=job}. "But I am {verys} [small|shy|young|slow]," the
-  {mate} {saids} {sadlys}. "Even {a job} starts small," {cried} {hero}.
+  {mate} {moans} {sadlys}. "Even {a job} starts small," {cried} {hero}.
 - {elder} needed {numbers} spoons of {stuffs} to mend {a sizes} {adjs} {things}. {hero} fetched them {carefullys} and got
   {food} with {drinks}. "You are {verys} [kind|clever|strong]," {elder} {saids} {softlys}.
 - {his} friend {friend} and {his} neighbour {neighbour} were quarrelling about {a adjs} {things}. "Mine!" {friend.cried}
@@ -146,7 +146,7 @@ second:
   {carefullys} made a new one out of {stuffs} and {a adjs} {things}. "Good as gold," {neighbour} {saids} {softlys}.
 - {a jobs=job} rode by on {a tempers} {creatures} and asked the way to the {olds} {places}. "Left at the {trees}
   tree," {hero} {saids} {softlys}. The {job} {dids} and {carefullys} rode on.
-- {hero} thought of {fear} and felt {verys} {sads}. "I am afraid of {friend.fear}," {his} friend {friend} {saids} {sadlys}.
+- {hero} thought of {fear} and felt {verys} {sads}. "I am afraid of {friend.fear}," {his} friend {friend} {moans} {sadlys}.
   {friend} {carefullys} held {his} {paw}, and both felt {glads}.
 - {his} pet {pet} got away and vanished {hides}. "Come back!" {cried} {hero}, {verys} {sads}. {A tempers} {creatures}
   {carefullys} brought the {pet} home on {a adjs} {things}.
@@ -163,13 +163,13 @@ second:
 
 third:
 - Then {a tempers} {creatures=mate} asked for {snacks}. {hero} shared {carefullys}, and the {mate} {dids}.
-- Then {he} {carefullys} picked {numbers} {tints} {flowers} for {elder}, tied with [string|ribbon|straw|grass|wool|ivy|lace|twine].
+- Then {he} {carefullys} picked {numbers} {tints} {flowers} for {elder}, tied with [string|ribbon|straw|grass|wool|raffia|lace|twine].
 - Next came {new visitor} the {visitor.species} with {snacks} and {drinks}. "Have some," {visitor.he} {saids} {softlys}.
 - {A tempers} {jobs} {dids} {carefullys} and gave {hero} {snacks} in {a adjs} napkin.
 - Suddenly the air smelled of {friend.food}. "{friend} is cooking," {hero} {saids} {softlys} and {dids}.
 - Beneath {a trees} tree {he} napped and dreamed of {a tempers} {jobs} in {a garment}.
 - Outside the school, {teacher} asked, "How much is {numbers} times {numbers}?" "{Adjs}!" {hero} {saids} {softlys}.
-- {neighbour} opened a window. "Let us play {neighbour.game} on {weekdays}," {neighbour.he} {saids} {softlys}.
+- {His} neighbour {neighbour} opened a window. "Let us play {neighbour.game} on {weekdays}," {neighbour.he} {saids} {softlys}.
 - There stood {new visitor} the {visitor.species}, {carefullys} selling {snacks} and {drinks} out of {a things}.
 - For a while {he} sat {hides} and watched {a tempers} {creatures} {carefullys} carry {stuffs}.
 - On {a adjs} bench {new visitor} the {visitor.species} played the {visitor.instrument}. {hero} felt {verys} {glads}.
@@ -202,13 +202,14 @@ ending:
 def rules(source: str) -> dict[str, list[str]]:
     """Read `name:` lines and the `- alternative` lines below them; an indented line goes on with the last one."""
     found: dict[str, list[str]] = {}
+    alternatives: list[str] = []
     for line in source.splitlines():
         if line.startswith("- "):
             alternatives.append(line[2:])
         elif line.startswith("  "):
             alternatives[-1] += " " + line.strip()
         elif line.endswith(":"):
-            found[line[:-1]] = alternatives = []
+            alternatives = found[line[:-1]] = []
         elif line:
             raise ValueError(f"cannot read the line {line!r}: expected `name:`, `- text` or an indented line")
     return found

@@ -150,7 +150,7 @@ lollipop, mushroom, bracelet, wand, crystal, arrow, puppet, bookmark, cork, map,
 chess piece, fishhook, paper plane, candlestick, door handle, duck egg, music sheet, pinwheel, walnut shell, medal,
 seed packet, toy train, teddy, snowshoe, brooch, tassel, bow, treasure chest, pirate flag,
 birthday card, toothbrush, honey pot, matchbox, lace collar, patchwork quilt, clay pipe, stamp, shoelace,
-magic bean, chestnut, star map, sugar lump, safety pin, paper lantern, wishbone, mitten, zip, buckle, wig, moustache comb,
+jumping bean, chestnut, star map, sugar lump, safety pin, paper lantern, wishbone, mitten, zip, buckle, wig, moustache comb,
 tea cosy, egg cup, jigsaw piece, snow shovel, model ship, puzzle, tuning fork, stopwatch, diary, recipe, riddle book,
 sundial, seashell necklace, tulip bulb""",
     "places": """
@@ -178,6 +178,9 @@ listened, gulped, hopped, saluted, curtsied""",
     "saids": """
 said, whispered, murmured, called, sang, mumbled, announced, declared, remarked, exclaimed, muttered, cried, shouted,
 hummed, giggled, breathed""",
+    "moans": """
+sighed, sobbed, whispered, moaned, murmured, mumbled, said, groaned, whimpered, muttered, breathed, wailed, sniffed,
+stammered, admitted, confessed""",
     "softlys": """
 kindly, gently, gravely, brightly, calmly, eagerly, shyly, proudly, warmly, wisely, firmly, happily, politely, boldly,
 dreamily, breathlessly, solemnly, sweetly, patiently, hoarsely, timidly, excitedly, thoughtfully, earnestly, simply,
@@ -249,7 +252,7 @@ blackboard""",
     "olds": """
 old, windy, quiet, busy, new, famous, little, crowded, sunny, shady, lonely, secret, royal, open, merry, nearby""",
     "sadlys": """
-sadly, tearfully, hoarsely, glumly, anxiously, bravely, faintly, nervously, miserably, slowly, wearily, hopelessly,
+sadly, tearfully, hoarsely, glumly, anxiously, bravely, gently, nervously, miserably, slowly, wearily, hopelessly,
 bitterly, timidly, unhappily, helplessly, shyly, politely, honestly, grimly, breathlessly, sleepily, desperately, weakly""",
 }
 

@@ -14,7 +14,7 @@ from itertools import accumulate, product
 from math import log2
 
 from nanokimi.storyworld import words
-from nanokimi.storyworld.grammar import PRONOUNS
+from nanokimi.storyworld.grammar import PRONOUNS, article
 from nanokimi.storyworld.writer import Dice
 
 PER_VILLAGE = 8
@@ -23,7 +23,7 @@ PRONOUN_FORMS = ("he", "him", "his", "himself")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Character:
-    """Somebody: `index` is the rank by fame (0 is the most frequent hero), `friend` and `neighbour` are indices."""
+    """Somebody. `index` is the rank by fame (0 first), `friend` and `neighbour` are indices too."""
 
     index: int
     name: str
@@ -34,7 +34,8 @@ class Character:
     def __str__(self) -> str:
         f = self.facts
         return (
-            f"{self.name} the {f['look']} {f['species']} of {f['village']} lives in a {f['house']} {f['spot']}, "
+            f"{self.name} the {f['look']} {f['species']} of {f['village']} "
+            f"lives in {article(f['house'])} {f['house']} {f['spot']}, "
             f"eats {f['food']}, fears {f['fear']}, treasures the {f['treasure']}"
         )
 
@@ -68,15 +69,16 @@ class World:
     """`n_characters` characters, the same for the same seed on every machine.
 
     `characters` are sorted by fame; the hero of a story is number r (from 1) with a probability proportional
-    to 1/r (Zipf's law), so in a world of 400 the most famous is the hero of every 7th story and the last of
-    one in 2,600. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a neighbour and four
-    guests may meet in one story) or above the number of names (about 12,000).
+    to 1/r (Zipf's law), so in a world of 400 the most famous is the hero of every 7th story and the last
+    of one in 2,600. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a neighbour
+    and four guests may meet in one story) or above the number of names (about 12,000).
     """
 
     def __init__(self, seed: int = 0, n_characters: int = 400):
         if n_characters % 2 or not 8 <= n_characters <= len(names()):
             raise ValueError(
-                f"n_characters={n_characters} must be an even number in 8..{len(names())}: everybody has a best friend"
+                f"n_characters={n_characters} must be an even number in 8..{len(names())} "
+                "(everybody has a best friend)"
             )
         self.seed, self.n_characters = seed, n_characters
         dice = Dice(f"storyworld/world/{seed}/{n_characters}")
@@ -113,7 +115,7 @@ def _relations(dice: Dice, n: int) -> tuple[list[int], list[int], list[str]]:
     """
     order = _shuffled(dice, range(n))
     starts = list(range(0, max(n - 3, 1), PER_VILLAGE))
-    ends = starts[1:] + [n]
+    ends = [*starts[1:], n]
     friend, neighbour, village = [0] * n, [0] * n, [""] * n
     available = _shuffled(dice, fact_values()["village"])
     for v, (start, end) in enumerate(zip(starts, ends, strict=True)):
