@@ -1,4 +1,4 @@
-# make lab | bench | test | perf: each sets the environment up by itself, in .venv, the first time.
+# make lab | bench | test | perf | render: each sets the environment up by itself, in .venv, the first time.
 #
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
@@ -18,7 +18,7 @@ TEST_FLAGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help lab bench test perf
+.PHONY: help lab bench test perf render
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -39,6 +39,10 @@ test: $(READY)
 
 perf: $(READY)
 	$(BIN)/python -m benchmarks.perf
+
+# The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu.
+render: $(READY)
+	$(BIN)/python -m lab_utils.render notebooks/*.ipynb
 
 # A .venv that has no working pip (an interrupted try, a Python that was removed) is made again. With the
 # constraints, pip takes the build of torch that was tested; without them, the newest one.

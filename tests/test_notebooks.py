@@ -90,14 +90,15 @@ def test_no_wall_of_text(path):
 
 def test_rendering_drops_what_differs_every_time_and_nothing_else():
     cell = nbformat.v4.new_code_cell("x", id="a", metadata={"papermill": {"duration": 1}, "tags": []})
-    kept = nbformat.v4.new_code_cell("y", id="b", metadata={"execution": {"t": 1}, "tags": ["parameters"]})
+    kept = nbformat.v4.new_code_cell("y", id="b", metadata={"execution": {"t": "1"}, "tags": ["parameters"]})
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     info = {"name": "python", "version": "3.11.9"}
     made = nbformat.v4.new_notebook(
         cells=[cell, kept],
-        metadata={"papermill": {}, "kernelspec": {"name": "python3"}, "language_info": info},
+        metadata={"papermill": {}, "kernelspec": kernelspec, "language_info": info},
     )
     found = without_volatile(made)
-    assert found.metadata == {"kernelspec": {"name": "python3"}, "language_info": {"name": "python"}}
+    assert found.metadata == {"kernelspec": kernelspec, "language_info": {"name": "python"}}
     assert [(c.source, c.metadata) for c in found.cells] == [("x", {}), ("y", {"tags": ["parameters"]})]
 
 
