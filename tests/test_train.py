@@ -290,6 +290,32 @@ def test_mistake_25_after_a_step_the_largest_logits_are_tau(name, seed, grad_acc
     torch.testing.assert_close(maxima(), before.clamp(max=tau), rtol=1e-5, atol=1e-5)
 
 
+def test_mistake_25_the_clip_comes_after_the_step_and_takes_the_right_rows():
+    """The weights are those of the step without a clip, times sqrt(g) or g; the shared rope key and v stay."""
+    cfg = tiny.train_config(steps=1, warmup_steps=0, optim=OptimConfig(optimizer="muon", lr=0.1))
+    free, clipped = start("kimi-mla", harsh=True), start("kimi-mla", harsh=True)
+    run(free, cfg)
+    (record,) = run(clipped, replace(cfg, qk_clip_tau=1.0))
+    maxima = torch.tensor(record.max_qk_logit)
+    assert maxima.min() > 1.5
+    wanted = {name: value.clone() for name, value in free.state_dict().items()}
+    for layer, g in enumerate(1.0 / maxima):
+        q = wanted[f"layers.{layer}.self_attn.q_proj.weight"].view(
+            2, 8, 16
+        )  # heads, nope 4 and rope 4, d_model
+        kv = wanted[f"layers.{layer}.self_attn.kv_b_proj.weight"].view(
+            2, 12, 8
+        )  # heads, nope 4 and v 8, latent
+        for head in range(2):
+            q[head, :4] *= g[head].sqrt()
+            q[head, 4:] *= g[head]
+            kv[head, :4] *= g[head].sqrt()
+    for name, value in clipped.state_dict().items():
+        torch.testing.assert_close(
+            value, wanted[name], rtol=1e-6, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
 def test_without_a_tau_nothing_is_measured_and_nothing_clipped(monkeypatch):
     asked = []
     forward = Kimi.forward
