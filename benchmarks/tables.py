@@ -52,12 +52,21 @@ def perf_table(title: str, perf: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shakespeare_table(results: dict[str, Any]) -> str:
+    """Tiny Shakespeare by characters: model, optimizer, learning rate and what it came to."""
+    lines = ["| | learning rate | validation loss, nats a character | bits a byte |", "|---|---|---|---|"]
+    for row in results["rows"]:
+        lines.append(f"| {row['model']} | {row['lr']:g} | {row['loss']:.3f} | {row['bits_per_byte']:.3f} |")
+    return "\n".join(lines)
+
+
 def tables() -> list[str]:
     """Every table that the README shows, in its order."""
     found = [
         ladder_table(json.loads((RESULTS / f"ladder-{text}.json").read_text(encoding="utf-8")))
         for text in ("storyworld", "tinystories")
     ]
+    found.append(shakespeare_table(json.loads((RESULTS / "shakespeare.json").read_text(encoding="utf-8"))))
     for path in sorted(RESULTS.glob("perf-*.json")):
         perf = json.loads(path.read_text(encoding="utf-8"))
         found += [perf_table(title, perf) for title in perf["figures"]]
