@@ -95,7 +95,7 @@ def training_step(size: str, device: torch.device) -> Candidates:
         "Kimi MLA dense, AdamW": step(f"kimi-{size}-mla", "adamw", False),
         "Kimi, AdamW": step(f"kimi-{size}", "adamw", False),
         "Kimi, AdamW, largest logits": step(f"kimi-{size}", "adamw", True),
-        "Kimi, MuonClip": step(f"kimi-{size}", "muon", True),
+        "Kimi, Muon, largest logits": step(f"kimi-{size}", "muon", True),
         "GPT, Muon": step(f"gpt-{size}", "muon", False),
     }
 

@@ -111,30 +111,29 @@ def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int
 
 def draw_max_vio(series: Mapping[str, Sequence[float]]) -> Figure:
     """MaxVio over the steps, a line an arm: 0 is even, 1 means that the busiest expert has twice its share."""
-    figure = new_figure(9.0, 3.0)
-    axes = figure.subplots()
-    figure.suptitle("Imbalance of the router: 0 is even, 1 means that one expert does twice its share")
-    for arm, values in series.items():
-        _draw_line(axes, arm, values)
-    axes.set_xlabel("step")
-    axes.set_ylabel("MaxVio, mean of layers")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
-    _tidy(axes)
-    return figure
+    title = "Imbalance of the router: 0 is even, 1 means that one expert does twice its share"
+    return _draw_steps(title, "MaxVio, mean of layers", series)
 
 
 def draw_logits(series: Mapping[str, Sequence[float]], tau: float | None) -> Figure:
     """The largest attention logit over the steps, with the threshold at which QK-clip acts."""
+    title = "Largest attention logit of all layers and heads: QK-clip acts above its line"
+    return _draw_steps(title, "logit", series, tau)
+
+
+def _draw_steps(
+    title: str, quantity: str, series: Mapping[str, Sequence[float]], tau: float | None = None
+) -> Figure:
+    """One quantity over the steps from 0 up, a line an arm, and QK-clip's threshold where there is one."""
     figure = new_figure(9.0, 3.0)
     axes = figure.subplots()
-    figure.suptitle("Largest attention logit of all layers and heads: QK-clip acts above its line")
+    figure.suptitle(title)
     for arm, values in series.items():
         _draw_line(axes, arm, values)
     if tau is not None:
         axes.axhline(tau, label=f"QK-clip at tau = {tau:g}", **FLOOR)
     axes.set_xlabel("step")
-    axes.set_ylabel("logit")
+    axes.set_ylabel(quantity)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     _tidy(axes)
