@@ -213,8 +213,9 @@ def main() -> None:
     found = {}
     comparisons: dict[str, Callable[[], Candidates]] = {
         "training step, tiny": lambda: training_step("tiny", device),
-        "MoE layer, 4,096 tokens, D 192, E 16, K 2, I 192": lambda: moe_layer(192, 16, 2, 192, device),
         "MoE layer, 4,096 tokens, D 128, E 16, K 2, I 122": lambda: moe_layer(128, 16, 2, 122, device),
+        "MoE layer, 4,096 tokens, D 192, E 16, K 2, I 192": lambda: moe_layer(192, 16, 2, 192, device),
+        "MoE layer, 4,096 tokens, D 384, E 16, K 2, I 384": lambda: moe_layer(384, 16, 2, 384, device),
         "forward and backward, kimi-tiny": lambda: against_transformers(device),
         "decoding, 200 tokens": lambda: decoding(device),
     }

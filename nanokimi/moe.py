@@ -22,18 +22,19 @@ def dispatch(
     """sum over k of weights[:, k] · expert[expert_idx[:, k]](x), with no token dropped and no expert idle-run.
 
     Sort the (token, choice) pairs by expert, so that every expert's rows lie together; run the experts on their
-    runs; put the results back in order; sum over the K choices.
+    runs; give every token the weighted sum of its K rows. `embedding_bag` is that sum in one pass over memory:
+    a bag is a token, its entries are the places of its rows in the sorted order.
     """
     top_k = expert_idx.shape[1]
     # Stable, so that equal experts keep the tokens' order and a run reads memory forwards.
     order = expert_idx.flatten().argsort(stable=True)
     counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()
-    sorted_out = bank(x.index_select(0, order // top_k), counts)
-    position = torch.empty_like(order)
-    position[order] = torch.arange(order.numel(), device=order.device)
-    out = sorted_out.index_select(0, position).unflatten(0, (-1, top_k))
-    weights = weights.to(out.dtype)
-    return sum(w[:, None] * o for w, o in zip(weights.unbind(1), out.unbind(1), strict=True))
+    rows = bank(x.index_select(0, order // top_k), counts)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(order.numel(), device=order.device)
+    return F.embedding_bag(
+        place.view_as(expert_idx), rows, per_sample_weights=weights.to(rows.dtype), mode="sum"
+    )
 
 
 class MoE(nn.Module):
