@@ -1,4 +1,4 @@
-# make lab | bench | test | perf | render: each sets the environment up by itself, in .venv, the first time.
+# make lab | bench | test | perf | render | site: each sets the environment up by itself, in .venv, the first time.
 #
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
@@ -17,8 +17,9 @@ TEST_FLAGS ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
+READY_FOR_BROWSER := .venv/.ready-for-browser
 
-.PHONY: help lab bench test perf render
+.PHONY: help lab bench test perf render site
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -30,8 +31,9 @@ bench: $(READY)
 	$(BIN)/python -m lab_utils.bench --profile '$(PROFILE)' --arms '$(ARMS)' --seeds '$(SEEDS)' --data '$(DATA)'
 
 # One pytest run for tests/ and the notebooks, so that one closing line counts them all.
-# tests/conftest.py sets the smoke profile that the notebooks read.
-test: $(READY)
+# tests/conftest.py sets the smoke profile that the notebooks read. tests/e2e opens notebooks in JupyterLab in a
+# headless Chromium; without one these tests are skipped with a word (Debian and Ubuntu: apt install chromium).
+test: $(READY_FOR_BROWSER)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
@@ -44,6 +46,10 @@ perf: $(READY)
 render: $(READY)
 	$(BIN)/python -m lab_utils.render notebooks/*.ipynb
 
+# The notebooks with their committed outputs as pages that need no network: open out/site/index.html.
+site: $(READY)
+	$(BIN)/python -m lab_utils.site --out out/site
+
 # A .venv that has no working pip (an interrupted try, a Python that was removed) is made again. With the
 # constraints, pip takes the build of torch that was tested; without them, the newest one.
 $(READY): pyproject.toml constraints.txt
@@ -54,3 +60,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install -c constraints.txt -e '.[lab,test]'
 	@touch $(READY)
+
+$(READY_FOR_BROWSER): $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[e2e]'
+	@touch $(READY_FOR_BROWSER)

@@ -69,7 +69,8 @@ HOW = (
     "The time that passed while training stands in results.json.",
     "Tokens and seconds until GPT's final loss are interpolated linearly between evaluations, seed by seed.",
     "A verdict needs three seeds that all agree and a mean difference above the spread, the larger of the two arms' "
-    "distances between best and worst seed. Where a run or a seed is missing there is no conclusion.",
+    "distances between best and worst seed. Where a run or a seed is missing, or somebody steered a run, there is no "
+    "conclusion.",
     "Peak memory on a CPU is the resident set of the process, its libraries included; on CUDA it is what torch "
     "allocated.",
 )
@@ -106,6 +107,7 @@ def render(results: Results, out_dir: Path) -> str:
     rows = compare.table_rows(results)
     body = [
         _head(results),
+        _steered(results),
         "<h2>The comparison</h2>" + table.as_html(table.comparison_table(rows)),
         _verdicts(results),
         picture("loss"),
@@ -124,6 +126,18 @@ def render(results: Results, out_dir: Path) -> str:
         + "\n".join(part for part in body if part)
         + "</main></body></html>\n"
     )
+
+
+def _steered(results: Results) -> str:
+    """A word at the top about every run that a person changed on its way."""
+    lines = [
+        f"{run.arm} with seed {run.seed} was steered by hand ("
+        + "; ".join(f"step {each['step']}: {each['what']} = {each['value']}" for each in run.interventions)
+        + "): it counts for no verdict."
+        for run in results.runs
+        if run.steered
+    ]
+    return _list(lines) if lines else ""
 
 
 def _section(title: str, content: str) -> str:

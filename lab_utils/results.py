@@ -51,6 +51,12 @@ class Run:
     peak_memory: int | None  # bytes; None where the machine does not tell
     start_memory: int | None  # bytes in use before the training began
     batch_digest: str  # SHA-256 over every token the model was trained on, in its order
+    interventions: tuple[dict[str, Any], ...] = ()  # what a person changed while it ran
+
+    @property
+    def steered(self) -> bool:
+        """Whether somebody intervened: such a run teaches, but nothing is concluded from it."""
+        return bool(self.interventions)
 
     @property
     def complete(self) -> bool:
@@ -153,7 +159,14 @@ def to_json(results: Results) -> dict[str, Any]:
 def from_json(data: dict[str, Any]) -> Results:
     """The inverse of `to_json`; further entries (table, verdicts) are left out, as they can be computed again."""
     runs = tuple(
-        Run(**{**run, "points": tuple(Point(**point) for point in run["points"])}) for run in data["runs"]
+        Run(
+            **run
+            | {
+                "points": tuple(Point(**point) for point in run["points"]),
+                "interventions": tuple(run.get("interventions", ())),
+            }
+        )
+        for run in data["runs"]
     )
     arms = {
         name: ArmFacts(**{**facts, "step_seconds": tuple(facts["step_seconds"])})

@@ -20,19 +20,21 @@ COLOURS = 128
 class Snapshot:
     """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
 
-    `plotly` is the JSON of an interactive twin, for JupyterLab; elsewhere the PNG is shown.
+    `plotly` is the JSON of an interactive twin, for JupyterLab; elsewhere the PNG is shown. Fewer `colours` make a
+    smaller file, where a notebook holds many pictures.
     """
 
     figure: Figure
     alt: str
     plotly: dict[str, Any] | None = None
+    colours: int = COLOURS
 
     @cached_property
     def png(self) -> bytes:
         drawn, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=DPI)
         # A palette makes the file a third as large, and a notebook is committed with its pictures.
-        Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, format="png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(self.colours).save(small, format="png", optimize=True)
         return small.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:

@@ -24,6 +24,15 @@ class Table:
     cells: tuple[tuple[tuple[str, ...], ...], ...]
     caption: str = ""
 
+    @classmethod
+    def of(cls, heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
+        """A table from plain strings; a line break in one makes two lines."""
+        return cls(
+            tuple(tuple(head.split("\n")) for head in heads),
+            tuple(tuple(tuple(cell.split("\n")) for cell in row) for row in rows),
+            caption,
+        )
+
     def __str__(self) -> str:
         return as_text(self)
 
@@ -53,7 +62,7 @@ def as_text(table: Table, width: int = 120) -> str:
 
 
 def as_html(table: Table) -> str:
-    head = "".join(f"<th>{'<br>'.join(map(escape, lines)).rstrip('<br>')}</th>" for lines in table.heads)
+    head = "".join(f"<th>{'<br>'.join(escape(line) for line in lines if line)}</th>" for lines in table.heads)
     rows = ""
     for row in table.cells:
         first, *rest = (_html_lines(lines) for lines in row)
@@ -290,6 +299,8 @@ def seconds(x: float) -> str:
 
 
 def memory(n_bytes: float) -> str:
-    """Mebibytes below ten thousand, else gibibytes."""
+    """Kibibytes below one mebibyte, mebibytes below ten thousand, else gibibytes."""
     mebibytes = n_bytes / 2**20
+    if mebibytes < 1:
+        return f"{n_bytes / 1024:.0f}K"
     return f"{mebibytes:.0f}M" if mebibytes < 9999.5 else f"{mebibytes / 1024:.1f}G"

@@ -8,6 +8,7 @@ import hashlib
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,6 +35,7 @@ class Trial:
         self._model, self._memory = model, PeakMemory(arm.train.device)
         self._points: list[Point] = []
         self._tokens_seen = hashlib.sha256()
+        self._interventions: list[dict[str, Any]] = []
         self._train_seconds = self._wall_seconds = 0.0
 
     def __enter__(self) -> Trial:
@@ -54,6 +56,7 @@ class Trial:
 
     def add(self, record: StepRecord) -> None:
         self._train_seconds = record.seconds
+        self._interventions += [each.to_dict() for each in record.interventions]
         if record.evaluation is not None:
             facts = asdict(record.evaluation)
             del facts["n_tokens"]
@@ -72,6 +75,7 @@ class Trial:
             peak_memory=self._memory.peak,
             start_memory=self._memory.at_start,
             batch_digest=self._tokens_seen.hexdigest(),
+            interventions=tuple(self._interventions),
         )
 
 
@@ -105,6 +109,13 @@ class PeakMemory:
             self.peak = torch.cuda.max_memory_allocated()
         elif self.at_start is not None:
             self.peak = _from_status("VmHWM")
+
+
+def memory_in_use() -> int | None:
+    """Bytes in use now, counted as `PeakMemory` counts them; None where the machine does not tell."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated()
+    return _from_status("VmRSS") if Path("/proc/self/status").exists() else None
 
 
 def _from_status(name: str) -> int | None:

@@ -5,7 +5,7 @@ Pure functions of `Results`. The rules, which the report repeats:
 - Losses are compared seed by seed: both arms of a pair saw the same batches.
 - A verdict needs three seeds that all agree, and a mean difference above the spread (the larger of the two arms'
   distances between their best and worst seed). Otherwise it reads "undecided".
-- Where a run, a seed or a measurement is missing there is no conclusion.
+- Where a run, a seed or a measurement is missing there is no conclusion, and none where somebody steered a run.
 """
 
 from __future__ import annotations
@@ -76,6 +76,9 @@ def judge(
             found = value(run) if run else None
             if run is None:
                 missing.append(f"{arm} with seed {seed} did not finish")
+            elif run.steered:
+                missing.append(f"{arm} with seed {seed} was steered by hand")
+                found = None
             elif found is None or not math.isfinite(found):
                 missing.append(f"{arm} with seed {seed} has no {quantity}")
             values.append(found)

@@ -4,8 +4,8 @@ A run folder holds `step-000300/` with
   model.safetensors      weights and expert biases
   optimizer.safetensors  momenta of every optimizer
   tokenizer.json         so that a checkpoint can write text by itself
-  checkpoint.json        step, configurations, the corpus's fingerprint, and the checksums of the files above and
-                         of itself
+  checkpoint.json        step, configurations, interventions, the corpus's fingerprint, and the checksums of the
+                         files above and of itself
 Nothing is pickled: loading a stranger's checkpoint runs none of the stranger's code.
 """
 
@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tiktoken
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor
 from nanokimi import tokenizer
 from nanokimi.config import TrainConfig, to_dict
 from nanokimi.model import Model, build_model
+from nanokimi.steering import Intervention
 from nanokimi.yaml_config import build, build_model_config
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
@@ -43,6 +45,18 @@ class Progress:
     step: int
     seconds: float
     corpus_fingerprint: str
+    interventions: tuple[Intervention, ...] = ()  # what was changed on the way: with any, the run was steered
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return vars(self) | {"interventions": [each.to_dict() for each in self.interventions]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Progress":
+        """The inverse of `to_dict`."""
+        return cls(
+            **data | {"interventions": tuple(Intervention(**each) for each in data.get("interventions", ()))}
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,7 @@ def save(
             "format": _FORMAT,
             "model": to_dict(model.cfg),
             "train": to_dict(train),
-            "progress": vars(progress),
+            "progress": progress.to_dict(),
             "sha256": {name: _sha256(temporary / name) for name in _FILES},
         }
         about["sha256"]["checkpoint.json"] = _sha256_of_about(about)
@@ -118,7 +132,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
             optimizer_state=load_file(folder / _FILES[1], device=str(device)),
             tokenizer=tokenizer.load(folder / _FILES[2]),
             train=build(TrainConfig, about["train"], where=str(folder)),
-            progress=Progress(**about["progress"]),
+            progress=Progress.from_dict(about["progress"]),
             path=folder,
         )
     except CheckpointError:

@@ -1,7 +1,7 @@
 """The training loop: a generator of `StepRecord`s, one an optimizer step, that the caller may stop at any time.
 
 All policy is here: the loss and its balancing terms, the bias update, QK-clip, the schedule, when to evaluate
-and when to save. The layers only report facts.
+and when to save. The layers only report facts. What may be changed on the way is defined in `steering`.
 """
 
 import json
@@ -33,6 +33,7 @@ from nanokimi.router import (
     update_expert_bias_,
     z_loss,
 )
+from nanokimi.steering import Intervention, Steer, Steering, ask, frozen, inference_top_k
 
 
 class TrainingDiverged(RuntimeError):
@@ -57,10 +58,11 @@ class StepRecord:
     router_entropy: list[float]  # nats, of the mean normalised scores' distribution, a MoE layer
     max_qk_logit: list[list[float]] | None  # layers x heads, where QK-clip asks for it
     evaluation: Evaluation | None
+    interventions: tuple[Intervention, ...] = ()  # what the caller changed before this step
 
     def to_dict(self) -> dict:
         """Plain data for JSON."""
-        return asdict(self)
+        return asdict(self) | {"interventions": [each.to_dict() for each in self.interventions]}
 
 
 def next_token_loss(
@@ -106,13 +108,19 @@ class _RoutingTally:
 
 
 def train(
-    model: Model, corpus: Corpus, cfg: TrainConfig, run_dir: Path | None = None, resume: bool = False
+    model: Model,
+    corpus: Corpus,
+    cfg: TrainConfig,
+    run_dir: Path | None = None,
+    resume: bool = False,
+    steer: Steer | None = None,
 ) -> Iterator[StepRecord]:
     """Train `model` in place, yielding a record after every optimizer step.
 
     With `run_dir`, every evaluation saves a checkpoint there and `steps.jsonl` gets a line a record; closing the
     generator saves too, so a stopped run can go on. `resume` continues the run in `run_dir` as if it had never
-    stopped: on a CPU, bit for bit. Raises `TrainingDiverged` when the loss is not finite.
+    stopped: on a CPU, bit for bit. Before every step `steer` is asked what to change (see `steering`); what it
+    has changed holds after resuming too. Raises `TrainingDiverged` when the loss is not finite.
     """
     device = resolve_device(cfg.device)
     autocast(cfg, device)  # refuses a number format that the device lacks, before anything is written
@@ -127,6 +135,7 @@ def train(
     done = checkpoint.Progress(0, 0.0, corpus.fingerprint)
     if resume:
         done = _resume(run_dir, model, optimizers, cfg, corpus)
+    steering = Steering.of(cfg).after(done.interventions)
     log = _StepLog(run_dir, done.step)
     saved_step = done.step if resume else -1
 
@@ -137,19 +146,29 @@ def train(
             saved_step = done.step
 
     for step in range(done.step, cfg.steps):
+        interventions = ask(steer, step + 1, model)
+        steering = steering.after(interventions)
         started = time.perf_counter()
-        facts = _optimizer_step(model, optimizers, corpus, cfg, step, device)
+        facts = _optimizer_step(model, optimizers, corpus, cfg, steering, step, device)
         seconds = time.perf_counter() - started
-        done = replace(done, step=step + 1, seconds=done.seconds + seconds)
+        done = replace(
+            done,
+            step=step + 1,
+            seconds=done.seconds + seconds,
+            interventions=(*done.interventions, *interventions),
+        )
         tokens_a_step = cfg.batch_size * cfg.seq_len * cfg.grad_accum
         due = done.step % cfg.eval_every == 0 or done.step == cfg.steps
+        with inference_top_k(model, steering.inference_top_k):
+            evaluation = evaluate(model, corpus, cfg) if due else None
         record = StepRecord(
             step=done.step,
             n_steps=cfg.steps,
             tokens=done.step * tokens_a_step,
             seconds=done.seconds,
             tokens_per_s=tokens_a_step / seconds,
-            evaluation=evaluate(model, corpus, cfg) if due else None,
+            evaluation=evaluation,
+            interventions=interventions,
             **facts,
         )
         log.write(record)
@@ -167,10 +186,12 @@ def _optimizer_step(
     optimizers: list[torch.optim.Optimizer],
     corpus: Corpus,
     cfg: TrainConfig,
+    steering: Steering,
     step: int,
     device: torch.device,
 ) -> dict:
     """Forward and backward over the micro-batches, the update, the bias update, QK-clip; the record's facts."""
+    cfg = steering.applied_to(cfg)
     lr = lr_at(step, cfg)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -202,10 +223,11 @@ def _optimizer_step(
         raise TrainingDiverged(
             f"the loss is {total_loss} at step {step + 1}: try a lower lr than {cfg.optim.lr}"
         )
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    with frozen(model, optimizers, steering.frozen_experts):
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
     if isinstance(model, Kimi) and cfg.balance.bias_update_rate:
         for layer, load in zip(model.moe_layers(), tally.load, strict=True):
             update_expert_bias_(layer.expert_bias, load, cfg.balance.bias_update_rate)

@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "NANOKIMI_LIVE": "0",
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": cache,
+        "NANOKIMI_PROGRESS": os.path.join(cache, "progress.json"),
     }
     # The models of the tests are too small for more threads to pay.
     os.environ.setdefault("OMP_NUM_THREADS", "2")

@@ -105,7 +105,8 @@ def test_the_executed_notebook_is_whole(bench_run):
     notebook = nbformat.read(bench_run[0] / "08_train_kimi_vs_gpt.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 6  # the report's five, and the panel's
     injected = next(c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert 'profile = "smoke"' in injected.source
 

@@ -1,0 +1,32 @@
+"""Broken pieces of notebook 06."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from nanokimi.moe import MoE, dispatch
+from nanokimi.router import scaling_factor
+
+
+class BlockWithProjection(nn.Module):
+    """A small block that widens, bends and narrows; it runs, and the loss falls. What is wrong?"""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.norm = nn.RMSNorm(d_model)
+        self.up = nn.Linear(d_model, 2 * d_model, bias=False)
+
+    def forward(self, x):
+        h = F.silu(self.up(self.norm(x)))
+        down = nn.Linear(h.shape[-1], x.shape[-1], bias=False)
+        return x + down(h)
+
+
+class MoEOfAColleague(MoE):
+    """Router, routed experts and a shared one. It trains; next to the reference it is off. What is wrong?"""
+
+    def forward(self, x):
+        stats = self.route(x)
+        weights = stats.weights / stats.weights.sum(dim=-1, keepdim=True)
+        flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, weights))
+        y = dispatch(*flat, self.experts).view_as(x)
+        return scaling_factor(self.cfg) * (y + self.shared_experts(x)), stats

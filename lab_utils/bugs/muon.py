@@ -1,0 +1,47 @@
+"""Broken pieces of notebook 07."""
+
+import torch
+
+
+def newton_schulz_in_one_product(g, steps=5, dtype=torch.bfloat16):
+    """Newton-Schulz that takes banks of experts too, in one product; what is wrong?"""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = g.to(dtype, copy=True).reshape(-1, g.shape[-1])
+    tall = x.shape[0] > x.shape[1]
+    x = x.mT if tall else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).reshape(g.shape)
+
+
+class MatrixMomentum(torch.optim.Optimizer):
+    """A 'Muon' with an update of root mean square 0.2 and decoupled decay, which trains well; what is wrong?"""
+
+    def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
+        super().__init__(groups, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                buffer = state.setdefault("buffer", torch.zeros_like(p))
+                scale = state.setdefault("scale", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                scale.lerp_(p.grad.square(), 1 - group["momentum"])
+                update = buffer / (scale.sqrt() + 1e-8)
+                update *= 0.2 / update.square().mean().sqrt().clamp(min=1e-8)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(update, alpha=group["lr"])
+
+
+@torch.no_grad()
+def clip_qk_by_root(self, max_qk_logit, tau):
+    """QK-clip as it is right for ordinary heads, here on latent attention; what is wrong?"""
+    nope = self.cfg.qk_nope_head_dim
+    root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    q_proj.weight.unflatten(0, (self.n_heads, -1)).mul_(root)
+    self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :nope].mul_(root)

@@ -1,0 +1,36 @@
+"""Broken pieces of notebook 04."""
+
+import torch
+
+from nanokimi.router import RouterStats, expert_load, scaling_factor
+
+
+def route_of_a_colleague(logits, expert_bias, cfg):
+    """A router with bias balancing. The load becomes even, the loss falls. What is wrong?"""
+    scores = logits.float().sigmoid()
+    choice = scores + expert_bias
+    picked = choice.topk(cfg.top_k, dim=-1)
+    weights = picked.values / (picked.values.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(logits.float(), scores, picked.indices, weights * scaling_factor(cfg))
+
+
+def balance_loss_of_a_colleague(stats):
+    """The load-balance loss, computed from what the router has chosen. What is wrong?"""
+    n_experts = stats.logits.shape[-1]
+    share = expert_load(stats.expert_idx, n_experts) / stats.expert_idx.numel()
+    chosen = torch.zeros_like(stats.logits).scatter(-1, stats.expert_idx, 1.0)
+    probability = (stats.logits.softmax(dim=-1) * chosen).flatten(0, -2).mean(dim=0)
+    return n_experts * (share * probability).sum()
+
+
+def dispatch_of_a_colleague(x, expert_idx, weights, bank):
+    """Expert after expert, each on the rows that chose it, in buffers of a fixed size. What is wrong?"""
+    n_tokens, top_k = expert_idx.shape
+    n_experts = bank.down_proj.shape[0]
+    room = int(1.25 * n_tokens * top_k / n_experts) + 1
+    y = torch.zeros_like(x)
+    for e in range(n_experts):
+        token, slot = (expert_idx == e).nonzero()[:room].unbind(dim=1)
+        counts = [len(token) if i == e else 0 for i in range(n_experts)]
+        y = y.index_add(0, token, weights[token, slot, None] * bank(x[token], counts))
+    return y

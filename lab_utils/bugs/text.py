@@ -1,0 +1,18 @@
+"""Broken pieces of notebook 01."""
+
+import torch
+
+
+def pairs_of_a_colleague(tokens, starts, seq_len):
+    """Inputs and targets for training, cut at `starts`; the loss falls quickly. What is wrong?"""
+    inputs = torch.stack([tokens[start : start + seq_len] for start in starts])
+    targets = torch.stack([tokens[start : start + seq_len] for start in starts])
+    return inputs, targets
+
+
+def split_of_a_colleague(documents, val_share):
+    """Documents for training and for validation; the validation loss looks very good. What is wrong?"""
+    n_val = max(1, round(val_share * len(documents)))
+    every = max(1, len(documents) // n_val)
+    validation = documents[::every][:n_val]
+    return documents, validation

@@ -1,0 +1,60 @@
+"""The KV-cache meter: bytes that decoding really keeps, measured while a model generates, against the formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from nanokimi.config import BlockLatentConfig, KimiConfig, MLAConfig
+from nanokimi.count import cache_elements
+from nanokimi.kimi import Kimi
+
+
+@dataclass(frozen=True)
+class CacheCurve:
+    """One attention's cache over the tokens of one sequence; bytes of all layers together."""
+
+    name: str
+    n_tokens: tuple[int, ...]
+    measured: tuple[int, ...]
+    formula: tuple[int, ...]
+
+
+def attention_variants(cfg: KimiConfig) -> dict[str, KimiConfig]:
+    """The same model with ordinary heads, with latent attention and with block latents."""
+    bare = replace(cfg, attention="mha", mla=None, block_latent=None)
+    block_len = max(1, min(32, cfg.max_seq_len // 4))
+    return {
+        "MHA": bare,
+        "MLA": replace(bare, attention="mla", mla=cfg.mla or MLAConfig()),
+        "BlockLatent": replace(
+            bare,
+            attention="block_latent",
+            block_latent=cfg.block_latent or BlockLatentConfig(n_latents=4, block_len=block_len),
+        ),
+    }
+
+
+@torch.inference_mode()
+def measure_cache(name: str, cfg: KimiConfig, n_tokens: int, seed: int = 0) -> CacheCurve:
+    """Generate `n_tokens` greedily, one at a time, and read the cache after each.
+
+    What a cache holds does not depend on the weights, so they are fresh ones.
+    """
+    if not 1 <= n_tokens <= cfg.max_seq_len:
+        raise ValueError(f"n_tokens={n_tokens} must lie in 1..max_seq_len={cfg.max_seq_len}")
+    model = Kimi(cfg, seed)
+    element = model.lm_head.weight.element_size()
+    cache, token, measured = model.new_cache(), torch.zeros(1, 1, dtype=torch.long), []
+    for _ in range(n_tokens):
+        token = model(token, cache).logits[:, -1:].argmax(dim=-1)
+        measured.append(sum(layer.nbytes for layer in cache))
+    counts = tuple(range(1, n_tokens + 1))
+    formula = tuple(cache_elements(cfg, n) * element for n in counts)
+    return CacheCurve(name, counts, tuple(measured), formula)
+
+
+def measure_all(cfg: KimiConfig, n_tokens: int) -> list[CacheCurve]:
+    """The meter for all three kinds of attention."""
+    return [measure_cache(name, variant, n_tokens) for name, variant in attention_variants(cfg).items()]

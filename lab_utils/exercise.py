@@ -1,0 +1,172 @@
+"""What an exercise is: the core's function, inputs to try a learner's on, known wrong answers, hints.
+
+An answer is looked at through *parts*: a dictionary of what is compared, by name. `call` takes them from the
+returned value; an exercise whose answer is a change in place, a gradient, a module or a test says so with
+another `observe`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
+
+
+class Problem(Exception):
+    """What is wrong with an answer, as a sentence for its author."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input: what is special about it, as in "one token", and the arguments.
+
+    A case that is not judged only helps to tell one mistake from another.
+    """
+
+    says: str
+    args: tuple
+    judged: bool = True
+
+    def fresh_args(self) -> tuple:
+        """Copies, so that an answer that writes into its arguments spoils nothing."""
+        return tuple(_copied(arg) for arg in self.args)
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that every right answer has: "the weights of a token sum to 1". `holds(parts, *args)` tells."""
+
+    says: str
+    holds: Callable[..., bool]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that learners give: what it is, and where to look, without the answer itself."""
+
+    wrong: Callable
+    says: str
+    look_at: str
+
+    @property
+    def name(self) -> str:
+        return self.wrong.__name__
+
+
+def mistake(says: str, look_at: str) -> Callable[[Callable], Mistake]:
+    """Decorator: the function below is this mistake."""
+    return lambda wrong: Mistake(wrong, says, look_at)
+
+
+def call(implementation: Callable, *args: Any) -> Parts:
+    """The parts of what `implementation(*args)` returns."""
+    return parts_of(implementation(*args))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """One function to write. `cases` gives the inputs, smallest first, the same ones every time.
+
+    `core` is the answer; `hints` say more and more; `moral` is what to remember when it is solved.
+    """
+
+    name: str
+    notebook: str  # its number, "02"
+    core: Callable
+    cases: Callable[[], Sequence[Case]]
+    mistakes: tuple[Mistake, ...]
+    hints: tuple[str, str, str]
+    moral: str = ""
+    properties: tuple[Property, ...] = ()
+    observe: Callable[..., Parts] = call
+    writes_into_arguments: bool = False
+    tolerance: float = 1e-5  # of |expected - got|, relative above 1
+
+
+# ---------------------------------------------------------------- ways to look at an answer
+
+
+def parts_of(value: Any) -> Parts:
+    """A returned value as named parts."""
+    if value is None:
+        raise Problem("It returns nothing. Is a `return` missing?")
+    if isinstance(value, dict):
+        return dict(value)
+    if hasattr(value, "_fields"):
+        return {name: each for name, each in zip(value._fields, value, strict=True) if each is not None}
+    if isinstance(value, Iterator):
+        return {"result": list(value)}
+    if isinstance(value, tuple):
+        return {f"result {i}": each for i, each in enumerate(value)}
+    return {"result": value}
+
+
+def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
+    """The returned parts, and the gradient of a fixed weighted sum of them for every floating-point argument."""
+    leaves, prepared = {}, []
+    for number, arg in enumerate(args, 1):
+        if isinstance(arg, Tensor) and arg.is_floating_point():
+            arg = leaves[number] = arg.detach().requires_grad_()
+        prepared.append(arg)
+    parts = parts_of(implementation(*prepared))
+    total = sum(_weighted(p) for p in parts.values() if isinstance(p, Tensor) and p.requires_grad)
+    if isinstance(total, Tensor):
+        total.backward()
+    gradients = {
+        f"gradient of argument {number}": torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for number, leaf in leaves.items()
+    }
+    return {name: p.detach() if isinstance(p, Tensor) else p for name, p in parts.items()} | gradients
+
+
+def first_argument_after(implementation: Callable, *args: Any) -> Parts:
+    """For functions that change their first argument in place: what it has become."""
+    implementation(*args)
+    return {"first argument afterwards": args[0]}
+
+
+def verdict(test: Callable, candidate: Callable) -> Parts:
+    """For exercises that ask for a test: whether it lets `candidate` pass, by raising AssertionError or not."""
+    try:
+        test(candidate)
+    except AssertionError:
+        return {"the test": "fails"}
+    return {"the test": "passes"}
+
+
+def with_weights_of(module: nn.Module, reference: nn.Module) -> nn.Module:
+    """`module` with the weights of `reference`; a `Problem` that compares their names and shapes if they differ."""
+    ours = {name: tuple(t.shape) for name, t in reference.state_dict().items()}
+    theirs = {name: tuple(t.shape) for name, t in module.state_dict().items()}
+    for name, shape in ours.items():
+        if name not in theirs:
+            raise Problem(
+                f"Your module has no weight called {name}, of shape {shape}; it has {', '.join(theirs)}."
+            )
+        if theirs[name] != shape:
+            raise Problem(f"The weight {name} has shape {theirs[name]}; it must be {shape}.")
+    for name in theirs:
+        if name not in ours:
+            raise Problem(f"Your module has a weight too many: {name}, of shape {theirs[name]}.")
+    module.load_state_dict(reference.state_dict())
+    return module
+
+
+def _weighted(tensor: Tensor) -> Tensor:
+    """A scalar that every entry moves differently."""
+    weights = torch.arange(1, tensor.numel() + 1, dtype=torch.float64).sin()
+    return (tensor.double().flatten() * weights).sum()
+
+
+def _copied(arg: Any) -> Any:
+    if isinstance(arg, Tensor):
+        return arg.clone()
+    if isinstance(arg, torch.Generator):
+        return arg.clone_state()
+    return copy.deepcopy(arg)

@@ -1,0 +1,166 @@
+"""For the exercises of notebook 07."""
+
+import torch
+
+
+def changes(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
+    """The mutants of one line, with why they are the same."""
+    return {f"{line}  ->  {line.replace(old, new)}": why for old, new, why in pairs}
+
+
+OTHER_GRAM = "x·xᵀ·x is also x·(xᵀ·x): only the size of the gram matrix changes"
+NO_COPY = "the division by the norm makes a new tensor anyway"
+NO_ORDER = "the larger or smaller of two has no order"
+BATCHING = "only which matrices share a batch changes"
+AS_MANY = "there is a run for every entry"
+OVERLAP = "the blocks overlap by a query, which changes no maximum"
+TALL = "tall = g.shape[-2] > g.shape[-1]"
+COPIED = "x = g.to(dtype, copy=True).flatten(0, -3) if g.ndim > 2 else g.to(dtype, copy=True)[None]"
+BANK, SINGLE = COPIED.split(" if g.ndim > 2 ")
+KEY = "key = (*sorted(matrices.shape[1:]), group['ns_steps'])"
+UPDATE = "update = (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)"
+ADAMW = (
+    "optimizers.append(torch.optim.AdamW([g for g in groups if g['params']], lr=cfg.lr, "
+    "betas=(cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay, fused=True))"
+)
+LOGITS = "logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)"
+BEST = "best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))"
+
+EQUIVALENT = {
+    "newton_schulz": changes(
+        TALL,
+        (">", ">=", OTHER_GRAM),
+        (">", "<", OTHER_GRAM),
+        ("g.shape[-2]", "g.shape[-1]", OTHER_GRAM),
+        ("> g.shape[-1]", "> g.shape[-2]", OTHER_GRAM),
+        ("> g.shape[-1]", "> g.shape[-0]", OTHER_GRAM),
+    )
+    | {
+        f"{COPIED}  ->  {bank} if g.ndim > 2 {single}": NO_COPY
+        for bank, single in (
+            (BANK.replace(", copy=True", ""), SINGLE),
+            (BANK.replace("copy=True", "copy=False"), SINGLE),
+            (BANK, SINGLE.replace(", copy=True", "")),
+            (BANK, SINGLE.replace("copy=True", "copy=False")),
+        )
+    },
+    "Muon": changes(
+        KEY,
+        ("[1:]", "[:]", BATCHING),
+        ("[1:]", "[0:]", BATCHING),
+    )
+    | changes(
+        "for (p, group, m), run in zip(same, runs, strict=True):",
+        (", strict=True", "", AS_MANY),
+        ("strict=True", "strict=False", AS_MANY),
+    )
+    | {
+        f"{UPDATE}  ->  update = _unchanged({UPDATE.removeprefix('update = ').removesuffix('.to(p.dtype)')})": (
+            "adding in place casts to the parameter's format"
+        )
+    },
+    "build_optimizers": changes(
+        ADAMW,
+        (", fused=True", "", "one kernel or many, the same update"),
+        ("fused=True", "fused=False", "one kernel or many, the same update"),
+    ),
+    "lr_at": changes(
+        "progress = (step - cfg.warmup_steps) / max(1, cfg.steps - 1 - cfg.warmup_steps)",
+        ("1, cfg.steps - 1 - cfg.warmup_steps", "cfg.steps - 1 - cfg.warmup_steps, 1", NO_ORDER),
+    )
+    | changes(
+        "decay_steps = max(1, round(cfg.decay_fraction * cfg.steps))",
+        ("1, round(cfg.decay_fraction * cfg.steps)", "round(cfg.decay_fraction * cfg.steps), 1", NO_ORDER),
+    )
+    | changes(
+        "progress = max(0, step - (cfg.steps - 1 - decay_steps)) / decay_steps",
+        (
+            "0, step - (cfg.steps - 1 - decay_steps)",
+            "step - (cfg.steps - 1 - decay_steps), 0",
+            NO_ORDER,
+        ),
+    ),
+    "max_logit": changes("for start in range(0, n_queries, 64):", ("64", "63", OVERLAP))
+    | changes(
+        "stop = min(start + 64, n_queries)",
+        ("start + 64, n_queries", "n_queries, start + 64", NO_ORDER),
+        ("64", "65", OVERLAP),
+    )
+    | changes(LOGITS, ("-1, -2", "-2, -1", "to exchange two dimensions has no order"))
+    | changes(
+        BEST,
+        (
+            "best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3))",
+            "logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)), best",
+            NO_ORDER,
+        ),
+    ),
+}
+
+
+def clipping(change):
+    """A QK-clip that does `change(q_nope, q_rope, k_nope, v, g)` to a layer's rows; g is one factor a head."""
+
+    @torch.no_grad()
+    def wrong(self, max_qk_logit, tau):
+        g = (tau / max_qk_logit.clamp(min=tau))[:, None, None]
+        q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+        n = self.cfg.qk_nope_head_dim
+        q = q_proj.weight.unflatten(0, (self.n_heads, -1))
+        kv = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))
+        change(q[:, :n], q[:, n:], kv[:, :n], kv[:, n:], g)
+
+    wrong.__name__ = change.__name__
+    return wrong
+
+
+def _key_takes_all(q_nope, q_rope, k_nope, v, g):
+    q_rope.mul_(g)
+    k_nope.mul_(g)
+
+
+def _values_for_keys(q_nope, q_rope, k_nope, v, g):
+    q_nope.mul_(g.sqrt())
+    q_rope.mul_(g)
+    v.mul_(g.sqrt())
+
+
+def _heads_in_reverse(q_nope, q_rope, k_nope, v, g):
+    q_nope.mul_(g.flip(0).sqrt())
+    q_rope.mul_(g.flip(0))
+    k_nope.mul_(g.flip(0).sqrt())
+
+
+def _query_of_one_head_keys_of_the_next(q_nope, q_rope, k_nope, v, g):
+    q_nope.mul_(g.sqrt())
+    q_rope.mul_(g)
+    k_nope.mul_(g.roll(1, 0).sqrt())
+
+
+def _cube_root(q_nope, q_rope, k_nope, v, g):
+    q_nope.mul_(g ** (1 / 3))
+    q_rope.mul_(g)
+    k_nope.mul_(g ** (1 / 3))
+
+
+def _mean_of_heads(q_nope, q_rope, k_nope, v, g):
+    q_nope.mul_(g.mean().sqrt())
+    q_rope.mul_(g.mean())
+    k_nope.mul_(g.mean().sqrt())
+
+
+EXTRA = {
+    "clip_qk_": tuple(
+        map(
+            clipping,
+            (
+                _key_takes_all,
+                _values_for_keys,
+                _heads_in_reverse,
+                _query_of_one_head_keys_of_the_next,
+                _cube_root,
+                _mean_of_heads,
+            ),
+        )
+    ),
+}
