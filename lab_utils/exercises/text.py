@@ -98,7 +98,7 @@ def cut_pairs(tokens, starts, seq_len):
 def cut_pairs_from_two_texts(tokens, starts, seq_len):
     """Sound: the text, and the text one token later."""
     later = tokens.roll(-1)
-    picked = torch.tensor(starts)[:, None] + torch.arange(seq_len)
+    picked = torch.as_tensor(starts)[:, None] + torch.arange(seq_len)
     return tokens[picked], later[picked]
 
 
@@ -139,7 +139,7 @@ EXERCISES = (
             "Most words go by their first letter. Which beginnings are spelled with a vowel and spoken without?",
             "`uni`, `use`, `eu` and `one` take a; `hour` and `honest` take an; then the vowels.",
         ),
-        moral="A grammar that is right makes a forced word forced: its probability is 1, and it costs no bits.",
+        moral="An article tells something of its noun: it carries some of the noun's bits, and the sum stays the same.",
     ),
     Exercise(
         name="token_bytes",

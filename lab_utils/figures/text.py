@@ -35,7 +35,7 @@ def draw_roles(shares: Mapping[str, Mapping[str, float]]) -> Figure:
 def draw_merges(sizes: Sequence[int], bytes_a_token: Sequence[float]) -> Figure:
     """How much text a token holds, over the size of the vocabulary."""
     figure = new_figure(9.0, 2.8)
-    figure.suptitle("Each doubling of the vocabulary buys less: the frequent merges come first")
+    figure.suptitle("Past 512 tokens, twice the vocabulary holds about a third more text a token")
     axes = figure.subplots()
     axes.plot(sizes, bytes_a_token, color="#0072B2", marker="o")
     axes.set_xscale("log", base=2)

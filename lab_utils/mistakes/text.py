@@ -47,6 +47,14 @@ def loss_of_two_softmaxes(logits, targets):
     return core_loss(logits.softmax(dim=-1), targets)
 
 
+@mistake(
+    "It is summed over the positions, and the mean is taken over the batch only.",
+    "Give it a sequence of twice the length. Should the loss double?",
+)
+def loss_summed_over_positions(logits, targets):
+    return core_loss(logits, targets) * targets.shape[1]
+
+
 @mistake("The sign is missing: this is the mean log-probability.", "Can a loss be negative here?")
 def loss_with_the_wrong_sign(logits, targets):
     return -core_loss(logits, targets)
@@ -72,6 +80,7 @@ def loss_over_positions(logits, targets):
 NEXT_TOKEN_LOSS = (
     loss_shifted_again,
     loss_as_sum,
+    loss_summed_over_positions,
     loss_in_bits,
     loss_of_two_softmaxes,
     loss_with_the_wrong_sign,
@@ -243,7 +252,10 @@ ARTICLE = (
 
 # ---------------------------------------------------------------- find the bug
 
-PASSES = ("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+PASSES = (
+    "The test lets every function pass, the broken one too.",
+    "Which `assert` should fail on the broken function, and with which input?",
+)
 FAILS = (
     "The test fails for every function, the sound one too.",
     "Run it on a function that you trust first.",
