@@ -62,6 +62,6 @@ def apply_rope(
 ) -> Float[Tensor, "*heads seq rope_dim"]:
     """Turn each pair (2i, 2i+1) of x by its angle. Lengths stay; only differences of position matter."""
     full = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    # Contiguous: a slice behind an odd number of channels is no view of complex numbers.
-    pairs = torch.view_as_complex(full.contiguous().unflatten(-1, (-1, 2)))
+    # A copy: a slice behind an odd number of channels is no view of complex numbers, not even a contiguous one.
+    pairs = torch.view_as_complex(full.clone(memory_format=torch.contiguous_format).unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)

@@ -142,3 +142,12 @@ def test_yarn_ramp_by_hand():
     plain = [1.0, 100**-0.25, 0.1, 100**-0.75]
     by_hand = [theta * (g / 4 + 1 - g) for theta, g in zip(plain, [0, 0.25, 0.5, 0.75])]
     assert rope_frequencies(8, cfg).tolist() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_single_token_behind_an_odd_number_of_channels():
+    """One token's slice is contiguous and still begins at an odd place, as in decoding with an odd kv_lora_rank."""
+    whole = torch.randn(1, 1, 9, generator=torch.Generator().manual_seed(0))
+    turn = rotations(torch.tensor([3]), 4, RopeConfig(base=10.0))
+    expected = apply_rope(whole[..., 5:].clone(), turn)
+    assert whole[..., 5:].is_contiguous() and whole[..., 5:].storage_offset() % 2 == 1
+    assert torch.equal(apply_rope(whole[..., 5:], turn), expected)

@@ -134,7 +134,7 @@ def mla_cases() -> list[Case]:
         Case("two heads, four tokens", (2, _MLA, _ROPE, normal(1, 4, 6), ())),
         Case("a batch, a query of low rank", (2, _LOW_RANK_QUERY, _ROPE, normal(2, 5, 6), ())),
         Case("YaRN", (2, _MLA, _YARN, normal(1, 6, 6), ())),
-        Case("with a cache, one token", (1, _MLA, _ROPE, normal(1, 1, 6), (1,))),
+        Case("with a cache, one token", (2, _MLA, _ROPE, normal(1, 1, 6), (1,))),
         Case("with a cache, three tokens and then one at a time", (2, _MLA, _ROPE, normal(2, 5, 6), (3, 1, 1))),
         Case("with a cache, a query of low rank", (3, _LOW_RANK_QUERY, _YARN, normal(1, 5, 6), (2, 2, 1))),
     ]  # fmt: skip

@@ -58,7 +58,7 @@ def draw_logits_over_distance(right: Tensor, folded: Tensor) -> Figure:
         axes.plot(values.tolist(), color=colour, linestyle=line, marker=marker, markersize=4, label=name)
     axes.set_xlabel("distance t - s, tokens")
     axes.set_ylabel("logit before the scale")
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -91,7 +91,7 @@ def draw_visibility(visible: Tensor, block_len: int, n_latents: int) -> Figure:
     figure.suptitle("Who sees what: summaries of earlier blocks (left), tokens of the own block (right)")
     axes = figure.subplots()
     kind = np.where(np.arange(n_columns) < n_z, 1, 2) * visible.numpy()
-    colours = np.array([[1, 1, 1], [0.902, 0.624, 0], [0, 0.447, 0.698]])
+    colours = np.array([[1, 1, 1], [0.902, 0.624, 0], [0.337, 0.706, 0.914]])
     axes.imshow(colours[kind], aspect="equal")
     rows, columns = visible.numpy().nonzero()
     axes.plot(columns, rows, ".", color="k", markersize=3)
