@@ -55,6 +55,8 @@ class _Cleaner(HTMLParser):
         self._dropped: list[str] = []  # elements that go, from the outermost in
 
     def result(self) -> str:
+        if self._dropped:
+            self._fault(f"the element <{self._dropped[0]}> is never closed, so all that follows it is lost")
         return "".join(self._out) + "".join(_closing(tag) for tag in reversed(self._open))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -99,6 +101,8 @@ class _Cleaner(HTMLParser):
                 continue
             if name == "style" and re.search(r"url\s*\(|image-set|@import|expression|\\", value, re.I):
                 continue
+            if tag in SVG and not name.startswith("aria-") and re.search(r"url\s*\((?!#)|\\", value, re.I):
+                continue  # fill="url(#id)" is of this picture, any other url() loads something
             if name == "href":
                 if tag != "a":
                     continue
