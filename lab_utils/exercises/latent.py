@@ -20,7 +20,7 @@ compress = BlockLatentAttention.compress
 # ---------------------------------------------------------------- find the bug: the scale
 
 
-def test_logit_scale(attend_latents) -> None:
+def test_sound_latents(attend_latents) -> None:
     """The absorbed logit is the naive one, so its scale is the naive one's: 1/sqrt(nope + rope)."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((1, 2, 3, 4), (1, 3, 6), (1, 3, 2), (2, 2, 6), (2, 3, 6))
@@ -59,7 +59,7 @@ def _attend_naive(q, latent, k_rope, expand_k, expand_v):
 # ---------------------------------------------------------------- find the bug: the cache
 
 
-def test_latent_is_cached(mla_class) -> None:
+def test_sound_layer(mla_class) -> None:
     """After three tokens the cache must hold three times the latent and the rope key, and nothing else."""
     cfg = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4)
     layer, cache = mla_class(8, 4, cfg, RopeConfig()), SequenceCache()
@@ -117,7 +117,7 @@ class _GivesOneToken(MultiHeadLatentAttention):
 # ---------------------------------------------------------------- find the bug: the future
 
 
-def test_sees_no_future(layer) -> None:
+def test_sound_summary(layer) -> None:
     """Other tokens behind must not move what stands before them."""
     x = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     other = x.clone()
@@ -189,9 +189,9 @@ EXERCISES = (
         moral="Brackets moved: q·(W c) = (Wᵀ q)·c. One product for the query replaces one for every cached token.",
     ),
     Exercise(
-        name="test_logit_scale",
+        name="test_sound_latents",
         notebook="05",
-        core=test_logit_scale,
+        core=test_sound_latents,
         cases=lambda: [
             Case("the broken piece", (bugs.attend_latents,)),
             Case("the absorbed form with its right scale", (attend_absorbed,)),
@@ -238,9 +238,9 @@ EXERCISES = (
         moral="Naive in training, absorbed in decoding: one function, two orders of the same products.",
     ),
     Exercise(
-        name="test_latent_is_cached",
+        name="test_sound_layer",
         notebook="05",
-        core=test_latent_is_cached,
+        core=test_sound_layer,
         cases=lambda: [
             Case("the broken piece", (bugs.LatentAttentionOfAColleague,)),
             Case("the core's layer", (MultiHeadLatentAttention,)),
@@ -260,9 +260,9 @@ EXERCISES = (
         moral="What is called latent and what is stored are two things. Count the bytes.",
     ),
     Exercise(
-        name="test_sees_no_future",
+        name="test_sound_summary",
         notebook="05",
-        core=test_sees_no_future,
+        core=test_sound_summary,
         cases=lambda: [
             Case("the broken piece", (_summary_attention(),)),
             Case("a sound layer: blocks of latents", (Blocks(),)),
@@ -291,7 +291,7 @@ EXERCISES = (
         mistakes=block_mistakes.COMPRESS,
         tolerance=1e-4,
         properties=(
-            Property("every block gives n_latents vectors of its own", cases.blocks_stay_apart),
+            Property("every block gives n_latents vectors of d_model numbers", cases.gives_every_block_its_latents),
         ),
         hints=(
             "It is attention with one head: who asks, who is asked, and what is handed over?",

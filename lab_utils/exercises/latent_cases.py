@@ -184,7 +184,7 @@ def compress_cases() -> list[Case]:
     ]
 
 
-def blocks_stay_apart(parts: Parts, n_heads: int, n_latents: int, blocks: Tensor) -> bool:
+def gives_every_block_its_latents(parts: Parts, n_heads: int, n_latents: int, blocks: Tensor) -> bool:
     batch, n_blocks, _, d_model = blocks.shape
     return parts["result"].shape == (batch, n_blocks, n_latents, d_model)
 

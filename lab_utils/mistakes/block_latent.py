@@ -299,7 +299,7 @@ ELEMENTS = (
     elements_without_open_inputs,
 )
 
-# ---------------------------------------------------------------- test_sees_no_future
+# ---------------------------------------------------------------- test_sound_summary
 
 
 def text(seq_len=8):

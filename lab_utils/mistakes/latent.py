@@ -308,7 +308,7 @@ MLA = (
     MLAReportingUnscaled,
 )
 
-# ---------------------------------------------------------------- test_logit_scale
+# ---------------------------------------------------------------- test_sound_latents
 
 
 def inputs(seq=3, rank=6, nope=2, rope=2):
@@ -393,7 +393,7 @@ SCALE_TESTS = (
     scale_test_without_a_scale,
 )
 
-# ---------------------------------------------------------------- test_latent_is_cached
+# ---------------------------------------------------------------- test_sound_layer
 
 
 def decode(mla_class, n_heads=4):
