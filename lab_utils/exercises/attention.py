@@ -6,6 +6,8 @@ from torch import Tensor
 from lab_utils.bugs import attention as bugs
 from lab_utils.exercise import Case, Exercise, Parts, Property, call_with_gradients, verdict, with_weights_of
 from lab_utils.mistakes import attention as mistakes
+from lab_utils.mistakes import norm as norm_mistakes
+from lab_utils.mistakes import positions as position_mistakes
 from nanokimi.attention import attend, causal_mask, join_heads, split_heads
 from nanokimi.config import RopeConfig
 from nanokimi.norm import RMSNorm
@@ -81,6 +83,10 @@ def _attend_in_double(q, k, v, scale):
     mask = causal_mask(q.shape[-2], k.shape[-2], q.device)
     scores = (q.double() @ k.double().mT * scale).masked_fill(~mask, -torch.inf)
     return scores.softmax(-1) @ v.double()
+
+
+def _attend_to_all(q, k, v, scale):
+    return attend(q, k, v, scale, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool))
 
 
 # ---------------------------------------------------------------- heads, RoPE, RMSNorm
@@ -255,6 +261,7 @@ EXERCISES = (
             Case("a piece of another shape", (lambda q, k, v, scale: v[..., :1, :],), judged=False),
             Case("a piece that gives zeros", (lambda q, k, v, scale: 0 * v,), judged=False),
             Case("a piece in float64", (_attend_in_double,), judged=False),
+            Case("a piece that sees the future", (_attend_to_all,), judged=False),
         ],
         observe=verdict,
         mistakes=mistakes.ATTEND_TESTS,
@@ -296,7 +303,7 @@ EXERCISES = (
         notebook="02",
         core=rope_frequencies,
         cases=_frequency_cases,
-        mistakes=mistakes.ROPE_FREQUENCIES,
+        mistakes=position_mistakes.ROPE_FREQUENCIES,
         properties=(
             Property(
                 "the first pair turns by 1 radian a token",
@@ -316,7 +323,7 @@ EXERCISES = (
         core=apply_rope,
         cases=_rope_cases,
         observe=call_with_gradients,
-        mistakes=mistakes.APPLY_ROPE,
+        mistakes=position_mistakes.APPLY_ROPE,
         properties=(Property("every token keeps its length", _keeps_length),),
         tolerance=2e-5,
         hints=(
@@ -332,7 +339,7 @@ EXERCISES = (
         core=RMSNorm,
         cases=_norm_cases,
         observe=_run_norm,
-        mistakes=mistakes.RMS_NORM,
+        mistakes=norm_mistakes.RMS_NORM,
         tolerance=1e-6,
         hints=(
             "Square, mean, root: read the letters of RMS backwards.",
@@ -354,7 +361,7 @@ EXERCISES = (
             Case("a piece without memory", (_decode_without_memory,), judged=False),
         ],
         observe=verdict,
-        mistakes=mistakes.DECODING_TESTS,
+        mistakes=position_mistakes.DECODING_TESTS,
         hints=(
             "What should come out of decoding, compared with all tokens at once?",
             "Take three or four tokens, decode them one after the other with one cache, and attend to all at once.",

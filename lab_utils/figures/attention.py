@@ -59,24 +59,44 @@ def draw_lines(
 
 
 def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
-    """Left, where the vector (1, 0) of each pair points at a few positions; right, the angle over the position."""
-    figure = new_figure(9.0, 3.6)
+    """Where the vector (1, 0) of each pair points at a few positions, a circle a pair."""
+    figure = new_figure(9.0, 2.8)
     figure.suptitle("Fast pairs tell neighbours apart, slow pairs tell far places apart")
-    circles = figure.subplots(1, len(theta))
-    for i, (axes, speed) in enumerate(zip(circles, theta)):
-        turn = torch.linspace(0, 2 * torch.pi, 100)
+    turn = torch.linspace(0, 2 * torch.pi, 100)
+    for i, (axes, speed) in enumerate(zip(figure.subplots(1, len(theta)), theta.tolist())):
         axes.plot(turn.cos(), turn.sin(), color="#cccccc", linewidth=0.8)
         for t in positions:
-            angle = float(speed * t)
-            axes.annotate(
-                "", (np.cos(angle), np.sin(angle)), (0, 0), arrowprops=dict(arrowstyle="->", color="#0072B2")
-            )
+            tip = (np.cos(speed * t), np.sin(speed * t))
+            axes.annotate("", tip, (0, 0), arrowprops=dict(arrowstyle="->", color="#0072B2"))
+        for group in _close_together(positions, speed):
+            angle = speed * sum(group) / len(group)
+            x, y = np.cos(angle), np.sin(angle)
             axes.text(
-                1.18 * np.cos(angle), 1.18 * np.sin(angle), str(t), ha="center", va="center", fontsize="small"
+                1.1 * x,
+                1.15 * y,
+                _named(group),
+                ha="left" if x > 0 else "right",
+                va="center",
+                fontsize="small",
             )
         axes.set_title(f"pair {i}: {speed:.3f} rad a token", fontsize="small")
         axes.set_aspect("equal")
-        axes.set_xlim(-1.4, 1.4)
-        axes.set_ylim(-1.4, 1.4)
+        axes.set_xlim(-1.4, 1.7)
+        axes.set_ylim(-1.3, 1.3)
         axes.axis("off")
     return figure
+
+
+def _close_together(positions: Sequence[int], speed: float, least: float = 0.15) -> list[list[int]]:
+    """Positions in groups whose arrows are less than `least` radians apart: their labels would cover each other."""
+    groups = [[positions[0]]]
+    for t in positions[1:]:
+        if speed * (t - groups[-1][-1]) < least:
+            groups[-1].append(t)
+        else:
+            groups.append([t])
+    return groups
+
+
+def _named(group: Sequence[int]) -> str:
+    return str(group[0]) if len(group) == 1 else f"{group[0]} to {group[-1]}"

@@ -1,12 +1,9 @@
-"""Wrong answers to the exercises of notebook 02."""
+"""Wrong answers to the exercises of notebook 02: the mask, attention, heads."""
 
 import torch
 
 from lab_utils.exercise import mistake
-from nanokimi.attention import attend as core_attend
 from nanokimi.attention import causal_mask
-from nanokimi.norm import RMSNorm as CoreNorm
-from nanokimi.rope import apply_rope as core_rope
 
 # ---------------------------------------------------------------- causal_mask
 
@@ -122,6 +119,23 @@ def attend_masking_after_softmax(q, k, v, scale, visible=None):
 
 
 @mistake(
+    "The scores get a scale of their own, 1/sqrt of the width of q; `scale` is not used.",
+    "Who decides about the scale: your function, or its caller?",
+)
+def attend_with_a_scale_of_its_own(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=q.shape[-1] ** -0.5)
+
+
+@mistake(
+    "The queries are taken for the first positions. With fewer queries than keys, as in decoding, they are the last.",
+    "One new token, and a cache of four: which keys may it see?",
+)
+def attend_putting_queries_first(q, k, v, scale, visible=None):
+    first = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
+    return attention(q, k, v, scale, first if visible is None else visible)
+
+
+@mistake(
     "`visible` is ignored: your function always masks causally.",
     "Follow the argument `visible` through your code.",
 )
@@ -136,6 +150,8 @@ ATTEND = (
     attend_to_the_future,
     attend_masking_with_zero,
     attend_masking_after_softmax,
+    attend_with_a_scale_of_its_own,
+    attend_putting_queries_first,
     attend_ignoring_visible,
 )
 
@@ -143,8 +159,8 @@ ATTEND = (
 
 
 @mistake(
-    "The test compares nothing: it lets every function pass.",
-    "Is there an `assert` that a wrong output breaks?",
+    "The test lets every function pass: it compares nothing, or something that is right in all of them.",
+    "Is there an `assert` that a wrong output breaks? Run your test on the piece above: does it fail?",
 )
 def test_that_never_fails(attend):
     attend(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 1.0)
@@ -166,6 +182,18 @@ def test_of_the_shape(attend):
         3,
         4,
     )
+
+
+@mistake(
+    "The test looks at the mask: does the past change with the future? In the broken piece it does not.",
+    "Which number of the output would be different although the mask is right?",
+)
+def test_of_the_mask(attend):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, 1, 4, 3, generator=generator) for _ in range(3))
+    before = attend(q, k, v, 0.5)
+    v[..., -1, :] += 10
+    assert torch.allclose(attend(q, k, v, 0.5)[..., :-1, :], before[..., :-1, :])
 
 
 @mistake(
@@ -193,6 +221,7 @@ ATTEND_TESTS = (
     test_that_never_fails,
     test_that_always_fails,
     test_of_the_shape,
+    test_of_the_mask,
     test_with_one_token,
     test_for_equal_bits,
 )
@@ -290,265 +319,3 @@ def join_without_flatten(x):
 
 
 JOIN_HEADS = (join_by_reshape, join_interleaved, join_by_sum, join_backwards, join_without_flatten)
-
-# ---------------------------------------------------------------- rope_frequencies
-
-
-def frequencies(rope_dim, cfg, exponent=None, pairs=None):
-    pair = torch.arange(rope_dim // 2 if pairs is None else pairs, dtype=torch.float64)
-    return (cfg.base ** (-2 * pair / rope_dim if exponent is None else exponent(pair))).float()
-
-
-@mistake("The exponent lacks its factor 2.", "Pair i has the channels 2i and 2i+1: theta_i = base^(-2i/r).")
-def theta_without_two(rope_dim, cfg):
-    return frequencies(rope_dim, cfg, lambda i: -i / rope_dim)
-
-
-@mistake(
-    "The sign of the exponent is missing: the pairs turn faster and faster.",
-    "How far does pair 0 turn, and the last?",
-)
-def theta_growing(rope_dim, cfg):
-    return frequencies(rope_dim, cfg, lambda i: 2 * i / rope_dim)
-
-
-@mistake(
-    "There is a frequency for every channel; each pair of channels has one.",
-    "How many pairs do r channels make?",
-)
-def theta_for_every_channel(rope_dim, cfg):
-    return frequencies(rope_dim, cfg, pairs=rope_dim)
-
-
-@mistake(
-    "It is e to the power, not the base: `cfg.base` is not used.",
-    "Which field of the configuration do you read?",
-)
-def theta_of_e(rope_dim, cfg):
-    return frequencies(rope_dim, cfg, lambda i: -2 * i / rope_dim / torch.log(torch.tensor(cfg.base)))
-
-
-@mistake("Counting begins with pair 1, so the fastest pair is missing.", "What is theta of the first pair?")
-def theta_from_one(rope_dim, cfg):
-    return frequencies(rope_dim, cfg, lambda i: -2 * (i + 1) / rope_dim)
-
-
-@mistake(
-    "The frequencies fall in equal steps; they should fall by equal factors.",
-    "Divide each by the one before it.",
-)
-def theta_linear(rope_dim, cfg):
-    pair = torch.arange(rope_dim // 2, dtype=torch.float64)
-    return (1 - 2 * pair / rope_dim * (1 - 1 / cfg.base)).float()
-
-
-ROPE_FREQUENCIES = (
-    theta_without_two,
-    theta_growing,
-    theta_for_every_channel,
-    theta_of_e,
-    theta_from_one,
-    theta_linear,
-)
-
-# ---------------------------------------------------------------- apply_rope
-
-
-@mistake(
-    "The pairs are (i, i + r/2), the layout of Llama. Here neighbours are a pair: (2i, 2i+1).",
-    "Which two channels does rotation 0 turn?",
-)
-def rope_on_halves(x, rotation):
-    a, b = x.chunk(2, dim=-1)
-    turned = torch.complex(a, b) * rotation
-    return torch.cat([turned.real, turned.imag], dim=-1)
-
-
-@mistake(
-    "It turns the other way: by -t·theta.",
-    "Turn (1, 0) by a quarter: it should become (0, 1).",
-)
-def rope_backwards(x, rotation):
-    return core_rope(x, rotation.conj())
-
-
-@mistake(
-    "The second part of the rotation has the wrong sign: lengths change.",
-    "(a + ib)(c + is) = (ac - bs) + i(as + bc). Check both signs.",
-)
-def rope_that_reflects(x, rotation):
-    a, b = x[..., 0::2], x[..., 1::2]
-    c, s = rotation.real, rotation.imag
-    return torch.stack([a * c + b * s, a * s + b * c], dim=-1).flatten(-2)
-
-
-@mistake(
-    "The turned pairs are put one half behind the other; they belong back in their places.",
-    "In which channels do the two numbers of pair 0 end up?",
-)
-def rope_left_in_halves(x, rotation):
-    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * rotation
-    return torch.cat([turned.real, turned.imag], dim=-1)
-
-
-@mistake(
-    "Only the cosine part is there: the two numbers of a pair do not mix.",
-    "Turn (1, 0) by a quarter: it should become (0, 1).",
-)
-def rope_without_sine(x, rotation):
-    return x * rotation.real.repeat_interleave(2, dim=-1)
-
-
-@mistake(
-    "Every token is turned as the first one is.",
-    "Which row of `rotation` belongs to which token?",
-)
-def rope_of_position_zero(x, rotation):
-    return core_rope(x, rotation[:1].expand_as(rotation))
-
-
-APPLY_ROPE = (
-    rope_on_halves,
-    rope_backwards,
-    rope_that_reflects,
-    rope_left_in_halves,
-    rope_without_sine,
-    rope_of_position_zero,
-)
-
-# ---------------------------------------------------------------- RMSNorm
-
-
-class _Norm(CoreNorm):
-    """The core's weights and a forward of one's own."""
-
-    def full(self, x):
-        return x if x.dtype in (torch.float32, torch.float64) else x.float()
-
-
-@mistake(
-    "The mean is subtracted first: that is LayerNorm.", "What does RMS stand for? Is there a mean in it?"
-)
-class NormSubtractingTheMean(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        h = h - h.mean(dim=-1, keepdim=True)
-        return (self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake("It is divided by the mean square, not by its root.", "Double x. Should the output change?")
-class NormWithoutRoot(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return (self.weight * h / (h.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
-
-
-@mistake(
-    "It is divided by the length (a sum), not by the root of the *mean* square.",
-    "How large are the numbers afterwards?",
-)
-class NormByLength(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return (self.weight * h * (h.square().sum(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake(
-    "The mean runs over the wrong axis: over tokens, not over channels.",
-    "May a token's norm depend on its neighbours?",
-)
-class NormOverTokens(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return (self.weight * h * (h.square().mean(0, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake("The gain is not applied.", "Which of the module's weights does your forward never read?")
-class NormWithoutGain(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake("eps is added to the root, not under it.", "For x = 0 and for tiny x: what should come out?")
-class NormWithEpsOutside(_Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return (self.weight * h / (h.square().mean(-1, keepdim=True).sqrt() + self.eps)).to(x.dtype)
-
-
-RMS_NORM = (
-    NormSubtractingTheMean,
-    NormWithoutRoot,
-    NormByLength,
-    NormOverTokens,
-    NormWithoutGain,
-    NormWithEpsOutside,
-)
-
-# ---------------------------------------------------------------- test_sound_decoding
-
-
-def parts_of_decoding():
-    """Three tokens, and rotations for them."""
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(1, 1, 3, 4, generator=generator) for _ in range(3))
-    return (
-        q,
-        k,
-        v,
-        lambda positions: torch.polar(torch.ones(len(positions), 2), positions[:, None] * torch.ones(2)),
-    )
-
-
-def decoded(decode_step, n_steps):
-    q, k, v, turn = parts_of_decoding()
-    cache = []
-    return [
-        decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, core_attend, core_rope, turn)
-        for t in range(n_steps)
-    ]
-
-
-@mistake("The test compares nothing: it lets every piece pass.", "Is there an `assert` that can fail?")
-def decoding_test_that_never_fails(decode_step):
-    decoded(decode_step, 3)
-
-
-@mistake("The test fails for every piece, the sound ones too.", "Run it on a step that you trust first.")
-def decoding_test_that_always_fails(decode_step):
-    raise AssertionError
-
-
-@mistake("The test looks at the shape only.", "With which number should the output be compared?")
-def decoding_test_of_the_shape(decode_step):
-    assert decoded(decode_step, 2)[1].shape == (1, 1, 1, 4)
-
-
-@mistake(
-    "The test takes a single step. Position 0 is right in the broken piece too.",
-    "Which position does the second token have?",
-)
-def decoding_test_of_one_step(decode_step):
-    _, _, v, _ = parts_of_decoding()
-    assert torch.allclose(decoded(decode_step, 1)[0], v[..., :1, :], atol=1e-5)
-
-
-@mistake(
-    "The test asks whether the second step remembers the first. It does; it is mistaken about where it stands.",
-    "Compare with all tokens at once, at their positions.",
-)
-def decoding_test_of_memory(decode_step):
-    _, _, v, _ = parts_of_decoding()
-    second = decoded(decode_step, 2)[1]
-    assert not torch.allclose(second, v[..., 1:2, :], atol=1e-5)
-    assert second.abs().sum() > 0
-
-
-DECODING_TESTS = (
-    decoding_test_that_never_fails,
-    decoding_test_that_always_fails,
-    decoding_test_of_the_shape,
-    decoding_test_of_one_step,
-    decoding_test_of_memory,
-)

@@ -77,6 +77,14 @@ def loss_over_positions(logits, targets):
     return F.nll_loss(logits.float().log_softmax(dim=1).flatten(0, 1), targets.flatten())
 
 
+@mistake(
+    "The logarithm is taken of a softmax that has already become 0: the loss is infinite.",
+    "A logit of 0 beside one of 100: what is its probability in float32? Which function takes softmax and log at once?",
+)
+def loss_of_log_after_softmax(logits, targets):
+    return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
+
+
 NEXT_TOKEN_LOSS = (
     loss_shifted_again,
     loss_as_sum,
@@ -86,6 +94,7 @@ NEXT_TOKEN_LOSS = (
     loss_with_the_wrong_sign,
     loss_of_probabilities,
     loss_over_positions,
+    loss_of_log_after_softmax,
 )
 
 # ---------------------------------------------------------------- token_bytes
@@ -131,12 +140,21 @@ def bytes_in_bits(encoding):
     return sizes(encoding, lambda b: 8 * len(b))
 
 
+@mistake(
+    "Each token is decoded to text and encoded again. A part of a character is no text: it becomes `�`, three bytes.",
+    "Look at the tokens that hold a single byte above 127.",
+)
+def bytes_of_decoded_text(encoding):
+    return sizes(encoding, lambda b: len(b.decode(errors="replace").encode()))
+
+
 TOKEN_BYTES = (
     bytes_as_characters,
     bytes_of_the_separator,
     bytes_without_blanks,
     bytes_all_one,
     bytes_in_bits,
+    bytes_of_decoded_text,
 )
 
 # ---------------------------------------------------------------- windows
@@ -200,6 +218,17 @@ def windows_exchanged(split, n, seq_len):
     return targets, inputs, index
 
 
+@mistake(
+    "The text is cut into pieces of seq_len + 1, and a target is lost between two windows.",
+    "Is every token but the first a target once?",
+)
+def windows_of_separate_pieces(split, n, seq_len):
+    n = min(n, len(split) // (seq_len + 1))
+    inputs, targets, _ = cut(split, n, seq_len, stride=seq_len + 1)
+    starts = (seq_len + 1) * torch.arange(n)[:, None]
+    return inputs, targets, starts + torch.arange(1, seq_len + 1)
+
+
 WINDOWS = (
     windows_without_shift,
     windows_that_overlap,
@@ -207,6 +236,7 @@ WINDOWS = (
     windows_from_the_end,
     windows_one_too_few,
     windows_exchanged,
+    windows_of_separate_pieces,
 )
 
 # ---------------------------------------------------------------- article
