@@ -4,9 +4,9 @@
         async for record in panel.track(train(model, corpus, cfg, run_dir, steer=panel.steer), arm, model):
             ...
 
-The loop stays the caller's. An async cell hands the kernel to the widgets between two steps, so a click acts
-at once and on the same thread as the training. Without a front end there are no widgets; either way one static
-picture of the final state stays behind.
+The loop stays the caller's. Each step is taken on a thread of its own while the async cell waits for it, so the
+kernel hears every click at once, also during an evaluation; what was clicked holds from the next step on. Without a
+front end there are no widgets; either way one static picture of the final state stays behind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 from IPython.display import DisplayHandle, display
 
@@ -30,13 +32,10 @@ from nanokimi.model import Model
 from nanokimi.steering import Intervention, Steering, inference_top_k
 from nanokimi.train import StepRecord, TrainingDiverged
 
-TURN_EVERY = 0.05  # seconds between two turns of the event loop, in which clicks are heard
-TURNS = 4  # a click is passed on through several queues, a turn each
+LOOK_EVERY = 0.05  # seconds, for Continue while paused
 REDRAW_EVERY = 0.5  # seconds, at least
 SHARE = 0.015  # of the time that passes, at most, goes into drawing
-CREDIT = (
-    0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later ones
-)
+CREDIT = 0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later
 PROMPT_TOKENS, SAMPLE_TOKENS = 12, 40
 
 
@@ -47,7 +46,8 @@ class TrainingPanel:
         self._corpus, self._bits = corpus, bits_per_nat(corpus)
         self.histories: list[RunHistory] = []
         self.stopped = self.paused = False
-        self._pending: dict[str, object] = {}
+        # Filled by the widgets, emptied on the training's thread.
+        self._wanted: SimpleQueue[tuple[str, object]] = SimpleQueue()
         self._model: Model | None = None
         self._steering = Steering()
         self._running: Iterator[StepRecord] | None = None
@@ -55,8 +55,7 @@ class TrainingPanel:
         self._handle: DisplayHandle | None = None
         self._ending = ""
         self._hearing = contextlib.ExitStack()
-        self._turned = self._drawn = 0.0
-        self._began = self._draw_seconds = 0.0
+        self._drawn = self._began = self._draw_seconds = 0.0
         if is_live():
             from lab_utils.live_view import LiveView  # widgets are for people; headless runs never load them
 
@@ -84,7 +83,7 @@ class TrainingPanel:
         elif snapshot is not None:
             display(snapshot)
         if self._view is not None:
-            self._view.close()
+            self._view.close(snapshot.html() if snapshot else "")
             self._hearing.close()
         self._view = self._handle = None
         if self._ending:
@@ -104,15 +103,16 @@ class TrainingPanel:
         )
         self.histories.append(history)
         self._running, self._model, self._steering = records, model, Steering.of(arm.train)
-        self._pending.clear()
+        self._asked()  # what was clicked after the training before this one is not for this one
         if self._view is not None:
             self._view.begin(history, arm, model)
             self._drawn, self._draw_seconds, self._began = 0.0, 0.0, time.perf_counter()
+        worker = ThreadPoolExecutor(1, "training")
         try:
-            for record in records:
+            while (record := await self._next(records, worker)) is not None:
                 self._take(record, history, model)
                 yield record
-                await self._turn()
+                await self._between_steps()
                 if self.stopped:
                     break
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -124,6 +124,7 @@ class TrainingPanel:
             self.stop()
             self._ending = f"Stopped: {error}. The checkpoint of the last evaluation is kept."
         finally:
+            worker.shutdown()
             records.close()
             # The next training's memory is its own, so nothing of this one may be held here.
             self._running = self._model = None
@@ -152,16 +153,31 @@ class TrainingPanel:
                 asked.check_fits(self._model)
         except ConfigError as error:
             return str(error)
-        self._pending[what] = asked.value
+        self._wanted.put((what, asked.value))
         return ""
 
     def steer(self, step: int) -> Sequence[Intervention]:
         """What was asked for since the last step, for `train(..., steer=panel.steer)`."""
-        asked = [Intervention(step, what, value) for what, value in self._pending.items()]
-        self._pending.clear()
+        asked = [Intervention(step, what, value) for what, value in self._asked().items()]
         return [each for each in asked if getattr(self._steering, each.what) != each.value]
 
-    # ------------------------------------------------------------ between two steps
+    def _asked(self) -> dict[str, object]:
+        """Take all that waits; of two values for one setting the last counts."""
+        return dict(self._wanted.get() for _ in range(self._wanted.qsize()))
+
+    # ------------------------------------------------------------ a step, and what comes between two
+
+    async def _next(self, records: Iterator[StepRecord], worker: ThreadPoolExecutor) -> StepRecord | None:
+        """The next record, None at the end, made by the worker while this thread listens to the widgets.
+
+        An interrupt does not reach the step: it is finished and kept, and then it was the last.
+        """
+        step = worker.submit(next, records, None)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(step))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.stop()
+            return step.result()
 
     def _take(self, record: StepRecord, history: RunHistory, model: Model) -> None:
         first_mark = 1 + sum(len(each.marks) for each in self.histories)
@@ -181,22 +197,16 @@ class TrainingPanel:
         known = [token for token in new if token < encoding.n_vocab]  # a model may have rows to spare
         return f"{encoding.decode(prompt)} | {encoding.decode(known)}"
 
-    async def _turn(self) -> None:
-        """Give the event loop its turns, redraw where it is time, and wait here while paused."""
-        now = time.perf_counter()
-        if now - self._turned >= TURN_EVERY:
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
-            self._turned = time.perf_counter()
+    async def _between_steps(self) -> None:
+        """Redraw where it is time, and wait here while paused."""
         if self._view is None:
             return
+        now = time.perf_counter()
         affordable = self._draw_seconds <= SHARE * (now - self._began) + CREDIT
-        if now - self._drawn >= REDRAW_EVERY and affordable:
+        if self.paused or (now - self._drawn >= REDRAW_EVERY and affordable):
             self._redraw()
-        if self.paused:
-            self._redraw()
-            while self.paused:
-                await asyncio.sleep(TURN_EVERY)
+        while self.paused:
+            await asyncio.sleep(LOOK_EVERY)
 
     def _redraw(self) -> None:
         started = time.perf_counter()

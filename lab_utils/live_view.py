@@ -26,6 +26,20 @@ DEFAULT_STRENGTH = 0.01
 _WIDE = {"description_width": "initial"}
 
 
+class Figure(go.FigureWidget):
+    """A figure whose state for a tab that is opened later is the present one; plotly keeps that of the beginning."""
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        state = super().get_state(key, drop_defaults)
+        if (
+            key is None and self.comm is not None
+        ):  # all of it is wanted, and not for the figure's own beginning
+            now = self.to_plotly_json()
+            for name, value in (("_widget_data", now["data"]), ("_widget_layout", now["layout"])):
+                state[name] = self.trait_metadata(name, "to_json")(value, self)
+        return state
+
+
 class LiveView:
     """Draws what the panel's histories hold, and hands what the controls say to the panel."""
 
@@ -34,7 +48,7 @@ class LiveView:
         self._axis: XAxis = "tokens"
         self._balance = BalanceConfig()
         self._quiet = False  # while the controls are set from here, they ask for nothing
-        self._figure = go.FigureWidget()
+        self._figure = Figure()
         self._sent: list[dict[str, Any]] = []
         self._sent_layout: dict[str, Any] = {}
         self._histories: list[RunHistory] = []
@@ -181,15 +195,17 @@ class LiveView:
         self._numbers.value = numbers(current)
         self._sample.value = sample(histories)
 
-    def close(self) -> None:
-        """Take every widget away; what they showed is replaced by the panel."""
-        _close(self.widget)
+    def close(self, picture: str) -> None:
+        """Take the widgets away, all but a box with the closing picture as HTML.
 
-
-def _close(widget: w.Widget) -> None:
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
+        The cell's output holds that picture by then. But a tab that was opened during the training gets no output
+        of this cell, as Jupyter has it; the box is what it can see.
+        """
+        for row in self.widget.children:
+            for control in getattr(row, "children", ()):
+                control.close()
+            row.close()
+        self.widget.children = [w.HTML(picture + escape("The training has ended. Run the cells below."))]
 
 
 def _differs(a: Any, b: Any) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -362,7 +363,6 @@ def test_stop_keeps_the_checkpoint_and_the_cell_goes_on(shown, tmp_path, how):
             panel.stop()
         if each.step == 4 and how == "cancelled":
             asyncio.current_task().cancel()
-            panel._turned = 0.0  # the loop's turn is due now, in which the cancelling arrives
         if each.step == 4 and how == "break":
             raise StopIteration
 
@@ -371,9 +371,31 @@ def test_stop_keeps_the_checkpoint_and_the_cell_goes_on(shown, tmp_path, how):
             follow(tmp_path, during=during)
     else:
         panel, records = follow(tmp_path, during=during)
-        assert panel.stopped and records[-1].step == 4
-    assert checkpoint.load(tmp_path).progress.step == 4
+        assert panel.stopped
+    # Cancelled while it waits for step 5, the cell still gets that step: nothing that was trained is lost.
+    last = 5 if how == "cancelled" else 4
+    assert how == "break" or records[-1].step == last
+    assert checkpoint.load(tmp_path).progress.step == last
     assert isinstance(shown[0], Snapshot)
+
+
+def test_clicks_are_heard_while_a_step_runs(shown):
+    """A step that ends only when the event loop, in which the widgets are heard, has had its turn."""
+    heard = threading.Event()
+
+    def steps():
+        for step in (1, 2):
+            assert step == 1 or heard.wait(10)
+            yield record(step)
+
+    async def cell() -> None:
+        async for each in panel.track(steps(), ARM, build_model(ARM.model)):
+            if each.step == 1:
+                asyncio.get_running_loop().call_later(0.05, heard.set)
+
+    panel = live.TrainingPanel(tiny.corpus())
+    asyncio.run(cell())
+    assert panel.histories[0].last.step == 2
 
 
 def test_an_error_in_the_loop_leaves_checkpoint_and_picture(shown, tmp_path):
@@ -461,7 +483,20 @@ def test_closing_replaces_the_widgets_by_a_picture(live_shown):
     follow(during=lambda panel, each: views.append(panel._view))
     widget, *rest = live_shown[0].data
     assert widget is views[0].widget and len(rest) == 1 and isinstance(rest[0], Snapshot)
-    assert widget.comm is None and views[0]._figure.comm is None and views[0].lr.comm is None
+    assert views[0]._figure.comm is None and views[0].lr.comm is None
+    (closing,) = widget.children  # for a tab that was opened during the training
+    assert closing.value.startswith(rest[0].html()) and "The training has ended" in closing.value
+
+
+def test_a_tab_opened_later_gets_the_figure_as_it_stands(live_shown):
+    def during(panel, each):
+        panel._redraw()
+        figure = panel._view._figure
+        state = figure.get_state()
+        assert [trace["name"] for trace in state["_widget_data"]] == [trace.name for trace in figure.data]
+        assert state["_widget_layout"]["xaxis"] == figure.layout.xaxis.to_plotly_json()
+
+    follow(during=during)
 
 
 def test_drawing_goes_on_while_paused_and_ends_with_continue(live_shown):
@@ -577,7 +612,7 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
         panel._began = now[0]
         while now[0] < 1100:
             now[0] += 0.2
-            await panel._turn()
+            await panel._between_steps()
 
     panel = live.TrainingPanel(tiny.corpus())
     panel._view = Slow()

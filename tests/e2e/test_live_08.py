@@ -118,7 +118,7 @@ def test_watch_steer_and_stop(run, lab):
     pressed = time.monotonic()
     page.keyboard.press("ArrowRight")
     asked = run.intervention("lr_factor", before)
-    assert time.monotonic() - pressed < 2.0  # half a second, and what this browser and a busy machine add
+    assert time.monotonic() - pressed < 1.0  # half a second, and what this browser and a busy machine add
     assert asked["value"] > 1.0
     lr = {record["step"]: record["lr"] for record in run.records()}
     assert lr[asked["step"]] / lr[asked["step"] - 1] == pytest.approx(asked["value"], rel=0.02)
@@ -198,8 +198,8 @@ def test_the_square_button_is_a_stop(run):
 
 
 @pytest.mark.slow
-def test_closing_the_tab_stops_nothing_and_spoils_nothing(run, lab, notebook):
-    """The kernel trains on; a reopened tab finds a valid notebook, and can stop the training with its checkpoint."""
+def test_closing_the_tab_stops_nothing_and_a_new_one_shows_the_panel(run, lab, notebook):
+    """The kernel trains on; a tab opened later shows and steers the same panel, and keeps the closing picture."""
     run.nb.save()
     run.page.close()
     before = run.step_done()
@@ -207,9 +207,14 @@ def test_closing_the_tab_stops_nothing_and_spoils_nothing(run, lab, notebook):
     while run.step_done() <= before + 20:
         assert time.monotonic() < deadline, "the training stopped with its tab"
         time.sleep(0.1)
-    again = notebook(NAME, ready="busy")
-    again.command("notebook:interrupt-kernel")
+    again = Run(notebook(NAME, height=1100, ready="busy"), lab)
+    again.panel.get_by_role("button", name="Stop").wait_for()
+    again.until(lambda: again.step() > before, "the present step in the new tab")
+    assert len(again.load()) == 8  # all of the heat map, although the first tab was sent most of it
+    again.panel.get_by_role("button", name="Stop").click()
     again.page.wait_for_function(KERNEL_IS, arg="idle")
-    assert again.errors() == []
-    assert list(run.folder.glob("step-*"))
-    assert again.save()["nbformat"] == 4
+    again.panel.get_by_text("The training has ended").wait_for()
+    assert "The training panel at its end" in again.panel.locator("img").get_attribute("alt")
+    assert again.nb.errors() == []
+    assert list(again.folder.glob("step-*"))
+    assert again.nb.save()["nbformat"] == 4
