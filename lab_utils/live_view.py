@@ -31,9 +31,7 @@ class Figure(go.FigureWidget):
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         state = super().get_state(key, drop_defaults)
-        if (
-            key is None and self.comm is not None
-        ):  # all of it is wanted, and not for the figure's own beginning
+        if key is None and self.comm is not None:  # all of it, and not while the figure is being made
             now = self.to_plotly_json()
             for name, value in (("_widget_data", now["data"]), ("_widget_layout", now["layout"])):
                 state[name] = self.trait_metadata(name, "to_json")(value, self)
