@@ -12,7 +12,7 @@ from lab_utils.exercise import Exercise
 from lab_utils.exercises import MODULES, all_exercises
 from tests.mutants import mutants
 
-# Where the answer is a test, its mutants are mostly other good tests; test_checks.py holds the wrong ones.
+# Where the answer is a test, its mutants are mostly other good tests; test_vacuous.py holds the wrong ones.
 EXERCISES = [e for e in all_exercises().values() if not e.name.startswith("test_")]
 SECONDS = 3.0  # for a mutant that no longer comes to an end
 
