@@ -14,14 +14,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nanokimi.config import KimiConfig, MoEConfig, OptimConfig
+from nanokimi.config import KimiConfig, OptimConfig
 from nanokimi.experts import SwiGLU
 from nanokimi.generate import generate
 from nanokimi.hub import to_hub_config, to_hub_weights
@@ -100,14 +99,15 @@ def training_step(size: str, device: torch.device) -> Candidates:
     }
 
 
-def moe_layer(d_model: int, n_experts: int, top_k: int, width: int, device: torch.device) -> Candidates:
-    """Forward and backward of 4,096 tokens: a dense SwiGLU, our layer of the same active width, transformers'."""
-    cfg = MoEConfig(n_routed_experts=n_experts, n_shared_experts=0, top_k=top_k, moe_intermediate_size=width)
+def moe_layer(size: str, device: torch.device) -> Candidates:
+    """Forward and backward of 4,096 tokens: a dense SwiGLU of the active width, the preset's layer, transformers'."""
+    cfg = load_model(f"kimi-{size}")
+    active_width = (cfg.moe.top_k + cfg.moe.n_shared_experts) * cfg.moe.moe_intermediate_size
     generator = torch.Generator().manual_seed(0)
-    dense, moe = SwiGLU(d_model, top_k * width), MoE(d_model, cfg)
+    dense, moe = SwiGLU(cfg.d_model, active_width), MoE(cfg.d_model, cfg.moe)
     for p in (*dense.parameters(), *moe.parameters()):
         torch.nn.init.normal_(p, std=0.02, generator=generator)
-    x = torch.randn(8, 512, d_model, generator=generator).to(device)
+    x = torch.randn(8, 512, cfg.d_model, generator=generator).to(device)
 
     def both_ways(forward: Callable[[Tensor], Tensor], layer: torch.nn.Module) -> Callable[[], None]:
         layer.to(device)
@@ -119,10 +119,11 @@ def moe_layer(d_model: int, n_experts: int, top_k: int, width: int, device: torc
 
         return run
 
+    theirs = _transformers_moe(cfg, moe)
     return {
         "dense SwiGLU": both_ways(dense, dense),
         "MoE": both_ways(lambda t: moe(t)[0], moe),
-        "transformers MoE": both_ways(*_transformers_moe(moe, d_model)),
+        "transformers MoE": both_ways(theirs, theirs),
     }
 
 
@@ -178,22 +179,20 @@ def _transformers_model(model: Kimi) -> torch.nn.Module:
     return theirs
 
 
-def _transformers_moe(moe: MoE, d_model: int) -> tuple[Callable[[Tensor], Tensor], torch.nn.Module]:
+def _transformers_moe(cfg: KimiConfig, moe: MoE) -> torch.nn.Module:
     from transformers import DeepseekV3Config
     from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-    shape = KimiConfig(
-        d_model=d_model, n_heads=4, attention="mla", mla=load_model("kimi-tiny").mla,
-        moe=replace(moe.cfg, n_shared_experts=1),
-    )  # fmt: skip
-    theirs = DeepseekV3MoE(DeepseekV3Config(**to_hub_config(shape)))
+    theirs = DeepseekV3MoE(DeepseekV3Config(**to_hub_config(cfg)))
+    gate, up = moe.shared_experts.gate_up_proj.chunk(2)
     with torch.no_grad():
         theirs.gate.weight.copy_(moe.gate)
         theirs.experts.gate_up_proj.copy_(moe.experts.gate_up_proj)
         theirs.experts.down_proj.copy_(moe.experts.down_proj)
-    # The class insists on a shared expert, which the other two candidates do not have.
-    theirs.shared_experts = torch.nn.Identity()
-    return theirs, theirs
+        theirs.shared_experts.gate_proj.weight.copy_(gate)
+        theirs.shared_experts.up_proj.weight.copy_(up)
+        theirs.shared_experts.down_proj.weight.copy_(moe.shared_experts.down_proj)
+    return theirs
 
 
 # ---------------------------------------------------------------- running and writing
@@ -213,9 +212,8 @@ def main() -> None:
     found = {}
     comparisons: dict[str, Callable[[], Candidates]] = {
         "training step, tiny": lambda: training_step("tiny", device),
-        "MoE layer, 4,096 tokens, D 128, E 16, K 2, I 122": lambda: moe_layer(128, 16, 2, 122, device),
-        "MoE layer, 4,096 tokens, D 192, E 16, K 2, I 192": lambda: moe_layer(192, 16, 2, 192, device),
-        "MoE layer, 4,096 tokens, D 384, E 16, K 2, I 384": lambda: moe_layer(384, 16, 2, 384, device),
+        "MoE layer of kimi-tiny, 4,096 tokens": lambda: moe_layer("tiny", device),
+        "MoE layer of kimi-small, 4,096 tokens": lambda: moe_layer("small", device),
         "forward and backward, kimi-tiny": lambda: against_transformers(device),
         "decoding, 200 tokens": lambda: decoding(device),
     }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
@@ -24,6 +24,7 @@ from lab_utils.token_strip import TokenFacts, tint, visible
 FEW = 5.0  # a cell in which chance would put fewer choices than this is noise
 LONGEST = 24  # letters of a token in the drawn strip
 THIN = 0.02  # a band with fewer of the tokens is not drawn: hundreds of them would hide the others
+LARGE = 0.2  # share of a row from which a small cell has room for its number
 _MONO = FontProperties(family="monospace", size=9)
 
 
@@ -165,18 +166,16 @@ def draw_pairs(lift: Float[np.ndarray, "n_experts n_experts"], layer: int) -> Fi
     half = np.where(np.triu(np.ones(lift.shape, dtype=bool), k=1), lift, np.nan)
     norm = TwoSlopeNorm(1.0, 0.0, max(2.0, np.nanmax(half)))
     image = axes.imshow(np.ma.masked_invalid(half), cmap="PuOr_r", norm=norm)
-    _write_values(axes, half, "{:.1f}", image.norm, far=0.15)
+    _write_values(axes, half, "{:.1f}", image.norm)
     axes.set(xlabel="expert", ylabel="expert", xticks=range(n_experts), yticks=range(n_experts))
     figure.colorbar(image, ax=axes, label="together, against chance", aspect=30)
     return figure
 
 
-def _write_values(
-    axes: Axes, values: Float[np.ndarray, "rows columns"], form: str, norm, far: float = 0.0
-) -> None:
-    """Numbers into cells; with `far`, only where the colour is at least that far from the middle of its map."""
+def _write_values(axes: Axes, values: Float[np.ndarray, "rows columns"], form: str, norm: Normalize) -> None:
+    """A number into every cell that has one, white on the dark ends of the colour map."""
     for (y, x), value in np.ndenumerate(values):
-        if np.isfinite(value) and abs(norm(value) - 0.5) >= far:
+        if np.isfinite(value):
             dark = not 0.2 < norm(value) < 0.8
             axes.text(
                 x, y, _number(value, form), ha="center", va="center", fontsize=7, color="w" if dark else "k"
@@ -215,7 +214,11 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
     image = right.imshow(np.ma.masked_invalid(share), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     _write_large(right, share)
     right.set(xlabel="first expert after", ylabel="first expert before")
-    right.set_title(f"layer {shown}: where an expert's tokens went", fontsize="medium", loc="left")
+    right.set_title(
+        f"layer {shown}: where an expert's tokens went (numbers from {LARGE:g})",
+        fontsize="medium",
+        loc="left",
+    )
     right.set(xticks=range(len(counts)), yticks=range(len(counts)))
     right.tick_params(labelsize=7)
     figure.colorbar(image, ax=right, label="share of the row's tokens", aspect=30)
@@ -224,7 +227,7 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
 
 def _write_large(axes: Axes, share: Float[np.ndarray, "rows columns"]) -> None:
     for (y, x), value in np.ndenumerate(share):
-        if np.isfinite(value) and value >= 0.2:
+        if np.isfinite(value) and value >= LARGE:
             axes.text(
                 x, y, _short(value), ha="center", va="center", fontsize=6.5, color="w" if value > 0.6 else "k"
             )
@@ -237,16 +240,17 @@ def draw_lesions(rows: Sequence[LesionRow]) -> Figure:
     n_experts = len(rows) // len(layers)
     figure = new_figure(9.5, 0.9 + len(roles) * (0.5 + 0.25 * len(layers)))
     figure.suptitle(
-        "What it costs to lose one expert: loss added, in nats a token, by what is predicted", fontsize=11
+        "What it costs to lose one expert: loss added, in thousandths of a nat a token, by what is predicted",
+        fontsize=11,
     )
     panels = figure.subplots(len(roles), 1, squeeze=False, sharex=True)[:, 0]
     for axes, role in zip(panels, roles):
-        values = np.array([row.cost[role] for row in rows]).reshape(len(layers), n_experts)
+        values = 1000 * np.array([row.cost[role] for row in rows]).reshape(len(layers), n_experts)
         # Every role has a scale of its own: facts cost ten times what grammar does.
-        limit = max(1e-6, np.abs(values).max())
+        limit = max(1e-3, np.abs(values).max())
         image = axes.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
-        _write_values(axes, values, "{:.2f}" if limit >= 0.1 else "{:.3f}", image.norm, far=0.2)
-        axes.set_title(f"{role} (darkest: ±{limit:.3f})", fontsize="medium", loc="left")
+        _write_values(axes, values, "{:.0f}", image.norm)
+        axes.set_title(f"{role} (darkest: ±{limit:.0f})", fontsize="medium", loc="left")
         axes.set_yticks(range(len(layers)), [str(layer) for layer in layers])
         axes.set_ylabel("layer")
         axes.set_xticks(range(n_experts))

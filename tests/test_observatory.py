@@ -186,10 +186,10 @@ def test_lesion_figure_has_a_panel_a_role_and_its_own_numbers():
     figure = routing_plots.draw_lesions(rows)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == [
-        f"{ALL} (darkest: ±0.100)",
-        "copy (darkest: ±0.001)",
+        f"{ALL} (darkest: ±100)",
+        "copy (darkest: ±1)",
     ]
-    assert [[t.get_text() for t in axes.texts] for axes in panels] == [["0.10"], ["-0.001"]]
+    assert [[t.get_text() for t in axes.texts] for axes in panels] == [["0", "100"], ["0", "-1"]]
     assert "expert 1 of layer 1: +0.100" in pictures.lesion_picture(rows).alt
 
 
