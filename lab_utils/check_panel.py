@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def _shape(value: Any) -> str:
 def as_text(value: Any) -> str:
     """A value in a few lines: four digits, the middle of large tensors left out."""
     if isinstance(value, Tensor):
+        shown = value.float() if value.dtype == torch.bfloat16 else value  # which numpy does not have
         return np.array2string(
-            value.cpu().numpy(),
+            shown.cpu().numpy(),
             precision=4,
             suppress_small=True,
             threshold=48,

@@ -161,6 +161,8 @@ def unlike(right: Any, got: Any, tolerance: float) -> str:
         if len(right) != len(got):
             return f"It has {len(got)} entries; it should have {len(right)}."
         return next((why for pair in zip(right, got) if (why := unlike(*pair, tolerance))), "")
+    if isinstance(right, str) and isinstance(got, str):
+        return "" if right == got else f"It is {got!r}; it should be {right!r}."
     if isinstance(right, bool | str) or not isinstance(right, int | float):
         return "" if type(right) is type(got) and right == got else "It is not what it should be."
     if isinstance(got, bool) or not isinstance(got, int | float):

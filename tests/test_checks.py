@@ -1,6 +1,7 @@
 """Every exercise against right and wrong answers: the core passes, each known mistake fails as itself."""
 
 import time
+from html import escape
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
     result = judge(exercise, known.wrong)
     assert result.status == "failed"
     assert result.diagnosis is not None and result.diagnosis.name == known.name, result
+    assert known.says in repr(result) and escape(known.says) in result._repr_html_()
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)

@@ -3,6 +3,7 @@
 That the blank notebooks run is nbval's part of `make test`; here they run with every stub replaced by the core.
 """
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -57,6 +58,20 @@ def test_the_committed_notebook_is_blank(chapter):
         assert "raise NotImplementedError" in "".join(cell["source"])
     for identity, cell in cells_tagged(notebook, "check").items():
         assert "not tried yet" in text_of(cell), identity
+
+
+@pytest.mark.parametrize("chapter", WITH_EXERCISES, ids=lambda c: c.number)
+def test_what_the_panels_tell_to_call_is_there(chapter):
+    """A check says "Stuck? hint(f)", a hint says "reveal(f)": both must be names of the notebook."""
+    notebook = json.loads((NOTEBOOKS / chapter.file).read_text(encoding="utf-8"))
+    code = "\n".join("".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code")
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {"check", "hint", "reveal", "progress"} <= imported
 
 
 @pytest.mark.parametrize("chapter", COURSE, ids=lambda c: c.number)

@@ -17,14 +17,14 @@ clip_qk_ = MultiHeadLatentAttention.clip_qk_
 # ---------------------------------------------------------------- find the bug: the reference tests
 
 
-def test_bank(newton_schulz) -> None:
+def test_sound_newton_schulz(newton_schulz) -> None:
     """Two different matrices in one bank: each must come out with singular values near 1."""
     bank = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     s = torch.linalg.svdvals(newton_schulz(bank, 5, torch.float32))
     assert s.min() > 0.6 and s.max() < 1.3
 
 
-def test_orthogonal_update(optimizer) -> None:
+def test_sound_muon(optimizer) -> None:
     """One step from zero: all singular values of what was added must be about the same."""
     p = nn.Parameter(torch.zeros(6, 8))
     p.grad = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
@@ -33,7 +33,7 @@ def test_orthogonal_update(optimizer) -> None:
     assert s.max() < 2 * s.min()
 
 
-def test_clip_reaches_tau(clip_qk_, layer, largest_logits) -> None:
+def test_sound_clip(clip_qk_, layer, largest_logits) -> None:
     """tau between the heads: those above must come down to it exactly, the others must stay."""
     before = largest_logits()
     tau = before.mean().item()
@@ -106,9 +106,9 @@ EXERCISES = (
         tolerance=1e-4,
     ),
     Exercise(
-        name="test_bank",
+        name="test_sound_newton_schulz",
         notebook="07",
-        core=test_bank,
+        core=test_sound_newton_schulz,
         cases=lambda: [
             Case("the broken piece", (bugs.newton_schulz_in_one_product,)),
             Case("the core's newton_schulz", (newton_schulz,)),
@@ -128,9 +128,9 @@ EXERCISES = (
         moral="Stacked, the experts share one budget, and those with large gradients take the most of it.",
     ),
     Exercise(
-        name="test_orthogonal_update",
+        name="test_sound_muon",
         notebook="07",
-        core=test_orthogonal_update,
+        core=test_sound_muon,
         cases=lambda: [
             Case("the broken piece", (bugs.MatrixMomentum,)),
             Case("the core's Muon", (Muon,)),
@@ -222,9 +222,9 @@ EXERCISES = (
         moral="A product shrinks by g if both sides take sqrt(g), or one side, where the other is shared, takes g.",
     ),
     Exercise(
-        name="test_clip_reaches_tau",
+        name="test_sound_clip",
         notebook="07",
-        core=test_clip_reaches_tau,
+        core=test_sound_clip,
         cases=lambda: [
             Case("the broken piece", (bugs.clip_qk_by_root,)),
             Case("the core's clip_qk_", (clip_qk_,)),

@@ -221,7 +221,7 @@ CLIP_QK_ = (
     clip_qk_of_unscaled_logits,
 )
 
-# ---------------------------------------------------------------- test_bank (find the bug)
+# ---------------------------------------------------------------- test_sound_newton_schulz (find the bug)
 
 
 def bank(*shape: int) -> torch.Tensor:
@@ -286,7 +286,7 @@ BANK_TESTS = (
     test_bank_equal_bits,
 )
 
-# ---------------------------------------------------------------- test_orthogonal_update (find the bug)
+# ---------------------------------------------------------------- test_sound_muon (find the bug)
 
 
 def moved(optimizer, shape=(6, 8), lr=0.1, grad=None) -> torch.Tensor:
@@ -362,7 +362,7 @@ UPDATE_TESTS = (
     test_update_to_the_digit,
 )
 
-# ---------------------------------------------------------------- test_clip_reaches_tau (find the bug)
+# ---------------------------------------------------------------- test_sound_clip (find the bug)
 
 
 @mistake(
