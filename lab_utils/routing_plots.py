@@ -202,7 +202,7 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
         at = np.arange(len(changes)) + (i - 1) * 0.27
         heights = [getattr(change, field) for change in changes]
         drawn = left.bar(at, heights, 0.25, color=colour, hatch=hatch, edgecolor="k", lw=0.5, label=words)
-        left.bar_label(drawn, fmt="{:.2f}", fontsize=7.5)
+        left.bar_label(drawn, fmt="{:.2f}", fontsize=6.5, padding=1)
     left.set_xticks(range(len(changes)), [f"layer {change.layer}" for change in changes])
     left.set(ylabel="share of tokens, share of their experts", ylim=(0, 1.1))
     left.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
@@ -213,12 +213,8 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
     share = np.divide(counts, rows, out=np.full(counts.shape, np.nan), where=rows > 0)
     image = right.imshow(np.ma.masked_invalid(share), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     _write_large(right, share)
-    right.set(xlabel="first expert after", ylabel="first expert before")
-    right.set_title(
-        f"layer {shown}: where an expert's tokens went (numbers from {LARGE:g})",
-        fontsize="medium",
-        loc="left",
-    )
+    right.set(xlabel=f"first expert after (numbers from {LARGE:g} on)", ylabel="first expert before")
+    right.set_title(f"layer {shown}: where an expert's tokens went", fontsize="medium", loc="left")
     right.set(xticks=range(len(counts)), yticks=range(len(counts)))
     right.tick_params(labelsize=7)
     figure.colorbar(image, ax=right, label="share of the row's tokens", aspect=30)
