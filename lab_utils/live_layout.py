@@ -20,16 +20,17 @@ LOSS, ROLES, LOAD, MAX_VIO, LOGITS, ENTROPY = range(1, 7)
 def layout(data: PanelData) -> dict[str, Any]:
     """Axes with units, a title a picture that says what to see, and the marks of interventions."""
     x_name = "tokens seen" if data.axis == "tokens" else "seconds of training steps"
-    router = f" ({data.router_of})" if data.router_of else ": this model has no router"
+    # Where there is nothing to see a title says why, and no more: two titles stand side by side.
+    router = lambda see: f": {see} ({data.router_of})" if data.router_of else ": this model has no router"
     logits = f" ({data.logits_of})" if data.logits_of else ": not measured without QK-clip"
-    roles = f" ({data.roles_of})" if data.roles_of else ": known on storyworld, after the first evaluation"
+    roles = f"what is left to learn? ({data.roles_of})" if data.roles_of else "on storyworld, once evaluated"
     titles = {
         LOSS: "Loss: lower is better, nothing gets below the floor",
-        ROLES: f"Loss by role: what is left to learn?{roles}",
-        LOAD: f"Share of tokens an expert gets: 1.0 is even, × is dead{router}",
-        MAX_VIO: f"Imbalance: 0 is even, 1 is twice a share{router}",
+        ROLES: f"Loss by role: {roles}",
+        LOAD: f"Share of tokens an expert gets{router('1.0 is even, × is dead')}",
+        MAX_VIO: f"Imbalance{router('0 is even, 1 is twice a share')}",
         LOGITS: f"Largest attention logit of every head{logits}",
-        ENTROPY: f"Router entropy: falls when scores collapse{router}",
+        ENTROPY: f"Router entropy{router('falls when scores collapse')}",
     }
     found: dict[str, Any] = {
         "height": HEIGHT,
