@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lab_utils.exercise import VERDICT
+
 if TYPE_CHECKING:
-    from lab_utils.checks import CheckResult
+    from lab_utils.checks import CheckResult, Difference
 
 # Okabe and Ito's green, vermilion and grey; the word beside the bar says the same.
-COLOURS = {"passed": "#009E73", "failed": "#D55E00", "not tried": "#8a93a3"}
+COLOURS = {"passed": "#009E73", "failed": "#D55E00", "not tried": "#8a93a3", "handed over": "#8a93a3"}
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
@@ -47,9 +49,8 @@ def panel_html(result: CheckResult) -> str:
 
 
 def headline(result: CheckResult) -> str:
-    if result.status == "passed":
-        return f"passed, on all {result.n_cases} inputs"
-    return "failed" if result.status == "failed" else "not tried yet"
+    said = {"failed": "failed", "not tried": "not tried yet", "handed over": "this is the lab's own"}
+    return said.get(result.status, f"passed, on all {result.n_cases} inputs")
 
 
 def sentences(result: CheckResult) -> list[str]:
@@ -59,11 +60,14 @@ def sentences(result: CheckResult) -> list[str]:
         return [result.exercise.moral] if result.exercise.moral else []
     if result.status == "not tried":
         return [f"Write the function in the cell above and run this one again. Stuck? hint({name})"]
+    if result.status == "handed over":
+        return [
+            "Since the handover the name stands for the lab's version. Run your own cell, then this one again."
+        ]
     difference = result.difference
     where = f" ({difference.case})" if difference.case else ""
-    found = [
-        f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
-    ]
+    part = f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
+    found = [_of_a_test(difference) if difference.part == VERDICT else part]
     found += [f"A right answer has this, and yours has not: {says}." for says in result.violated]
     if result.diagnosis is not None:
         found += [f"Diagnosis: {result.diagnosis.says}", f"Look at this: {result.diagnosis.look_at}"]
@@ -72,10 +76,17 @@ def sentences(result: CheckResult) -> list[str]:
     return found
 
 
+def _of_a_test(difference: Difference) -> str:
+    """What an answer that is a test itself did wrong."""
+    if difference.got == "passes":
+        return f"Your test passes for this: {difference.case}. It should fail for it."
+    return f"Your test fails for this: {difference.case}. It should pass for it."
+
+
 def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
     """Expected and got, each with its shape, where there are two values to show."""
     difference = result.difference
-    if difference is None or not difference.part:
+    if difference is None or not difference.part or difference.part == VERDICT:
         return []
     return [
         (f"expected{_shape(difference.expected)}", as_text(difference.expected)),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
+VERDICT = "the test"  # the part of an answer that is a test: it "passes" or "fails"
 
 
 class Problem(Exception):
@@ -116,9 +117,15 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     leaves, prepared = {}, []
     for number, arg in enumerate(args, 1):
         if isinstance(arg, Tensor) and arg.dtype in (torch.float32, torch.float64):
-            arg = leaves[number] = arg.detach().requires_grad_()
+            leaves[number] = arg.detach().requires_grad_()
+            # A leaf cannot be written into, and what torch says then helps nobody.
+            arg = leaves[number].clone()
         prepared.append(arg)
-    parts = parts_of(implementation(*prepared))
+    value = implementation(*prepared)
+    for number, leaf in leaves.items():
+        if not torch.allclose(prepared[number - 1], leaf, rtol=0, atol=0, equal_nan=True):
+            raise Problem(f"It writes into its argument number {number}, which belongs to the caller.")
+    parts = parts_of(value)
     total = sum(_weighted(p) for p in parts.values() if isinstance(p, Tensor) and p.requires_grad)
     if isinstance(total, Tensor):
         total.backward()
@@ -140,8 +147,8 @@ def verdict(test: Callable, candidate: Callable) -> Parts:
     try:
         test(candidate)
     except AssertionError:
-        return {"the test": "fails"}
-    return {"the test": "passes"}
+        return {VERDICT: "fails"}
+    return {VERDICT: "passes"}
 
 
 def with_weights_of(module: nn.Module, reference: nn.Module) -> nn.Module:

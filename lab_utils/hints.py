@@ -58,7 +58,7 @@ def reveal(answer: Callable | str) -> Code:
     """The answer of an exercise: the core's own source, in a fold."""
     exercise = find(answer)
     core = exercise.core
-    return Code(source_of(core), f"{core.__module__}.{core.__qualname__}")
+    return Code(source_of(core), f"The lab's version: {core.__module__}.{core.__qualname__}")
 
 
 def show_code(function: Callable) -> Code:

@@ -150,6 +150,38 @@ def test_the_panel_shows_both_values_and_escapes_what_the_learner_wrote():
     assert "expected, shape (1, 1)" in text and "[[ True]]" in text and "[[False]]" in text
 
 
+def test_the_labs_own_function_solves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
+    result = check(find("causal_mask").core)
+    assert result.status == "handed over"
+    assert "Run your own cell" in repr(result) and "Run your own cell" in result._repr_html_()
+    assert not Logbook.open().checks
+
+
+def test_a_known_mistake_is_named_though_bfloat16_is_forgotten_as_well():
+    class RMSNorm(find("RMSNorm").core):
+        def forward(self, x):
+            return self.weight * x / (x.square().mean() + self.eps).sqrt()
+
+    assert judge(find("RMSNorm"), RMSNorm).diagnosis.name == "NormOverEverything"
+
+
+def test_writing_into_an_argument_that_gradients_are_taken_of():
+    def apply_rope(x, rotation):
+        x[..., 0] = 0
+        return x
+
+    assert (
+        says(apply_rope, "apply_rope") == "It writes into its argument number 1, which belongs to the caller."
+    )
+
+
+def test_what_the_panel_says_of_a_test():
+    text = repr(judge(find("test_sound_attend"), lambda attend: None))
+    assert "Your test passes for this: the broken piece. It should fail for it." in text
+    assert "expected" not in text
+
+
 def test_check_notes_the_outcome_and_find_knows_the_nearest_name(tmp_path, monkeypatch):
     monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
 
@@ -158,7 +190,11 @@ def test_check_notes_the_outcome_and_find_knows_the_nearest_name(tmp_path, monke
 
     assert check(causal_mask).status == "failed"
     assert Logbook.open().checks["causal_mask"] == {"solved": False, "attempts": 1}
-    assert check(find("causal_mask").core).status == "passed"
+
+    def causal_mask(n_queries, n_keys, device):
+        return causal(n_queries, n_keys, device)
+
+    assert check(causal_mask).status == "passed"
     assert Logbook.open().checks["causal_mask"] == {"solved": True, "attempts": 2}
     with pytest.raises(ValueError, match=r"no exercise called 'casual_mask'; did you mean causal_mask\?"):
         find("casual_mask")

@@ -56,7 +56,9 @@ def test_reveal_shows_the_core_with_its_comments_in_a_fold():
     shown = hints.reveal("attend")
     assert shown.source.startswith("def attend(")
     assert "scaled_dot_product_attention" in repr(shown)
-    assert shown._repr_html_().startswith("<details><summary>nanokimi.attention.attend</summary>")
+    assert shown._repr_html_().startswith(
+        "<details><summary>The lab's version: nanokimi.attention.attend</summary>"
+    )
 
 
 def test_code_is_escaped():

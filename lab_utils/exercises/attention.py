@@ -43,6 +43,9 @@ def _qkv(
 def _attend_cases() -> list[Case]:
     q, k, v = _qkv(3, 3)
     every_other = torch.tensor([[True, False, False], [True, True, False], [True, False, True]])
+    ahead = torch.tensor([[True, False, True], [True, True, False], [True, False, True]])
+    # Whole numbers, so that every order of adding up gives the same scores.
+    large_q, large_k = (100 * q).round(), (4 * k).round()
     return [
         Case("one token", (*_qkv(1, 1), 0.5)),
         Case("three tokens", (*_qkv(3, 3), 0.5)),
@@ -50,6 +53,8 @@ def _attend_cases() -> list[Case]:
         Case("two new tokens after a cache of three", (*_qkv(2, 5), 0.5)),
         Case("float64", (*_qkv(6, 6, torch.float64), 0.5)),
         Case("a mask of the caller's", (q, k, v, 0.7, every_other)),
+        Case("a mask of the caller's that shows the future", (q, k, v, 0.7, ahead)),
+        Case("scores in the hundreds", (large_q, large_k, v, 0.25)),
         Case("equal scores", (torch.zeros_like(q), k, v, 0.5)),
         Case("a longer context", (*_qkv(70, 70), 0.3)),
     ]

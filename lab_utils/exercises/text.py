@@ -55,6 +55,12 @@ def _split_of(n: int) -> Split:
     return Split(tokens=(np.arange(n) * 3 % 17).astype(np.uint16))
 
 
+def _named_windows(implementation: Any, *args: Any) -> Parts:
+    found = parts_of(implementation(*args))
+    names = ("inputs", "targets", "index", *found)  # a fourth part keeps the name that it has
+    return dict(zip(names, found.values()))
+
+
 def _window_cases() -> list[Case]:
     return [
         Case("one window of one token", (_split_of(2), 1, 1)),
@@ -149,7 +155,7 @@ EXERCISES = (
         observe=_sizes,
         mistakes=mistakes.TOKEN_BYTES,
         hints=(
-            "Which method of a tiktoken encoding gives the bytes of one token?",
+            "A token may be a part of a character. Which method gives its bytes, without making text of them?",
             "encoding.decode_single_token_bytes(i), for all i below encoding.n_vocab.",
             "The separator, encoding.eot_token, stands for no text: 0.",
         ),
@@ -177,6 +183,7 @@ EXERCISES = (
         notebook="01",
         core=windows,
         cases=_window_cases,
+        observe=_named_windows,
         mistakes=mistakes.WINDOWS,
         hints=(
             "n windows of seq_len inputs need n · seq_len + 1 tokens: the last target is one further.",

@@ -52,6 +52,7 @@ def draw_lines(
     axes.set_ylabel(y_label)
     if log:
         axes.set_xscale("log", base=2)
+        axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.legend(frameon=False)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -60,7 +61,7 @@ def draw_lines(
 
 def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
     """Where the vector (1, 0) of each pair points at a few positions, a circle a pair."""
-    figure = new_figure(9.0, 2.8)
+    figure = new_figure(9.0, 2.5)
     figure.suptitle("Fast pairs tell neighbours apart, slow pairs tell far places apart")
     turn = torch.linspace(0, 2 * torch.pi, 100)
     for i, (axes, speed) in enumerate(zip(figure.subplots(1, len(theta)), theta.tolist())):

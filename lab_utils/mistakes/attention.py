@@ -143,6 +143,43 @@ def attend_ignoring_visible(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, None)
 
 
+@mistake(
+    "The mask is used the wrong way round: what may be seen is hidden. A query that may see nothing else gets nan.",
+    "masked_fill fills where its mask is True. What does True mean in causal_mask and in `visible`?",
+)
+def attend_hiding_the_visible(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.transpose(-1, -2) * scale).masked_fill(visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "The causal mask is laid over `visible`, so a caller who lets a query see ahead is not obeyed.",
+    "When is the causal mask asked for: always, or only where the caller gives no other?",
+)
+def attend_with_both_masks(q, k, v, scale, visible=None):
+    causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    return attention(q, k, v, scale, causal if visible is None else causal & visible)
+
+
+@mistake(
+    "What `visible` shows is added to the causal mask: what the caller hides of the past is seen all the same.",
+    "When is the causal mask asked for: always, or only where the caller gives no other?",
+)
+def attend_with_either_mask(q, k, v, scale, visible=None):
+    causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    return attention(q, k, v, scale, causal if visible is None else causal | visible)
+
+
+@mistake(
+    "The exponentials are taken of the bare scores. In float32 exp(89) is infinite, and inf / inf is nan.",
+    "What does a softmax give when the same number is taken off every score? Which number makes exp safe?",
+)
+def attend_with_bare_exponentials(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    weights = (q @ k.transpose(-1, -2) * scale).exp() * visible
+    return weights / weights.sum(dim=-1, keepdim=True) @ v
+
+
 ATTEND = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -153,6 +190,10 @@ ATTEND = (
     attend_with_a_scale_of_its_own,
     attend_putting_queries_first,
     attend_ignoring_visible,
+    attend_hiding_the_visible,
+    attend_with_both_masks,
+    attend_with_either_mask,
+    attend_with_bare_exponentials,
 )
 
 # ---------------------------------------------------------------- test_sound_attend
@@ -269,12 +310,21 @@ def split_backwards(x, n_heads):
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).flip(1)
 
 
+@mistake(
+    "The channels are cut into pieces of n_heads channels; they should be cut into n_heads pieces.",
+    "How many heads come out, and how many channels does each have?",
+)
+def split_into_pieces_of_n_heads(x, n_heads):
+    return x.unflatten(-1, (-1, n_heads)).transpose(1, 2)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
     split_by_reshape,
     split_after_transpose,
     split_backwards,
+    split_into_pieces_of_n_heads,
 )
 
 

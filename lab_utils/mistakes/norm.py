@@ -123,6 +123,45 @@ class NormThatStaysFloat32(_Norm):
         return self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()
 
 
+@mistake(
+    "`x` is overwritten by its float32 version, so that `.to(x.dtype)` at the end leads to float32.",
+    "Which dtype does `x` have in your last line?",
+)
+class NormForgettingTheDtype(_Norm):
+    def forward(self, x):
+        x = x.float()
+        return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "Nothing is said about precision: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
+    "Where does bfloat16 become float32, and where does it come back?",
+)
+class NormWithoutCareForTheDtype(_Norm):
+    def forward(self, x):
+        return self.weight * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+
+@mistake(
+    "The mean has lost its axis: with shape (tokens,) it is divided out along the channels.",
+    "Which argument of mean keeps the last axis, with length 1?",
+)
+class NormWithoutKeepdim(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.square().mean(-1) + self.eps).sqrt()).to(x.dtype)
+
+
+@mistake(
+    "The mean runs over axis 1, whatever that is; in (batch, seq, width) it is the sequence.",
+    "Which number of `dim` means the last axis, however many there are?",
+)
+class NormOverTheSecondAxis(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean(1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
 RMS_NORM = (
     NormSubtractingTheMean,
     NormWithoutRoot,
@@ -136,4 +175,8 @@ RMS_NORM = (
     NormInBfloat16,
     NormRoundingBeforeTheGain,
     NormThatStaysFloat32,
+    NormForgettingTheDtype,
+    NormWithoutCareForTheDtype,
+    NormWithoutKeepdim,
+    NormOverTheSecondAxis,
 )

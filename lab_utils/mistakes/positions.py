@@ -21,6 +21,14 @@ def theta_without_two(rope_dim, cfg):
 
 
 @mistake(
+    "The factor 2 is in the exponent twice: perhaps `i` counts channels (0, 2, 4 ...) and is doubled again.",
+    "Does your i count pairs or channels? theta_i = base^(-2i/r) counts pairs.",
+)
+def theta_with_two_twice(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -4 * i / rope_dim)
+
+
+@mistake(
     "The sign of the exponent is missing: the pairs turn faster and faster.",
     "How far does pair 0 turn, and the last?",
 )
@@ -84,6 +92,7 @@ def theta_linear(rope_dim, cfg):
 
 ROPE_FREQUENCIES = (
     theta_without_two,
+    theta_with_two_twice,
     theta_growing,
     theta_for_every_channel,
     theta_of_e,
@@ -239,10 +248,34 @@ def decoding_test_of_memory(decode_step):
     assert second.abs().sum() > 0
 
 
+@mistake(
+    "The test expects attention without positions. The broken piece computes just that: it turns all by 0.",
+    "Which query and which key are turned by how much, when all tokens are attended to at once?",
+)
+def decoding_test_without_positions(decode_step):
+    q, k, v, _ = parts_of_decoding()
+    whole = core_attend(q, k, v, 0.5)
+    assert torch.allclose(torch.cat(decoded(decode_step, 3), dim=-2), whole, atol=1e-5)
+
+
+@mistake(
+    "The test looks at the length of the cache. It grows as it should.",
+    "Which number of the output would be different?",
+)
+def decoding_test_of_the_length(decode_step):
+    q, k, v, turn = parts_of_decoding()
+    cache = []
+    for t in range(2):
+        decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, core_attend, core_rope, turn)
+    assert len(cache) == 2
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
     decoding_test_that_always_fails,
     decoding_test_of_the_shape,
     decoding_test_of_one_step,
     decoding_test_of_memory,
+    decoding_test_without_positions,
+    decoding_test_of_the_length,
 )

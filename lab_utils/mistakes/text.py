@@ -18,9 +18,7 @@ from nanokimi.train import next_token_loss as core_loss
     "Which token should logits[:, 0] predict, and where does it stand in `targets`?",
 )
 def loss_shifted_again(logits, targets):
-    if logits.shape[1] == 1:
-        return core_loss(logits, targets) * 0
-    return core_loss(logits[:, :-1], targets[:, 1:])
+    return core_loss(logits[:, :-1], targets[:, 1:])  # of a single token nothing is left: nan
 
 
 @mistake(
@@ -85,6 +83,31 @@ def loss_of_log_after_softmax(logits, targets):
     return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
 
 
+@mistake(
+    "The exponentials are taken of the bare logits. In float32 exp(89) is infinite, and so is the loss.",
+    "Which function takes the logarithm of a sum of exponentials at once, and safely?",
+)
+def loss_of_bare_exponentials(logits, targets):
+    full = logits.float()
+    return (full.exp().sum(dim=-1).log() - full.gather(-1, targets[..., None])[..., 0]).mean()
+
+
+@mistake(
+    "The loss is computed in the precision of the logits. Of bfloat16, with its 8 bits, two or three digits are left.",
+    "In which precision should the logits be read, according to the docstring?",
+)
+def loss_in_the_precision_of_the_logits(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+@mistake(
+    "F.cross_entropy takes the second axis for the classes. Here it is the sequence.",
+    "Make one long list of all positions first: which shapes do logits and targets then have?",
+)
+def loss_without_flattening(logits, targets):
+    return F.cross_entropy(logits.float(), targets)
+
+
 NEXT_TOKEN_LOSS = (
     loss_shifted_again,
     loss_as_sum,
@@ -95,6 +118,9 @@ NEXT_TOKEN_LOSS = (
     loss_of_probabilities,
     loss_over_positions,
     loss_of_log_after_softmax,
+    loss_of_bare_exponentials,
+    loss_in_the_precision_of_the_logits,
+    loss_without_flattening,
 )
 
 # ---------------------------------------------------------------- token_bytes
@@ -148,6 +174,31 @@ def bytes_of_decoded_text(encoding):
     return sizes(encoding, lambda b: len(b.decode(errors="replace").encode()))
 
 
+@mistake(
+    "Two things: characters are counted, not bytes, and `<|endoftext|>` is given the length of its name.",
+    "Look at a token that holds a letter with an accent; then ask how much of the text the separator covers.",
+)
+def bytes_as_characters_separator_too(encoding):
+    return sizes(encoding, lambda b: len(b.decode(errors="replace")), special=len("<|endoftext|>"))
+
+
+@mistake(
+    "Two things: tokens are decoded to text and encoded again, where a part of a character becomes `�`, three bytes; "
+    "and `<|endoftext|>` is given the length of its name.",
+    "Look at the tokens that hold a single byte above 127; then ask how much of the text the separator covers.",
+)
+def bytes_of_decoded_text_separator_too(encoding):
+    return sizes(encoding, lambda b: len(b.decode(errors="replace").encode()), special=len("<|endoftext|>"))
+
+
+@mistake(
+    "The last token of the vocabulary has no place: n_vocab tokens are numbered from 0 to n_vocab - 1.",
+    "Is encoding.max_token_value a number of tokens, or the last of their numbers?",
+)
+def bytes_without_the_last_token(encoding):
+    return sizes(encoding, len, special=len("<|endoftext|>"))[:-1]
+
+
 TOKEN_BYTES = (
     bytes_as_characters,
     bytes_of_the_separator,
@@ -155,6 +206,9 @@ TOKEN_BYTES = (
     bytes_all_one,
     bytes_in_bits,
     bytes_of_decoded_text,
+    bytes_as_characters_separator_too,
+    bytes_of_decoded_text_separator_too,
+    bytes_without_the_last_token,
 )
 
 # ---------------------------------------------------------------- windows
@@ -229,6 +283,23 @@ def windows_of_separate_pieces(split, n, seq_len):
     return inputs, targets, starts + torch.arange(1, seq_len + 1)
 
 
+@mistake(
+    "One window too many is cut at the end: its last input has no token behind it that could be its target.",
+    "How many windows of 5 inputs, with a target each, do 40 tokens give?",
+)
+def windows_one_too_many(split, n, seq_len):
+    n = min(n, len(split.tokens) // seq_len)
+    return cut(split, n, seq_len, limit=False)
+
+
+@mistake(
+    "As many windows are cut as were asked for, although the text has fewer.",
+    "How many windows fit into the text?",
+)
+def windows_as_many_as_asked(split, n, seq_len):
+    return cut(split, n, seq_len, limit=False)
+
+
 WINDOWS = (
     windows_without_shift,
     windows_that_overlap,
@@ -237,6 +308,8 @@ WINDOWS = (
     windows_one_too_few,
     windows_exchanged,
     windows_of_separate_pieces,
+    windows_one_too_many,
+    windows_as_many_as_asked,
 )
 
 # ---------------------------------------------------------------- article
@@ -272,12 +345,32 @@ def article_of_hours_only(noun):
     return "an" if noun.startswith(("hour", "honest")) else "a"
 
 
+@mistake(
+    'Only the first of the listed beginnings counts: in Python `"uni" or "use"` is just `"uni"`.',
+    'What does Python say to `"uni" or "use"`? And what to startswith of a tuple?',
+)
+def article_of_the_first_beginning(noun):
+    if noun.startswith("uni"):
+        return "a"
+    return "an" if noun.startswith("hour") or noun[0] in "aeiou" else "a"
+
+
+@mistake(
+    "The exceptions are compared with the whole word, so only `hour` is one. They are beginnings.",
+    'Is "unicorn" equal to "uni"?',
+)
+def article_of_whole_words(noun):
+    return "an" if noun == "hour" or noun[0] in "aeiou" else "a"
+
+
 ARTICLE = (
     article_always_a,
     article_by_letter,
     article_the_other_way,
     article_without_u,
     article_of_hours_only,
+    article_of_the_first_beginning,
+    article_of_whole_words,
 )
 
 # ---------------------------------------------------------------- find the bug

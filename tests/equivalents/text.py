@@ -24,7 +24,7 @@ EXTRA = {
     "token_bytes": (
         after(token_bytes, lambda n, e: n + 1),
         after(token_bytes, lambda n, e: n[::-1]),
-        after(token_bytes, lambda n, e: n[:-1]),
+        after(token_bytes, lambda n, e: n[1:]),
         after(token_bytes, lambda n, e: n.cumsum()),
         after(token_bytes, lambda n, e: n.clip(max=2)),
         after(token_bytes, lambda n, e: n * (n > 1)),
