@@ -8,6 +8,7 @@ from lab_utils.exercise import Case, Exercise, Property, call_with_gradients, ve
 from lab_utils.exercises import latent_cases as cases
 from lab_utils.mistakes import block_latent as block_mistakes
 from lab_utils.mistakes import latent as mistakes
+from lab_utils.mistakes import latent_tests
 from nanokimi.attention import SequenceCache, attend
 from nanokimi.block_latent import BlockLatentAttention, block_visibility
 from nanokimi.config import BlockLatentConfig, MLAConfig, RopeConfig
@@ -137,10 +138,14 @@ class Blocks(nn.Module):
 
 
 class MeanOfThePast(nn.Module):
-    """A sound layer: a weighted mean of all tokens so far, its exponentials taken from one maximum for all."""
+    """A sound layer: a weighted mean of all tokens so far, its exponentials taken from one maximum for all.
+
+    That maximum lets a later token change how an earlier result is rounded. The scores are bounded, so that it
+    cannot do more: with free ones a huge token behind would make all weights before it vanish.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = x.sum(dim=-1, keepdim=True)
+        scores = 3 * x.sum(dim=-1, keepdim=True).tanh()
         weights = (scores - scores.amax().detach()).exp()
         return (weights * x).cumsum(dim=1) / weights.cumsum(dim=1)
 
@@ -209,7 +214,7 @@ EXERCISES = (
             ),
         ],
         observe=verdict,
-        mistakes=mistakes.SCALE_TESTS,
+        mistakes=latent_tests.SCALE_TESTS,
         hints=(
             "Both forms compute the same logit. What is the naive form's scale, and what is the piece's?",
             "Build the naive answer in the test: expand_latent, then attend. Choose widths that are all different.",
@@ -251,7 +256,7 @@ EXERCISES = (
             Case("a layer that gives one token only", (_GivesOneToken,), judged=False),
         ],
         observe=verdict,
-        mistakes=mistakes.CACHE_TESTS,
+        mistakes=latent_tests.CACHE_TESTS,
         hints=(
             "The outputs are right. Read what the piece hands to cache.append.",
             "A SequenceCache has .nbytes. How many should three tokens take?",
@@ -274,7 +279,7 @@ EXERCISES = (
             Case("a layer of another shape", (lambda x: x[..., :1],), judged=False),
         ],
         observe=verdict,
-        mistakes=block_mistakes.FUTURE_TESTS,
+        mistakes=latent_tests.FUTURE_TESTS,
         hints=(
             "Change something late in the text. Which outputs must not notice?",
             "Two inputs that agree up to token 4 must give outputs that agree up to token 4.",

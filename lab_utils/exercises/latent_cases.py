@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab_utils.exercise import Case, Parts, call_with_gradients, with_weights_of
-from nanokimi.attention import SequenceCache
+from lab_utils.exercise import Case, Parts, Problem, call_with_gradients, with_weights_of
+from nanokimi.attention import AttentionOutput, SequenceCache
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig
 from nanokimi.mla import MultiHeadLatentAttention
@@ -102,14 +102,14 @@ def observe_mla(
         cache = SequenceCache()
         with torch.no_grad():
             steps = zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
-            outs = [layer(part, turn, cache, True) for part, turn in steps]
+            outs = [_output(layer(part, turn, cache, True)) for part, turn in steps]
         return {
             "output": torch.cat([out.out for out in outs], dim=1),
             "largest logits of the last step": outs[-1].max_qk_logit,
             "numbers in the cache": sum(t.numel() for t in cache.entries()),
         }
     x = x.clone().requires_grad_()
-    out, largest = layer(x, rotation)
+    out, largest = _output(layer(x, rotation))
     (out * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
     parts: Parts = {
         "output": out.detach(),
@@ -126,6 +126,13 @@ def observe_mla(
         clipped = layer(x, rotation, None, True)
     parts |= {"largest logits after QK-clip": clipped.max_qk_logit, "output after QK-clip": clipped.out}
     return parts
+
+
+def _output(returned: Any) -> AttentionOutput:
+    if not isinstance(returned, AttentionOutput):
+        found = "nothing" if returned is None else f"a {type(returned).__name__}"
+        raise Problem(f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).")
+    return returned
 
 
 def mla_cases() -> list[Case]:
