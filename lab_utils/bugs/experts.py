@@ -5,14 +5,14 @@ import torch.nn.functional as F
 
 
 def swiglu_by_columns(x, gate_up, down):
-    """A SwiGLU that trains as well as any other, and reads every published checkpoint wrongly; what is wrong?"""
+    """A SwiGLU that trains as well as any other. What is wrong?"""
     hidden = F.linear(x, gate_up)
     up, gate = hidden[..., : hidden.shape[-1] // 2], hidden[..., hidden.shape[-1] // 2 :]
     return F.linear(up * F.silu(gate), down)
 
 
 def run_experts_masked(x, expert_idx, weights, bank):
-    """The right numbers from a mixture of experts, and every shape is right; what is wrong?"""
+    """The right numbers from a mixture of experts. What is wrong?"""
     y = torch.zeros_like(x)
     for e in range(bank.down_proj.shape[0]):
         out = bank(x, [len(x) if i == e else 0 for i in range(bank.down_proj.shape[0])])

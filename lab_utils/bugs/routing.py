@@ -6,7 +6,7 @@ from nanokimi.router import RouterStats, expert_load, scaling_factor
 
 
 def route_of_a_colleague(logits, expert_bias, cfg):
-    """A router with bias balancing. The load becomes even, the loss falls. What is wrong?"""
+    """A router with bias balancing. The load becomes even. What is wrong?"""
     scores = logits.float().sigmoid()
     choice = scores + expert_bias
     picked = choice.topk(cfg.top_k, dim=-1)
@@ -15,7 +15,7 @@ def route_of_a_colleague(logits, expert_bias, cfg):
 
 
 def balance_loss_of_a_colleague(stats):
-    """The load-balance loss, computed from what the router has chosen. What is wrong?"""
+    """The load-balance loss, from what the router has chosen. What is wrong?"""
     n_experts = stats.logits.shape[-1]
     share = expert_load(stats.expert_idx, n_experts) / stats.expert_idx.numel()
     chosen = torch.zeros_like(stats.logits).scatter(-1, stats.expert_idx, 1.0)
@@ -24,7 +24,7 @@ def balance_loss_of_a_colleague(stats):
 
 
 def dispatch_of_a_colleague(x, expert_idx, weights, bank):
-    """Expert after expert, each on the rows that chose it, in buffers of a fixed size. What is wrong?"""
+    """Expert after expert, in buffers of a fixed size. What is wrong?"""
     n_tokens, top_k = expert_idx.shape
     n_experts = bank.down_proj.shape[0]
     room = int(1.25 * n_tokens * top_k / n_experts) + 1

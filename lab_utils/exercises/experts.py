@@ -15,6 +15,7 @@ from lab_utils.exercise import (
     verdict,
     with_weights_of,
 )
+from lab_utils.mistakes import expert_tests
 from lab_utils.mistakes import experts as mistakes
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.moe import dispatch
@@ -49,19 +50,24 @@ def _closed_gate_is_closed(parts: dict, x: Tensor, gate_up: Tensor, down: Tensor
 
 
 def _run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
-    """The learner's class and the core's with the same weights: the output, and the weights' gradients."""
+    """The learner's class with the weights of the core's: the output, the weights' gradients, and wasted work."""
     reference = ExpertBank(len(counts), rows.shape[1], width)
     with torch.no_grad():
         for seed, p in enumerate(reference.parameters()):
             p.copy_(_numbers(*p.shape, seed=seed))
     module = with_weights_of(bank(len(counts), rows.shape[1], width), reference)
-    parts = parts_of(module(rows, counts))
+    with FlopCounterMode(display=False) as counter:
+        parts = parts_of(module(rows, counts))
+    needed = len(rows) * 2 * 3 * rows.shape[1] * width
     out = parts.get("result")
     if isinstance(out, Tensor) and out.requires_grad:
         (out * torch.arange(1, out.numel() + 1).view_as(out).sin()).sum().backward()
     for name, p in module.named_parameters():
         parts[f"gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
-    return parts
+    # Sums written out by hand are not counted, so less than what is needed is no fault.
+    return parts | {
+        "operations beyond those of the rows' own experts": max(0, counter.get_total_flops() - needed)
+    }
 
 
 def _bank_cases() -> list[Case]:
@@ -101,12 +107,12 @@ def test_sound_dispatch(dispatch) -> None:
 
 
 def dispatch_by_token(x, expert_idx, weights, bank):
-    """A sound version: token by token, only its own experts."""
-    rows = []
+    """A sound version: token by token, only its own experts, through the bank, whose rows a test may count."""
+    n_experts, out = bank.down_proj.shape[0], []
     for t, chosen in enumerate(expert_idx.tolist()):
-        outs = [swiglu(x[t : t + 1], bank.gate_up_proj[e], bank.down_proj[e]) for e in chosen]
-        rows.append(sum(w * out for w, out in zip(weights[t], outs)))
-    return torch.cat(rows)
+        rows = [bank(x[t : t + 1], [int(e == i) for i in range(n_experts)]) for e in chosen]
+        out.append(sum(w * row for w, row in zip(weights[t], rows, strict=True)))
+    return torch.cat(out)
 
 
 def _dispatch_of_zeros(x, expert_idx, weights, bank):
@@ -173,7 +179,7 @@ EXERCISES = (
             ),
         ],
         observe=verdict,
-        mistakes=mistakes.GATE_TESTS,
+        mistakes=expert_tests.GATE_TESTS,
         hints=(
             "One token and one channel are enough: choose a gate and an up that are different numbers.",
             "With x = 1, gate_up = [[g], [u]] and down = [[1]] the answer is silu(g) · u. Which number is it?",
@@ -198,11 +204,11 @@ EXERCISES = (
             ),
         ],
         observe=verdict,
-        mistakes=mistakes.CHOSEN_TESTS,
+        mistakes=expert_tests.CHOSEN_TESTS,
         hints=(
-            "The numbers are right. What is wasted?",
-            "Count work: torch.utils.flop_counter.FlopCounterMode counts the operations of what runs inside it.",
-            "A row of D channels costs 2 · (D · 2I + I · D) operations. With K = 1 there should be one expert a token.",
+            "The numbers are right. What is wasted? How many rows should the bank be given in all?",
+            "To count: bank.register_forward_pre_hook(lambda bank, args: seen.append(len(args[0]))), then dispatch.",
+            "In all there may be tokens · K rows. (Or put nan into the weights of an expert that nobody chose.)",
         ),
         moral="A mixture that runs every expert is right and slow: its time does not fall with K.",
     ),

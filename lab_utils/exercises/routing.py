@@ -5,7 +5,9 @@ import torch
 from lab_utils.bugs import routing as bugs
 from lab_utils.exercise import Case, Exercise, Property, verdict
 from lab_utils.exercises import routing_cases as cases
-from lab_utils.mistakes import balance, routing
+from lab_utils.exercises import routing_hunts as hunts
+from lab_utils.mistakes import balance, load, routing, routing_tests
+from lab_utils.mistakes import dispatch as sending
 from nanokimi.config import MoEConfig
 from nanokimi.moe import dispatch
 from nanokimi.router import (
@@ -91,7 +93,8 @@ EXERCISES = (
         notebook="04",
         core=expert_load,
         cases=cases.load_cases,
-        mistakes=balance.EXPERT_LOAD,
+        observe=cases.counts_of,
+        mistakes=load.EXPERT_LOAD,
         properties=(FROM_LOAD,),
         hints=(
             "How often does each number from 0 to n_experts - 1 stand in expert_idx?",
@@ -105,7 +108,7 @@ EXERCISES = (
         notebook="04",
         core=max_violation,
         cases=cases.violation_cases,
-        mistakes=balance.MAX_VIOLATION,
+        mistakes=load.MAX_VIOLATION,
         hints=(
             "The busiest expert, in fair shares.",
             "A fair share is the mean load. An even load should give 0.",
@@ -165,7 +168,7 @@ EXERCISES = (
         core=dispatch,
         cases=cases.dispatch_cases,
         observe=cases.observe_dispatch,
-        mistakes=routing.DISPATCH,
+        mistakes=sending.DISPATCH,
         tolerance=1e-4,
         hints=(
             "Write down the expert of every (token, choice) pair, sort the pairs by expert, remember where each went.",
@@ -181,13 +184,14 @@ EXERCISES = (
         cases=lambda: [
             Case("the broken piece", (bugs.route_of_a_colleague,)),
             Case("the core's topk_route", (topk_route,)),
-            Case("a sound version, token by token", (cases.route_in_a_loop,)),
-            Case("a piece that gives zeros", (cases.route_of_zeros,), judged=False),
-            Case("a piece of another shape", (cases.route_of_one,), judged=False),
-            Case("a piece that weighs all alike", (cases.route_of_equals,), judged=False),
+            Case("a sound version, token by token", (hunts.route_in_a_loop,)),
+            Case("a piece that gives zeros", (hunts.route_of_zeros,), judged=False),
+            Case("a piece of another shape", (hunts.route_of_one,), judged=False),
+            Case("a piece that weighs all alike", (hunts.route_of_equals,), judged=False),
+            Case("a piece with weights twice as large", (hunts.route_doubled,), judged=False),
         ],
         observe=verdict,
-        mistakes=balance.ROUTER_TESTS,
+        mistakes=routing_tests.ROUTER_TESTS,
         hints=(
             "What may the bias change, and what must it leave alone?",
             "Compare the router's weights with a bias and without one. When is the *choice* the same in both?",
@@ -202,13 +206,14 @@ EXERCISES = (
         cases=lambda: [
             Case("the broken piece", (bugs.balance_loss_of_a_colleague,)),
             Case("the core's load_balance_loss", (load_balance_loss,)),
-            Case("a sound version, expert by expert", (cases.loss_in_a_loop,)),
-            Case("a piece that gives zero", (cases.loss_of_zeros,), judged=False),
-            Case("a piece of another shape", (cases.loss_a_token,), judged=False),
-            Case("half the loss", (cases.loss_halved,), judged=False),
+            Case("a sound version, expert by expert", (hunts.loss_in_a_loop,)),
+            Case("a piece that gives zero", (hunts.loss_of_zeros,), judged=False),
+            Case("a piece of another shape", (hunts.loss_a_token,), judged=False),
+            Case("half the loss", (hunts.loss_halved,), judged=False),
+            Case("a piece that says 1 to every router", (hunts.loss_of_ones,), judged=False),
         ],
         observe=verdict,
-        mistakes=balance.LOSS_TESTS,
+        mistakes=routing_tests.LOSS_TESTS,
         hints=(
             "For which router do you know the loss without computing it?",
             "All logits 0, so that every probability is 1/E, and an expert_idx that goes round all experts.",
@@ -223,13 +228,13 @@ EXERCISES = (
         cases=lambda: [
             Case("the broken piece", (bugs.dispatch_of_a_colleague,)),
             Case("the core's dispatch", (dispatch,)),
-            Case("a sound version, token by token", (cases.dispatch_by_token,)),
-            Case("a piece that gives zeros", (cases.dispatch_of_zeros,), judged=False),
-            Case("a piece of another shape", (cases.dispatch_of_one_channel,), judged=False),
-            Case("a piece that serves the first token only", (cases.dispatch_of_the_first,), judged=False),
+            Case("a sound version, token by token", (hunts.dispatch_by_token,)),
+            Case("a piece that gives zeros", (hunts.dispatch_of_zeros,), judged=False),
+            Case("a piece of another shape", (hunts.dispatch_of_one_channel,), judged=False),
+            Case("a piece that serves the first token only", (hunts.dispatch_of_the_first,), judged=False),
         ],
         observe=verdict,
-        mistakes=balance.CAPACITY_TESTS,
+        mistakes=routing_tests.CAPACITY_TESTS,
         hints=(
             "For which load would a buffer of a fixed size be too small?",
             "Send every token to the same expert and look at the last one.",

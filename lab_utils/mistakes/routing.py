@@ -1,11 +1,10 @@
-"""Wrong answers to the exercises of notebook 04: choosing experts and weighing them."""
+"""Wrong answers to the exercises of notebook 04: choosing experts, weighing them, and how loud they are together."""
 
 from dataclasses import replace
 
 import torch
 
 from lab_utils.exercise import mistake
-from nanokimi.moe import dispatch as core_dispatch
 from nanokimi.router import RouterStats, scaling_factor
 from nanokimi.router import topk_route as core_route
 
@@ -89,6 +88,42 @@ def route_to_the_worst(logits, expert_bias, cfg):
     return RouterStats(right.logits, right.scores, idx, weights * scaling_factor(cfg))
 
 
+@mistake(
+    "The bias is added to the logits, so that it gets into the scores. It belongs on the scores, and only to choose.",
+    "Which scores should `RouterStats` hold: with the bias, or without?",
+)
+def route_with_the_bias_on_the_logits(logits, expert_bias, cfg):
+    scores = logits.float() + expert_bias
+    scores = scores.sigmoid() if cfg.scoring == "sigmoid" else scores.softmax(dim=-1)
+    idx = scores.topk(cfg.top_k, dim=-1).indices
+    weights = scores.gather(-1, idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(logits.float(), scores, idx, weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The weights carry no gradient: no error of the layer ever reaches the router, and it stays as it was drawn.",
+    "Do the weights of your answer still hang on `logits`? A .detach(), an .item() or a torch.tensor(...) cuts that.",
+)
+def route_without_gradient(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(weights=right.weights.detach())
+
+
+@mistake(
+    "It computes in the type of the logits. In bfloat16, which has 8 bits, close scores become equal.",
+    "The router is in float32 throughout: at which line should that begin?",
+)
+def route_in_the_type_of_the_logits(logits, expert_bias, cfg):
+    scores = logits.sigmoid() if cfg.scoring == "sigmoid" else logits.softmax(dim=-1)
+    idx = (scores + expert_bias).topk(cfg.top_k, dim=-1).indices
+    weights = scores.gather(-1, idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(logits, scores, idx, weights * scaling_factor(cfg))
+
+
 TOPK_ROUTE = (
     route_weighting_with_the_bias,
     route_without_normalising,
@@ -97,6 +132,9 @@ TOPK_ROUTE = (
     route_always_sigmoid,
     route_with_softmax_of_the_chosen,
     route_to_the_worst,
+    route_with_the_bias_on_the_logits,
+    route_without_gradient,
+    route_in_the_type_of_the_logits,
 )
 
 # ---------------------------------------------------------------- derived_scaling_factor
@@ -170,6 +208,33 @@ def factor_as_square_root(n_experts, top_k, n_samples=20_000):
     return top_k**0.5
 
 
+@mistake(
+    "It is one over the mean length; the rule is the mean of one over the length. The two differ a little.",
+    "Lengths 0.4 and 0.6: what is 1 over their mean, and what is the mean of 1/0.4 and 1/0.6?",
+)
+def factor_of_the_mean_length(n_experts, top_k, n_samples=20_000):
+    return 1 / sampled(n_experts, top_k, n_samples, lambda z, k: normalised(z.sigmoid(), k).norm(dim=-1))
+
+
+@mistake(
+    "Exactly `n_samples` rows are drawn, in one go. Here they are drawn 1,000 at a time, and all that are drawn count.",
+    "For n_samples = 2500, how many draws of 1,000 does it take, and how many rows are that?",
+)
+def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(n_samples, n_experts, generator=generator, dtype=torch.float64)
+    return (1 / normalised(z.sigmoid(), top_k).norm(dim=-1)).mean().item()
+
+
+@mistake(
+    "The last thousand is missing where `n_samples` is no multiple of 1,000: at least that many were asked for.",
+    "What does your number of rounds become for n_samples = 2500?",
+)
+def factor_rounding_down(n_experts, top_k, n_samples=20_000):
+    whole = n_samples // 1000 * 1000
+    return sampled(n_experts, top_k, whole, lambda z, k: 1 / normalised(z.sigmoid(), k).norm(dim=-1))
+
+
 DERIVED_SCALING_FACTOR = (
     factor_without_normalising,
     factor_of_logits,
@@ -177,75 +242,7 @@ DERIVED_SCALING_FACTOR = (
     factor_of_the_first,
     factor_upside_down,
     factor_as_square_root,
-)
-
-# ---------------------------------------------------------------- dispatch
-
-
-@mistake(
-    "The rows come back in the order of the experts, not of the tokens: every token gets another's result.",
-    "After the experts have run, where does the row of token 0 stand?",
-)
-def dispatch_without_going_back(x, expert_idx, weights, bank):
-    top_k = expert_idx.shape[1]
-    order = expert_idx.flatten().argsort(stable=True)
-    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
-    rows = bank(x[order // top_k], counts)
-    return (rows.unflatten(0, (-1, top_k)) * weights[..., None]).sum(dim=1)
-
-
-@mistake(
-    "The weights are not used: the chosen experts are simply added.",
-    "Which of the arguments does your function never read?",
-)
-def dispatch_without_weights(x, expert_idx, weights, bank):
-    return core_dispatch(x, expert_idx, torch.ones_like(weights), bank)
-
-
-@mistake(
-    "Only the first choice of each token runs.",
-    "How many experts has a token for K = 2?",
-)
-def dispatch_of_the_first_choice(x, expert_idx, weights, bank):
-    return core_dispatch(x, expert_idx[:, :1].contiguous(), weights[:, :1].contiguous(), bank)
-
-
-@mistake(
-    "The weight is multiplied in before the expert. An expert is not linear: that is another function.",
-    "Is expert(w·x) the same as w·expert(x)?",
-)
-def dispatch_weighting_the_input(x, expert_idx, weights, bank):
-    ones = torch.ones_like(weights[:, :1])
-    return sum(
-        core_dispatch(x * weights[:, k, None], expert_idx[:, k : k + 1], ones, bank)
-        for k in range(expert_idx.shape[1])
-    )
-
-
-@mistake(
-    "The weights are in the order of the sorted rows, while they belong to the tokens: each row gets another's weight.",
-    "Which weight belongs to the first row of expert 0?",
-)
-def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
-    order = expert_idx.flatten().argsort(stable=True)
-    shuffled = torch.empty_like(weights.flatten())
-    shuffled = shuffled.index_copy(0, order, weights.flatten())
-    return core_dispatch(x, expert_idx, shuffled.view_as(weights), bank)
-
-
-@mistake(
-    "The choices are averaged: there is a division by K too many.",
-    "The weights say how much each expert counts. What do they sum to?",
-)
-def dispatch_averaging(x, expert_idx, weights, bank):
-    return core_dispatch(x, expert_idx, weights, bank) / expert_idx.shape[1]
-
-
-DISPATCH = (
-    dispatch_without_going_back,
-    dispatch_without_weights,
-    dispatch_of_the_first_choice,
-    dispatch_weighting_the_input,
-    dispatch_with_shuffled_weights,
-    dispatch_averaging,
+    factor_of_the_mean_length,
+    factor_of_exactly_so_many,
+    factor_rounding_down,
 )
