@@ -174,7 +174,8 @@ def unlike(right: Any, got: Any, tolerance: float) -> str:
         return "" if type(right) is type(got) and right == got else "It is not what it should be."
     if isinstance(got, bool) or not isinstance(got, int | float):
         return f"It is a {type(got).__name__}; it should be a Python number."
-    return "" if math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance) else "The number is another."
+    near = math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance)
+    return "" if near else f"It is {got:.4g}; it should be {right:.4g}."
 
 
 def _same(right: Tensor, got: Tensor, tolerance: float) -> bool:
@@ -193,7 +194,7 @@ def _where_they_differ(right: Tensor, got: Tensor, tolerance: float) -> str:
     wrong = ~torch.isclose(_wide(got), _wide(right), rtol=tolerance, atol=tolerance, equal_nan=True)
     share = f"{int(wrong.sum())} of {wrong.numel()} entries differ"
     if right.ndim == 0:
-        return "The value is another."
+        return f"It is {_number(got)}; it should be {_number(right)}."
     place = tuple(wrong.nonzero()[0].tolist())
     return f"{share}, the first at {list(place)}: {_number(got[place])} instead of {_number(right[place])}."
 
