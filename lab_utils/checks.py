@@ -107,12 +107,12 @@ def _outcome(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
     args, untouched = case.fresh_args(), case.fresh_args()
     try:
         parts = exercise.observe(answer, *args)
-    except NotImplementedError:
+    except (NotImplementedError, TimeOver, KeyboardInterrupt):
         raise
     except Problem as problem:
         return Outcome(None, str(problem))
-    except Exception as error:
-        # Whatever the learner's code raises is the finding; no traceback of ours would help.
+    except BaseException as error:
+        # Whatever the learner's code raises, sys.exit() included, is the finding; no traceback of ours would help.
         return Outcome(None, f"It raises {type(error).__name__}: {_first_line(error)}")
     if not exercise.writes_into_arguments:
         for number, (after, before) in enumerate(zip(args, untouched, strict=True), 1):
@@ -123,7 +123,7 @@ def _outcome(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
     return Outcome({name: _detached(part) for name, part in parts.items()})
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0][:300] if lines else "(it says no more)"
 

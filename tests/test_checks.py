@@ -1,5 +1,6 @@
 """Every exercise against right and wrong answers: the core passes, each known mistake fails as itself."""
 
+import sys
 import time
 from html import escape
 
@@ -97,6 +98,10 @@ def test_two_values_for_one():
 
 def test_an_exception_is_one_sentence():
     assert says(lambda q, k, d: causal(q, "k", d)).startswith("It raises TypeError: ")
+
+
+def test_leaving_the_program_is_one_sentence():
+    assert says(lambda *args: sys.exit("done")) == "It raises SystemExit: done"
 
 
 def test_writing_into_the_arguments():

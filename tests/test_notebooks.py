@@ -471,10 +471,13 @@ def test_a_method_is_handed_over_with_its_class_and_a_test_is_revealed():
     stub = "def clip_qk_(mla, max_logit, tau):\n    raise NotImplementedError"
     handover = "from nanokimi.mla import MultiHeadLatentAttention"
     assert list(course_faults(course("clip_qk_", exercise=stub, handover=handover))) == []
-    stub = "def test_bank(newton_schulz):\n    raise NotImplementedError"
-    assert list(course_faults(course("test_bank", exercise=stub, handover='reveal("test_bank")'))) == []
-    (fault,) = course_faults(course("test_bank", exercise=stub, handover='reveal("test_other")'))
-    assert "does not import test_bank" in fault
+    stub = "def test_sound_clip(clip_qk_):\n    raise NotImplementedError"
+    assert (
+        list(course_faults(course("test_sound_clip", exercise=stub, handover='reveal("test_sound_clip")')))
+        == []
+    )
+    (fault,) = course_faults(course("test_sound_clip", exercise=stub, handover='reveal("test_other")'))
+    assert "does not import test_sound_clip" in fault
 
 
 @pytest.mark.parametrize(

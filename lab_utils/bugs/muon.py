@@ -3,8 +3,8 @@
 import torch
 
 
-def newton_schulz_in_one_product(g, steps=5, dtype=torch.bfloat16):
-    """Newton-Schulz that takes banks of experts too, in one product; what is wrong?"""
+def newton_schulz_of_a_colleague(g, steps=5, dtype=torch.bfloat16):
+    """Newton-Schulz for single matrices and for banks of experts; what is wrong?"""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = g.to(dtype, copy=True).reshape(-1, g.shape[-1])
     tall = x.shape[0] > x.shape[1]
@@ -16,8 +16,8 @@ def newton_schulz_in_one_product(g, steps=5, dtype=torch.bfloat16):
     return (x.mT if tall else x).reshape(g.shape)
 
 
-class MatrixMomentum(torch.optim.Optimizer):
-    """A 'Muon' with an update of root mean square 0.2 and decoupled decay, which trains well; what is wrong?"""
+class MuonOfAColleague(torch.optim.Optimizer):
+    """Momentum, decay, an update with an RMS of 0.2; it trains well. What is wrong?"""
 
     def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
         super().__init__(groups, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
@@ -38,8 +38,8 @@ class MatrixMomentum(torch.optim.Optimizer):
 
 
 @torch.no_grad()
-def clip_qk_by_root(self, max_qk_logit, tau):
-    """QK-clip as it is right for ordinary heads, here on latent attention; what is wrong?"""
+def clip_qk_of_a_colleague(self, max_qk_logit, tau):
+    """QK-clip; heads below tau stay, those above come down. What is wrong?"""
     nope = self.cfg.qk_nope_head_dim
     root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
     q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj

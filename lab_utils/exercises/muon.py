@@ -7,7 +7,9 @@ from lab_utils.bugs import muon as bugs
 from lab_utils.exercise import Case, Exercise, Property, verdict
 from lab_utils.exercises import muon_cases as cases
 from lab_utils.mistakes import muon as mistakes
+from lab_utils.mistakes import muon_tests as test_mistakes
 from lab_utils.mistakes import qk_clip as clip_mistakes
+from lab_utils.mistakes import schedules as schedule_mistakes
 from nanokimi.attention import max_logit
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, build_optimizers, lr_at, newton_schulz
@@ -82,7 +84,7 @@ EXERCISES = (
         ),
         hints=(
             "First one matrix: divide it by its norm, then a loop of `steps` rounds with two products inside.",
-            "In a round: gram = x @ x.mT, then x = a·x + (b·gram + c·gram·gram) @ x. `.mT` transposes the last two "
+            "In a round: gram = x @ x.mT, then x = a·x + (b·gram + c·gram @ gram) @ x. `.mT` transposes the last two "
             "dimensions, so all of it works for a bank, if the norm does.",
             "x = g.to(dtype); x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7); then the loop.",
         ),
@@ -110,7 +112,7 @@ EXERCISES = (
         notebook="07",
         core=test_sound_newton_schulz,
         cases=lambda: [
-            Case("the broken piece", (bugs.newton_schulz_in_one_product,)),
+            Case("the broken piece", (bugs.newton_schulz_of_a_colleague,)),
             Case("the core's newton_schulz", (newton_schulz,)),
             Case("a sound version by singular value decomposition", (orthogonal_by_svd,)),
             Case("a piece that gives zeros", (lambda g, *_: torch.zeros_like(g),), judged=False),
@@ -119,7 +121,7 @@ EXERCISES = (
             Case("a piece that gives ones", (lambda g, *_: torch.ones_like(g),), judged=False),
         ],
         observe=verdict,
-        mistakes=clip_mistakes.BANK_TESTS,
+        mistakes=test_mistakes.NEWTON_SCHULZ_TESTS,
         hints=(
             "Give the piece a bank of two different matrices. What should be true of each of the two results?",
             "torch.linalg.svdvals takes a bank too and gives the singular values of every matrix.",
@@ -132,15 +134,16 @@ EXERCISES = (
         notebook="07",
         core=test_sound_muon,
         cases=lambda: [
-            Case("the broken piece", (bugs.MatrixMomentum,)),
+            Case("the broken piece", (bugs.MuonOfAColleague,)),
             Case("the core's Muon", (Muon,)),
             Case("a sound version by singular value decomposition", (MuonBySVD,)),
             Case("Muon without scale", (mistakes.MuonWithoutScale.wrong,), judged=False),
             Case("an optimizer that does nothing", (cases.Standstill,), judged=False),
             Case("an optimizer that climbs", (cases.Climber,), judged=False),
+            Case("plain gradient descent", (cases.Descent,), judged=False),
         ],
         observe=verdict,
-        mistakes=clip_mistakes.UPDATE_TESTS,
+        mistakes=test_mistakes.MUON_TESTS,
         hints=(
             "What is the one thing that Muon's update has and Adam's lacks?",
             "A parameter of zeros, a random gradient, one step without decay: what it holds then is the update.",
@@ -154,7 +157,7 @@ EXERCISES = (
         core=build_optimizers,
         cases=cases.build_optimizers_cases,
         observe=cases.observe_build_optimizers,
-        mistakes=mistakes.BUILD_OPTIMIZERS,
+        mistakes=schedule_mistakes.BUILD_OPTIMIZERS,
         hints=(
             "One loop over model.named_parameters() sorts them into three: Muon, AdamW with decay, without.",
             "One dimension: no decay. Muon: cfg.optimizer says so, and no part of name.split('.') stands in TABLES. "
@@ -170,7 +173,7 @@ EXERCISES = (
         core=lr_at,
         cases=cases.lr_at_cases,
         observe=cases.observe_lr_at,
-        mistakes=mistakes.LR_AT,
+        mistakes=schedule_mistakes.LR_AT,
         properties=(
             Property("the last step has the rate lr·min_lr_ratio", cases.ends_at_the_floor),
             Property("no step has a rate above the peak", cases.below_the_peak),
@@ -226,7 +229,7 @@ EXERCISES = (
         notebook="07",
         core=test_sound_clip,
         cases=lambda: [
-            Case("the broken piece", (bugs.clip_qk_by_root,)),
+            Case("the broken piece", (bugs.clip_qk_of_a_colleague,)),
             Case("the core's clip_qk_", (clip_qk_,)),
             Case("a sound version, head by head", (clip_qk_head_by_head,)),
             Case("a clip that does nothing", (lambda *_: None,), judged=False),
@@ -235,9 +238,10 @@ EXERCISES = (
                 "a clip of every head by the same", (clip_mistakes.clip_qk_of_every_head.wrong,), judged=False
             ),
             Case("a clip of zero", (cases.clip_to_zero,), judged=False),
+            Case("a clip that makes logits larger", (cases.clip_the_wrong_way,), judged=False),
         ],
         observe=cases.verdict_on_clip,
-        mistakes=clip_mistakes.CLIP_TESTS,
+        mistakes=test_mistakes.CLIP_TESTS,
         hints=(
             "What exactly should the largest logits be after a clip, above tau and below?",
             "Measure first: before = largest_logits(). Choose a tau between the heads, the mean for instance.",

@@ -57,10 +57,21 @@ def newton_schulz_cases() -> list[Case]:
 def observe_newton_schulz(answer: Callable, g: Tensor, settings: dict) -> Parts:
     """The result; in bfloat16, where the order of sums shows, its format and whether it is near the right one."""
     result = answer(g, **settings)
+    if isinstance(result, Tensor) and result.shape == g.shape and _runs_away(result, g):
+        # The numbers themselves say nothing: each way of adding up gives others.
+        raise Problem(
+            "It runs away: entries pass 100 or are no numbers any more. Right ones stay below 1.21."
+        )
     if "dtype" in settings or not isinstance(result, Tensor):
         return parts_of(result)
     near = result.shape == g.shape and (result.double() - newton_schulz_written_out(g)).abs().max() < 0.1
     return {"number format": str(result.dtype), "near the result in float64": bool(near)}
+
+
+def _runs_away(result: Tensor, g: Tensor) -> bool:
+    """Whether a matrix other than zero has become huge. Zero divided by zero is another mistake."""
+    largest = result.abs().double().nan_to_num(nan=torch.inf).amax(dim=(-2, -1))
+    return bool((largest[g.abs().amax(dim=(-2, -1)) > 0] > 100).any())
 
 
 def newton_schulz_written_out(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -103,28 +114,38 @@ def muon_cases() -> list[Case]:
         ("two heights, one width", [((4, 7), {}), ((3, 7), {})], plain),
         ("another momentum and number of steps", [((4, 6), {})], plain | dict(momentum=0.8, ns_steps=3)),
         ("float64", [((4, 6), {"dtype": torch.float64})], plain),
+        (
+            "ns_dtype float64, gradients too large for float32",
+            [((4, 6), {"dtype": torch.float64, "size": 1e60})],
+            plain | {"ns_dtype": torch.float64},
+        ),
     ]
     return [Case(says, (shapes, chosen)) for says, shapes, chosen in settings]
 
 
 def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], settings: dict) -> Parts:
     """Every parameter after each of three steps, with gradients that change."""
-    settings = dict(settings)
+    settings = {"ns_dtype": torch.float32} | settings
     halve = settings.pop("halve", False)
-    parameters, idle, groups = [], [], []
+    parameters, idle, sizes, groups = [], [], [], []
     for i, (shape, own) in enumerate(shapes):
         own = dict(own)
         p = nn.Parameter(normal(*shape, seed=i, dtype=own.pop("dtype", torch.float32)))
         idle.append(own.pop("idle", False))
+        sizes.append(own.pop("size", 1.0))
         parameters.append(p)
         groups.append({"params": [p], **own})
-    optimizer = answer(groups, ns_dtype=torch.float32, **settings)
+    optimizer = answer(groups, **settings)
     seen: Parts = {}
     for step in range(3):
         for i, p in enumerate(parameters):
             if not idle[i]:
-                p.grad = normal(*p.shape, seed=100 * step + i + 50, dtype=p.dtype)
+                p.grad = sizes[i] * normal(*p.shape, seed=100 * step + i + 50, dtype=p.dtype)
+        before = [None if p.grad is None else p.grad.clone() for p in parameters]
         optimizer.step()
+        for p, grad in zip(parameters, before, strict=True):
+            if grad is not None and (p.grad is None or not torch.equal(p.grad, grad)):
+                raise Problem("It changes p.grad, which others may still read.")
         for group in optimizer.param_groups:
             group["lr"] *= 0.5 if halve else 1.0
         for i, p in enumerate(parameters):
@@ -151,6 +172,16 @@ class Climber(Standstill):
         for group in self.param_groups:
             for p in group["params"]:
                 p.add_(p.grad, alpha=group["lr"])
+
+
+class Descent(Standstill):
+    """Plain gradient descent."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad, alpha=group["lr"])
 
 
 # ---------------------------------------------------------------- build_optimizers
@@ -351,8 +382,12 @@ def observe_clip(answer: Callable, q_lora_rank: int | None, above: str) -> Parts
     high = before.sort(descending=True).values
     tau = {"none": 2 * high[0], "one": high[:2].mean(), "two": high[1:3].mean(), "all": high[3] / 2}
     seen = before.roll(1) + 1 if above == "elsewhere" else before
+    weights = dict(layer.named_parameters())
     with torch.no_grad():
         answer(layer, seen, tau.get(above, high[1:3].mean()).item())
+    for name, p in layer.named_parameters():
+        if p is not weights.get(name):
+            raise Problem(f"{name} is another parameter than before, and the optimizer knows the old one.")
     n, heads = layer.cfg.qk_nope_head_dim, (layer.n_heads, -1)
     q = (layer.q_proj if q_lora_rank is None else layer.q_b_proj).weight.detach().unflatten(0, heads)
     kv = layer.kv_b_proj.weight.detach().unflatten(0, heads)
@@ -390,3 +425,9 @@ def verdict_on_clip(test: Callable, candidate: Callable) -> Parts:
 def clip_to_zero(layer: MultiHeadLatentAttention, max_qk_logit: Tensor, tau: float) -> None:
     """Query weights of zero: no logit is left."""
     layer.q_proj.weight.zero_()
+
+
+@torch.no_grad()
+def clip_the_wrong_way(layer: MultiHeadLatentAttention, max_qk_logit: Tensor, tau: float) -> None:
+    """Ten times the logits."""
+    layer.q_proj.weight.mul_(10)

@@ -9,6 +9,7 @@ from torch import Tensor
 from lab_utils.bugs import sampling as bugs
 from lab_utils.exercise import Case, Exercise, Parts, Property, parts_of, verdict
 from lab_utils.mistakes import sampling as mistakes
+from lab_utils.mistakes import sampling_tests as test_mistakes
 from nanokimi.attention import SequenceCache
 from nanokimi.config import GPTConfig
 from nanokimi.generate import generate, next_token_probs
@@ -16,22 +17,37 @@ from nanokimi.model import build_model
 from nanokimi.yaml_config import load_model
 
 
-def _or_its_error(implementation: Any, *args: Any, **settings: Any) -> Parts:
-    """The result, or that it refuses its input with a ValueError."""
+def _or_its_refusal(core: Any, implementation: Any, *args: Any, **settings: Any) -> Parts:
+    """The result; or, where the core refuses its input with a ValueError, that the implementation does so too."""
     try:
-        result = implementation(*args, **settings)
-        return parts_of(result)
+        return parts_of(implementation(*args, **settings))
     except ValueError:
-        return {"result": "ValueError"}
+        # Anywhere else a ValueError is a finding, whose text the learner has to see.
+        if not _refuses(core, *args, **settings):
+            raise
+        return {"result": "refused with a ValueError"}
+
+
+def _refuses(core: Any, *args: Any, **settings: Any) -> bool:
+    try:
+        parts_of(core(*args, **settings))
+    except ValueError:
+        return True
+    return False
 
 
 # ---------------------------------------------------------------- next_token_probs
 
 
 def _observe_probs(implementation: Any, logits: Tensor, settings: dict) -> Parts:
-    parts = _or_its_error(implementation, logits, **settings)
+    parts = _or_its_refusal(next_token_probs, implementation, logits, **settings)
     if isinstance(parts.get("result"), Tensor):
-        parts["tokens left"] = int((parts["result"] > 0).sum())
+        left = parts["result"] > 0
+        # At 1, how many tokens are lost depends on how the probabilities are added up: that any is lost says enough.
+        if settings.get("top_p") == 1.0:
+            parts["every token can be drawn"] = bool(left.all())
+        else:
+            parts["tokens left"] = int(left.sum())
     return parts
 
 
@@ -49,7 +65,7 @@ def _probs_cases() -> list[Case]:
         ("top_p=0.7", some, {"top_p": 0.7}),
         ("top_p smaller than the likeliest token", some, {"top_p": 0.1}),
         ("top_p=0.5 of two equal logits", torch.zeros(2), {"top_p": 0.5}),
-        ("top_p=1 leaves all, also those too unlikely to count", torch.linspace(0, -40, 60), {"top_p": 1.0}),
+        ("top_p=1 leaves every token, however unlikely", torch.linspace(0, -40, 60), {"top_p": 1.0}),
         ("temperature 2 and top_p=0.7", some, {"temperature": 2.0, "top_p": 0.7}),
         ("temperature 2, top_k=3 and top_p=0.7", some, {"temperature": 2.0, "top_k": 3, "top_p": 0.7}),
         ("more tokens asked for than there are", some, {"top_k": 9}),
@@ -115,7 +131,7 @@ def _cache_cases() -> list[Case]:
 
 
 def _observe_generate(implementation: Any, model: Any, prompt: list[int], n: int, settings: dict) -> Parts:
-    return _or_its_error(implementation, model, prompt, n, **settings)
+    return _or_its_refusal(generate, implementation, model, prompt, n, **settings)
 
 
 def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
@@ -179,6 +195,7 @@ def test_sound_top_k(next_token_probs) -> None:
 
 def probs_in_a_loop(logits, temperature=1.0, top_k=None, top_p=None):
     """A sound version, token by token."""
+    bugs.check_settings(temperature, top_k, top_p)
     if temperature == 0:
         return torch.eye(len(logits))[int(logits.argmax())]
     weights = (logits.double() / temperature - (logits.double() / temperature).max()).exp()
@@ -187,7 +204,7 @@ def probs_in_a_loop(logits, temperature=1.0, top_k=None, top_p=None):
     for i in order:
         kept.append(i)
         reached += weights[i] / total
-        if top_p is not None and reached >= top_p:
+        if top_p is not None and reached >= top_p and top_p < 1:
             break
     probs = torch.zeros(len(logits))
     for i in kept:
@@ -195,16 +212,28 @@ def probs_in_a_loop(logits, temperature=1.0, top_k=None, top_p=None):
     return probs
 
 
-def _uniform(logits, **_):
+def _zeros(logits, temperature=1.0, top_k=None, top_p=None):
+    return 0 * logits
+
+
+def _nans(logits, temperature=1.0, top_k=None, top_p=None):
+    return torch.full_like(logits, torch.nan)
+
+
+def _uniform(logits, temperature=1.0, top_k=None, top_p=None):
     return torch.full_like(logits, 1 / len(logits))
 
 
-def _uncut(logits, temperature=1.0, **_):
+def _uncut(logits, temperature=1.0, top_k=None, top_p=None):
     return next_token_probs(logits, temperature)
 
 
-def _likeliest(logits, **_):
+def _likeliest(logits, temperature=1.0, top_k=None, top_p=None):
     return torch.eye(len(logits))[int(logits.argmax())]
+
+
+def _cooled(logits, temperature=1.0, top_k=None, top_p=None):
+    return next_token_probs(logits, temperature and 1 / temperature, top_k, top_p)
 
 
 def _sampling_cases(piece: Any) -> list[Case]:
@@ -212,10 +241,12 @@ def _sampling_cases(piece: Any) -> list[Case]:
         Case("the broken piece", (piece,)),
         Case("the core's next_token_probs", (next_token_probs,)),
         Case("a sound version, token by token", (probs_in_a_loop,)),
-        Case("a piece that gives zeros", (lambda logits, **_: 0 * logits,), judged=False),
+        Case("a piece that gives zeros", (_zeros,), judged=False),
+        Case("a piece that gives no numbers", (_nans,), judged=False),
         Case("a piece that gives every token the same", (_uniform,), judged=False),
         Case("a piece that never cuts", (_uncut,), judged=False),
         Case("a piece that is always greedy", (_likeliest,), judged=False),
+        Case("a piece that multiplies by the temperature", (_cooled,), judged=False),
     ]
 
 
@@ -271,9 +302,9 @@ EXERCISES = (
         name="test_sound_sampling",
         notebook="10",
         core=test_sound_sampling,
-        cases=lambda: _sampling_cases(bugs.probs_with_late_temperature),
+        cases=lambda: _sampling_cases(bugs.probs_of_a_colleague),
         observe=verdict,
-        mistakes=mistakes.SAMPLING_TESTS,
+        mistakes=test_mistakes.SAMPLING_TESTS,
         hints=(
             "Three settings, three steps. Is their order the one of the docstring of next_token_probs?",
             "Choose few logits, a temperature other than 1 and a top_p, and count the tokens that are left.",
@@ -285,9 +316,9 @@ EXERCISES = (
         name="test_sound_top_k",
         notebook="10",
         core=test_sound_top_k,
-        cases=lambda: _sampling_cases(bugs.probs_keeping_ties),
+        cases=lambda: _sampling_cases(bugs.probs_of_another_colleague),
         observe=verdict,
-        mistakes=mistakes.TOP_K_TESTS,
+        mistakes=test_mistakes.TOP_K_TESTS,
         hints=(
             "Which logits make `smaller than the k-th` and `not among the first k` different things?",
             "Give the second place to several tokens and ask for top_k=2.",

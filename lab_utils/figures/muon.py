@@ -93,7 +93,7 @@ def draw_memory(errors: Mapping[str, Sequence[float]]) -> Figure:
     axes.set_xlabel("fact, from the most frequent to the rarest (its frequency falls as 1/rank)")
     axes.set_ylabel("error left")
     axes.set_ylim(0, 1.12)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", ncols=2)
     _tidy(axes)
     return figure
 

@@ -1,4 +1,6 @@
-"""Wrong answers to the exercises of notebook 10."""
+"""Wrong answers to the exercises of notebook 10: what is drawn from, the cache, the loop."""
+
+import itertools
 
 import torch
 
@@ -90,6 +92,40 @@ def probs_with_top_p_before_top_k(logits, temperature=1.0, top_k=None, top_p=Non
     return core_probs(core_probs(logits, temperature, None, top_p).log(), 1.0, top_k)
 
 
+@mistake(
+    "At a tie top-k does not keep the lower ids. torch.topk promises no order among equals; a stable sort does.",
+    "Four equal logits and top_k=2: which two tokens does the docstring ask for?",
+)
+def probs_keeping_the_higher_ids(logits, temperature=1.0, top_k=None, top_p=None):
+    if temperature == 0 or top_k is None:
+        return core_probs(logits, temperature, top_k, top_p)
+    return core_probs(logits.flip(0), temperature, top_k, top_p).flip(0)
+
+
+@mistake(
+    "With top_p=1 unlikely tokens are lost: added up in floating point, the likely ones reach 1 before the end.",
+    "How many of sixty tokens should top_p=1 leave, and what is the sum of the first fifty?",
+)
+def probs_cutting_at_one(logits, temperature=1.0, top_k=None, top_p=None):
+    probs = core_probs(logits, temperature, top_k, top_p)
+    if top_p != 1:
+        return probs
+    ordered, ids = probs.sort(descending=True, stable=True)
+    reached = torch.tensor(list(itertools.accumulate(ordered.tolist())), dtype=torch.float64)
+    ordered[int((reached < 1).sum()) + 1 :] = 0
+    return torch.zeros_like(probs).scatter(0, ids, ordered)
+
+
+@mistake(
+    "The logits are divided by the temperature in their own format. In bfloat16 that rounds them to three digits.",
+    "At which place in your function do the logits become float32?",
+)
+def probs_dividing_in_bfloat16(logits, temperature=1.0, top_k=None, top_p=None):
+    if temperature <= 0:
+        return core_probs(logits, temperature, top_k, top_p)
+    return core_probs(logits / temperature, 1.0, top_k, top_p)
+
+
 NEXT_TOKEN_PROBS = (
     probs_multiplying_by_temperature,
     probs_with_temperature_last,
@@ -99,6 +135,9 @@ NEXT_TOKEN_PROBS = (
     probs_left_sorted,
     probs_with_zero_as_one,
     probs_with_top_p_before_top_k,
+    probs_keeping_the_higher_ids,
+    probs_cutting_at_one,
+    probs_dividing_in_bfloat16,
 )
 
 # ---------------------------------------------------------------- SequenceCache
@@ -175,6 +214,26 @@ class CacheOfReferences(SequenceCache):
         return tuple(torch.cat(column, dim=-2) for column in zip(*self._pieces))
 
 
+@mistake(
+    "The first entries are kept as handed over, not copied: when the caller writes into its tensor, the past changes.",
+    "torch.cat makes a new tensor. What does your first append make?",
+)
+class CacheWithTheFirstByReference(CacheOfReferences.wrong):
+    def append(self, *new):
+        return super().append(*(tuple(t.clone() for t in new) if self._pieces else new))
+
+
+@mistake(
+    "`length` counts the calls of append. It should count the tokens.",
+    "A prompt of three tokens comes in one call. What is `length` after it?",
+)
+class CacheCountingCalls(CacheOfReferences.wrong):
+    def append(self, *new):
+        whole = super().append(*(t.clone() for t in new))
+        self.length = len(self._pieces)
+        return whole
+
+
 SEQUENCE_CACHE = (
     CacheOfTheNewest,
     CacheBackwards,
@@ -182,6 +241,8 @@ SEQUENCE_CACHE = (
     CacheCountingRoom,
     CacheCountingNumbers,
     CacheOfReferences,
+    CacheWithTheFirstByReference,
+    CacheCountingCalls,
 )
 
 # ---------------------------------------------------------------- generate
@@ -192,14 +253,15 @@ def decode(
 ):
     """The loop written out, with the places where a mistake goes."""
     context = model.cfg.max_seq_len
-    if not 1 <= len(prompt) <= context or max_new_tokens < 1:
+    if wrong.get("refuse", True) and (not 1 <= len(prompt) <= context or max_new_tokens < 1):
         raise ValueError
     generator = torch.Generator().manual_seed(seed)
     tokens, cache, new = list(prompt), model.new_cache(), list(prompt)
     with torch.inference_mode():
         for _ in range(max_new_tokens):
             if cache[0].length + len(new) > context:
-                cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
+                kept = context if wrong.get("sliding") else max(1, context // 2)
+                cache, new = model.new_cache(), tokens[-kept:]
             logits = model(torch.tensor([new]), cache).logits[0, wrong.get("position", -1)]
             if wrong.get("fresh_generator"):
                 generator = torch.Generator().manual_seed(seed)
@@ -267,6 +329,22 @@ def generate_feeding_everything_again(model, prompt, max_new_tokens, **settings)
     return decode(model, prompt, max_new_tokens, **settings, whole_text_again=True)
 
 
+@mistake(
+    "At the end of the context the window slides on by one token, and nearly all of the text is read again each time.",
+    "How many tokens should be read again when the context is full, and how many forgotten?",
+)
+def generate_with_a_sliding_window(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, sliding=True)
+
+
+@mistake(
+    "Wrong arguments are not refused: no prompt, one that is too long, or no token asked for.",
+    "For which arguments does the docstring promise a ValueError, and when does yours come?",
+)
+def generate_refusing_nothing(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, refuse=False)
+
+
 GENERATE = (
     generate_from_the_first_position,
     generate_always_greedy,
@@ -274,101 +352,6 @@ GENERATE = (
     generate_with_the_stop_token,
     generate_past_the_stop_token,
     generate_feeding_everything_again,
-)
-
-# ---------------------------------------------------------------- test_sound_sampling
-
-
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
-def sampling_test_that_never_fails(next_token_probs):
-    next_token_probs(torch.zeros(3))
-
-
-@mistake(
-    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
-)
-def sampling_test_that_always_fails(next_token_probs):
-    raise AssertionError
-
-
-@mistake(
-    "The test asks only that the probabilities sum to 1. Those of the broken piece do.",
-    "Which tokens may be drawn at all is the question. At which temperature does it show?",
-)
-def sampling_test_of_the_sum(next_token_probs):
-    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0]), temperature=2.0, top_p=0.7)
-    assert abs(probs.sum().item() - 1) < 1e-5
-
-
-@mistake(
-    "The test uses temperature 1. There the order of the two steps does not matter.",
-    "At which temperature are the distributions before and after it different?",
-)
-def sampling_test_at_temperature_one(next_token_probs):
-    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0, -9.0]), top_p=0.7)
-    assert (probs > 0).tolist() == [True, True, False, False]
-
-
-@mistake(
-    "The test changes the temperature and cuts nothing: without top-p (or top-k) there is no order to mistake.",
-    "Two of the arguments have to work together. Which?",
-)
-def sampling_test_of_temperature_alone(next_token_probs):
-    probs = next_token_probs(torch.tensor([2.0, 0.0]), temperature=2.0)
-    assert abs(probs[0].item() - torch.tensor(1.0).sigmoid().item()) < 1e-5
-
-
-SAMPLING_TESTS = (
-    sampling_test_that_never_fails,
-    sampling_test_that_always_fails,
-    sampling_test_of_the_sum,
-    sampling_test_at_temperature_one,
-    sampling_test_of_temperature_alone,
-)
-
-# ---------------------------------------------------------------- test_sound_top_k
-
-
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
-def top_k_test_that_never_fails(next_token_probs):
-    next_token_probs(torch.zeros(3), top_k=2)
-
-
-@mistake(
-    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
-)
-def top_k_test_that_always_fails(next_token_probs):
-    raise AssertionError
-
-
-@mistake(
-    "The test uses logits that are all different. There the piece is right.",
-    "How many tokens have the k-th largest logit? Make it more than one.",
-)
-def top_k_test_without_ties(next_token_probs):
-    assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0]), top_k=2) > 0).tolist() == [True, True, False]
-
-
-@mistake(
-    "The test looks at the sum only. It is 1 in both.",
-    "How many tokens may be drawn after top_k=2?",
-)
-def top_k_test_of_the_sum(next_token_probs):
-    assert abs(next_token_probs(torch.zeros(4), top_k=2).sum().item() - 1) < 1e-5
-
-
-@mistake(
-    "The test allows the k-th token and all that tie with it: that is what the broken piece does.",
-    "Is `at least k` what top-k promises?",
-)
-def top_k_test_of_at_least_k(next_token_probs):
-    assert (next_token_probs(torch.zeros(4), top_k=2) > 0).sum() >= 2
-
-
-TOP_K_TESTS = (
-    top_k_test_that_never_fails,
-    top_k_test_that_always_fails,
-    top_k_test_without_ties,
-    top_k_test_of_the_sum,
-    top_k_test_of_at_least_k,
+    generate_with_a_sliding_window,
+    generate_refusing_nothing,
 )
