@@ -5,8 +5,9 @@
             ...
 
 The loop stays the caller's. Each step is taken on a thread of its own while the async cell waits for it, so the
-kernel hears every click at once, also during an evaluation; what was clicked holds from the next step on. Without a
-front end there are no widgets; either way one static picture of the final state stays behind.
+kernel hears every click at once. The training asks several times a step what was clicked, and between the batches of
+an evaluation: a pause begins there, and a step that a click concerns begins anew. Without a front end there are no
+widgets; either way one static picture of the final state stays behind.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
 from IPython.display import DisplayHandle, display
 
@@ -29,11 +30,10 @@ from nanokimi.config import ConfigError
 from nanokimi.corpus import Corpus
 from nanokimi.generate import generate
 from nanokimi.model import Model
-from nanokimi.steering import Intervention, Steering, inference_top_k
+from nanokimi.steering import EndTraining, Intervention, Steering, inference_top_k
 from nanokimi.train import StepRecord, TrainingDiverged
 
-LOOK_EVERY = 0.05  # seconds, for Continue while paused
-REDRAW_EVERY = 0.5  # seconds, at least
+REDRAW_EVERY = 1.0  # seconds, at least: a browser on the same cores takes much longer to draw than the kernel
 SHARE = 0.015  # of the time that passes, at most, goes into drawing
 CREDIT = 0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later
 PROMPT_TOKENS, SAMPLE_TOKENS = 12, 40
@@ -45,9 +45,10 @@ class TrainingPanel:
     def __init__(self, corpus: Corpus):
         self._corpus, self._bits = corpus, bits_per_nat(corpus)
         self.histories: list[RunHistory] = []
-        self.stopped = self.paused = False
-        # Filled by the widgets, emptied on the training's thread.
-        self._wanted: SimpleQueue[tuple[str, object]] = SimpleQueue()
+        self.stopped = False
+        self._going = threading.Event()  # unset while paused
+        self._going.set()
+        self._wanted: dict[str, object] = {}  # what was last asked for, a setting each
         self._model: Model | None = None
         self._steering = Steering()
         self._running: Iterator[StepRecord] | None = None
@@ -103,7 +104,7 @@ class TrainingPanel:
         )
         self.histories.append(history)
         self._running, self._model, self._steering = records, model, Steering.of(arm.train)
-        self._asked()  # what was clicked after the training before this one is not for this one
+        self._wanted.clear()  # what was clicked after the training before this one is not for this one
         if self._view is not None:
             self._view.begin(history, arm, model)
             self._drawn, self._draw_seconds, self._began = 0.0, 0.0, time.perf_counter()
@@ -112,7 +113,7 @@ class TrainingPanel:
             while (record := await self._next(records, worker)) is not None:
                 self._take(record, history, model)
                 yield record
-                await self._between_steps()
+                self._redraw_if_due()
                 if self.stopped:
                     break
         except (KeyboardInterrupt, asyncio.CancelledError):
@@ -133,18 +134,26 @@ class TrainingPanel:
 
     # ------------------------------------------------------------ what the controls do
 
+    @property
+    def paused(self) -> bool:
+        return not self._going.is_set()
+
     def pause(self) -> None:
-        self.paused = True
+        """Hold the training where it asks next; the pictures show all that was done."""
+        self._going.clear()
+        if self._view is not None:
+            self._redraw()
 
     def go_on(self) -> None:
-        self.paused = False
+        self._going.set()
 
     def stop(self) -> None:
-        """End after this step; what was trained is kept as a checkpoint."""
-        self.stopped, self.paused = True, False
+        """End now; the step under way is given up, what was trained before it is kept as a checkpoint."""
+        self.stopped = True
+        self._going.set()
 
     def want(self, what: str, value: object) -> str:
-        """Ask for a change before the next step. The answer: what was taken, or what is wrong with it."""
+        """Ask for a change from the step under way on. The answer: nothing, or what is wrong with it."""
         last = self.histories[-1].last if self.histories else None
         step = last.step + 1 if last else 1
         try:
@@ -153,24 +162,23 @@ class TrainingPanel:
                 asked.check_fits(self._model)
         except ConfigError as error:
             return str(error)
-        self._wanted.put((what, asked.value))
+        self._wanted[what] = asked.value
         return ""
 
     def steer(self, step: int) -> Sequence[Intervention]:
-        """What was asked for since the last step, for `train(..., steer=panel.steer)`."""
-        asked = [Intervention(step, what, value) for what, value in self._asked().items()]
+        """For `train(..., steer=panel.steer)`, on its thread: what to change from `step` on. Waits while paused."""
+        self._going.wait()
+        if self.stopped:
+            raise EndTraining
+        asked = [Intervention(step, what, value) for what, value in self._wanted.copy().items()]
         return [each for each in asked if getattr(self._steering, each.what) != each.value]
-
-    def _asked(self) -> dict[str, object]:
-        """Take all that waits; of two values for one setting the last counts."""
-        return dict(self._wanted.get() for _ in range(self._wanted.qsize()))
 
     # ------------------------------------------------------------ a step, and what comes between two
 
     async def _next(self, records: Iterator[StepRecord], worker: ThreadPoolExecutor) -> StepRecord | None:
         """The next record, None at the end, made by the worker while this thread listens to the widgets.
 
-        An interrupt does not reach the step: it is finished and kept, and then it was the last.
+        An interrupt is heard here, not in the step, and ends the training as Stop does.
         """
         step = worker.submit(next, records, None)
         try:
@@ -197,16 +205,11 @@ class TrainingPanel:
         known = [token for token in new if token < encoding.n_vocab]  # a model may have rows to spare
         return f"{encoding.decode(prompt)} | {encoding.decode(known)}"
 
-    async def _between_steps(self) -> None:
-        """Redraw where it is time, and wait here while paused."""
-        if self._view is None:
-            return
+    def _redraw_if_due(self) -> None:
         now = time.perf_counter()
         affordable = self._draw_seconds <= SHARE * (now - self._began) + CREDIT
-        if self.paused or (now - self._drawn >= REDRAW_EVERY and affordable):
+        if self._view is not None and now - self._drawn >= REDRAW_EVERY and affordable:
             self._redraw()
-        while self.paused:
-            await asyncio.sleep(LOOK_EVERY)
 
     def _redraw(self) -> None:
         started = time.perf_counter()

@@ -67,7 +67,7 @@ class LiveView:
         def box(**more: str) -> w.Layout:
             return w.Layout(margin="2px 18px 2px 0", **more)
 
-        self.pause = w.Button(description="Pause", icon="pause", tooltip="Wait before the next step")
+        self.pause = w.Button(description="Pause", icon="pause", tooltip="Hold the training where it stands")
         self.stop = w.Button(
             description="Stop", icon="stop", tooltip="End training, keep the checkpoint; the next cells run"
         )
@@ -121,7 +121,7 @@ class LiveView:
 
     def _on_stop(self, _: w.Button) -> None:
         self._panel.stop()
-        self.say("Stopping after this step; the checkpoint is kept.")
+        self.say("Stopping; the checkpoint is kept.")
 
     def _on_axis(self, change: Any) -> None:
         self._axis = change.new

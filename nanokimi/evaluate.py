@@ -5,6 +5,7 @@ Bits a byte compare models with different vocabularies, and on the storyworld th
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,13 @@ def autocast(cfg: TrainConfig, device: torch.device) -> contextlib.AbstractConte
 
 
 @torch.no_grad()
-def evaluate(model: Model, corpus: Corpus, cfg: TrainConfig) -> Evaluation:
-    """The loss on the first `eval_windows` windows of the validation text, split by role where roles are known."""
+def evaluate(
+    model: Model, corpus: Corpus, cfg: TrainConfig, after_batch: Callable[[], object] = lambda: None
+) -> Evaluation:
+    """The loss on the first `eval_windows` windows of the validation text, split by role where roles are known.
+
+    `after_batch` is called after every `batch_size` of them: there the caller may wait, or leave by an exception.
+    """
     device = next(model.parameters()).device
     inputs, targets, index = windows(corpus.val, cfg.eval_windows, cfg.seq_len)
     losses = []
@@ -65,6 +71,7 @@ def evaluate(model: Model, corpus: Corpus, cfg: TrainConfig) -> Evaluation:
             logits = model(x.to(device)).logits
         loss = F.cross_entropy(logits.flatten(0, 1).float(), y.to(device).flatten(), reduction="none")
         losses.append(loss.cpu())
+        after_batch()
     # In double precision: the sum of a hundred thousand losses is then exact to far below what is printed.
     nats = torch.cat(losses).double()
     n_bytes = corpus.token_bytes[targets.flatten()].double()

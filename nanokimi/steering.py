@@ -1,6 +1,6 @@
 """Steering: what may be changed while a training runs, written down so that the run can be repeated.
 
-Before every step `train` asks its caller for interventions. Each sets one setting of `Steering` to a value; it
+`train` asks its caller for the interventions of every step. Each sets one setting of `Steering` to a value; it
 stands in the step's record and in every later checkpoint. A run with an intervention is *steered*: it teaches, but
 compares with nothing. Fed back through `replay`, its log gives the same numbers again.
 """
@@ -113,6 +113,12 @@ class Intervention:
         return {"step": self.step, "what": self.what, "value": value}
 
 
+class EndTraining(Exception):
+    """What a steer raises to end the training now: the step under way is given up, those before it are saved."""
+
+
+# The interventions of a step, as the caller wants them now. Asked before the step, and again while it is under way: a
+# step about which the answer has changed is given up and taken anew. To take its time over the answer is to pause.
 Steer = Callable[[int], Sequence[Intervention]]
 
 

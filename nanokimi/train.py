@@ -4,10 +4,11 @@ All policy is here: the loss and its balancing terms, the bias update, QK-clip, 
 and when to save. The layers only report facts. What may be changed on the way is defined in `steering`.
 """
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from nanokimi.router import (
     update_expert_bias_,
     z_loss,
 )
-from nanokimi.steering import Intervention, Steer, Steering, ask, frozen, inference_top_k
+from nanokimi.steering import EndTraining, Intervention, Steer, Steering, ask, frozen, inference_top_k
 
 
 class TrainingDiverged(RuntimeError):
@@ -47,7 +48,7 @@ class StepRecord:
     step: int  # from 1
     n_steps: int
     tokens: int  # seen so far
-    seconds: float  # of training so far; evaluating and saving left out
+    seconds: float  # of training so far; evaluating, saving, waiting and steps given up left out
     tokens_per_s: float  # of this step
     lr: float
     loss: float  # nats a token on this step's batch, balancing terms left out
@@ -58,7 +59,7 @@ class StepRecord:
     router_entropy: list[float]  # nats, of the mean normalised scores' distribution, a MoE layer
     max_qk_logit: list[list[float]] | None  # layers x heads, where QK-clip asks for it
     evaluation: Evaluation | None
-    interventions: tuple[Intervention, ...] = ()  # what the caller changed before this step
+    interventions: tuple[Intervention, ...] = ()  # what the caller changed from this step on
 
     def to_dict(self) -> dict:
         """Plain data for JSON."""
@@ -119,8 +120,9 @@ def train(
 
     With `run_dir`, every evaluation saves a checkpoint there and `steps.jsonl` gets a line a record; closing the
     generator saves too, so a stopped run can go on. `resume` continues the run in `run_dir` as if it had never
-    stopped: on a CPU, bit for bit. Before every step `steer` is asked what to change (see `steering`); what it
-    has changed holds after resuming too. Raises `TrainingDiverged` when the loss is not finite.
+    stopped: on a CPU, bit for bit. `steer` is asked what to change (see `steering`) before every step, after every
+    forward and backward pass in it, and after every batch of an evaluation, so that it acts in a fraction of a
+    step; what it has changed holds after resuming too. Raises `TrainingDiverged` when the loss is not finite.
     """
     device = resolve_device(cfg.device)
     autocast(cfg, device)  # refuses a number format that the device lacks, before anything is written
@@ -135,7 +137,7 @@ def train(
     done = checkpoint.Progress(0, 0.0, corpus.fingerprint)
     if resume:
         done = _resume(run_dir, model, optimizers, cfg, corpus)
-    steering = Steering.of(cfg).after(done.interventions)
+    waited = 0.0
     log = _StepLog(run_dir, done.step)
     saved_step = done.step if resume else -1
 
@@ -145,40 +147,60 @@ def train(
             checkpoint.save(run_dir, model, optimizers, corpus.tokenizer, cfg, done)
             saved_step = done.step
 
-    for step in range(done.step, cfg.steps):
-        interventions = ask(steer, step + 1, model)
-        steering = steering.after(interventions)
-        started = time.perf_counter()
-        facts = _optimizer_step(model, optimizers, corpus, cfg, steering, step, device)
-        seconds = time.perf_counter() - started
-        done = replace(
-            done,
-            step=step + 1,
-            seconds=done.seconds + seconds,
-            interventions=(*done.interventions, *interventions),
-        )
-        tokens_a_step = cfg.batch_size * cfg.seq_len * cfg.grad_accum
-        due = done.step % cfg.eval_every == 0 or done.step == cfg.steps
-        with inference_top_k(model, steering.inference_top_k):
-            evaluation = evaluate(model, corpus, cfg) if due else None
-        record = StepRecord(
-            step=done.step,
-            n_steps=cfg.steps,
-            tokens=done.step * tokens_a_step,
-            seconds=done.seconds,
-            tokens_per_s=tokens_a_step / seconds,
-            evaluation=evaluation,
-            interventions=interventions,
-            **facts,
-        )
-        log.write(record)
-        if due:
-            save()
-        try:
+    def wanted() -> tuple[Intervention, ...]:
+        """What the caller wants changed from the next step on; the time that the answer takes is not training's."""
+        nonlocal waited
+        asked = time.perf_counter()
+        answer = ask(steer, done.step + 1, model)
+        waited += time.perf_counter() - asked
+        return answer
+
+    def changed() -> bool:
+        return wanted() != interventions
+
+    try:
+        while done.step < cfg.steps:
+            interventions = wanted()
+            steering = Steering.of(cfg).after((*done.interventions, *interventions))
+            started, waited = time.perf_counter(), 0.0
+            facts = _optimizer_step(model, optimizers, corpus, cfg, steering, done.step, device, changed)
+            if facts is None:
+                model.zero_grad(set_to_none=True)
+                continue
+            seconds = time.perf_counter() - started - waited
+            done = replace(
+                done,
+                step=done.step + 1,
+                seconds=done.seconds + seconds,
+                interventions=(*done.interventions, *interventions),
+            )
+            tokens_a_step = cfg.batch_size * cfg.seq_len * cfg.grad_accum
+            due = done.step % cfg.eval_every == 0 or done.step == cfg.steps
+            evaluation = None
+            if due:
+                # Cut short by the end it is none. The step is done all the same; the next question ends the training.
+                with inference_top_k(model, steering.inference_top_k), contextlib.suppress(EndTraining):
+                    evaluation = evaluate(model, corpus, cfg, after_batch=wanted)
+            record = StepRecord(
+                step=done.step,
+                n_steps=cfg.steps,
+                tokens=done.step * tokens_a_step,
+                seconds=done.seconds,
+                tokens_per_s=tokens_a_step / seconds,
+                evaluation=evaluation,
+                interventions=interventions,
+                **facts,
+            )
+            log.write(record)
+            if due:
+                save()
             yield record
-        except GeneratorExit:
-            save()
-            raise
+    except EndTraining:
+        model.zero_grad(set_to_none=True)
+        save()
+    except GeneratorExit:
+        save()
+        raise
 
 
 def _optimizer_step(
@@ -189,8 +211,12 @@ def _optimizer_step(
     steering: Steering,
     step: int,
     device: torch.device,
-) -> dict:
-    """Forward and backward over the micro-batches, the update, the bias update, QK-clip; the record's facts."""
+    changed: Callable[[], bool],
+) -> dict | None:
+    """Forward and backward over the micro-batches, the update, the bias update, QK-clip; the record's facts.
+
+    None, and no update, where the caller has changed its mind while the gradients were made.
+    """
     cfg = steering.applied_to(cfg)
     lr = lr_at(step, cfg)
     for optimizer in optimizers:
@@ -211,6 +237,8 @@ def _optimizer_step(
             out: ModelOutput = model(inputs.to(device), with_max_qk_logit=clip)
             loss = next_token_loss(out.logits, targets.to(device))
             balance = balance_term(out.routing, cfg.balance)
+        if changed():
+            return None
         ((loss + balance) / cfg.grad_accum).backward()
         total_loss += loss.item() / cfg.grad_accum
         total_balance += balance.item() / cfg.grad_accum
@@ -219,6 +247,8 @@ def _optimizer_step(
         if clip:
             seen = out.max_qk_logit
             max_qk_logit = seen if max_qk_logit is None else torch.maximum(max_qk_logit, seen)
+        if changed():
+            return None
     if not math.isfinite(total_loss):
         raise TrainingDiverged(
             f"the loss is {total_loss} at step {step + 1}: try a lower lr than {cfg.optim.lr}"

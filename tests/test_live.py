@@ -34,6 +34,7 @@ from lab_utils.trial import Trial
 from lab_utils.verdicts import verdicts
 from nanokimi import checkpoint
 from nanokimi.config import BalanceConfig, OptimConfig
+from nanokimi.corpus import batch
 from nanokimi.evaluate import Evaluation, RoleLoss
 from nanokimi.generate import generate
 from nanokimi.model import build_model
@@ -284,7 +285,9 @@ def shown(monkeypatch) -> list:
     return found
 
 
-def follow(run_dir=None, arm=ARM, during=None, corpus=None) -> tuple[live.TrainingPanel, list[StepRecord]]:
+def follow(
+    run_dir=None, arm=ARM, during=None, corpus=None, panel=None
+) -> tuple[live.TrainingPanel, list[StepRecord]]:
     """A training looked at by a panel; `during` is called with the panel and every record."""
     corpus, records = corpus or tiny.corpus(annotated=True), []
 
@@ -297,7 +300,7 @@ def follow(run_dir=None, arm=ARM, during=None, corpus=None) -> tuple[live.Traini
                 if during:
                     during(panel, each)
 
-    panel = live.TrainingPanel(corpus)
+    panel = panel or live.TrainingPanel(corpus)
     asyncio.run(cell())
     return panel, records
 
@@ -372,10 +375,10 @@ def test_stop_keeps_the_checkpoint_and_the_cell_goes_on(shown, tmp_path, how):
     else:
         panel, records = follow(tmp_path, during=during)
         assert panel.stopped
-    # Cancelled while it waits for step 5, the cell still gets that step: nothing that was trained is lost.
-    last = 5 if how == "cancelled" else 4
-    assert how == "break" or records[-1].step == last
-    assert checkpoint.load(tmp_path).progress.step == last
+    # Cancelled while it waits for step 5: given up or, where it was done already, kept and shown.
+    saved = checkpoint.load(tmp_path).progress.step
+    assert how == "break" or records[-1].step == saved
+    assert saved == 4 or (saved == 5 and how == "cancelled")
     assert isinstance(shown[0], Snapshot)
 
 
@@ -467,7 +470,7 @@ def test_the_controls_steer_the_loop(live_shown):
 
     _, records = follow(during=during)
     seen = [(i.step, i.what, i.value) for r in records for i in r.interventions]
-    assert seen == [
+    assert len(seen) == 7 and set(seen) == {
         (2, "lr_factor", 3.1623),
         (2, "bias_update_rate", 0.0),
         (2, "frozen_experts", ((1, 2), (1, 0))),
@@ -475,7 +478,7 @@ def test_the_controls_steer_the_loop(live_shown):
         (5, "switch_coef", 0.0),
         (5, "bias_update_rate", 0.01),
         (5, "inference_top_k", 1),
-    ]
+    }
 
 
 def test_closing_replaces_the_widgets_by_a_picture(live_shown):
@@ -497,6 +500,60 @@ def test_a_tab_opened_later_gets_the_figure_as_it_stands(live_shown):
         assert state["_widget_layout"]["xaxis"] == figure.layout.xaxis.to_plotly_json()
 
     follow(during=during)
+
+
+def in_the_middle_of(step: int, click, monkeypatch) -> None:
+    """Have `click` called on the training's thread, once, when step `step` has taken its batch."""
+    left = [click if each == step else None for each in range(CFG.steps, 0, -1)]
+
+    def clicking(*args, **more):
+        if left and (now := left.pop()):
+            now()
+        return batch(*args, **more)
+
+    monkeypatch.setattr("nanokimi.train.batch", clicking)
+
+
+def test_a_click_in_a_step_concerns_this_step(shown, monkeypatch):
+    panel = live.TrainingPanel(tiny.corpus(annotated=True))
+    in_the_middle_of(3, lambda: panel.want("lr_factor", 0.5), monkeypatch)
+    _, records = follow(panel=panel)
+    wanted = lambda step: [Intervention(3, "lr_factor", 0.5)] if step == 3 else []
+    assert facts(records) == facts(
+        train(build_model(ARM.model), tiny.corpus(annotated=True), CFG, steer=wanted)
+    )
+
+
+def test_stop_gives_up_the_step_under_way(shown, monkeypatch, tmp_path):
+    panel = live.TrainingPanel(tiny.corpus(annotated=True))
+    in_the_middle_of(5, panel.stop, monkeypatch)
+    _, records = follow(tmp_path, panel=panel)
+    assert records[-1].step == 4 == checkpoint.load(tmp_path).progress.step
+
+
+def test_pause_holds_the_step_under_way(shown, monkeypatch):
+    """Nothing is trained until Continue, here by a timer that looks first."""
+    panel, seen = live.TrainingPanel(tiny.corpus(annotated=True)), []
+
+    def later():
+        seen.append(panel.histories[0].last.step)
+        panel.go_on()
+
+    def click():
+        panel.pause()
+        threading.Timer(0.3, later).start()
+
+    in_the_middle_of(5, click, monkeypatch)
+    _, records = follow(panel=panel)
+    assert seen == [4] and [r.step for r in records] == [1, 2, 3, 4, 5, 6]
+    assert records[4].seconds < 0.3
+
+
+def test_stopped_before_the_first_step_the_cell_ends_and_leaves_a_checkpoint(shown, monkeypatch, tmp_path):
+    panel = live.TrainingPanel(tiny.corpus(annotated=True))
+    in_the_middle_of(1, panel.stop, monkeypatch)
+    _, records = follow(tmp_path, panel=panel)
+    assert records == [] and checkpoint.load(tmp_path).progress.step == 0
 
 
 def test_drawing_goes_on_while_paused_and_ends_with_continue(live_shown):
@@ -608,14 +665,11 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
 
         begin = say = close = lambda self, *args: None
 
-    async def steps() -> None:
-        panel._began = now[0]
-        while now[0] < 1100:
-            now[0] += 0.2
-            await panel._between_steps()
-
     panel = live.TrainingPanel(tiny.corpus())
     panel._view = Slow()
-    asyncio.run(steps())
+    panel._began = now[0]
+    while now[0] < 1100:
+        now[0] += 0.2
+        panel._redraw_if_due()
     assert 0.1 * len(redraws) == pytest.approx(0.015 * 100 + 0.3, abs=0.11)
-    assert min(np.diff(redraws)) >= 0.5
+    assert min(np.diff(redraws)) >= live.REDRAW_EVERY

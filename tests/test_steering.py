@@ -15,7 +15,7 @@ from nanokimi.generate import generate
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.router import scaling_factor
-from nanokimi.steering import Intervention, Steering, ask, inference_top_k, replay
+from nanokimi.steering import EndTraining, Intervention, Steering, ask, inference_top_k, replay
 from nanokimi.train import next_token_loss, train
 from tests import tiny
 
@@ -66,6 +66,83 @@ def test_a_log_fed_back_gives_the_same_run_bit_for_bit(cfg, tmp_path):
         for a, b in zip(steered.state_dict().values(), again.state_dict().values(), strict=True)
     )
     assert [r.loss for r in run(cfg)] != [r.loss for r in wanted]  # the interventions did something
+
+
+class Minds:
+    """A steer that answers nothing until it was asked `n` times, and from then on does what `then` does."""
+
+    def __init__(self, n: int, then):
+        self.left, self.then, self.asked_about = n, then, []
+
+    def __call__(self, step: int):
+        self.asked_about.append(step)
+        self.left -= 1
+        return [] if self.left >= 0 else self.then(step)
+
+
+# A step asks before, after its forward and after its backward pass; an evaluation, here after step 3, after each of
+# its two batches. So the first questions are about the steps
+ASKED = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4)
+
+
+@pytest.mark.parametrize("n", range(len(ASKED)))
+@pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
+def test_a_step_that_the_caller_thinks_of_anew_is_as_if_it_had_been_wanted_so_from_the_start(cfg, n):
+    """Whenever the answer changes: what is given up leaves nothing behind, no gradient and no update."""
+    changes = [
+        Intervention(ASKED[n], what, value)
+        for what, value in (("lr_factor", 0.5), ("switch_coef", 0.1), ("frozen_experts", ((1, 2),)))
+    ]
+    steer = Minds(n, by_hand(*changes))
+    found = list(train(start(), tiny.corpus(), cfg, steer=steer))
+    assert tuple(steer.asked_about[: n + 1]) == ASKED[: n + 1]
+    assert facts(found) == facts(run(cfg, *changes))
+
+
+def test_a_change_that_is_taken_back_is_none():
+    """The second answer about step 2 is a change, the next is not."""
+    minds = iter([[], [], [], [], [Intervention(2, "lr_factor", 0.5)]])
+    assert facts(train(start(), tiny.corpus(), ADAMW, steer=lambda step: next(minds, []))) == facts(
+        run(ADAMW)
+    )
+
+
+@pytest.mark.parametrize("n", range(len(ASKED)))
+@pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
+def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, n, tmp_path):
+    """The step under way is given up; the one whose evaluation is cut short counts, without evaluation."""
+
+    def end(step):
+        raise EndTraining
+
+    before = list(train(start(), tiny.corpus(), cfg, tmp_path, steer=Minds(n, end)))
+    assert len(before) == ASKED[n] - 1 == checkpoint.load(tmp_path).progress.step
+    after = run(cfg, run_dir=tmp_path, resume=True)
+    wanted, cut = facts(run(cfg)), n in (9, 10)
+    if cut:
+        assert before[2].evaluation is None and wanted[2]["evaluation"] is not None
+        wanted[2]["evaluation"] = None
+    assert facts(before + after) == wanted
+    assert len((tmp_path / "steps.jsonl").read_text().splitlines()) == cfg.steps
+
+
+def test_the_time_of_an_answer_and_of_a_step_given_up_is_not_trainings(monkeypatch):
+    """By a clock of our own: an answer takes a hundred seconds, taking a batch two, all else none."""
+    now = [0.0]
+
+    def slowly(seconds, function):
+        def slow(*args, **more):
+            now[0] += seconds
+            return function(*args, **more)
+
+        return slow
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("nanokimi.train.batch", slowly(2, batch))
+    steer = slowly(100, Minds(4, by_hand(Intervention(2, "lr_factor", 0.5))))
+    records = list(train(start(), tiny.corpus(), ADAMW, steer=steer))
+    assert [r.seconds for r in records] == [2.0 * r.step for r in records]
+    assert now[0] > 100 * 3 * len(records) + 2 * (len(records) + 1)
 
 
 def test_asking_for_nothing_changes_nothing():

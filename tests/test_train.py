@@ -443,10 +443,19 @@ def test_what_a_killed_run_logged_after_its_checkpoint_is_dropped(tmp_path):
 
 
 def test_seconds_go_on_counting_and_leave_evaluation_out(tmp_path, monkeypatch):
-    clock = iter(range(1000))
-    monkeypatch.setattr("nanokimi.train.time.perf_counter", lambda: float(next(clock)))
-    slow = lambda *args: [next(clock) for _ in range(100)] and None
-    monkeypatch.setattr("nanokimi.train.evaluate", slow)
+    """By a clock of our own: a batch takes a second, an evaluation a hundred."""
+    now = [0.0]
+
+    def lasting(seconds, function):
+        def slow(*args, **more):
+            now[0] += seconds
+            return function(*args, **more)
+
+        return slow
+
+    monkeypatch.setattr("nanokimi.train.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("nanokimi.train.batch", lasting(1, batch))
+    monkeypatch.setattr("nanokimi.train.evaluate", lasting(100, lambda *args, **more: None))
     cfg = tiny.train_config()
     first = stop_after(start("gpt"), cfg, 4, tmp_path)
     rest = run(start("gpt"), cfg, run_dir=tmp_path, resume=True)

@@ -69,10 +69,7 @@ def browser() -> Iterator:
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory) -> Iterator["Lab"]:
     """A running JupyterLab; after `browser`, so that nothing is started where there is none."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    (folder / "pyproject.toml").touch()  # what tells a notebook where its checkout is, and so where out/ goes
-    with Lab(folder) as running:
+    with Lab.of_copy(tmp_path_factory.mktemp("lab")) as running:
         yield running
 
 
@@ -94,6 +91,14 @@ def notebook(browser, lab, request) -> Iterator[Callable[..., "NotebookPage"]]:
 
 class Lab:
     """The server process, and the folder that it serves."""
+
+    @classmethod
+    def of_copy(cls, folder: Path) -> "Lab":
+        """On a copy of the notebooks, put into `folder`."""
+        shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+        # What tells a notebook where its checkout is, and so where out/ goes.
+        (folder / "pyproject.toml").touch()
+        return cls(folder)
 
     def __init__(self, folder: Path):
         self.folder = folder

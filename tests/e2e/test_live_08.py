@@ -17,13 +17,13 @@ LONGER = f"""\
 from dataclasses import replace
 
 plan = replace(
-    plan, arms=tuple(replace(a, train=replace(a.train, steps={STEPS}, eval_every=100)) for a in plan.arms)
+    plan, arms=tuple(replace(a, train=replace(a.train, steps={STEPS}, eval_every={{every}})) for a in plan.arms)
 )
 """
 
 
-def with_longer_runs(path, arms: str) -> None:
-    """The smoke profile's thirty steps are over before anybody could click."""
+def with_longer_runs(path, arms: str, every: int = 100, more: str = "") -> None:
+    """The smoke profile's thirty steps are over before anybody could click. `more` runs before the training."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
@@ -32,7 +32,7 @@ def with_longer_runs(path, arms: str) -> None:
             cell["source"] = "".join(cell["source"]).replace('arms = "default"', f'arms = "{arms}"')
     ids = [cell["id"] for cell in notebook["cells"]]
     longer = {"cell_type": "code", "id": "longer", "metadata": {}, "outputs": [], "execution_count": None}
-    notebook["cells"].insert(ids.index("models-md"), longer | {"source": LONGER})
+    notebook["cells"].insert(ids.index("models-md"), longer | {"source": LONGER.format(every=every) + more})
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
@@ -111,14 +111,12 @@ def test_watch_steer_and_stop(run, lab):
     run.until(lambda: run.load() != load, "another heat map")
     assert run.nb.cell("train")["execution_count"] is None or "kimi" in panel.inner_text()
 
-    # The learning rate reaches the loop, by keyboard, within half a second and a step.
+    # The learning rate reaches the loop, by keyboard (how soon: benchmarks/clicks.py).
     slider = panel.locator(".widget-hslider", has_text="Learning rate ×").get_by_role("slider")
     slider.focus()
     before = run.step_done()
-    pressed = time.monotonic()
     page.keyboard.press("ArrowRight")
     asked = run.intervention("lr_factor", before)
-    assert time.monotonic() - pressed < 1.0  # half a second, and what this browser and a busy machine add
     assert asked["value"] > 1.0
     lr = {record["step"]: record["lr"] for record in run.records()}
     assert lr[asked["step"]] / lr[asked["step"] - 1] == pytest.approx(asked["value"], rel=0.02)
