@@ -208,7 +208,8 @@ def test_closing_the_tab_stops_nothing_and_a_new_one_shows_the_panel(run, lab, n
     again = Run(notebook(NAME, height=1100, ready="busy"), lab)
     again.panel.get_by_role("button", name="Stop").wait_for()
     again.until(lambda: again.step() > before, "the present step in the new tab")
-    assert len(again.load()) == 8  # all of the heat map, although the first tab was sent most of it
+    # All of the heat map, although the first tab was sent most of it.
+    again.until(lambda: len(again.load()) == 8, "all cells of the heat map in the new tab")
     again.panel.get_by_role("button", name="Stop").click()
     again.page.wait_for_function(KERNEL_IS, arg="idle")
     again.panel.get_by_text("The training has ended").wait_for()
