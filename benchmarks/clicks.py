@@ -12,6 +12,7 @@ import json
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -106,10 +107,12 @@ def measure(lab: Lab, page) -> dict[str, list[float]]:
 
 
 def main() -> None:
+    if (chromium := find_chromium()) is None:
+        sys.exit("clicks: no chromium in PATH (on Debian and Ubuntu, apt install chromium)")
     os.environ["NANOKIMI_PROFILE"] = "cpu"
     random.seed(0)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with Lab.of_copy(Path(name)) as lab:
             page = browser.new_page(viewport={"width": 1200, "height": 1100})
             page.set_default_timeout(120_000)

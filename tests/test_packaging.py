@@ -104,7 +104,7 @@ def test_this_python_is_one_that_the_project_allows():
     [
         ("nanokimi", [], {"datasets", "huggingface-hub"}),
         ("lab_utils", ["lab"], set()),
-        ("benchmarks", ["lab", "test"], set()),
+        ("benchmarks", ["lab", "test", "e2e"], set()),
         ("tests", ["lab", "test", "e2e"], set()),
     ],
 )
