@@ -546,7 +546,6 @@ def test_pause_holds_the_step_under_way(shown, monkeypatch):
     in_the_middle_of(5, click, monkeypatch)
     _, records = follow(panel=panel)
     assert seen == [4] and [r.step for r in records] == [1, 2, 3, 4, 5, 6]
-    assert records[4].seconds < 0.3
 
 
 def test_stopped_before_the_first_step_the_cell_ends_and_leaves_a_checkpoint(shown, monkeypatch, tmp_path):
