@@ -101,7 +101,7 @@ def measure(lab: Lab, page) -> dict[str, list[float]]:
         clicker.press_button("Continue")
     clicker.press_button("Stop")
     nb.wait_until_run("report", 120)
-    steps = [4096 / record["tokens_per_s"] for record in clicker.run.records()]
+    steps = [r["tokens"] / r["step"] / r["tokens_per_s"] for r in clicker.run.records()]
     print(f"profile cpu; a step took {statistics.median(steps):.2f} s (median of {len(steps)})")
     return clicker.seconds
 

@@ -122,9 +122,8 @@ class EndTraining(Exception):
 Steer = Callable[[int], Sequence[Intervention]]
 
 
-def ask(steer: Steer | None, step: int, model: Model) -> tuple[Intervention, ...]:
-    """What the caller wants changed before `step`; `ConfigError` for what is not of this step or this model."""
-    asked = () if steer is None else tuple(steer(step))
+def checked(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:
+    """The same interventions; `ConfigError` for one that is not of this step or does not fit this model."""
     for each in asked:
         if each.step != step:
             raise ConfigError(

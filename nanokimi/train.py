@@ -34,7 +34,7 @@ from nanokimi.router import (
     update_expert_bias_,
     z_loss,
 )
-from nanokimi.steering import EndTraining, Intervention, Steer, Steering, ask, frozen, inference_top_k
+from nanokimi.steering import EndTraining, Intervention, Steer, Steering, checked, frozen, inference_top_k
 
 
 class TrainingDiverged(RuntimeError):
@@ -151,7 +151,7 @@ def train(
         """What the caller wants changed from the next step on; the time that the answer takes is not training's."""
         nonlocal waited
         asked = time.perf_counter()
-        answer = ask(steer, done.step + 1, model)
+        answer = () if steer is None else tuple(steer(done.step + 1))
         waited += time.perf_counter() - asked
         return answer
 
@@ -160,7 +160,7 @@ def train(
 
     try:
         while done.step < cfg.steps:
-            interventions = wanted()
+            interventions = checked(wanted(), done.step + 1, model)
             steering = Steering.of(cfg).after((*done.interventions, *interventions))
             started, waited = time.perf_counter(), 0.0
             facts = _optimizer_step(model, optimizers, corpus, cfg, steering, done.step, device, changed)

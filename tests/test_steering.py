@@ -15,7 +15,7 @@ from nanokimi.generate import generate
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.router import scaling_factor
-from nanokimi.steering import EndTraining, Intervention, Steering, ask, inference_top_k, replay
+from nanokimi.steering import EndTraining, Intervention, Steering, checked, inference_top_k, replay
 from nanokimi.train import next_token_loss, train
 from tests import tiny
 
@@ -320,9 +320,19 @@ def test_what_the_model_lacks_is_refused_before_the_step(name, what, value, mess
     assert len((tmp_path / "steps.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_refusal_takes_nothing_from_the_evaluated_step_before_it(tmp_path):
+    """The evaluation after step 3 asks about step 4 already, whose intervention does not fit."""
+    steer = by_hand(Intervention(4, "inference_top_k", 99))
+    steps = train(start(), tiny.corpus(), ADAMW, tmp_path, steer=steer)
+    assert [next(steps).step for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(ConfigError, match="top_k=99"):
+        next(steps)
+    assert checkpoint.load(tmp_path).progress.step == 3
+
+
 def test_an_intervention_of_another_step_is_refused():
     with pytest.raises(ConfigError, match=r"lr_factor=2.0 of step 7 came at step 2"):
-        ask(lambda step: [Intervention(7, "lr_factor", 2.0)], 2, start())
+        checked((Intervention(7, "lr_factor", 2.0),), 2, start())
 
 
 def test_interventions_survive_json():
