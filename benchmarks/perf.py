@@ -1,20 +1,26 @@
-"""How fast the parts are, measured in turns: `make perf`, or `python -m benchmarks.perf --rounds 9`.
+"""How fast the parts are, measured in turns: `make perf`, or `python -m benchmarks.perf --processes 5 --rounds 9`.
 
-Every comparison runs its candidates one after the other, round by round (A B C A B C ...), so that a machine
-whose speed drifts slows all of them alike. A round gives each candidate's ratio to the first; the figures are
-medians over the rounds, with the smallest and the largest ratio beside them. One JSON a machine goes to
+Every comparison runs all its candidates once a round, so that a machine whose speed drifts slows all of them
+alike, and each round in another order, since a candidate finds the memory as the one before it left it. It does so
+in several fresh processes, whose layout of memory moves a layer's time by more than its rounds differ. A round
+gives each candidate's ratio to the first of the list; the figures are medians over the rounds of all processes,
+and beside them stand the least and the greatest of the processes' own medians. One JSON a machine goes to
 `benchmarks/results/`.
 """
 
 import argparse
 import json
 import platform
+import random
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -25,6 +31,7 @@ from nanokimi.experts import SwiGLU
 from nanokimi.generate import generate
 from nanokimi.hub import to_hub_config, to_hub_weights
 from nanokimi.kimi import Kimi
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import Model, build_model
 from nanokimi.moe import MoE
 from nanokimi.optim import build_optimizers
@@ -33,30 +40,40 @@ from nanokimi.yaml_config import load_model
 
 RESULTS = Path(__file__).parent / "results"
 Candidates = dict[str, Callable[[], object]]
+Times = dict[str, list[float]]
 
 
-def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each candidate, and its ratio to the first: median, smallest, largest over the rounds."""
-    times: dict[str, list[float]] = {name: [] for name in candidates}
+def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times:
+    """Seconds of every candidate, one a round."""
+    times: Times = {name: [] for name in candidates}
+    shuffle = random.Random(0)
     for turn in range(rounds + 2):
-        for name, run in candidates.items():
+        for name in shuffle.sample(list(candidates), len(candidates)):
             _wait(device)
             start = time.perf_counter()
-            run()
+            candidates[name]()
             _wait(device)
             if turn >= 2:  # the first two rounds warm caches and allocators up
                 times[name].append(time.perf_counter() - start)
-    base = next(iter(times.values()))
-    figures = {}
-    for name, seconds in times.items():
-        ratios = [mine / theirs for mine, theirs in zip(seconds, base, strict=True)]
-        figures[name] = {
-            "ms": 1000 * statistics.median(seconds),
-            "ratio": statistics.median(ratios),
-            "ratio_min": min(ratios),
-            "ratio_max": max(ratios),
+    return times
+
+
+def figures(processes: Sequence[Times]) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each candidate, its median ratio to the first, and that ratio's range over processes."""
+    first = next(iter(processes[0]))
+    found = {}
+    for name in processes[0]:
+        ratios = [
+            [mine / base for mine, base in zip(times[name], times[first], strict=True)] for times in processes
+        ]
+        medians = [statistics.median(each) for each in ratios]
+        found[name] = {
+            "ms": 1000 * statistics.median(s for times in processes for s in times[name]),
+            "ratio": statistics.median(r for each in ratios for r in each),
+            "ratio_min": min(medians),
+            "ratio_max": max(medians),
         }
-    return figures
+    return found
 
 
 def _wait(device: torch.device) -> None:
@@ -99,9 +116,9 @@ def training_step(size: str, device: torch.device) -> Candidates:
     }
 
 
-def moe_layer(size: str, device: torch.device) -> Candidates:
+def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) -> Candidates:
     """Forward and backward of 4,096 tokens: a dense SwiGLU of the active width, the preset's layer, transformers'."""
-    cfg = load_model(f"kimi-{size}")
+    cfg = load_model(preset, overrides)
     active_width = (cfg.moe.top_k + cfg.moe.n_shared_experts) * cfg.moe.moe_intermediate_size
     generator = torch.Generator().manual_seed(0)
     dense, moe = SwiGLU(cfg.d_model, active_width), MoE(cfg.d_model, cfg.moe)
@@ -197,10 +214,31 @@ def _transformers_moe(cfg: KimiConfig, moe: MoE) -> torch.nn.Module:
 
 # ---------------------------------------------------------------- running and writing
 
+COMPARISONS: dict[str, Callable[[torch.device], Candidates]] = {
+    "training step, tiny": partial(training_step, "tiny"),
+    "training step, small": partial(training_step, "small"),
+    "MoE layer of kimi-tiny, 4,096 tokens": partial(moe_layer, "kimi-tiny"),
+    "MoE layer 192 wide, 4,096 tokens": partial(
+        moe_layer, "kimi-tiny", overrides=["d_model=192", "moe_intermediate_size=192"]
+    ),
+    "MoE layer of kimi-small, 4,096 tokens": partial(moe_layer, "kimi-small"),
+    "forward and backward, kimi-tiny": against_transformers,
+    "decoding, 200 tokens": decoding,
+}
+ONLY_ON_CUDA = {"training step, small"}
+
+
+def measure(title: str, rounds: int, device: torch.device) -> Times:
+    """One comparison, in this process, with memory handled as in a training."""
+    if device.type == "cpu":
+        keep_freed_memory()
+    return in_turns(COMPARISONS[title](device), rounds, device)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--processes", type=int, default=5, help="fresh processes a comparison")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds in each of them")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--machine", default=None, help="the name under which the results are kept")
     args = parser.parse_args()
@@ -210,31 +248,29 @@ def main() -> None:
     device = torch.device("cuda" if cuda else "cpu")
     machine = args.machine or machine_name(device)
     found = {}
-    comparisons: dict[str, Callable[[], Candidates]] = {
-        "training step, tiny": lambda: training_step("tiny", device),
-        "MoE layer of kimi-tiny, 4,096 tokens": lambda: moe_layer("tiny", device),
-        "MoE layer of kimi-small, 4,096 tokens": lambda: moe_layer("small", device),
-        "forward and backward, kimi-tiny": lambda: against_transformers(device),
-        "decoding, 200 tokens": lambda: decoding(device),
-    }
-    if cuda:
-        comparisons["training step, small"] = lambda: training_step("small", device)
-    for title, candidates in comparisons.items():
-        found[title] = in_turns(candidates(), args.rounds, device)
-        print(f"\n{title}")
+    for title in COMPARISONS:
+        if title in ONLY_ON_CUDA and not cuda:
+            continue
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+            runs = [fresh.submit(measure, title, args.rounds, device) for _ in range(args.processes)]
+            found[title] = figures([run.result() for run in runs])
+        print(f"\n{title}", flush=True)
         for name, row in found[title].items():
             print(
                 f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}"
-                f"  ({row['ratio_min']:.2f} .. {row['ratio_max']:.2f})"
+                f"  ({row['ratio_min']:.2f} .. {row['ratio_max']:.2f})",
+                flush=True,
             )
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = {
         "machine": machine,
         "date": date.today().isoformat(),
-        "command": f"python -m benchmarks.perf --rounds {args.rounds} --device {device.type}",
+        "command": f"python -m benchmarks.perf --processes {args.processes} --rounds {args.rounds} "
+        f"--device {device.type}",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "processes": args.processes,
         "rounds": args.rounds,
         "figures": found,
     }

@@ -22,6 +22,7 @@ from nanokimi.config import BalanceConfig, ConfigError, TrainConfig, to_dict
 from nanokimi.corpus import Corpus, batch
 from nanokimi.evaluate import Evaluation, autocast, evaluate, resolve_device
 from nanokimi.kimi import Kimi
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import Model
 from nanokimi.optim import build_optimizers, lr_at
 from nanokimi.output import ModelOutput
@@ -122,7 +123,8 @@ def train(
     generator saves too, so a stopped run can go on. `resume` continues the run in `run_dir` as if it had never
     stopped: on a CPU, bit for bit. `steer` is asked what to change (see `steering`) before every step, after every
     forward and backward pass in it, and after every batch of an evaluation, so that it acts in a fraction of a
-    step; what it has changed holds after resuming too. Raises `TrainingDiverged` when the loss is not finite.
+    step; what it has changed holds after resuming too. On a CPU the process keeps the memory that a step frees (see
+    `memory`). Raises `TrainingDiverged` when the loss is not finite.
     """
     device = resolve_device(cfg.device)
     autocast(cfg, device)  # refuses a number format that the device lacks, before anything is written
@@ -132,6 +134,8 @@ def train(
         raise ConfigError(
             f"vocab_size={model.cfg.vocab_size} of the model is below the tokenizer's {corpus.tokenizer.n_vocab}"
         )
+    if device.type == "cpu":
+        keep_freed_memory()
     model.to(device).train()
     optimizers = build_optimizers(model, cfg.optim)
     done = checkpoint.Progress(0, 0.0, corpus.fingerprint)
