@@ -4,8 +4,9 @@ Every comparison runs all its candidates once a round, so that a machine whose s
 alike, and each round in another order, since a candidate finds the memory as the one before it left it. It does so
 in several fresh processes, whose layout of memory moves a layer's time by more than its rounds differ. A round
 gives each candidate's ratio to the first of the list; the figures are medians over the rounds of all processes,
-and beside them stand the least and the greatest of the processes' own medians. One JSON a machine goes to
-`benchmarks/results/`.
+and beside them stand the least and the greatest of the processes' own medians. Beside every table stands what one
+small operation takes: cores that share no cache wait longer for each other, and the host of a virtual machine moves
+them. One JSON a machine goes to `benchmarks/results/`.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from datetime import date
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +37,7 @@ from nanokimi.memory import keep_freed_memory
 from nanokimi.model import Model, build_model
 from nanokimi.moe import MoE
 from nanokimi.optim import build_optimizers
+from nanokimi.router import expert_load
 from nanokimi.train import next_token_loss
 from nanokimi.yaml_config import load_model
 
@@ -58,22 +61,33 @@ def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times
     return times
 
 
-def figures(processes: Sequence[Times]) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each candidate, its median ratio to the first, and that ratio's range over processes."""
+def figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
+    """Median milliseconds of each candidate, its median ratio to the first, and that of every process by itself."""
     first = next(iter(processes[0]))
     found = {}
     for name in processes[0]:
         ratios = [
             [mine / base for mine, base in zip(times[name], times[first], strict=True)] for times in processes
         ]
-        medians = [statistics.median(each) for each in ratios]
         found[name] = {
             "ms": 1000 * statistics.median(s for times in processes for s in times[name]),
             "ratio": statistics.median(r for each in ratios for r in each),
-            "ratio_min": min(medians),
-            "ratio_max": max(medians),
+            "process_ratios": [statistics.median(each) for each in ratios],
         }
     return found
+
+
+def small_operation_us(device: torch.device) -> float:
+    """Microseconds of one product of 98,304 numbers, too small to hide that its threads wait for each other."""
+    numbers = torch.ones(512, 192, device=device)
+    seconds = []
+    for _ in range(500):
+        _wait(device)
+        start = time.perf_counter()
+        numbers.mul_(1.0)
+        _wait(device)
+        seconds.append(time.perf_counter() - start)
+    return 1e6 * statistics.median(seconds)
 
 
 def _wait(device: torch.device) -> None:
@@ -117,7 +131,12 @@ def training_step(size: str, device: torch.device) -> Candidates:
 
 
 def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) -> Candidates:
-    """Forward and backward of 4,096 tokens: a dense SwiGLU of the active width, the preset's layer, transformers'."""
+    """Forward and backward of 4,096 tokens: a dense SwiGLU of the active width, the preset's layer, transformers'.
+
+    Between them the layer's matrix products alone, on runs of rows as long as its router makes them: what is left
+    of its time when routing, moving rows, nonlinearity and autograd cost nothing. transformers' layer runs in its
+    loop over the experts and with its grouped products, which want rows of a multiple of 16 bytes.
+    """
     cfg = load_model(preset, overrides)
     active_width = (cfg.moe.top_k + cfg.moe.n_shared_experts) * cfg.moe.moe_intermediate_size
     generator = torch.Generator().manual_seed(0)
@@ -125,9 +144,16 @@ def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) 
     for p in (*dense.parameters(), *moe.parameters()):
         torch.nn.init.normal_(p, std=0.02, generator=generator)
     x = torch.randn(8, 512, cfg.d_model, generator=generator).to(device)
+    grouped = cfg.d_model % 4 == cfg.moe.moe_intermediate_size % 4 == 0
+    theirs = {
+        f"transformers MoE, {name}": _transformers_moe(cfg, moe, name).to(device)
+        for name in ("eager", "grouped_mm")
+        if name == "eager" or grouped
+    }
+    for layer in (dense, moe):
+        layer.to(device)
 
     def both_ways(forward: Callable[[Tensor], Tensor], layer: torch.nn.Module) -> Callable[[], None]:
-        layer.to(device)
         grad = torch.ones_like(x)
 
         def run() -> None:
@@ -136,17 +162,36 @@ def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) 
 
         return run
 
-    theirs = _transformers_moe(cfg, moe)
     return {
         "dense SwiGLU": both_ways(dense, dense),
+        "MoE, its products alone": _products(moe, x),
         "MoE": both_ways(lambda t: moe(t)[0], moe),
-        "transformers MoE": both_ways(theirs, theirs),
-    }
+    } | {name: both_ways(layer, layer) for name, layer in theirs.items()}
+
+
+@torch.no_grad()
+def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
+    """Two products forward and four backward for every expert and the shared one, with numbers that mean nothing."""
+    load = expert_load(moe.route(x).expert_idx, moe.cfg.n_routed_experts).tolist()
+    mlps = [*zip(load, moe.experts.gate_up_proj, moe.experts.down_proj, strict=True)]
+    mlps.append((x[..., 0].numel(), moe.shared_experts.gate_up_proj, moe.shared_experts.down_proj))
+    operands = [
+        (*(torch.randn(rows, width, device=x.device) for width in (*down.shape, len(gate_up))), gate_up, down)
+        for rows, gate_up, down in mlps
+    ]
+
+    @torch.no_grad()
+    def run() -> None:
+        for outer, inner, hidden, gate_up, down in operands:
+            outer @ gate_up.T, inner @ down.T  # forward
+            outer @ down, outer.T @ inner, hidden @ gate_up, hidden.T @ outer  # backward
+
+    return run
 
 
 def against_transformers(device: torch.device) -> Candidates:
     """Forward and backward of the same model with the same weights: ours, and transformers' DeepseekV3."""
-    # 128 wide experts in place of 122: transformers' grouped products want rows of a multiple of 16 bytes.
+    # 128 wide experts in place of 122, for transformers' grouped products.
     ours = build_model(load_model("kimi-tiny", ["moe_intermediate_size=128"])).to(device)
     theirs = _transformers_model(ours).to(device)
     tokens = _tokens(ours.cfg.vocab_size, 16, 257, device)
@@ -196,11 +241,12 @@ def _transformers_model(model: Kimi) -> torch.nn.Module:
     return theirs
 
 
-def _transformers_moe(cfg: KimiConfig, moe: MoE) -> torch.nn.Module:
+def _transformers_moe(cfg: KimiConfig, moe: MoE, experts_implementation: str) -> torch.nn.Module:
     from transformers import DeepseekV3Config
     from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-    theirs = DeepseekV3MoE(DeepseekV3Config(**to_hub_config(cfg)))
+    config = DeepseekV3Config(**to_hub_config(cfg), experts_implementation=experts_implementation)
+    theirs = DeepseekV3MoE(config)
     gate, up = moe.shared_experts.gate_up_proj.chunk(2)
     with torch.no_grad():
         theirs.gate.weight.copy_(moe.gate)
@@ -228,11 +274,11 @@ COMPARISONS: dict[str, Callable[[torch.device], Candidates]] = {
 ONLY_ON_CUDA = {"training step, small"}
 
 
-def measure(title: str, rounds: int, device: torch.device) -> Times:
-    """One comparison, in this process, with memory handled as in a training."""
+def measure(title: str, rounds: int, device: torch.device) -> tuple[Times, float]:
+    """One comparison and a small operation, in this process, with memory handled as in a training."""
     if device.type == "cpu":
         keep_freed_memory()
-    return in_turns(COMPARISONS[title](device), rounds, device)
+    return in_turns(COMPARISONS[title](device), rounds, device), small_operation_us(device)
 
 
 def main() -> None:
@@ -247,20 +293,21 @@ def main() -> None:
         sys.exit("perf: --device cuda: this machine offers no CUDA device")
     device = torch.device("cuda" if cuda else "cpu")
     machine = args.machine or machine_name(device)
-    found = {}
-    for title in COMPARISONS:
-        if title in ONLY_ON_CUDA and not cuda:
-            continue
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
-            runs = [fresh.submit(measure, title, args.rounds, device) for _ in range(args.processes)]
-            found[title] = figures([run.result() for run in runs])
-        print(f"\n{title}", flush=True)
+    titles = [title for title in COMPARISONS if cuda or title not in ONLY_ON_CUDA]
+    runs: dict[str, list[tuple[Times, float]]] = {title: [] for title in titles}
+    # A table's processes lie minutes apart, so that a slow minute falls on every table, not on all of one.
+    for process in range(args.processes):
+        for title in titles:
+            print(f"process {process + 1} of {args.processes}: {title}", flush=True)
+            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+                runs[title].append(fresh.submit(measure, title, args.rounds, device).result())
+    found = {title: figures([times for times, _ in runs[title]]) for title in titles}
+    small = {title: [us for _, us in runs[title]] for title in titles}
+    for title in titles:
+        print(f"\n{title} (a small operation: {min(small[title]):.1f} .. {max(small[title]):.1f} us)")
         for name, row in found[title].items():
-            print(
-                f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}"
-                f"  ({row['ratio_min']:.2f} .. {row['ratio_max']:.2f})",
-                flush=True,
-            )
+            low, high = min(row["process_ratios"]), max(row["process_ratios"])
+            print(f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}  ({low:.2f} .. {high:.2f})")
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = {
         "machine": machine,
@@ -273,6 +320,7 @@ def main() -> None:
         "processes": args.processes,
         "rounds": args.rounds,
         "figures": found,
+        "small_operation_us": small,
     }
     path = RESULTS / f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}.json"
     path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -52,4 +52,5 @@ class ExpertBank(nn.Module):
         experts = zip(
             rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
         )
-        return torch.cat([swiglu(run, gate_up, down) for run, gate_up, down in experts])
+        outs = [swiglu(run, gate_up, down) for run, gate_up, down in experts if len(run)]
+        return torch.cat(outs) if outs else rows

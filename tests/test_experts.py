@@ -94,3 +94,17 @@ def test_bank_costs_its_rows_however_many_experts_there_are(counts):
     with FlopCounterMode(display=False) as counter:
         bank_of(4, 5, 7)(normal(6, 5), counts)
     assert counter.get_total_flops() == 6 * 3 * 2 * 5 * 7
+
+
+def test_bank_does_not_even_start_an_expert_without_rows(monkeypatch):
+    """Decoding gives K of E experts a row; each of the others would cost five operations on nothing."""
+    ran = []
+    monkeypatch.setattr("nanokimi.experts.swiglu", lambda *args: ran.append(args[1]) or swiglu(*args))
+    bank = bank_of(4, 5, 7)
+    bank(normal(3, 5), [0, 2, 0, 1])
+    assert [e for e in range(4) for w in ran if torch.equal(w, bank.gate_up_proj[e])] == [1, 3]
+
+
+def test_bank_without_rows_gives_none():
+    rows = normal(0, 5)
+    assert bank_of(4, 5, 7)(rows, [0, 0, 0, 0]).shape == rows.shape
