@@ -175,10 +175,11 @@ def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
     load = expert_load(moe.route(x).expert_idx, moe.cfg.n_routed_experts).tolist()
     mlps = [*zip(load, moe.experts.gate_up_proj, moe.experts.down_proj, strict=True)]
     mlps.append((x[..., 0].numel(), moe.shared_experts.gate_up_proj, moe.shared_experts.down_proj))
-    operands = [
-        (*(torch.randn(rows, width, device=x.device) for width in (*down.shape, len(gate_up))), gate_up, down)
-        for rows, gate_up, down in mlps
-    ]
+    operands = []
+    for rows, gate_up, down in mlps:
+        d_model, width = down.shape
+        outer, inner, hidden = (torch.randn(rows, n, device=x.device) for n in (d_model, width, 2 * width))
+        operands.append((outer, inner, hidden, gate_up, down))
 
     @torch.no_grad()
     def run() -> None:
