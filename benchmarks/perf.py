@@ -4,9 +4,9 @@ Every comparison runs all its candidates once a round, so that a machine whose s
 alike, and each round in another order, since a candidate finds the memory as the one before it left it. It does so
 in several fresh processes, whose layout of memory moves a layer's time by more than its rounds differ. A round
 gives each candidate's ratio to the first of the list; the figures are medians over the rounds of all processes,
-and beside them stand the least and the greatest of the processes' own medians. Beside every table stands what one
-small operation takes: cores that share no cache wait longer for each other, and the host of a virtual machine moves
-them. One JSON a machine goes to `benchmarks/results/`.
+and beside them stand the least and the greatest of the processes' own medians. With every table comes what one
+small operation takes, since a machine's cores wait longer for each other at one time than at another. One JSON a
+machine goes to `benchmarks/results/`.
 """
 
 import argparse
