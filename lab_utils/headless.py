@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -36,6 +37,21 @@ class ThisInterpreter(AsyncKernelManager):
         )
 
 
+class _OfPapermill(ThisInterpreter):
+    """Ends what Ctrl-C has left waiting for the kernel, before the kernel: it would complain that the kernel is dead.
+
+    Papermill waits for one cell after another, and nobody for the cell that was interrupted. `NotebookClient.execute`
+    waits for all of them in one task, which ends the kernel itself.
+    """
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await super().shutdown_kernel(now, restart)
+
+
 def check_parameters(notebook: Path, names: list[str]) -> None:
     """`ConfigError` for a name that the notebook's parameters cell lacks; papermill itself would only warn."""
     if not notebook.is_file():
@@ -61,7 +77,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
             str(notebook),
             str(target),
             parameters=parameters,
-            kernel_manager_class=ThisInterpreter,
+            kernel_manager_class=_OfPapermill,
             cwd=str(notebook.parent),
             progress_bar=False,
             shutdown_kernel="immediate",

@@ -1,5 +1,7 @@
 """The benchmark end to end with the smoke profile, what it leaves behind, and bad input that leaves nothing."""
 
+import asyncio
+import gc
 import hashlib
 import io
 import itertools
@@ -9,12 +11,15 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 
 from lab_utils import bench, progress, timing
 from lab_utils.arms import make_plan
@@ -236,6 +241,32 @@ def test_an_error_in_a_cell_is_one_line_and_stays_in_the_notebook(tmp_path):
     with pytest.raises(NotebookFailed, match=r"^cell 2: ValueError: first$"):
         run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
     assert "second" in (tmp_path / "b.ipynb").read_text()
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_nothing_complains_that_the_kernel_is_dead(tmp_path, monkeypatch, caplog):
+    async def look_all_the_time(client):
+        """As nbclient does once a second."""
+        while True:
+            await asyncio.sleep(0.001)
+            try:
+                await client._async_check_alive()
+            except DeadKernelError:
+                return client.task_poll_for_reply.cancel()
+
+    def press_ctrl_c():
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(NotebookClient, "_async_poll_kernel_alive", look_all_the_time)
+    source = f"import pathlib, time; pathlib.Path({str(tmp_path / 'begun')!r}).touch(); time.sleep(60)"
+    notebook = notebook_of(tmp_path / "a.ipynb", source)
+    threading.Thread(target=press_ctrl_c, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
+    gc.collect()  # asyncio complains of a forgotten task when it goes
+    assert "dead" not in caplog.text.lower() and "died" not in caplog.text
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest_name(tmp_path):
