@@ -44,7 +44,7 @@ perf: $(READY)
 
 # The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu.
 render: $(READY)
-	$(BIN)/python -m lab_utils.render notebooks/*.ipynb
+	$(BIN)/python -m lab_utils.site.render notebooks/*.ipynb
 
 # The notebooks with their committed outputs as pages that need no network: open out/site/index.html.
 site: $(READY)

@@ -21,9 +21,9 @@ from dataclasses import replace
 import comm
 from jupyter_client.session import Session
 
-from lab_utils.arms import Arm, make_plan
-from nanokimi.corpus import Corpus, load
+from lab_utils.bench.plan import Arm, make_plan
 from nanokimi.model import build_model
+from nanokimi.text.corpus import Corpus, load
 from nanokimi.train import StepRecord, train
 
 BLOCK = 8  # steps
@@ -46,7 +46,7 @@ async def plain(arm: Arm, corpus: Corpus) -> AsyncIterator[StepRecord]:
 
 
 async def with_panel(arm: Arm, corpus: Corpus) -> AsyncIterator[StepRecord]:
-    from lab_utils import live
+    from lab_utils.live import panel as live
 
     model = build_model(arm.model)
     panel = live.TrainingPanel(corpus)  # not displayed: there is no front end to show it
@@ -83,7 +83,7 @@ async def measure(profile: str, minutes: float) -> list[float]:
 
 async def sample_share(profile: str) -> float:
     """Seconds of one sample over the seconds of training between two evaluations."""
-    from lab_utils import live
+    from lab_utils.live import panel as live
 
     plan = make_plan(profile)
     corpus = load(plan.data, seq_len=plan.arms[0].train.seq_len)

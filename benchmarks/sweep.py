@@ -16,10 +16,10 @@ from datetime import date
 import torch
 
 from benchmarks.perf import RESULTS, machine_name
-from lab_utils.arms import Arm, make_plan
-from nanokimi import corpus
-from nanokimi.corpus import Corpus
+from lab_utils.bench.plan import Arm, make_plan
 from nanokimi.model import build_model
+from nanokimi.text import corpus
+from nanokimi.text.corpus import Corpus
 from nanokimi.train import TrainingDiverged, resolve_device, train
 
 SWEEP_SEED = 1000

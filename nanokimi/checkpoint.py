@@ -24,10 +24,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanokimi import tokenizer
 from nanokimi.config import TrainConfig, to_dict
 from nanokimi.model import Model, build_model
 from nanokimi.steering import Intervention
+from nanokimi.text import tokenizer
 from nanokimi.yaml_config import build, build_model_config
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nanokimi.config import ConfigError, TrainConfig
-from nanokimi.corpus import ROLES, Corpus, windows
 from nanokimi.model import Model
+from nanokimi.text.corpus import ROLES, Corpus, windows
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
 from nanokimi.router import scaling_factor
-from nanokimi.tokenizer import END_OF_TEXT, to_transformers
+from nanokimi.text.tokenizer import END_OF_TEXT, to_transformers
 from nanokimi.yaml_config import build
 
 # Our word -> the format's; every other setting has one name in both.

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from nanokimi import checkpoint
 from nanokimi.config import BalanceConfig, ConfigError, TrainConfig, to_dict
-from nanokimi.corpus import Corpus, batch
 from nanokimi.evaluate import Evaluation, autocast, evaluate, resolve_device
 from nanokimi.kimi import Kimi
 from nanokimi.memory import keep_freed_memory
@@ -36,6 +35,7 @@ from nanokimi.router import (
     z_loss,
 )
 from nanokimi.steering import EndTraining, Intervention, Steer, Steering, checked, frozen, inference_top_k
+from nanokimi.text.corpus import Corpus, batch
 
 
 class TrainingDiverged(RuntimeError):

@@ -33,7 +33,7 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
     if path.parent == PRESETS and path.stem not in preset_names():
         raise ConfigError(
-            f"preset {str(name)!r} does not exist; {_nearest(str(name), preset_names())} "
+            f"preset {str(name)!r} does not exist; {nearest(str(name), preset_names())} "
             "(`nanokimi presets` lists all; a file of yours ends in .yaml)"
         )
     try:
@@ -118,7 +118,7 @@ def _override(cls: type, data: dict[str, Any], text: str) -> None:
     paths = [p for p in _paths_to(cls, last) if [s for s in p[:-1] if s in head] == head]
     if not paths:
         raise ConfigError(
-            f"{name.strip()} is not a setting of {cls.__name__}; {_nearest(last, sorted(_names(cls)))}"
+            f"{name.strip()} is not a setting of {cls.__name__}; {nearest(last, sorted(_names(cls)))}"
         )
     path = min(paths, key=len)
     others = [p for p in paths if len(p) == len(path)]
@@ -149,7 +149,8 @@ def _refuse_misread(cls: type, data: dict[Any, Any], where: str) -> None:
             _refuse_misread(sections[name], value, f"{where}{name}.")
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of an error message: the known name that is nearest, or all that are known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
@@ -165,7 +166,7 @@ def _one_line(cls: type, error: Exception, where: str) -> str:
     if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         for section in path[:-1]:
             cls = _sections(cls).get(section, cls)
-        return f"{prefix}{field} is not a setting; {_nearest(path[-1], [f.name for f in fields(cls)])}"
+        return f"{prefix}{field} is not a setting; {nearest(path[-1], [f.name for f in fields(cls)])}"
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return f"{prefix}{field + ': ' if field else ''}{message}"

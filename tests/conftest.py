@@ -9,7 +9,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-import nanokimi.storyworld  # noqa: F401  before the hook: no shapes in it, and a story makes hundreds of small calls
+import nanokimi.text.storyworld  # noqa: F401  before the hook: no shapes in it, and a story makes hundreds of small calls
 
 # Before anything else of nanokimi is imported: every jaxtyping annotation in it becomes a run-time check.
 jaxtyping.install_import_hook("nanokimi", "beartype.beartype")

@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from lab_utils import render
-from lab_utils.headless import NotebookFailed
-from lab_utils.page import read_opening
+from lab_utils.machine.headless import NotebookFailed
+from lab_utils.site import render
+from lab_utils.site.page import read_opening
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 MAX_BYTES = 300_000
@@ -210,7 +210,7 @@ def test_notebook_has_no_fault(path):
 def test_outputs_are_committed_and_in_order(path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), (
-        "run lab_utils.render"
+        "run lab_utils.site.render"
     )
     assert any(cell["outputs"] for cell in cells)
 

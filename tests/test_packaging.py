@@ -130,7 +130,7 @@ def test_data_files_are_packaged(package):
 
 def test_the_command_is_installed():
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="nanokimi")
-    assert command.value == "nanokimi.cli:main"
+    assert command.value == "nanokimi.cli.commands:main"
     assert callable(command.load())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tables import RESULTS, tables
-from lab_utils.arms import make_plan
+from lab_utils.bench.plan import make_plan
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from nanokimi import tokenizer
 from nanokimi.config import (
     BalanceConfig,
     BlockLatentConfig,
@@ -22,8 +21,9 @@ from nanokimi.config import (
     OptimConfig,
     TrainConfig,
 )
-from nanokimi.corpus import Corpus, Split
-from nanokimi.tokenizer import END_OF_TEXT
+from nanokimi.text import tokenizer
+from nanokimi.text.corpus import Corpus, Split
+from nanokimi.text.tokenizer import END_OF_TEXT
 
 VOCAB, CONTEXT = 24, 16
 ATTENTIONS = ("mha", "mla", "block_latent")

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from lab_utils.progress import StepFile
+from lab_utils.bench.watch import StepFile
 from tests.e2e.conftest import KERNEL_IS
 
 NAME = "08_train_kimi_vs_gpt.ipynb"

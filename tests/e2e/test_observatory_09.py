@@ -6,9 +6,9 @@ import re
 import pytest
 import torch
 
-from lab_utils.results import run_folder
-from lab_utils.routing_facts import look
-from lab_utils.token_strip import token_facts, visible
+from lab_utils.bench.results import run_folder
+from lab_utils.observatory.look import look
+from lab_utils.observatory.token_strip import token_facts, visible
 from nanokimi import checkpoint
 
 NAME = "09_router_observatory.ipynb"

@@ -1,0 +1,194 @@
+"""The benchmark from the command line: notebook 08 run headless, its report, its results, its table.
+
+    python -m lab_utils.bench --profile smoke
+    python -m lab_utils.bench --arms ladder --seeds 3 --data stories.txt
+
+writes out/bench/<time>/: the executed notebook, report.html, results.json, and a folder a training in runs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from lab_utils.bench import watch as progress
+from lab_utils.bench.compare import table_rows
+from lab_utils.bench.plan import Plan, make_plan
+from lab_utils.bench.results import read_results, run_folder
+from lab_utils.bench.tables import comparison_table, sentence
+from lab_utils.bench.verdicts import ladder, verdicts
+from lab_utils.machine.describe import describe, environment
+from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
+from lab_utils.machine.profile import check_profile, resolve_profile
+from nanokimi.config import ConfigError
+from nanokimi.evaluate import resolve_device
+from nanokimi.text import corpus
+from nanokimi.text.sources import SOURCES
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+LINE_EVERY_SECONDS = 10.0
+OWN_OPTION = {
+    "profile": "--profile",
+    "arms": "--arms",
+    "seeds": "--seeds",
+    "data": "--data",
+    "out_dir": "--out",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for bad input (nothing written), 1 for a failure, 130 for Ctrl-C."""
+    folder: Path | None = None
+    try:
+        options = _parse(argv)
+        parameters = _parameters(options)
+        profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
+        data = _absolute(options.data)
+        plan = make_plan(profile, options.arms, options.seeds, data)
+        resolve_device(plan.arms[0].train.device)
+        out = _writable(options.out)
+        _prepare(plan)
+        _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {len(plan.seeds)} seed(s)")
+        _say(describe(environment(plan.arms[0].train.device)["machine"]))
+        folder = _new_folder(out)
+        parameters |= {
+            "profile": profile,
+            "arms": options.arms,
+            "seeds": options.seeds,
+            "data": data,
+            "out_dir": str(folder.resolve()),
+        }
+        _run(plan, folder, parameters)
+        _conclude(folder)
+    except KeyboardInterrupt:
+        kept = f"; what was done so far is in {folder}" if folder else "; nothing was written"
+        _say(f"interrupted{kept}")
+        return INTERRUPTED
+    except NotebookFailed as error:
+        _say(f"bench: {error} (see {folder / NOTEBOOK.name})")
+        return FAILED
+    except ValueError as error:
+        _say(f"bench: {error}")
+        return BAD_INPUT if folder is None else FAILED
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m lab_utils.bench", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--profile", default="auto", help="auto (gpu with CUDA, else cpu), smoke, cpu, gpu")
+    parser.add_argument("--arms", default="default", help="default, ladder, or names with commas: gpt,kimi")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds; 3 are needed for a verdict")
+    parser.add_argument("--data", default="", help="storyworld, tinystories, or the path of a text or folder")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="where the run's folder is made")
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
+    )
+    return parser.parse_args(argv)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The notebook parameters given with -p, their names checked; those with an option of their own are refused."""
+    found = {}
+    for text in options.parameter:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"parameter {text!r} must look like name=value")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"parameter {text!r}: {value!r} is not a value") from None
+    check_parameters(NOTEBOOK, list(found))
+    for name in found:
+        if name in OWN_OPTION:
+            raise ConfigError(f"parameter {name!r} has an option of its own: {OWN_OPTION[name]}")
+    return found
+
+
+def _absolute(data: str) -> str:
+    """A path seen from where the command was given: the notebook runs elsewhere."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data and data not in SOURCES and path.exists() else data
+
+
+def _writable(out: Path) -> Path:
+    for place in (out, *out.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ConfigError(f"out={str(out)!r}: {place} is a file; name a folder")
+            break
+    return out
+
+
+def _prepare(plan: Plan) -> None:
+    """Make the token file now, with progress: bad text is found before anything is written."""
+    started = time.monotonic()
+    shown = started - LINE_EVERY_SECONDS + 2  # quick work is done before the first line
+
+    def tell(stage: str, done: float, total: float | None) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > LINE_EVERY_SECONDS:
+            shown = time.monotonic()
+            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 2**20:.0f} MiB"))
+
+    text = corpus.load(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    took = time.monotonic() - started
+    _say(
+        f"text: {text.name}, {len(text.train):,} tokens to train on, {len(text.val):,} held out ({took:.0f} s)"
+    )
+
+
+def _new_folder(out: Path) -> Path:
+    """out/<time>, with a number behind it if it is there already."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (now, *(f"{now}-{i}" for i in range(2, 100))):
+            if not (out / name).exists():
+                (out / name).mkdir()
+                return out / name
+    except OSError as error:
+        raise ConfigError(f"out={str(out)!r} cannot be written: {error.strerror}") from None
+    raise ConfigError(f"out={str(out)!r} holds a hundred runs of this second; name another folder")
+
+
+def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
+    expected = []
+    for arm in plan.trials():
+        seed = arm.train.seed
+        name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
+        expected.append(progress.Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
+    _say("timing the steps of all arms in turns, then training")
+    environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
+    with progress.Watcher(expected, sys.stderr):
+        run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
+
+
+def _conclude(folder: Path) -> None:
+    results = read_results(folder / "results.json")
+    print(comparison_table(table_rows(results)))
+    for verdict in [*verdicts(results), *ladder(results)]:
+        print(sentence(verdict))
+    print(f"report: {folder / 'report.html'}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

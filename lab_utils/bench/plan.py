@@ -1,0 +1,135 @@
+"""Which models a benchmark trains, on which text, how often: presets/bench-<profile>.yaml made into a `Plan`.
+
+An arm is a model and its training. All arms of a plan share text, batches and schedule; what differs stands in
+the preset, one line an arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from lab_utils.machine.profile import profiles
+from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from nanokimi.text.corpus import Corpus
+from nanokimi.yaml_config import build, load_model, nearest, read_yaml
+
+# Every rung of the ladder changes one thing of the rung before it; GPT + Muon stands beside the ladder.
+LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")
+BASELINE, CHALLENGER = "gpt", "kimi"
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ArmPreset:
+    """One line of the preset: a model preset, and what its training changes (`name=value`)."""
+
+    model: str
+    set: tuple[str, ...] = ()
+
+
+@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class BenchPreset:
+    """The file presets/bench-<profile>.yaml. `default` are the arms that run when none are named."""
+
+    data: DataConfig
+    train: str
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    default: tuple[str, ...]
+    arms: dict[str, ArmPreset]
+
+    @model_validator(mode="after")
+    def _check(self):
+        for name in self.default:
+            if name not in self.arms:
+                raise ValueError(f"default names {name!r}, which is no arm; {nearest(name, list(self.arms))}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One model and how it is trained."""
+
+    name: str
+    model: ModelConfig
+    train: TrainConfig
+
+    def sized_for(self, corpus: Corpus) -> Arm:
+        """The same arm with as many tokens in its vocabulary as the corpus's tokenizer has."""
+        return replace(self, model=replace(self.model, vocab_size=corpus.tokenizer.n_vocab))
+
+    def seeded(self, seed: int) -> Arm:
+        """The same arm with `seed` for the order of its batches (its weights take the same seed)."""
+        return replace(self, train=replace(self.train, seed=seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a benchmark will train: every arm with every seed, on one text."""
+
+    profile: str
+    data: DataConfig
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+
+    def sized_for(self, corpus: Corpus) -> Plan:
+        """The same plan with every model's vocabulary set to the tokenizer's."""
+        return replace(self, arms=tuple(arm.sized_for(corpus) for arm in self.arms))
+
+    def trials(self) -> Iterator[Arm]:
+        """Every training in its order: seeds outermost, so that a slow hour of the machine hits all arms."""
+        for seed in self.seeds:
+            for arm in self.arms:
+                yield arm.seeded(seed)
+
+    def arm(self, name: str) -> Arm:
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def make_plan(profile: str, arms: str = "default", seeds: int = 1, data: str = "") -> Plan:
+    """The plan for one of `profiles()`. `arms`: default, ladder (all), or names with commas between them.
+
+    `data`, if given, takes the place of the preset's text: storyworld, tinystories or a path. Raises
+    `ConfigError` with one line that names what is wrong and what is allowed.
+    """
+    if profile not in profiles():
+        raise ConfigError(f"profile={profile!r} does not exist; {nearest(profile, profiles())}")
+    if not isinstance(seeds, int) or seeds < 1:
+        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
+    where = f"bench-{profile}"
+    preset = build(BenchPreset, read_yaml(where), where=where)
+    train_data = read_yaml(preset.train) | {"device": preset.device}
+    chosen = []
+    for name in _arm_names(preset, arms):
+        line = preset.arms[name]
+        chosen.append(
+            Arm(
+                name=name,
+                model=load_model(line.model),
+                train=build(TrainConfig, train_data, line.set, f"{where}, arm {name}"),
+            )
+        )
+    return Plan(
+        profile=profile,
+        data=replace(preset.data, source=data) if data else preset.data,
+        arms=tuple(chosen),
+        seeds=tuple(range(seeds)),
+    )
+
+
+def _arm_names(preset: BenchPreset, arms: str) -> Sequence[str]:
+    if arms == "default":
+        return preset.default
+    if arms == "ladder":
+        return tuple(preset.arms)
+    names = [name.strip() for name in arms.split(",")]
+    for name in names:
+        if name not in preset.arms:
+            known = ["default", "ladder", *preset.arms]
+            raise ConfigError(f"arms: {name!r} is not an arm; {nearest(name, known)}")
+        if names.count(name) > 1:
+            raise ConfigError(f"arms: {name!r} is named twice; name every arm once")
+    return names

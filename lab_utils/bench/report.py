@@ -1,0 +1,270 @@
+"""results.json and report.html: one file that shows its pictures offline and loads nothing from elsewhere.
+
+`python -m lab_utils.bench.report out/bench/<time>` writes both again from what the run left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+from lab_utils.bench import compare, tables, verdicts
+from lab_utils.bench.pictures import all_pictures
+from lab_utils.bench.results import Results, ResultsError, read_results, to_json, write_json
+from lab_utils.machine.describe import describe
+from lab_utils.show import table
+
+CSS = """
+:root { --ink: #1d2433; --quiet: #5b6475; --line: #dfe3ea; --soft: #f5f7fa; --kimi: #0072b2; --gpt: #b36b00; }
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; }
+p, li { max-width: 46rem; }
+.lead, small, figcaption, footer { color: var(--quiet); }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .84rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .38rem .5rem; text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; font-weight: 600; line-height: 1.25; }
+tbody tr { border-bottom: 1px solid var(--line); }
+tbody tr:hover { background: var(--soft); }
+th:first-child { text-align: left; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); gap: .9rem; margin: .8rem 0; }
+.card { border: 1px solid var(--line); border-left: 5px solid #8a93a3; border-radius: 6px; padding: .7rem .9rem; }
+.card.challenger { border-left-color: var(--kimi); }
+.card.baseline { border-left-color: var(--gpt); }
+.card b { display: block; font-size: 1.05rem; }
+.card p { margin: .25rem 0 0; font-size: .86rem; }
+.card .question { color: var(--quiet); font-size: .8rem; letter-spacing: .02em; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; display: block; }
+figcaption { font-size: .88rem; max-width: 46rem; }
+details { margin: .6rem 0; }
+summary { cursor: pointer; }
+pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8rem; border-radius: 6px; }
+@media (max-width: 600px) { main { padding: 1.25rem .8rem; } h1 { font-size: 1.45rem; } }
+"""
+
+CAPTIONS = {
+    "loss": "Mean over the seeds; the band reaches from the best to the worst seed. Seconds are tokens times the step "
+    "time that was measured in turns, so that a slow minute of the machine counts for no one.",
+    "roles": "Storyworld knows the role of every token: grammar is forced, choice is truly random, a fact follows from "
+    "the world, a copy from the story. A floor is what a reader who knows the world would still not know.",
+    "router": "First seed, mean of the last tenth of the steps. Purple experts get less than their share, orange ones "
+    "more.",
+    "balance": "First seed. MaxVio is the busiest expert's load divided by the mean, minus 1, averaged over layers.",
+    "logits": "First seed. Only trainings with QK-clip measure it, because measuring costs time.",
+}
+
+HOW = (
+    "Every arm saw the same batches in the same order; the digest of all tokens that it was trained on is recorded.",
+    "Active parameters are those that one token uses, embeddings and head left out; FLOPs count a training step, "
+    "forward and backward, a multiply-add as two.",
+    "Learning rates come from a recorded sweep (benchmarks/results/sweep-*.json).",
+    "Step times were measured in turns (A B C A B C ...) in one process; time is steps times the median step. "
+    "The time that passed while training stands in results.json.",
+    "Tokens and seconds until GPT's final loss are interpolated linearly between evaluations, seed by seed.",
+    "A verdict needs three seeds that all agree and a mean difference above the spread, the larger of the two arms' "
+    "distances between best and worst seed. Where a run or a seed is missing, or somebody steered a run, there is no "
+    "conclusion.",
+    "Peak memory on a CPU is the resident set of the process, its libraries included; on CUDA it is what torch "
+    "allocated.",
+)
+
+
+def write_report(results: Results, out_dir: Path) -> None:
+    """Write results.json and report.html into `out_dir`, which holds the run's folders."""
+    write_json(out_dir / "results.json", to_json(results) | derived(results))
+    (out_dir / "report.html").write_text(render(results, out_dir), encoding="utf-8")
+
+
+def derived(results: Results) -> dict:
+    """What `compare` makes of the results, as plain data for results.json."""
+    return {
+        "table": [asdict(row) for row in compare.table_rows(results)],
+        "verdicts": [asdict(verdict) for verdict in verdicts.verdicts(results)],
+        "ladder": [asdict(verdict) for verdict in verdicts.ladder(results)],
+        "same_optimizer_or_model": [
+            asdict(verdict) for verdict in verdicts.optimizer_or_architecture(results)
+        ],
+        "fairness": asdict(verdicts.fairness(results)),
+    }
+
+
+def render(results: Results, out_dir: Path) -> str:
+    """The report as one HTML text."""
+    pictures = all_pictures(results, out_dir)
+
+    def picture(name: str) -> str:
+        if name not in pictures:
+            return ""
+        return f"<figure>{pictures[name].html()}<figcaption>{escape(CAPTIONS[name])}</figcaption></figure>"
+
+    rows = compare.table_rows(results)
+    body = [
+        _head(results),
+        _steered(results),
+        "<h2>The comparison</h2>" + table.as_html(tables.comparison_table(rows)),
+        _verdicts(results),
+        picture("loss"),
+        _ladder(results),
+        _roles(results, picture("roles")),
+        _section("What the router did", picture("router") + picture("balance")),
+        _section("Attention logits", picture("logits")),
+        _fairness(results),
+        _details(results),
+    ]
+    title = f"Kimi against GPT on {results.corpus['source']}"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>"
+        + "\n".join(part for part in body if part)
+        + "</main></body></html>\n"
+    )
+
+
+def _steered(results: Results) -> str:
+    """A word at the top about every run that a person changed on its way."""
+    lines = [
+        f"{run.arm} with seed {run.seed} was steered by hand ("
+        + "; ".join(f"step {each['step']}: {each['what']} = {each['value']}" for each in run.interventions)
+        + "): it counts for no verdict."
+        for run in results.runs
+        if run.steered
+    ]
+    return _list(lines) if lines else ""
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{title}</h2>{content}" if content else ""
+
+
+def _head(results: Results) -> str:
+    corpus, seeds = results.corpus, len(results.seeds)
+    facts = next(iter(results.arms.values()))
+    tokens = compare.planned_tokens(facts)
+    when = results.environment["created"].replace("T", " ")
+    return (
+        f"<h1>Kimi against GPT on {escape(corpus['source'])}</h1>"
+        f'<p class="lead">Profile {escape(results.profile)}: {facts.train["steps"]:,} steps of '
+        f"{facts.tokens_per_step:,} tokens ({table.count(tokens)} in all) of {table.count(corpus['train_tokens'])} "
+        f"different ones, vocabulary {corpus['n_vocab']:,}, {seeds} seed{'s' if seeds > 1 else ''}. "
+        f"{escape(describe(results.environment['machine']))}. {escape(when)}.</p>"
+    )
+
+
+def _verdicts(results: Results) -> str:
+    found = verdicts.verdicts(results)
+    cards = "".join(_card(verdict) for verdict in found)
+    note = (
+        "<p>Kimi is architecture and MuonClip together. What each gives by itself stands in the ladder "
+        "(<code>make bench ARMS=ladder SEEDS=3</code>).</p>"
+    )
+    return (
+        f'<h2>Verdicts</h2><div class="cards">{cards}</div>{note}'
+        + "<details><summary>The rows behind the verdicts (lower is better in all)</summary>"
+        + table.as_html(tables.verdict_table(found))
+        + "</details>"
+    )
+
+
+def _card(verdict: verdicts.Verdict) -> str:
+    if verdict.winner:
+        loser = verdict.baseline if verdict.answer == "challenger" else verdict.challenger
+        headline = f"{verdict.winner} wins, {loser} loses"
+    else:
+        headline = verdict.answer
+    numbers = "; ".join(
+        f"seed {p.seed}: {verdict.baseline} {_number(verdict, p.baseline)}, "
+        f"{verdict.challenger} {_number(verdict, p.challenger)}"
+        for p in verdict.pairs
+    )
+    spread = "" if verdict.spread is None else f" Spread {_number(verdict, verdict.spread)}."
+    return (
+        f'<div class="card {verdict.answer.split()[0]}"><span class="question">{escape(verdict.question)}: '
+        f"{escape(verdict.quantity)}</span><b>{escape(headline)}</b><p>{escape(verdict.reason)}.{spread}</p>"
+        f"<p><small>{escape(numbers)}</small></p></div>"
+    )
+
+
+def _number(verdict: verdicts.Verdict, value: float) -> str:
+    return f"{value:.0f}" if "MiB" in verdict.quantity else f"{value:.3f}"
+
+
+def _ladder(results: Results) -> str:
+    rungs, beside = verdicts.ladder(results), verdicts.optimizer_or_architecture(results)
+    content = ""
+    if len(rungs) > 1:
+        content += (
+            "<p>Each rung changes one thing of the rung before it. Nats a token; below zero is better.</p>"
+        )
+        content += table.as_html(tables.verdict_table(rungs, "the rung adds"))
+    if beside:
+        content += (
+            "<p>The same model with another optimizer, or the same optimizer with another model, so that "
+            "neither is credited with the other's gain:</p>"
+        )
+        content += table.as_html(tables.verdict_table(beside, "what changes"))
+    return _section("What each idea buys", content)
+
+
+def _roles(results: Results, picture: str) -> str:
+    rows = tables.role_table(results)
+    return _section("Loss by role", table.as_html(rows) + picture) if rows else ""
+
+
+def _fairness(results: Results) -> str:
+    facts = verdicts.fairness(results)
+    known = []
+    if facts.body_active is not None:
+        known.append(f"Active parameters are within {facts.body_active:.2%} of GPT's (allowed: 2 %).")
+        known.append(f"FLOPs a token are within {facts.flops:.2%} of GPT's (allowed: 5 %).")
+    if facts.same_batches is not None:
+        same = "the same batches" if facts.same_batches else "DIFFERENT batches: the comparison is not fair"
+        known.append(f"With every seed all arms saw {same}.")
+    return "<h2>Why the comparison is fair</h2>" + _list([*known, *HOW])
+
+
+def _list(items: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+
+
+def _details(results: Results) -> str:
+    def fold(title: str, data: object) -> str:
+        return f"<details><summary>{escape(title)}</summary><pre>{escape(json.dumps(data, indent=1))}</pre></details>"
+
+    arms = {name: {"model": facts.model, "train": facts.train} for name, facts in results.arms.items()}
+    return (
+        "<h2>Everything else</h2>"
+        + "<details><summary>Step times and cache</summary>"
+        + table.as_html(tables.step_table(results))
+        + "</details>"
+        + fold("Configurations of all arms", arms)
+        + fold("The text", results.corpus)
+        + fold("Machine, versions, commit", results.environment)
+        + "<footer><p>All numbers, every evaluation of every run included: results.json beside this file; "
+        "one line a step: runs/*/steps.jsonl.</p></footer>"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    if len(argv) != 1:
+        print("usage: python -m lab_utils.bench.report FOLDER", file=sys.stderr)
+        return 2
+    try:
+        folder = Path(argv[0])
+        write_report(read_results(folder / "results.json"), folder)
+    except ResultsError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

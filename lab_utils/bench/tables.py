@@ -1,0 +1,217 @@
+"""The comparison table as text for a terminal and as HTML for the notebook and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from lab_utils.bench.compare import Row, Spread, planned_tokens, step_ratio
+from lab_utils.bench.curves import role_curves
+from lab_utils.bench.plan import BASELINE
+from lab_utils.bench.results import ArmFacts, Results
+from lab_utils.bench.verdicts import Verdict
+from lab_utils.show.table import Table, count, memory, seconds
+
+DASH = "–"
+
+
+# ---------------------------------------------------------------- the comparison
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    """The main table: a row an arm; under a mean over several seeds its least and greatest value."""
+    heads = (
+        ("model",),
+        ("total", "params"),
+        ("active", "body"),
+        ("FLOPs", "/token"),
+        ("tokens", "/sec."),
+        ("step", "vs GPT"),
+        ("time", "(s)"),
+        ("memory", "peak"),
+        ("val. loss", "nats/token"),
+        ("perplexity",),
+        ("bits", "a byte"),
+        ("tokens to", "GPT's loss"),
+        ("sec.", "to it"),
+    )
+    floors = {row.floor for row in rows if row.floor is not None}
+    seeds = sorted({row.n_seeds for row in rows})
+    notes = [
+        f"floor: {floors.pop():.3f} bits a byte" if len(floors) == 1 else "floor: not known for this text"
+    ]
+    notes.append(f"seeds: {seeds[0]}" if len(seeds) == 1 else f"seeds: {seeds[0]} to {seeds[-1]}")
+    if seeds[-1] > 1:
+        notes.append("under a mean: least..greatest over the seeds")
+    return Table(heads, tuple(_cells(row) for row in rows), "; ".join(notes))
+
+
+def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
+    return (
+        (row.arm,),
+        (count(row.total),),
+        (count(row.body_active),),
+        (count(row.flops_per_token),),
+        (DASH if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",),
+        (DASH if row.step_ratio is None else f"{row.step_ratio.mean:.2f}",),
+        (DASH if row.seconds is None else seconds(row.seconds),),
+        _spread(row.peak_memory, memory),
+        _spread(row.loss, lambda x: f"{x:.3f}"),
+        _spread(row.perplexity, lambda x: f"{x:#.3g}".rstrip(".")),
+        _spread(row.bits_per_byte, lambda x: f"{x:.3f}"),
+        _reached(row),
+        (DASH if row.seconds_to_target is None else seconds(row.seconds_to_target.mean),),
+    )
+
+
+def _spread(value: Spread | None, show: Callable[[float], str]) -> tuple[str, ...]:
+    if value is None:
+        return (DASH,)
+    if value.n < 2:
+        return (show(value.mean),)
+    low, high = show(value.low), show(value.high)
+    if low[-1] == high[-1] and low[-1].isalpha():
+        low = low[:-1]  # 386..393M: one unit for both
+    return (show(value.mean), f"{low}..{high}")
+
+
+def _reached(row: Row) -> tuple[str, ...]:
+    value = row.tokens_to_target
+    if value is None:
+        return ("not reached" if row.loss is not None else DASH,)
+    lines = [f"{count(value.mean)} ({row.share_to_target:.0%})"]
+    if value.n > 1:
+        lines += _spread(value, count)[1:]
+    if value.n < row.n_seeds:
+        lines.append(f"{value.n} of {row.n_seeds} seeds")
+    return tuple(lines)
+
+
+def plan_table(arms: Sequence[ArmFacts]) -> Table:
+    """What will be trained: sizes and costs, which are known before any training."""
+    heads = (
+        ("model",),
+        ("total", "params"),
+        ("active", "params"),
+        ("active", "body"),
+        ("FLOPs", "a token"),
+        ("cache", "numbers a token"),
+        ("optimizer",),
+        ("learning rate",),
+        ("tokens", "in all"),
+    )
+    cells = tuple(
+        (
+            (arm.name,),
+            (count(arm.total),),
+            (count(arm.active),),
+            (count(arm.body_active),),
+            (count(arm.flops_per_token),),
+            (f"{arm.cache_per_token:,.0f}",),
+            (arm.train["optim"]["optimizer"],),
+            (f"{arm.train['optim']['lr']:g}",),
+            (count(planned_tokens(arm)),),
+        )
+        for arm in arms
+    )
+    return Table(heads, cells)
+
+
+def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table:
+    """The rows behind verdicts: both arms' means, their difference, its spread, and the answer."""
+    heads = (
+        (first,),
+        ("compared",),
+        ("from",),
+        ("to",),
+        ("difference",),
+        ("per seed",),
+        ("spread",),
+        ("verdict",),
+    )
+    caption = "" if verdicts else "nothing to compare: no two arms that differ in one thing were trained"
+    return Table(heads, tuple(_verdict_cells(verdict) for verdict in verdicts), caption)
+
+
+def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
+    digits = 0 if "MiB" in verdict.quantity else 3
+    pairs = verdict.pairs
+    means = [
+        f"{sum(side) / len(side):.{digits}f}" if side else DASH
+        for side in ([p.baseline for p in pairs], [p.challenger for p in pairs])
+    ]
+    return (
+        (verdict.question,),
+        (f"{verdict.baseline} → {verdict.challenger}",),
+        (means[0],),
+        (means[1],),
+        (DASH if verdict.mean is None else f"{verdict.mean:+.{digits}f}",),
+        (" ".join(f"{p.difference:+.{digits}f}" for p in pairs) or DASH,),
+        (DASH if verdict.spread is None else f"{verdict.spread:.{digits}f}",),
+        (f"{verdict.winner} is lower" if verdict.winner else verdict.answer,),
+    )
+
+
+def role_table(results: Results) -> Table | None:
+    """Bits a byte by role at the end, the mean over the seeds, with the floor; None where roles are not known."""
+    roles = role_curves(results)
+    if not roles:
+        return None
+    arms = [curve.arm for curve in roles[0].curves]
+    tokens = next(run for run in results.runs if run.complete).final.by_role
+    heads = (("role",), ("share of", "tokens"), ("floor", "bits/byte"), *((arm, "bits/byte") for arm in arms))
+    n_tokens = sum(facts["n_tokens"] for facts in tokens.values())
+    cells = tuple(
+        (
+            (role.role,),
+            (f"{tokens[role.role]['n_tokens'] / n_tokens:.0%}",),
+            (f"{role.floor:.3f}",),
+            *((f"{curve.mean[-1]:.3f}",) for curve in role.curves),
+        )
+        for role in roles
+    )
+    return Table(heads, cells)
+
+
+def step_table(results: Results) -> Table:
+    """Step times measured in turns, and what decoding keeps for a token."""
+    heads = (
+        ("model",),
+        ("rounds",),
+        ("median step", "(ms)"),
+        ("quickest..slowest", "(ms)"),
+        ("vs GPT", "median"),
+        ("vs GPT", "quartiles"),
+        ("cache", "numbers a token"),
+    )
+    rows = []
+    for facts in results.arms.values():
+        ms = [1000 * seconds for seconds in facts.step_seconds]
+        ratio = step_ratio(facts, results.arms.get(BASELINE))
+        rows.append(
+            (
+                (facts.name,),
+                (str(len(ms)),),
+                (f"{median(ms):.1f}" if ms else DASH,),
+                (f"{min(ms):.1f}..{max(ms):.1f}" if ms else DASH,),
+                (f"{ratio.mean:.2f}" if ratio else DASH,),
+                (f"{ratio.low:.2f}..{ratio.high:.2f}" if ratio else DASH,),
+                (f"{facts.cache_per_token:,.0f}",),
+            )
+        )
+    return Table(heads, tuple(rows))
+
+
+def sentence(verdict: Verdict) -> str:
+    """A verdict in words: `Equal tokens: kimi wins over gpt, ...`, or why there is none."""
+    if verdict.winner:
+        loser = verdict.baseline if verdict.answer == "challenger" else verdict.challenger
+        digits = 0 if "MiB" in verdict.quantity else 3
+        return (
+            f"{verdict.question}: {verdict.winner} wins, {loser} loses. The {verdict.quantity} differs by "
+            f"{abs(verdict.mean):.{digits}f} (spread {verdict.spread:.{digits}f}); {verdict.reason}."
+        )
+    return f"{verdict.question}: {verdict.answer}: {verdict.reason}."
+
+
+# ---------------------------------------------------------------- numbers

@@ -1,0 +1,60 @@
+"""How long a step takes, measured in turns: A B C A B C ..., so that a slow minute of the machine hits all alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from lab_utils.bench.plan import Arm
+from nanokimi.model import build_model
+from nanokimi.text.corpus import Corpus
+from nanokimi.train import train
+
+WARM_UP = 2  # rounds that are not counted: first steps allocate
+
+
+def time_in_turns(
+    arms: Sequence[Arm], corpus: Corpus, rounds: int = 40, seconds_per_arm: float = 18.0
+) -> dict[str, tuple[float, ...]]:
+    """Seconds of one optimizer step, a list for every arm with one entry a round.
+
+    Fresh models, the first batches of the text. Ends after `rounds`, or sooner when the time is used up, but
+    not before three rounds.
+    """
+    rounds = min(rounds, min(arm.train.steps for arm in arms) - WARM_UP - 1)
+    turns = {arm.name: _stepper(arm, corpus) for arm in arms}
+    for step in turns.values():
+        for _ in range(WARM_UP):
+            step()
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    started = time.perf_counter()
+    for done in range(rounds):
+        if done >= 3 and time.perf_counter() - started > seconds_per_arm * len(turns):
+            break
+        for name, step in turns.items():
+            seconds[name].append(step())
+    return {name: tuple(values) for name, values in seconds.items()}
+
+
+def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float]:
+    """A function that trains `arm` one step further and returns the seconds it took."""
+    # Evaluated only at its end, which is never reached.
+    cfg = replace(arm.train, eval_every=arm.train.steps)
+    steps = train(build_model(arm.model, cfg.seed), corpus, cfg)
+
+    def step() -> float:
+        _wait_for_device()
+        started = time.perf_counter()
+        next(steps)
+        _wait_for_device()
+        return time.perf_counter() - started
+
+    return step
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

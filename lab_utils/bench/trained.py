@@ -1,0 +1,35 @@
+"""A trained model for a notebook to look at: the one of notebook 08's run where it fits, else trained now, shorter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lab_utils.bench.plan import Arm
+from lab_utils.bench.results import run_folder
+from nanokimi import checkpoint
+from nanokimi.model import Model, build_model
+from nanokimi.text.corpus import Corpus
+from nanokimi.train import train
+
+
+def trained(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable[[str], None]) -> Model:
+    """The arm's model after the run in `out`, if it had the same sizes and text; else after `steps` steps here.
+
+    `say` is told where the model comes from and how far its training is.
+    """
+    folder = run_folder(out, arm.name, arm.train.seed)
+    if checkpoint.has_checkpoint(folder):
+        found = checkpoint.load(folder)
+        if found.model.cfg == arm.model and found.progress.corpus_fingerprint == corpus.fingerprint:
+            say(f"{arm.name}: from the run of notebook 08, {found.progress.step} steps")
+            return found.model.eval()
+    steps = min(steps, arm.train.steps)
+    cfg = replace(
+        arm.train, steps=steps, eval_every=steps, warmup_steps=min(arm.train.warmup_steps, steps - 1)
+    )
+    model = build_model(arm.model, cfg.seed)
+    for record in train(model, corpus, cfg):
+        say(f"{arm.name}: step {record.step} of {steps}, loss {record.loss:.2f}")
+    return model.eval()

@@ -1,0 +1,76 @@
+"""Watching a training from outside: its time, its memory, and the very tokens that the model was given."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab_utils.bench.plan import Arm
+from lab_utils.bench.results import Point, Run, run_folder
+from lab_utils.machine.memory import PeakMemory
+from nanokimi.model import Model
+from nanokimi.train import StepRecord
+
+
+class Trial:
+    """One arm with one seed, from the first step to the last; `run()` gives the facts afterwards.
+
+    with Trial(arm, model, out_dir) as trial:
+        for record in train(model, corpus, arm.train, trial.run_dir):
+            trial.add(record)
+    results.append(trial.run())
+    """
+
+    def __init__(self, arm: Arm, model: Model, out_dir: Path):
+        self.arm, self.seed = arm, arm.train.seed
+        self.run_dir = run_folder(out_dir, arm.name, self.seed)
+        self._model, self._memory = model, PeakMemory(arm.train.device)
+        self._points: list[Point] = []
+        self._tokens_seen = hashlib.sha256()
+        self._interventions: list[dict[str, Any]] = []
+        self._train_seconds = self._wall_seconds = 0.0
+
+    def __enter__(self) -> Trial:
+        self._hook = self._model.register_forward_pre_hook(self._note_tokens)
+        self._memory.start()
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._wall_seconds = time.perf_counter() - self._started
+        self._memory.stop()
+        self._hook.remove()
+        del self._model  # so that the next arm's memory is its own
+
+    def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
+        if torch.is_grad_enabled():  # evaluation runs without gradients and is the same for all
+            self._tokens_seen.update(args[0].cpu().numpy().tobytes())
+
+    def add(self, record: StepRecord) -> None:
+        self._train_seconds = record.seconds
+        self._interventions += [each.to_dict() for each in record.interventions]
+        if record.evaluation is not None:
+            facts = asdict(record.evaluation)
+            del facts["n_tokens"]
+            self._points.append(
+                Point(step=record.step, tokens=record.tokens, seconds=record.seconds, **facts)
+            )
+
+    def run(self) -> Run:
+        return Run(
+            arm=self.arm.name,
+            seed=self.seed,
+            n_steps=self.arm.train.steps,
+            points=tuple(self._points),
+            train_seconds=self._train_seconds,
+            wall_seconds=self._wall_seconds,
+            peak_memory=self._memory.peak,
+            start_memory=self._memory.at_start,
+            batch_digest=self._tokens_seen.hexdigest(),
+            interventions=tuple(self._interventions),
+        )

@@ -1,0 +1,242 @@
+"""From results to conclusions: a verdict a question, what each rung of the ladder buys, and whether it was fair.
+
+Pure functions of `Results`. The rules, which the report repeats:
+
+- Losses are compared seed by seed: both arms of a pair saw the same batches.
+- A verdict needs three seeds that all agree, and a mean difference above the spread (the larger of the two arms'
+  distances between their best and worst seed). Otherwise it reads "undecided".
+- Where a run, a seed or a measurement is missing there is no conclusion, and none where somebody steered a run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from lab_utils.bench.compare import loss_at_tokens, planned_tokens, seconds_per_token
+from lab_utils.bench.plan import BASELINE, CHALLENGER, LADDER
+from lab_utils.bench.results import ArmFacts, Results, Run
+
+SEEDS_NEEDED = 3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both arms of a comparison with one seed."""
+
+    seed: int
+    baseline: float
+    challenger: float
+
+    @property
+    def difference(self) -> float:
+        return self.challenger - self.baseline
+
+
+Answer = Literal["challenger", "baseline", "undecided", "no conclusion"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The answer to one question, with the rows that it rests on. Lower numbers are better in all of them."""
+
+    question: str
+    baseline: str
+    challenger: str
+    quantity: str
+    answer: Answer
+    reason: str
+    pairs: tuple[Pair, ...]
+    mean: float | None  # difference, challenger - baseline
+    spread: float | None
+
+    @property
+    def winner(self) -> str | None:
+        return {"challenger": self.challenger, "baseline": self.baseline}.get(self.answer)
+
+
+def judge(
+    question: str,
+    quantity: str,
+    results: Results,
+    value: Callable[[Run], float | None],
+    baseline: str = BASELINE,
+    challenger: str = CHALLENGER,
+) -> Verdict:
+    """Compare `value` (lower is better) of two arms over all planned seeds, by the rules at the top."""
+    pairs, missing = [], []
+    for seed in results.seeds:
+        values = []
+        for arm in (baseline, challenger):
+            run = results.run(arm, seed)
+            found = value(run) if run else None
+            if run is None:
+                missing.append(f"{arm} with seed {seed} did not finish")
+            elif run.steered:
+                missing.append(f"{arm} with seed {seed} was steered by hand")
+                found = None
+            elif found is None or not math.isfinite(found):
+                missing.append(f"{arm} with seed {seed} has no {quantity}")
+            values.append(found)
+        if None not in values and all(map(math.isfinite, values)):
+            pairs.append(Pair(seed, *values))
+            if not _same_batches(results, seed, baseline, challenger):
+                missing.append(f"the arms saw different batches with seed {seed}")
+    absent = [arm for arm in (baseline, challenger) if arm not in results.arms]
+    mean = fmean(pair.difference for pair in pairs) if pairs else None
+    spread = _spread(pairs) if len(pairs) > 1 else None
+    answer: Answer = "no conclusion"
+    if absent:
+        reason = f"needs {baseline} and {challenger}; {' and '.join(absent)} was not trained"
+    elif missing:
+        reason = missing[0] + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
+    elif len(pairs) < SEEDS_NEEDED:
+        seeds = "1 seed" if len(pairs) == 1 else f"{len(pairs)} seeds"
+        reason = f"{seeds}, {SEEDS_NEEDED} needed"
+    else:
+        answer, reason = _decide(pairs, spread)
+    return Verdict(
+        question=question,
+        baseline=baseline,
+        challenger=challenger,
+        quantity=quantity,
+        answer=answer,
+        reason=reason,
+        pairs=tuple(pairs),
+        mean=mean,
+        spread=spread,
+    )
+
+
+def _decide(pairs: Sequence[Pair], spread: float) -> tuple[Answer, str]:
+    lower = sum(pair.difference < 0 for pair in pairs)
+    higher = sum(pair.difference > 0 for pair in pairs)
+    if len(pairs) not in (lower, higher):
+        return "undecided", f"lower with {lower} of {len(pairs)} seeds"
+    if abs(fmean(pair.difference for pair in pairs)) <= spread:
+        return "undecided", "all seeds agree, but the difference does not exceed the spread"
+    side: Answer = "challenger" if lower else "baseline"
+    return side, f"all {len(pairs)} seeds agree, and the difference exceeds the spread"
+
+
+def _spread(pairs: Sequence[Pair]) -> float:
+    """The larger of the two arms' distances between their best and their worst seed."""
+    sides = ([pair.baseline for pair in pairs], [pair.challenger for pair in pairs])
+    return max(max(side) - min(side) for side in sides)
+
+
+def _same_batches(results: Results, seed: int, *arms: str) -> bool:
+    return len({results.run(arm, seed).batch_digest for arm in arms}) == 1
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """GPT against Kimi: equal tokens, equal FLOPs, equal wall clock, memory."""
+    return [
+        judge("Equal tokens", "validation loss at the end", results, lambda run: run.final.loss),
+        judge("Equal FLOPs", "validation loss at equal FLOPs", results, _loss_at_equal(results, _flops)),
+        judge(
+            "Equal wall clock",
+            "validation loss after equal time",
+            results,
+            _loss_at_equal(results, seconds_per_token),
+        ),
+        judge("Memory", "peak memory of training (MiB)", results, _peak_mib),
+    ]
+
+
+def _flops(facts: ArmFacts) -> float:
+    return facts.flops_per_token
+
+
+def _peak_mib(run: Run) -> float | None:
+    return None if run.peak_memory is None else run.peak_memory / 2**20
+
+
+def _loss_at_equal(
+    results: Results, cost_per_token: Callable[[ArmFacts], float | None]
+) -> Callable[[Run], float | None]:
+    """The loss of a run when it has cost as much as the cheaper of the two arms costs in all."""
+
+    def value(run: Run) -> float | None:
+        costs = {
+            arm: cost_per_token(results.arms[arm]) for arm in (BASELINE, CHALLENGER) if arm in results.arms
+        }
+        if len(costs) < 2 or None in costs.values():
+            return None
+        budget = min(costs[arm] * planned_tokens(results.arms[arm]) for arm in costs)
+        # Rounding must not push the cheaper arm's own end out of its curve.
+        tokens = min(budget / costs[run.arm], run.final.tokens)
+        return loss_at_tokens(run, tokens)
+
+    return value
+
+
+def ladder(results: Results) -> list[Verdict]:
+    """What each rung changes in the final loss, against the trained rung before it."""
+    steps = {
+        "kimi-dense": "RoPE, RMSNorm and SwiGLU",
+        "kimi-mla": "latent attention (MLA)",
+        "kimi-moe": "experts",
+        "kimi-bias": "bias balancing",
+        "kimi": "MuonClip",
+    }
+    rungs = [arm for arm in LADDER if arm in results.arms]
+    pairs = [
+        (before, after, steps[after])
+        for before, after in itertools.pairwise(rungs)
+        if LADDER.index(after) == LADDER.index(before) + 1
+    ]
+    return [_loss_verdict(results, *pair) for pair in pairs]
+
+
+def optimizer_or_architecture(results: Results) -> list[Verdict]:
+    """The same optimizer on both sides, or the same model: so that neither is credited with the other's gain."""
+    pairs = (
+        ("gpt", "gpt-muon", "Muon instead of AdamW, for GPT"),
+        ("kimi-bias", "kimi", "MuonClip instead of AdamW, for Kimi"),
+        ("gpt", "kimi-bias", "Kimi instead of GPT, both with AdamW"),
+        ("gpt-muon", "kimi", "Kimi instead of GPT, both with Muon"),
+    )
+    trained = [pair for pair in pairs if pair[0] in results.arms and pair[1] in results.arms]
+    return [_loss_verdict(results, *pair) for pair in trained]
+
+
+def _loss_verdict(results: Results, before: str, after: str, question: str) -> Verdict:
+    quantity = "validation loss at the end"
+    return judge(question, quantity, results, lambda run: run.final.loss, before, after)
+
+
+# ---------------------------------------------------------------- fairness
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """What makes the comparison fair, as measured: the largest distances from GPT, and the batches."""
+
+    body_active: float | None  # 0.02 is 2 %
+    flops: float | None
+    same_batches: bool | None  # over all seeds; None where fewer than two arms finished
+
+
+def fairness(results: Results) -> Fairness:
+    gpt = results.arms.get(BASELINE)
+    others = [facts for name, facts in results.arms.items() if name != BASELINE]
+    digests = [
+        {run.batch_digest for name in results.arms if (run := results.run(name, seed))}
+        for seed in results.seeds
+    ]
+    several = [
+        seed
+        for seed in results.seeds
+        if sum(results.run(name, seed) is not None for name in results.arms) > 1
+    ]
+    known = gpt is not None and bool(others)
+    return Fairness(
+        body_active=max(abs(o.body_active / gpt.body_active - 1) for o in others) if known else None,
+        flops=max(abs(o.flops_per_token / gpt.flops_per_token - 1) for o in others) if known else None,
+        same_batches=all(len(found) <= 1 for found in digests) if several else None,
+    )

@@ -1,0 +1,1 @@
+"""What the notebooks ask of a reader: exercises, checks, hints, predictions, progress and grades."""

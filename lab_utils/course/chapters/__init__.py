@@ -1,0 +1,37 @@
+"""The exercises of the course, one folder per notebook. An exercise has the name of the function that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab_utils.course.chapters.ch01_text import exercises as ch01
+from lab_utils.course.chapters.ch02_attention import exercises as ch02
+from lab_utils.course.chapters.ch03_experts import exercises as ch03
+from lab_utils.course.chapters.ch04_routing import exercises as ch04
+from lab_utils.course.chapters.ch05_latent import exercises as ch05
+from lab_utils.course.chapters.ch06_model import exercises as ch06
+from lab_utils.course.chapters.ch07_muon import exercises as ch07
+from lab_utils.course.chapters.ch10_sampling import exercises as ch10
+from lab_utils.course.exercise import Exercise
+from nanokimi.yaml_config import nearest
+
+CHAPTERS = {"01": ch01, "02": ch02, "03": ch03, "04": ch04, "05": ch05, "06": ch06, "07": ch07, "10": ch10}
+
+
+def all_exercises() -> dict[str, Exercise]:
+    """Every exercise by its name, in the order of the course."""
+    found: dict[str, Exercise] = {}
+    for chapter in CHAPTERS.values():
+        for exercise in chapter.EXERCISES:
+            assert exercise.name not in found, f"two exercises are called {exercise.name}"
+            found[exercise.name] = exercise
+    return found
+
+
+def find(answer: Callable | str) -> Exercise:
+    """The exercise that a function answers, by its name."""
+    name = answer if isinstance(answer, str) else getattr(answer, "__name__", repr(answer))
+    known = all_exercises()
+    if name not in known:
+        raise ValueError(f"there is no exercise called {name!r}; {nearest(name, list(known))}")
+    return known[name]

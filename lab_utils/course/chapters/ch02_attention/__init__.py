@@ -1,0 +1,1 @@
+"""Notebook 02: attention, heads, rotary positions, RMSNorm."""

@@ -1,0 +1,103 @@
+"""The drawings of notebook 02."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lab_utils.show.style import new_figure
+
+LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+
+
+def draw_weights(panels: Mapping[str, Tensor], words: Sequence[str], title: str) -> Figure:
+    """Attention weights as heat maps, rows are queries, columns keys; the numbers stand in the cells."""
+    figure = new_figure(9.0, 3.6)
+    figure.suptitle(title)
+    for axes, (name, weights) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items()
+    ):
+        image = axes.imshow(weights, cmap="cividis", vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(weights.numpy()):
+            if value > 0:
+                axes.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize="small",
+                          color="k" if value > 0.5 else "w")  # fmt: skip
+        axes.set_xticks(range(len(words)), words, rotation=45, ha="right")
+        axes.set_yticks(range(len(words)), words)
+        axes.set_title(name, fontsize="medium")
+        axes.set_xlabel("key")
+    figure.axes[0].set_ylabel("query")
+    figure.colorbar(image, ax=figure.axes, label="weight")
+    return figure
+
+
+def draw_lines(
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    log: bool = False,
+) -> Figure:
+    """A few curves over one axis."""
+    figure = new_figure(9.0, 3.0)
+    figure.suptitle(title)
+    axes = figure.subplots()
+    for (name, y), (colour, style) in zip(lines.items(), LINES):
+        axes.plot(x, y, color=colour, linestyle=style, marker="o", markersize=3, label=name)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    if log:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
+    """Where the vector (1, 0) of each pair points at a few positions, a circle a pair."""
+    figure = new_figure(9.0, 2.5)
+    figure.suptitle("Fast pairs tell neighbours apart, slow pairs tell far places apart")
+    turn = torch.linspace(0, 2 * torch.pi, 100)
+    for i, (axes, speed) in enumerate(zip(figure.subplots(1, len(theta)), theta.tolist())):
+        axes.plot(turn.cos(), turn.sin(), color="#cccccc", linewidth=0.8)
+        for t in positions:
+            tip = (np.cos(speed * t), np.sin(speed * t))
+            axes.annotate("", tip, (0, 0), arrowprops=dict(arrowstyle="->", color="#0072B2"))
+        for group in _close_together(positions, speed):
+            angle = speed * sum(group) / len(group)
+            x, y = np.cos(angle), np.sin(angle)
+            axes.text(
+                1.1 * x,
+                1.15 * y,
+                _named(group),
+                ha="left" if x > 0 else "right",
+                va="center",
+                fontsize="small",
+            )
+        axes.set_title(f"pair {i}: {speed:.3f} rad a token", fontsize="small")
+        axes.set_aspect("equal")
+        axes.set_xlim(-1.4, 1.7)
+        axes.set_ylim(-1.3, 1.3)
+        axes.axis("off")
+    return figure
+
+
+def _close_together(positions: Sequence[int], speed: float, least: float = 0.15) -> list[list[int]]:
+    """Positions in groups whose arrows are less than `least` radians apart: their labels would cover each other."""
+    groups = [[positions[0]]]
+    for t in positions[1:]:
+        if speed * (t - groups[-1][-1]) < least:
+            groups[-1].append(t)
+        else:
+            groups.append([t])
+    return groups
+
+
+def _named(group: Sequence[int]) -> str:
+    return str(group[0]) if len(group) == 1 else f"{group[0]} to {group[-1]}"

@@ -1,0 +1,182 @@
+"""Wrong answers to the exercises of notebook 02: RMSNorm."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.norm import RMSNorm as CoreNorm
+
+# ---------------------------------------------------------------- RMSNorm
+
+
+class _Norm(CoreNorm):
+    """The core's weights and a forward of one's own."""
+
+    def full(self, x):
+        return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+@mistake(
+    "The mean is subtracted first: that is LayerNorm.", "What does RMS stand for? Is there a mean in it?"
+)
+class NormSubtractingTheMean(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        h = h - h.mean(dim=-1, keepdim=True)
+        return (self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake("It is divided by the mean square, not by its root.", "Double x. Should the output change?")
+class NormWithoutRoot(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "It is divided by the length (a sum), not by the root of the *mean* square.",
+    "How large are the numbers afterwards?",
+)
+class NormByLength(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().sum(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "The mean runs over the wrong axis: over tokens, not over channels.",
+    "May a token's norm depend on its neighbours?",
+)
+class NormOverTokens(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean(0, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake("The gain is not applied.", "Which of the module's weights does your forward never read?")
+class NormWithoutGain(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake("eps is added to the root, not under it.", "For x = 0 and for tiny x: what should come out?")
+class NormWithEpsOutside(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.square().mean(-1, keepdim=True).sqrt() + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "It is squared after the mean is taken. The mean of squares is asked for, not the square of the mean.",
+    "Read RMS backwards: which comes first?",
+)
+class NormSquaringAfterTheMean(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.mean(-1, keepdim=True).square() + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "One mean is taken over all tokens together; every token has a size of its own.",
+    "May a token's norm depend on its neighbours?",
+)
+class NormOverEverything(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean() + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake("eps is missing.", "What does a token of zeros become?")
+class NormWithoutEps(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * h.square().mean(-1, keepdim=True).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "bfloat16 is normed in bfloat16: after every step all but 8 bits are lost.",
+    "In which precision is the mean of the squares computed?",
+)
+class NormInBfloat16(_Norm):
+    def forward(self, x):
+        return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "It goes back to bfloat16 before the gain is applied: one rounding too many.",
+    "Where does `.to(x.dtype)` stand: before the last product, or behind it?",
+)
+class NormRoundingBeforeTheGain(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        h = (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+        return (self.weight * h).to(x.dtype)
+
+
+@mistake(
+    "The result stays in float32. It must come back in the dtype of x.",
+    "Which dtype does x have, and which your result?",
+)
+class NormThatStaysFloat32(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+
+
+@mistake(
+    "`x` is overwritten by its float32 version, so that `.to(x.dtype)` at the end leads to float32.",
+    "Which dtype does `x` have in your last line?",
+)
+class NormForgettingTheDtype(_Norm):
+    def forward(self, x):
+        x = x.float()
+        return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "Nothing is said about precision: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
+    "Where does bfloat16 become float32, and where does it come back?",
+)
+class NormWithoutCareForTheDtype(_Norm):
+    def forward(self, x):
+        return self.weight * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+
+@mistake(
+    "The mean has lost its axis: with shape (tokens,) it is divided out along the channels.",
+    "Which argument of mean keeps the last axis, with length 1?",
+)
+class NormWithoutKeepdim(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.square().mean(-1) + self.eps).sqrt()).to(x.dtype)
+
+
+@mistake(
+    "The mean runs over axis 1, whatever that is; in (batch, seq, width) it is the sequence.",
+    "Which number of `dim` means the last axis, however many there are?",
+)
+class NormOverTheSecondAxis(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean(1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+RMS_NORM = (
+    NormSubtractingTheMean,
+    NormWithoutRoot,
+    NormByLength,
+    NormOverTokens,
+    NormWithoutGain,
+    NormWithEpsOutside,
+    NormSquaringAfterTheMean,
+    NormOverEverything,
+    NormWithoutEps,
+    NormInBfloat16,
+    NormRoundingBeforeTheGain,
+    NormThatStaysFloat32,
+    NormForgettingTheDtype,
+    NormWithoutCareForTheDtype,
+    NormWithoutKeepdim,
+    NormOverTheSecondAxis,
+)

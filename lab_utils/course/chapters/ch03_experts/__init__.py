@@ -1,0 +1,1 @@
+"""Notebook 03: SwiGLU and the bank of experts."""

@@ -1,0 +1,1 @@
+"""Notebook 04: top-k routing, load balance and dispatch."""

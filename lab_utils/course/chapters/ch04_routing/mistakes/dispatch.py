@@ -1,0 +1,114 @@
+"""Wrong answers to the exercises of notebook 04: sending tokens to their experts."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.moe import dispatch as core_dispatch
+
+
+@mistake(
+    "The rows come back in the order of the experts, not of the tokens: every token gets another's result.",
+    "After the experts have run, where does the row of token 0 stand?",
+)
+def dispatch_without_going_back(x, expert_idx, weights, bank):
+    top_k = expert_idx.shape[1]
+    order = expert_idx.flatten().argsort(stable=True)
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    rows = bank(x[order // top_k], counts)
+    return (rows.unflatten(0, (-1, top_k)) * weights[..., None]).sum(dim=1)
+
+
+@mistake(
+    "The weights are not used: the chosen experts are simply added.",
+    "Which of the arguments does your function never read?",
+)
+def dispatch_without_weights(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, torch.ones_like(weights), bank)
+
+
+@mistake(
+    "Only the first choice of each token runs.",
+    "How many experts has a token for K = 2?",
+)
+def dispatch_of_the_first_choice(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx[:, :1].contiguous(), weights[:, :1].contiguous(), bank)
+
+
+@mistake(
+    "The weight is multiplied in before the expert. An expert is not linear: that is another function.",
+    "Is expert(w·x) the same as w·expert(x)?",
+)
+def dispatch_weighting_the_input(x, expert_idx, weights, bank):
+    ones = torch.ones_like(weights[:, :1])
+    return sum(
+        core_dispatch(x * weights[:, k, None], expert_idx[:, k : k + 1], ones, bank)
+        for k in range(expert_idx.shape[1])
+    )
+
+
+@mistake(
+    "The weights are in the order of the sorted rows, while they belong to the tokens: each row gets another's weight.",
+    "Which weight belongs to the first row of expert 0?",
+)
+def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
+    order = expert_idx.flatten().argsort(stable=True)
+    shuffled = torch.empty_like(weights.flatten())
+    shuffled = shuffled.index_copy(0, order, weights.flatten())
+    return core_dispatch(x, expert_idx, shuffled.view_as(weights), bank)
+
+
+@mistake(
+    "The choices are averaged: there is a division by K too many.",
+    "The weights say how much each expert counts. What do they sum to?",
+)
+def dispatch_averaging(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights, bank) / expert_idx.shape[1]
+
+
+@mistake(
+    "The way back applies `order` a second time. It says which pair each row came from; you need where each pair went.",
+    "order = [1, 2, 0]: the row of pair 0 stands at place 2. Which list holds 2 at its first place?",
+)
+def dispatch_ordering_twice(x, expert_idx, weights, bank):
+    top_k = expert_idx.shape[1]
+    order = expert_idx.flatten().argsort(stable=True)
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    rows = bank(x[order // top_k], counts)[order]
+    return (rows.unflatten(0, (-1, top_k)) * weights[..., None]).sum(dim=1)
+
+
+@mistake(
+    "The counts end at the last expert that somebody chose; the bank wants one for every expert it has.",
+    "Six experts, and nobody chose the last: how many counts do you hand over? What fills the list up?",
+)
+def dispatch_without_the_idle(x, expert_idx, weights, bank):
+    top_k = expert_idx.shape[1]
+    order = expert_idx.flatten().argsort(stable=True)
+    rows = bank(x[order // top_k], torch.bincount(expert_idx.flatten()).tolist())
+    back = rows[order.argsort()].unflatten(0, (-1, top_k))
+    return (back * weights[..., None]).sum(dim=1)
+
+
+@mistake(
+    "Every expert runs on every token. The numbers are right, and it is E/K times too much work.",
+    "How many rows does your function hand to the bank in all? There are tokens · K pairs.",
+)
+def dispatch_to_everybody(x, expert_idx, weights, bank):
+    n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)
+    for e in range(n_experts):
+        weight = (weights * (expert_idx == e)).sum(dim=-1, keepdim=True)
+        y = y + weight * bank(x, [len(x) if i == e else 0 for i in range(n_experts)])
+    return y
+
+
+DISPATCH = (
+    dispatch_without_going_back,
+    dispatch_without_weights,
+    dispatch_of_the_first_choice,
+    dispatch_weighting_the_input,
+    dispatch_with_shuffled_weights,
+    dispatch_averaging,
+    dispatch_ordering_twice,
+    dispatch_without_the_idle,
+    dispatch_to_everybody,
+)

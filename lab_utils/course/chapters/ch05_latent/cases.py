@@ -1,0 +1,217 @@
+"""What the answers to the exercises of notebook 05 are tried on, and how they are looked at."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, with_weights_of
+from nanokimi.attention import AttentionOutput, SequenceCache
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig
+from nanokimi.mla import MultiHeadLatentAttention
+from nanokimi.rope import rotations
+
+CPU = torch.device("cpu")
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
+
+
+@torch.no_grad()
+def harsh(module: nn.Module) -> nn.Module:
+    """Weights at which a mistake moves the output by units: N(0, 0.4²), gains 1 ± 0.3."""
+    generator = torch.Generator().manual_seed(7)
+    for name, tensor in module.named_parameters():
+        mean, spread = (1.0, 0.3) if "norm" in name else (0.0, 0.4)
+        tensor.normal_(mean, spread, generator=generator)
+    return module
+
+
+# ---------------------------------------------------------------- expand_latent and absorb_query
+
+
+def _latents(
+    batch: int, seq: int, heads: int, rank: int, nope: int, rope: int, v: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    shapes = ((batch, seq, rank), (batch, seq, rope), (heads, nope, rank), (heads, v, rank))
+    return tuple(normal(*shape, dtype=dtype) for shape in shapes)
+
+
+def expand_cases() -> list[Case]:
+    settings = [
+        ("one token, one head", (1, 1, 1, 3, 2, 2, 2)),
+        ("two heads", (1, 3, 2, 3, 2, 2, 2)),
+        ("as many heads as tokens, a batch", (2, 3, 3, 4, 3, 2, 3)),
+        ("values wider than keys", (1, 4, 2, 3, 2, 2, 5)),
+        ("values narrower than keys", (2, 2, 3, 5, 4, 2, 1)),
+    ]
+    cases = [Case(says, _latents(*sizes, torch.float32)) for says, sizes in settings]
+    return [*cases, Case("float64", _latents(1, 5, 2, 6, 3, 4, 2, torch.float64))]
+
+
+def absorb_cases() -> list[Case]:
+    def case(says: str, batch: int, seq: int, heads: int, rank: int, nope: int, rope: int, **kwargs: Any):
+        shapes = ((batch, heads, seq, nope + rope), (heads, nope, rank))
+        return Case(says, tuple(normal(*shape, **kwargs) for shape in shapes))
+
+    return [
+        case("one token, one head", 1, 1, 1, 3, 2, 2),
+        case("two heads", 1, 3, 2, 3, 2, 2),
+        case("a batch, as many rope channels as nope channels", 2, 2, 3, 5, 4, 4),
+        case("a latent narrower than the nope channels", 1, 4, 2, 2, 5, 2),
+        case("float64", 1, 3, 2, 6, 3, 4, dtype=torch.float64),
+    ]
+
+
+def logits_stay(parts: Parts, q: Tensor, expand_k: Tensor) -> bool:
+    """The dot product with [c ; k_rope] is that of q with the expanded key."""
+    rank, nope = expand_k.shape[2], expand_k.shape[1]
+    c, k_rope = normal(1, rank, dtype=q.dtype), normal(1, q.shape[-1] - nope, dtype=q.dtype)
+    entry = torch.cat([c, k_rope], dim=-1)[0]
+    k = torch.cat([(expand_k @ c[0]), k_rope.expand(len(expand_k), -1)], dim=-1)
+    naive = (q * k[None, :, None]).sum(dim=-1)
+    return torch.allclose(parts["result"] @ entry, naive, atol=1e-4)
+
+
+def shares_rope_key(parts: Parts, latent: Tensor, k_rope: Tensor, *_: Tensor) -> bool:
+    rope = k_rope.shape[-1]
+    return bool((parts["result 0"][..., -rope:] == k_rope[:, None]).all())
+
+
+# ---------------------------------------------------------------- MultiHeadLatentAttention
+
+_MLA = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=2, qk_rope_head_dim=4, v_head_dim=3)
+_LOW_RANK_QUERY = replace(_MLA, q_lora_rank=4)
+_ROPE = RopeConfig(base=50.0)
+_YARN = RopeConfig(base=50.0, yarn=YarnConfig(factor=8.0, original_max_seq_len=16))
+
+
+def observe_mla(
+    implementation: type, n_heads: int, cfg: MLAConfig, rope: RopeConfig, x: Tensor, pieces: tuple[int, ...]
+) -> Parts:
+    """The output for x, whole or piece by piece with a cache; gradients; largest logits; and all after QK-clip."""
+    d_model = x.shape[-1]
+    reference = harsh(MultiHeadLatentAttention(d_model, n_heads, cfg, rope))
+    layer = with_weights_of(implementation(d_model, n_heads, cfg, rope), reference)
+    rotation = rotations(torch.arange(x.shape[1]), cfg.qk_rope_head_dim, rope)
+    if pieces:
+        cache = SequenceCache()
+        with torch.no_grad():
+            steps = zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
+            outs = [_output(layer(part, turn, cache, True)) for part, turn in steps]
+        return {
+            "output": torch.cat([out.out for out in outs], dim=1),
+            "largest logits of the last step": outs[-1].max_qk_logit,
+            "numbers in the cache": sum(t.numel() for t in cache.entries()),
+        }
+    x = x.clone().requires_grad_()
+    out, largest = _output(layer(x, rotation))
+    (out * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
+    parts: Parts = {
+        "output": out.detach(),
+        "largest logits that nobody asked for": str(largest),
+        "gradient of x": x.grad,
+    }
+    parts |= {
+        f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in layer.named_parameters()
+    }
+    with torch.no_grad():
+        parts["largest logits"] = largest = layer(x, rotation, None, True).max_qk_logit
+        layer.clip_qk_(largest, 0.3)
+        clipped = layer(x, rotation, None, True)
+    parts |= {"largest logits after QK-clip": clipped.max_qk_logit, "output after QK-clip": clipped.out}
+    return parts
+
+
+def _output(returned: Any) -> AttentionOutput:
+    if not isinstance(returned, AttentionOutput):
+        found = "nothing" if returned is None else f"a {type(returned).__name__}"
+        raise Problem(f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).")
+    return returned
+
+
+def mla_cases() -> list[Case]:
+    return [
+        Case("one token", (1, _MLA, _ROPE, normal(1, 1, 6), ())),
+        Case("two heads, four tokens", (2, _MLA, _ROPE, normal(1, 4, 6), ())),
+        Case("a batch, a query of low rank", (2, _LOW_RANK_QUERY, _ROPE, normal(2, 5, 6), ())),
+        Case("YaRN", (2, _MLA, _YARN, normal(1, 6, 6), ())),
+        Case("with a cache, one token", (2, _MLA, _ROPE, normal(1, 1, 6), (1,))),
+        Case("with a cache, three tokens and then one at a time", (2, _MLA, _ROPE, normal(2, 5, 6), (3, 1, 1))),
+        Case("with a cache, a query of low rank", (3, _LOW_RANK_QUERY, _YARN, normal(1, 5, 6), (2, 2, 1))),
+    ]  # fmt: skip
+
+
+def cache_stays_small(
+    parts: Parts, n_heads: int, cfg: MLAConfig, rope: RopeConfig, x: Tensor, pieces: tuple[int, ...]
+) -> bool:
+    per_token = cfg.kv_lora_rank + cfg.qk_rope_head_dim
+    return not pieces or parts["numbers in the cache"] == x.shape[0] * x.shape[1] * per_token
+
+
+# ---------------------------------------------------------------- the block form
+
+
+def visibility_cases() -> list[Case]:
+    return [
+        Case("one token, blocks of one", (1, 1, 1, CPU)),
+        Case("two blocks of two tokens, one latent each", (4, 2, 1, CPU)),
+        Case("two latents a block, and a block that is not full", (7, 3, 2, CPU)),
+        Case("no full block yet", (3, 4, 2, CPU)),
+        Case("exactly one block", (3, 3, 2, CPU)),
+        Case("a longer text", (40, 8, 3, CPU)),
+    ]
+
+
+def observe_compress(compress: Callable, n_heads: int, n_latents: int, blocks: Tensor) -> Parts:
+    """The summaries, and the gradients of the blocks and of every weight that takes part."""
+    d_model, block_len = blocks.shape[-1], blocks.shape[-2]
+    cfg = BlockLatentConfig(n_latents=n_latents, block_len=block_len)
+    layer = harsh(BlockLatentAttention(d_model, n_heads, cfg))
+    parts = call_with_gradients(lambda blocks: compress(layer, blocks), blocks)
+    return parts | {
+        f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in layer.named_parameters()
+    }
+
+
+def compress_cases() -> list[Case]:
+    return [
+        Case("one block of one token, one latent", (1, 1, normal(1, 1, 1, 4))),
+        Case("one block of three tokens, one latent", (2, 1, 2 * normal(1, 1, 3, 4))),
+        Case("two blocks, two latents", (2, 2, 2 * normal(1, 2, 3, 4))),
+        Case("a batch, as many latents as tokens", (4, 3, 2 * normal(2, 2, 3, 8))),
+        Case("no complete block", (2, 2, normal(2, 0, 3, 4))),
+        Case("large numbers", (2, 2, 10 * normal(1, 3, 4, 4))),
+    ]
+
+
+def gives_every_block_its_latents(parts: Parts, n_heads: int, n_latents: int, blocks: Tensor) -> bool:
+    batch, n_blocks, _, d_model = blocks.shape
+    return parts["result"].shape == (batch, n_blocks, n_latents, d_model)
+
+
+# ---------------------------------------------------------------- cache_elements
+
+
+def element_cases() -> list[Case]:
+    bare = dict(n_layers=3, d_model=12, n_heads=2, max_seq_len=64)
+    mla = KimiConfig(**bare, attention="mla", mla=_MLA)
+    block = KimiConfig(
+        **bare, attention="block_latent", block_latent=BlockLatentConfig(n_latents=2, block_len=5)
+    )
+    return [
+        Case("ordinary heads, one token", (KimiConfig(**bare, attention="mha"), 1)),
+        Case("GPT, seven tokens", (GPTConfig(**bare), 7)),
+        Case("MLA, one token", (mla, 1)),
+        Case("MLA, seven tokens", (mla, 7)),
+        Case("block latents, no block full", (block, 4)),
+        Case("block latents, one block full", (block, 5)),
+        Case("block latents, two blocks full and a rest", (block, 13)),
+        Case("no token yet", (mla, 0)),
+    ]

@@ -1,0 +1,241 @@
+"""What the answers to the exercises of notebook 06 are tried on, and how they are looked at."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, with_weights_of
+from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
+from nanokimi.kimi import Kimi, KimiBlock
+from nanokimi.moe import MoE
+from nanokimi.output import ModelOutput
+from nanokimi.rope import rotations
+from nanokimi.router import RouterStats
+
+
+@torch.no_grad()
+def harsh(module: nn.Module) -> nn.Module:
+    """Weights at which a mistake moves the output by units: N(0, 0.4²), gains and biases 1 ± 0.3 and ± 0.3."""
+    generator = torch.Generator().manual_seed(7)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        mean = 1.0 if "norm" in name else 0.0
+        tensor.normal_(mean, 0.4 if tensor.ndim > 1 else 0.3, generator=generator)
+    return module
+
+
+def numbers(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def _routing_parts(stats: RouterStats | None) -> Parts:
+    """The choice without its order: the weight of every expert, 0 where it was not chosen."""
+    if stats is None:
+        return {}
+    return {
+        "weights by expert": torch.zeros_like(stats.scores)
+        .scatter(-1, stats.expert_idx, stats.weights)
+        .detach()
+    }
+
+
+def _values(returned: Any, kind: type, n: int, says: str) -> tuple:
+    """What a forward returned, if it is `n` values in a `kind`; a `Problem` that says what they should be if not."""
+    if not isinstance(returned, kind) or len(returned) != n:
+        if isinstance(returned, tuple):
+            found = f"{len(returned)} values"
+        else:
+            found = "nothing" if returned is None else f"a {type(returned).__name__}"
+        raise Problem(f"forward returns {found}; it should return {says}.")
+    return returned
+
+
+# ---------------------------------------------------------------- MoE
+
+
+def moe_config(**changes: Any) -> MoEConfig:
+    return replace(
+        MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=3, routed_scaling_factor=2.5), **changes
+    )
+
+
+def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, under_autocast: bool) -> Parts:
+    made = implementation(d_model, cfg)
+    fresh = sum(float(buffer.abs().sum()) for buffer in made.buffers())
+    module = with_weights_of(made, harsh(MoE(d_model, cfg)))
+    with torch.autocast("cpu", torch.bfloat16, enabled=under_autocast):
+        y, stats = _values(module(x), tuple, 2, "two: y and the router's stats")
+        logits = stats.logits
+    parts = {"bias at the start": fresh, "router logits": logits.detach()} | _routing_parts(stats)
+    if under_autocast:  # y is rounded to bfloat16 here or there, as its author likes
+        return parts
+    y.sum().backward()
+    parts = {"y": y.detach()} | parts
+    return parts | {
+        f"gradient of {n}": torch.zeros_like(p) if p.grad is None else p.grad
+        for n, p in module.named_parameters()
+    }
+
+
+def moe_cases() -> list[Case]:
+    plain = moe_config()
+    return [
+        Case("one token", (4, plain, numbers(1, 1, 4), False)),
+        Case("a batch", (4, plain, numbers(2, 5, 4), False)),
+        Case("without a shared expert", (4, replace(plain, n_shared_experts=0), numbers(2, 3, 4), False)),
+        Case("two shared experts", (4, replace(plain, n_shared_experts=2), numbers(1, 4, 4), False)),
+        Case(
+            "softmax scores, K = 1", (6, replace(plain, scoring="softmax", top_k=1), numbers(1, 6, 6), False)
+        ),
+        Case("all experts chosen", (4, replace(plain, top_k=4), numbers(1, 3, 4), False)),
+        Case("under bfloat16 autocast: the router stays in float32", (4, plain, numbers(1, 9, 4), True)),
+    ]
+
+
+# ---------------------------------------------------------------- KimiBlock and Kimi
+
+
+def _config(**changes: Any) -> KimiConfig:
+    return replace(
+        KimiConfig(
+            vocab_size=13, max_seq_len=12, d_model=8, n_layers=2, n_heads=2, intermediate_size=6, norm_eps=1e-3,
+            rope=RopeConfig(base=50.0),
+            mla=MLAConfig(kv_lora_rank=6, qk_nope_head_dim=2, qk_rope_head_dim=4, v_head_dim=3),
+            moe=moe_config(),
+        ),
+        **changes,
+    )  # fmt: skip
+
+
+HEADS = dict(attention="mha", mla=None)
+
+
+def observe_block(implementation: type, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool) -> Parts:
+    module = with_weights_of(implementation(cfg, layer), harsh(KimiBlock(cfg, layer)))
+    rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
+    rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
+    x = x.clone().requires_grad_()
+    values = "three: x, the router's stats or None, the largest logits or None"
+    y, stats, largest = _values(module(x, rotation, None, with_max), tuple, 3, values)
+    (y * torch.arange(y.numel()).view_as(y).sin()).sum().backward()
+    parts = {"x": y.detach(), "gradient of x": x.grad} | _routing_parts(stats)
+    if largest is not None:
+        parts["largest logit"] = largest
+        module.clip_qk_(largest, 0.5)
+        parts["after QK-clip"] = module(x.detach(), rotation, None, True)[2].detach()
+    return parts
+
+
+def block_cases() -> list[Case]:
+    return [
+        Case("a dense layer, one token", (_config(), 0, numbers(1, 1, 8), False)),
+        Case("a dense layer", (_config(), 0, numbers(2, 4, 8), False)),
+        Case("a layer of experts", (_config(), 1, numbers(2, 4, 8), False)),
+        Case("ordinary heads", (_config(**HEADS), 1, numbers(1, 5, 8), False)),
+        Case("the largest logits asked for", (_config(), 1, numbers(2, 5, 8), True)),
+        Case("large numbers in the stream", (_config(), 1, 100 * numbers(1, 4, 8), False)),
+    ]
+
+
+def stays_small(parts: Parts, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool) -> bool:
+    """With a stream a hundred times larger what a part adds hardly grows, for it reads a normed vector."""
+    return x.abs().max() < 50 or (parts["x"] - x).abs().max() < 0.5 * x.abs().max()
+
+
+def observe_kimi(implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: tuple[int, ...]) -> Parts:
+    """Weights at the start, then logits with harsh weights: whole (no pieces) or piece by piece with a cache."""
+    made = implementation(cfg)
+    parts: Parts = {
+        "weights at the start": [float(p.detach().double().square().sum()) for p in made.parameters()]
+    }
+    with torch.device("meta"):
+        parts["parameters on the meta device"] = sum(p.numel() for p in implementation(cfg).parameters())
+    model = with_weights_of(made, harsh(Kimi(cfg)))
+    parts |= {"layers of experts": len(model.moe_layers()), "layers with a cache": len(model.new_cache())}
+    pieces = pieces or (tokens.shape[1],)
+    cache = model.new_cache() if len(pieces) > 1 else None
+    if tokens.shape[1] > cfg.max_seq_len:
+        return parts | {
+            "more tokens than max_seq_len": _how_it_ends(model, tokens.split(list(pieces), 1), cache)
+        }
+
+    def run(part: Tensor, *more: Any) -> ModelOutput:
+        values = "ModelOutput(logits, routing, max_qk_logit)"
+        return _values(model(part, *more), ModelOutput, 3, values)
+
+    with torch.no_grad():
+        outs = [run(part, cache, True) for part in tokens.split(list(pieces), 1)]
+        parts["logits"] = torch.cat([out.logits for out in outs], dim=1)
+        parts["largest logits"] = outs[-1].max_qk_logit
+        parts["largest logits that nobody asked for"] = str(run(tokens[:, :1]).max_qk_logit)
+    routing = outs[-1].routing
+    return parts | {
+        "routing": [type(stats).__name__ for stats in routing],
+        "weights by expert, layer by layer": [
+            part
+            for stats in routing
+            if isinstance(stats, RouterStats)
+            for part in _routing_parts(stats).values()
+        ],
+    }
+
+
+def _how_it_ends(model: nn.Module, texts: tuple[Tensor, ...], cache: list | None) -> str:
+    """Whether the last of these texts, the first with which there are too many tokens, is refused."""
+    with torch.no_grad():
+        for text in texts[:-1]:
+            model(text, cache)
+        try:
+            model(texts[-1], cache)
+        except ValueError:
+            return "a ValueError"
+    return "let through"
+
+
+def kimi_cases() -> list[Case]:
+    def tokens(*shape: int) -> Tensor:
+        return torch.randint(13, shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    return [
+        Case("one token", (_config(), tokens(1, 1), ())),
+        Case("a batch", (_config(), tokens(2, 6), ())),
+        Case("with a cache, piece by piece", (_config(), tokens(2, 7), (4, 1, 2))),
+        Case("ordinary heads, with a cache", (_config(**HEADS), tokens(1, 5), (3, 1, 1))),
+        Case("dense layers only, as long as the context", (_config(moe=None), tokens(1, 12), ())),
+        Case("one token more than the context", (_config(), tokens(1, 13), ())),
+        Case("more than the context, with a cache", (_config(), tokens(1, 13), (1, 12))),
+    ]
+
+
+# ---------------------------------------------------------------- balance_term
+
+
+def terms(implementation: Any, logits: tuple[Tensor, ...], top_k: int, cfg: BalanceConfig) -> Parts:
+    """The term and its gradient for the logits of every layer."""
+
+    def of_logits(*layers: Tensor) -> Tensor:
+        routing = []
+        for each in layers:
+            scores = each.sigmoid()
+            idx = scores.topk(top_k, dim=-1).indices
+            routing.append(RouterStats(each, scores, idx, scores.gather(-1, idx)))
+        return implementation(tuple(routing), cfg)
+
+    return call_with_gradients(of_logits, *logits)
+
+
+def balance_cases() -> list[Case]:
+    one, other = 2 * numbers(2, 5, 4), 2 * numbers(2, 6, 4)
+    return [
+        Case("nothing switched on", ((one,), 2, BalanceConfig())),
+        Case("a dense model", ((), 2, BalanceConfig(switch_coef=1.0))),
+        Case("the load-balance loss, one layer", ((one,), 2, BalanceConfig(switch_coef=0.5))),
+        Case("the sequence loss, one layer", ((one,), 2, BalanceConfig(sequence_coef=0.5))),
+        Case("the z-loss, two layers", ((one, other), 2, BalanceConfig(z_coef=0.1))),
+        Case(
+            "all three, two layers",
+            ((one, other), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
+        ),
+        Case("the bias update is no loss", ((one, other), 2, BalanceConfig(bias_update_rate=0.1))),
+    ]

@@ -1,0 +1,394 @@
+"""Wrong answers to the exercises of notebook 07: Newton-Schulz and Muon."""
+
+import math
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi import optim
+
+# ---------------------------------------------------------------- newton_schulz
+
+
+def iterate(
+    g, steps, dtype, coefficients=(3.4445, -4.7750, 2.0315), norm_over=(-2, -1), least=1e-7, divide=True
+):
+    """Written out, with the places where a mistake goes."""
+    a, b, c = coefficients
+    x = g.to(dtype, copy=True)
+    if divide:
+        x = x / x.norm(dim=norm_over, keepdim=True).clamp(min=least)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+@mistake(
+    "The matrix is not divided by its norm. Above a singular value of about 1.3 the quintic runs away.",
+    "The first step: between which bounds must the singular values lie, and what guarantees it?",
+)
+def newton_schulz_without_norm(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, divide=False)
+
+
+@mistake(
+    "One norm is taken over the whole bank. Every matrix of it must be divided by its own.",
+    "Over which dimensions does your norm run, if `g` has three of them?",
+)
+def newton_schulz_with_one_norm_for_all(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, norm_over=tuple(range(g.ndim)))
+
+
+@mistake(
+    "Every row is divided by its own norm. Asked for is one number a matrix: its Frobenius norm.",
+    "Two rows of different length: which of them should be the shorter one afterwards?",
+)
+def newton_schulz_with_a_norm_a_row(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, norm_over=-1)
+
+
+@mistake(
+    "The matrix is divided by its largest singular value. The docstring asks for the Frobenius norm, which costs no "
+    "decomposition.",
+    "Which norm is the root of the sum of all squared entries?",
+)
+def newton_schulz_by_the_largest_singular_value(g, steps=5, dtype=torch.bfloat16):
+    x = g.to(dtype)
+    largest = torch.linalg.matrix_norm(x.to(torch.promote_types(dtype, torch.float32)), ord=2, keepdim=True)
+    return iterate(x / largest.clamp(min=1e-7).to(dtype), steps, dtype, divide=False)
+
+
+@mistake(
+    "A bank is orthogonalised as one tall matrix. Every leading index is a matrix of its own.",
+    "Compare the result for a bank with that for each of its matrices alone.",
+)
+def newton_schulz_of_the_stack(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g.reshape(-1, g.shape[-1]), steps, dtype).reshape(g.shape)
+
+
+@mistake(
+    "Nothing guards against a norm of 0: a matrix without gradient becomes nan.",
+    "What does your function return for a matrix of zeros?",
+)
+def newton_schulz_of_zero_is_nan(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, least=0.0)
+
+
+@mistake(
+    "1e-7 is added to the norm. Published code does that too, and it shows only where a matrix is nearly zero; the "
+    "docstring asks for a lower bound instead.",
+    "A norm of 1e-9: by which number does your function divide?",
+)
+def newton_schulz_adding_eps(g, steps=5, dtype=torch.bfloat16):
+    x = g.to(dtype, copy=True)
+    return iterate(x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7), steps, dtype, divide=False)
+
+
+@mistake(
+    "This is the textbook's cubic, 1.5·x - 0.5·x³. It converges to 1, but small singular values need many more steps.",
+    "How many terms has the polynomial of the docstring?",
+)
+def newton_schulz_cubic(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, coefficients=(1.5, -0.5, 0.0))
+
+
+@mistake(
+    "The coefficients b and c stand in each other's place.",
+    "Which coefficient belongs to the third power, and which to the fifth?",
+)
+def newton_schulz_with_b_and_c_exchanged(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, coefficients=(3.4445, 2.0315, -4.7750))
+
+
+@mistake(
+    "The gram matrix is not squared: c multiplies x·xᵀ instead of (x·xᵀ)².",
+    "The last term must be of the fifth power of x. Of which power is yours?",
+)
+def newton_schulz_without_the_square(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, coefficients=(3.4445, -4.7750 + 2.0315, 0.0))
+
+
+@mistake(
+    "(x·xᵀ)² is squared entry by entry. It is a product of matrices, the gram matrix times itself.",
+    "What does `**2` do to a tensor, and what would `@` do?",
+)
+def newton_schulz_squaring_entries(g, steps=5, dtype=torch.bfloat16):
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = iterate(g, 0, dtype)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram**2) @ x
+    return x
+
+
+@mistake(
+    "`steps` is not used: your function always takes five.",
+    "Follow the argument `steps` through your code.",
+)
+def newton_schulz_always_five_steps(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, 5, dtype)
+
+
+@mistake(
+    "This is the exact U·Vᵀ, by a singular value decomposition. Asked for are the products that come near it.",
+    "Which singular values has your result, and which has the quintic's after five steps?",
+)
+def newton_schulz_by_svd(g, steps=5, dtype=torch.bfloat16):
+    u, s, vt = torch.linalg.svd(g.to(torch.promote_types(dtype, torch.float32)), full_matrices=False)
+    return (u * (s > 0)[..., None, :] @ vt).to(dtype)
+
+
+NEWTON_SCHULZ = (
+    newton_schulz_without_norm,
+    newton_schulz_with_one_norm_for_all,
+    newton_schulz_with_a_norm_a_row,
+    newton_schulz_by_the_largest_singular_value,
+    newton_schulz_of_the_stack,
+    newton_schulz_of_zero_is_nan,
+    newton_schulz_adding_eps,
+    newton_schulz_cubic,
+    newton_schulz_with_b_and_c_exchanged,
+    newton_schulz_without_the_square,
+    newton_schulz_squaring_entries,
+    newton_schulz_always_five_steps,
+    newton_schulz_by_svd,
+)
+
+# ---------------------------------------------------------------- Muon
+
+
+class MuonByParameter(torch.optim.Optimizer):
+    """Muon one parameter at a time, as a learner writes it, with the places where a mistake goes."""
+
+    def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
+        defaults = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, ns_steps=ns_steps, fused_rows=1)
+        super().__init__(groups, defaults)
+        self.ns_dtype = ns_dtype
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                    self.change(p, buffer, group)
+
+    def change(self, p, buffer, group):
+        matrices = self.matrices(self.momentum(p.grad, buffer, group["momentum"]), group)
+        update = self.orthogonal(matrices, group) * self.scale(matrices)
+        self.apply(p, update.reshape(p.shape), group)
+
+    def momentum(self, grad, buffer, mu):
+        buffer.lerp_(grad, 1 - mu)
+        return grad.lerp(buffer, mu)
+
+    def matrices(self, update, group):
+        return update.unflatten(-2, (group["fused_rows"], -1))
+
+    def orthogonal(self, matrices, group):
+        return optim.newton_schulz(matrices, group["ns_steps"], self.ns_dtype).to(matrices.dtype)
+
+    def scale(self, matrices):
+        return 0.2 * math.sqrt(max(matrices.shape[-2:]))
+
+    def apply(self, p, update, group):
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.sub_(update, alpha=group["lr"])
+
+
+@mistake(
+    "The momentum itself is orthogonalised: Nesterov's look ahead, which mixes the gradient in once more, is missing.",
+    "What goes into Newton-Schulz: the buffer, or something between the gradient and the buffer?",
+)
+class MuonWithoutNesterov(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        return buffer.lerp_(grad, 1 - mu).clone()
+
+
+@mistake(
+    "The two weights of the momentum are exchanged: the buffer forgets 95 % at every step.",
+    "With mu = 0.95, which share of the old buffer is left after a step?",
+)
+class MuonThatForgets(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        buffer.lerp_(grad, mu)
+        return grad.lerp(buffer, mu)
+
+
+@mistake(
+    "The momentum is not kept: every step begins with a buffer of zeros.",
+    "After a step, is the new average in self.state[p], or only in a variable of your own?",
+)
+class MuonWithoutMemory(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        return grad.lerp(buffer.lerp(grad, 1 - mu), mu)
+
+
+@mistake(
+    "The buffer begins with the first gradient. It begins with zeros.",
+    "What is the momentum before the first step?",
+)
+class MuonThatBeginsWithTheGradient(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        if not buffer.any():
+            buffer.copy_(grad)
+        return super().momentum(grad, buffer, mu)
+
+
+@mistake(
+    "The gradient enters the buffer with weight 1-mu, but the update with weight 1: nearly all of the update is then "
+    "the newest gradient.",
+    "Write both lines as averages. What do the two weights of each sum to?",
+)
+class MuonWithTheWholeGradient(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        buffer.lerp_(grad, 1 - mu)
+        return grad + mu * buffer
+
+
+@mistake(
+    "The gradient is orthogonalised first and the momentum taken afterwards. An average of orthogonal matrices is not "
+    "orthogonal.",
+    "Which singular values has the matrix that you subtract, from the second step on?",
+)
+class MuonWithMomentumLast(MuonByParameter):
+    def change(self, p, buffer, group):
+        matrices = self.matrices(p.grad, group)
+        flat = self.orthogonal(matrices, group).reshape(p.shape)
+        self.apply(p, self.momentum(flat, buffer, group["momentum"]) * self.scale(matrices), group)
+
+
+@mistake(
+    "A bank of experts is orthogonalised as one tall matrix. Every expert is a matrix of its own.",
+    "For a parameter of three dimensions: how many matrices does your Newton-Schulz get?",
+)
+class MuonOfTheStack(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        flat = matrices.transpose(0, -3).reshape(matrices.shape[-3], -1, matrices.shape[-1])
+        if matrices.ndim == 3:
+            flat = matrices
+        out = super().orthogonal(flat, group)
+        if matrices.ndim == 3:
+            return out
+        return out.unflatten(1, (matrices.shape[0], matrices.shape[-2])).transpose(0, 1)
+
+
+@mistake(
+    "Gate and up are orthogonalised together, as one matrix: `fused_rows` is not used.",
+    "A group says in `fused_rows` how many matrices lie in the rows of its parameters. Do you read it?",
+)
+class MuonOfFusedMatrices(MuonByParameter):
+    def matrices(self, update, group):
+        return update
+
+
+@mistake(
+    "The scale is taken from the whole parameter. It belongs to the matrix that was orthogonalised, "
+    "of which the parameter may hold several.",
+    "Gate and up in one parameter: which height has the matrix that Newton-Schulz got?",
+)
+class MuonScaledByTheParameter(MuonByParameter):
+    def scale(self, matrices):
+        return 0.2 * math.sqrt(max(matrices.shape[-3] * matrices.shape[-2], matrices.shape[-1]))
+
+
+@mistake(
+    "The scale takes the shorter side. The root mean square of an orthogonal matrix falls with the longer one.",
+    "Measure the root mean square of an orthogonal matrix of 4 x 100.",
+)
+class MuonScaledByTheShorterSide(MuonByParameter):
+    def scale(self, matrices):
+        return 0.2 * math.sqrt(min(matrices.shape[-2:]))
+
+
+@mistake(
+    "The update is not scaled: 0.2·sqrt(max(rows, cols)) is missing.",
+    "Which root mean square has the update of a large matrix, and which would AdamW's have?",
+)
+class MuonWithoutScale(MuonByParameter):
+    def scale(self, matrices):
+        return 1.0
+
+
+@mistake(
+    "The weight decay is added to the gradient, where Newton-Schulz takes its size away. It must shrink the weights "
+    "directly.",
+    "What is left of the decay after the orthogonalisation?",
+)
+class MuonWithDecayInTheGradient(MuonByParameter):
+    def change(self, p, buffer, group):
+        mixed = p.grad + group["weight_decay"] * p
+        matrices = self.matrices(self.momentum(mixed, buffer, group["momentum"]), group)
+        update = self.orthogonal(matrices, group) * self.scale(matrices)
+        p.sub_(update.reshape(p.shape), alpha=group["lr"])
+
+
+@mistake(
+    "The weights do not decay.",
+    "Which entry of the group do you never read?",
+)
+class MuonWithoutDecay(MuonByParameter):
+    def apply(self, p, update, group):
+        p.sub_(update, alpha=group["lr"])
+
+
+@mistake(
+    "The decay comes last and shrinks the new update too. It acts on the weights as they were before the step.",
+    "In W ← (1 - ηλ)·W - ..., which W stands on the right?",
+)
+class MuonThatDecaysTheUpdate(MuonByParameter):
+    def apply(self, p, update, group):
+        p.sub_(update, alpha=group["lr"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+
+
+@mistake(
+    "The decay is multiplied by the scale of the update too. It goes with the learning rate alone.",
+    "By which factor do the weights shrink in a step whose gradient is zero?",
+)
+class MuonWithScaledDecay(MuonByParameter):
+    def change(self, p, buffer, group):
+        matrices = self.matrices(self.momentum(p.grad, buffer, group["momentum"]), group)
+        scale = self.scale(matrices)
+        p.mul_(1 - group["lr"] * scale * group["weight_decay"])
+        p.sub_(self.orthogonal(matrices, group).reshape(p.shape), alpha=group["lr"] * scale)
+
+
+@mistake(
+    "The learning rate is the one of the beginning. A schedule writes a new one into the group before every step.",
+    "Where does the rate stand that a schedule changes?",
+)
+class MuonWithAFixedRate(MuonByParameter):
+    def apply(self, p, update, group):
+        super().apply(p, update, group | {"lr": self.defaults["lr"]})
+
+
+@mistake(
+    "`ns_dtype` is not used: Newton-Schulz always runs in float32.",
+    "In which format does your optimizer run Newton-Schulz if it was made with ns_dtype=torch.float64?",
+)
+class MuonInSinglePrecision(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return optim.newton_schulz(matrices, group["ns_steps"], torch.float32).to(matrices.dtype)
+
+
+MUON = (
+    MuonWithoutNesterov,
+    MuonWithoutMemory,
+    MuonThatBeginsWithTheGradient,
+    MuonThatForgets,
+    MuonWithTheWholeGradient,
+    MuonWithMomentumLast,
+    MuonOfTheStack,
+    MuonOfFusedMatrices,
+    MuonScaledByTheParameter,
+    MuonScaledByTheShorterSide,
+    MuonWithoutScale,
+    MuonWithDecayInTheGradient,
+    MuonWithoutDecay,
+    MuonThatDecaysTheUpdate,
+    MuonWithScaledDecay,
+    MuonWithAFixedRate,
+    MuonInSinglePrecision,
+)

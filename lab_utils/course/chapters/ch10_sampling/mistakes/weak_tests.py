@@ -1,0 +1,124 @@
+"""Tests that do not find the bugs of notebook 10."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.generate import next_token_probs as core_probs
+
+# ---------------------------------------------------------------- test_sound_sampling
+
+
+@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+def sampling_test_that_never_fails(next_token_probs):
+    next_token_probs(torch.zeros(3))
+
+
+@mistake(
+    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
+)
+def sampling_test_that_always_fails(next_token_probs):
+    raise AssertionError
+
+
+@mistake(
+    "The test asks only that the probabilities sum to 1. Those of the broken piece do.",
+    "Which tokens may be drawn at all is the question. At which temperature does it show?",
+)
+def sampling_test_of_the_sum(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0]), temperature=2.0, top_p=0.7)
+    assert abs(probs.sum().item() - 1) < 1e-5
+
+
+@mistake(
+    "The test uses temperature 1. There the order of the two steps does not matter.",
+    "At which temperature are the distributions before and after it different?",
+)
+def sampling_test_at_temperature_one(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0, -9.0]), top_p=0.7)
+    assert (probs > 0).tolist() == [True, True, False, False]
+
+
+@mistake(
+    "The test changes the temperature and cuts nothing: without top-p (or top-k) there is no order to mistake.",
+    "Two of the arguments have to work together. Which?",
+)
+def sampling_test_of_temperature_alone(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 0.0]), temperature=2.0)
+    assert abs(probs[0].item() - torch.tensor(1.0).sigmoid().item()) < 1e-5
+
+
+@mistake(
+    "The test heats and cuts, but with these numbers both orders keep the same tokens.",
+    "Work both nuclei out by hand. For which top_p do they hold different numbers of tokens?",
+)
+def sampling_test_where_both_keep_the_same(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0]), temperature=2.0, top_p=0.7)
+    assert (probs > 0).tolist() == [True, True, False]
+
+
+@mistake(
+    "The test asks for the core's numbers to the last bit: a sound function that computes in another way fails.",
+    "Compare with room for rounding, or count the tokens that are left.",
+)
+def sampling_test_of_equal_bits(next_token_probs):
+    logits = torch.linspace(2, -3, 30)
+    right = core_probs(logits, temperature=2.0, top_p=0.8)
+    assert torch.equal(next_token_probs(logits, temperature=2.0, top_p=0.8), right)
+
+
+SAMPLING_TESTS = (
+    sampling_test_that_never_fails,
+    sampling_test_that_always_fails,
+    sampling_test_of_the_sum,
+    sampling_test_at_temperature_one,
+    sampling_test_of_temperature_alone,
+    sampling_test_where_both_keep_the_same,
+    sampling_test_of_equal_bits,
+)
+
+# ---------------------------------------------------------------- test_sound_top_k
+
+
+@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+def top_k_test_that_never_fails(next_token_probs):
+    next_token_probs(torch.zeros(3), top_k=2)
+
+
+@mistake(
+    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
+)
+def top_k_test_that_always_fails(next_token_probs):
+    raise AssertionError
+
+
+@mistake(
+    "The test uses logits that are all different. There the piece is right.",
+    "How many tokens have the k-th largest logit? Make it more than one.",
+)
+def top_k_test_without_ties(next_token_probs):
+    assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0]), top_k=2) > 0).tolist() == [True, True, False]
+
+
+@mistake(
+    "The test looks at the sum only. It is 1 in both.",
+    "How many tokens may be drawn after top_k=2?",
+)
+def top_k_test_of_the_sum(next_token_probs):
+    assert abs(next_token_probs(torch.zeros(4), top_k=2).sum().item() - 1) < 1e-5
+
+
+@mistake(
+    "The test allows the k-th token and all that tie with it: that is what the broken piece does.",
+    "Is `at least k` what top-k promises?",
+)
+def top_k_test_of_at_least_k(next_token_probs):
+    assert (next_token_probs(torch.zeros(4), top_k=2) > 0).sum() >= 2
+
+
+TOP_K_TESTS = (
+    top_k_test_that_never_fails,
+    top_k_test_that_always_fails,
+    top_k_test_without_ties,
+    top_k_test_of_the_sum,
+    top_k_test_of_at_least_k,
+)

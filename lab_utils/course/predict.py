@@ -1,0 +1,103 @@
+"""Predict before you run: commit a guess, run the cell, see it scored. A guess is never required.
+
+    guess = predict("scale", "Without 1/sqrt(d), does the largest weight grow?", choices=("grows", "shrinks"))
+    ...                       # the cell that measures it
+    guess.score("grows")      # or, for a number: guess.score(0.83, tolerance=0.1)
+
+In a live notebook the question comes with buttons or a number field; elsewhere, and under Run All, it is text,
+and the score says what the answer was. `guess=` commits one in code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from IPython.display import display
+
+from lab_utils.course.logbook import Logbook
+from lab_utils.machine.front_end import is_live
+from lab_utils.show.note import BLUE, GREEN, VERMILION, Note
+
+
+class Prediction:
+    """A question and the reader's guess, as far as there is one."""
+
+    def __init__(
+        self, name: str, choices: tuple[str, ...] | None, guess: str | float | None, field: Any = None
+    ):
+        self.name, self.choices, self._guess, self._field = name, choices, guess, field
+
+    @property
+    def guess(self) -> str | float | None:
+        """The reader's guess: what was given in code, else what the buttons or the field say now."""
+        return self._guess if self._field is None else self._field.value
+
+    def score(self, answer: str | float, tolerance: float = 0.1) -> Note:
+        """Compare with what was measured: a choice must be the same, a number within `tolerance` of it (relative)."""
+        if self.choices is not None and answer not in self.choices:
+            raise ValueError(f"answer={answer!r} is none of the choices: {', '.join(self.choices)}")
+        shown = answer if isinstance(answer, str) else f"{answer:.4g}"
+        if self.guess is None:
+            return Note(f"Measured: {shown}. You made no guess; the next question is a new chance.", BLUE)
+        if self.choices is not None:
+            right = self.guess == answer
+        else:
+            right = abs(self.guess - answer) <= tolerance * abs(answer)
+        Logbook.open().note_prediction(self.name, right)
+        near = "" if self.choices is not None else f" (within {tolerance:.0%} counts)"
+        said = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
+        verdict = "Your guess was right" if right else "Not what you guessed"
+        return Note(f"{verdict}: you said {said}, measured was {shown}{near}.", GREEN if right else VERMILION)
+
+
+def predict(
+    name: str,
+    question: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    guess: str | float | None = None,
+) -> Prediction:
+    """Show the question and give back where its guess will stand. Without `choices` a number is asked for."""
+    if guess is not None and choices is not None and guess not in choices:
+        raise ValueError(f"guess={guess!r} is none of the choices: {', '.join(choices)}")
+    if guess is None and is_live():
+        field = _field(question, choices)
+        return Prediction(name, choices, None, field)
+    asked = f"Before you run on: {question}"
+    if choices is not None:
+        asked += "\nChoices: " + " · ".join(choices)
+    display(Note(asked, BLUE))
+    return Prediction(name, choices, guess)
+
+
+def _field(question: str, choices: tuple[str, ...] | None) -> Any:
+    """Buttons or a number field under the question; empty until the reader touches them."""
+    import ipywidgets
+
+    # Only a live notebook has a use for widgets, and importing them takes its time.
+    label = ipywidgets.HTML(f"<b>Before you run on:</b> {escape(question)}")
+    if choices is not None:
+        field = ipywidgets.RadioButtons(
+            options=list(choices), value=None, layout=ipywidgets.Layout(width="max-content")
+        )
+    else:
+        field = _NumberField(ipywidgets.Text(placeholder="a number", continuous_update=False))
+    shown = field.widget if isinstance(field, _NumberField) else field
+    display(ipywidgets.VBox([label, shown]))
+    return field
+
+
+@dataclass(frozen=True)
+class _NumberField:
+    """A text field read as a number; what is no number is no guess."""
+
+    widget: Any
+
+    @property
+    def value(self) -> float | None:
+        try:
+            return float(self.widget.value.replace(",", "."))
+        except ValueError:
+            return None

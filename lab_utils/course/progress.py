@@ -1,0 +1,159 @@
+"""The map of the course, and how far the reader has come on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from lab_utils.course.chapters import all_exercises
+from lab_utils.course.exercise import Exercise
+from lab_utils.course.logbook import Logbook
+from lab_utils.machine.front_end import is_live
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A notebook of the course and what it is about, in one sentence."""
+
+    file: str
+    title: str
+    about: str
+
+    @property
+    def number(self) -> str:
+        return self.file[:2]
+
+    def exercises(self) -> list[Exercise]:
+        return [e for e in all_exercises().values() if e.notebook == self.number]
+
+
+COURSE = (
+    Chapter("00_start_here.ipynb", "Start here", "check the machine, see a model learn for a minute"),
+    Chapter("01_text_and_tokens.ipynb", "Text and tokens", "a text with a known floor, cut into tokens"),
+    Chapter("02_attention.ipynb", "Attention", "look-up by dot product, the mask, heads, RoPE, norms"),
+    Chapter("03_swiglu_experts.ipynb", "SwiGLU experts", "gating, and a bank of small MLPs"),
+    Chapter(
+        "04_topk_routing.ipynb",
+        "TopK routing and balance",
+        "who gets which token, and how the load stays even",
+    ),
+    Chapter(
+        "05_latent_attention.ipynb", "Latent attention", "a small cache: MLA, and blocks summed up by latents"
+    ),
+    Chapter(
+        "06_full_model.ipynb",
+        "The full model",
+        "Kimi put together, checked against DeepseekV3, counted to K2",
+    ),
+    Chapter(
+        "07_muon_and_muonclip.ipynb", "Muon and MuonClip", "orthogonal updates, and logits that stay bounded"
+    ),
+    Chapter("08_train_kimi_vs_gpt.ipynb", "Train Kimi against GPT", "a fair comparison, and what it shows"),
+    Chapter("09_router_observatory.ipynb", "Router observatory", "what the experts do in a trained model"),
+    Chapter("10_generate.ipynb", "Generate", "from logits to text, with a cache"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """How far one chapter is done; `unsolved` are the exercises left."""
+
+    chapter: Chapter
+    solved: int
+    total: int
+    unsolved: tuple[str, ...]
+    hints: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A table of chapters, and how the predictions came out."""
+
+    rows: tuple[Row, ...]
+    right: int
+    guesses: int
+
+    def __repr__(self) -> str:
+        lines = [f"{row.chapter.number} {row.chapter.title:28s} {_told(row)}" for row in self.rows]
+        return "\n".join([*lines, self._predictions()])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><td style="text-align:left">{row.chapter.number} · {escape(row.chapter.title)}</td>'
+            f'<td style="text-align:left">{_bar(row)}</td><td style="text-align:left">{escape(_told(row))}</td></tr>'
+            for row in self.rows
+        )
+        return f"<table><tbody>{cells}</tbody></table><p>{escape(self._predictions())}</p>"
+
+    def _predictions(self) -> str:
+        return (
+            f"Predictions: {self.right} of {self.guesses} right."
+            if self.guesses
+            else "No prediction made yet."
+        )
+
+
+def _told(row: Row) -> str:
+    if not row.total:
+        return "no exercises"
+    told = f"{row.solved} of {row.total} solved"
+    if row.hints:
+        told += f", {row.hints} hints"
+    return told + (f"; left: {', '.join(row.unsolved)}" if 0 < len(row.unsolved) < row.total else "")
+
+
+def _bar(row: Row) -> str:
+    """Ten squares, filled as far as the chapter is solved."""
+    filled = round(10 * row.solved / row.total) if row.total else 0
+    return f'<span aria-hidden="true">{"■" * filled}{"□" * (10 - filled)}</span>' if row.total else ""
+
+
+def progress(number: str | None = None) -> Progress:
+    """How far the reader is, in one chapter ("02") or in all that have exercises."""
+    if number is not None and number not in {chapter.number for chapter in COURSE}:
+        raise ValueError(f"there is no notebook {number!r}; known: {', '.join(c.number for c in COURSE)}")
+    logbook, rows = Logbook.open(), []
+    for chapter in COURSE:
+        exercises = chapter.exercises()
+        if number not in (None, chapter.number) or (number is None and not exercises):
+            continue
+        unsolved = tuple(e.name for e in exercises if not logbook.solved(e.name))
+        hints = sum(logbook.hints.get(e.name, 0) for e in exercises)
+        rows.append(Row(chapter, len(exercises) - len(unsolved), len(exercises), unsolved, hints))
+    guesses = logbook.predictions.values()
+    return Progress(tuple(rows), sum(guesses), len(guesses))
+
+
+def reset_button() -> Any:
+    """A button that empties the logbook, asked twice; where there is no front end, how to do it in code."""
+    if not is_live():
+        return ResetByHand()
+    import ipywidgets
+
+    # Only a live notebook has a use for widgets, and importing them takes its time.
+    button = ipywidgets.Button(
+        description="Forget my progress", icon="trash", layout={"width": "max-content"}
+    )
+    said = ipywidgets.Label("")
+
+    def click(_: Any) -> None:
+        if button.description == "Forget my progress":
+            button.description, said.value = (
+                "Really? Click again",
+                "Solved exercises, hints and guesses are erased.",
+            )
+            return
+        Logbook.open().reset()
+        button.description, said.value = "Forget my progress", "The logbook is empty."
+
+    button.on_click(click)
+    return ipywidgets.HBox([button, said])
+
+
+@dataclass(frozen=True)
+class ResetByHand:
+    """What stands in the button's place."""
+
+    def __repr__(self) -> str:
+        return "To forget all progress: from lab_utils.course.logbook import Logbook; Logbook.open().reset()"

@@ -1,0 +1,198 @@
+"""Who sees whom: the size of d out_t / d in_s for every pair of tokens, what it must be, and its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from lab_utils.bench import plots
+from lab_utils.inspector.finding import Finding, amount, plural
+from lab_utils.inspector.subject import Subject
+from lab_utils.show.snapshot import Snapshot
+
+NAME = "causality"
+N_DIRECTIONS = 4
+N_SUBSTITUTES = 3
+LEAK = "#D55E00"
+
+
+def causality(subject: Subject) -> Finding:
+    """No token sees a later one, to the last bit, and every token sees itself.
+
+    Gradients above the diagonal of a causal module are products with exact zeros, so nothing but 0 is accepted.
+    Landmark: attention over the whole input instead of the past has every entry above the diagonal filled.
+    """
+    seen, how = reach(subject)
+    n = len(seen)
+    data = {"reach": seen}
+    if not seen.isfinite().all():
+        return Finding(
+            NAME, False, f"The {how} are not finite numbers: the output has NaN or infinity.", data
+        )
+    leaks, blind = future_pairs(seen), seen.diagonal() == 0
+    if leaks:
+        t, s = max(leaks, key=lambda pair: seen[pair].item())
+        return Finding(
+            NAME,
+            False,
+            f"{len(leaks)} of {plural(n * (n - 1) // 2, 'pair')} above the diagonal are not 0: most of all, the output "
+            f"at token {t} depends on token {s}, by {amount(seen[t, s])}.",
+            data,
+        )
+    if blind.any():
+        first = int(blind.nonzero()[0])
+        return Finding(
+            NAME,
+            False,
+            f"{int(blind.sum())} of {n} tokens do not see themselves: the output at token {first} does not depend on "
+            f"token {first}.",
+            data,
+        )
+    past = int((seen.tril(-1) > 0).sum())
+    return Finding(
+        NAME,
+        True,
+        f"All {n * (n - 1) // 2:,} {how} above the diagonal of {n} x {n} are exactly 0; every token sees itself (by "
+        f"{amount(seen.diagonal().min())} or more), and {past:,} of {n * (n - 1) // 2:,} pairs look back.",
+        data,
+    )
+
+
+def future_pairs(seen: Float[Tensor, "reading read"]) -> list[tuple[int, int]]:
+    """(t, s) with s > t and an entry that is not 0: token t has seen a later one."""
+    return [(int(t), int(s)) for t, s in seen.triu(1).nonzero()]
+
+
+def reach(subject: Subject) -> tuple[Float[Tensor, "reading read"], str]:
+    """|d out_t / d in_s| (Frobenius norm of the block), and what the entries are called.
+
+    Up to four output channels the norm is exact; beyond, it is estimated from four orthonormal directions of the
+    output, which leaves every exact 0 a 0. Tokens are followed from their embedding. Where no embedding can be
+    held on to, each token is replaced by others, and the largest move of each output is taken.
+    """
+    model, x = subject.fresh(), subject.inputs(1, subject.seq_len)
+    if not subject.takes_tokens:
+        leaf = x.requires_grad_()
+        return _gradients(subject, lambda: subject.run(model, leaf).out, [leaf]), "gradients"
+    leaves: list[Tensor] = []
+    handles = _follow_embeddings(model, x, leaves)
+
+    def forward() -> Tensor:
+        leaves.clear()
+        return subject.run(model, x).out
+
+    with torch.no_grad():
+        forward()
+    if not leaves:
+        return _substitutions(subject, model, x), "moves by replacing a token"
+    gradients = _gradients(subject, forward, leaves)
+    for handle in handles:
+        handle.remove()
+    return gradients, "gradients"
+
+
+def _follow_embeddings(model: Any, x: Tensor, leaves: list[Tensor]) -> list[Any]:
+    """Make the output of every look-up of `x` a leaf of the graph, kept in `leaves`."""
+
+    def cut(module: nn.Module, args: tuple, looked_up: Tensor) -> Tensor | None:
+        if args and args[0].shape == x.shape and torch.equal(args[0], x):
+            leaves.append(looked_up.detach().requires_grad_())
+            return leaves[-1]
+        return None
+
+    tables = (
+        [m for m in model.modules() if isinstance(m, nn.Embedding)] if isinstance(model, nn.Module) else []
+    )
+    return [table.register_forward_hook(cut) for table in tables]
+
+
+def _gradients(subject: Subject, forward: Callable[[], Tensor], leaves: list[Tensor]) -> Tensor:
+    with torch.enable_grad():
+        out = forward()[0]
+    n, width = out.shape
+    squares = torch.zeros(n, n, dtype=torch.float64)
+    if not out.requires_grad:
+        return squares
+    for direction in subject.directions(min(width, N_DIRECTIONS), width):
+        for t, projected in enumerate((out * direction.to(out.dtype)).sum(-1)):
+            for grad in torch.autograd.grad(projected, leaves, retain_graph=True, allow_unused=True):
+                if grad is not None:
+                    squares[t] += grad[0].detach().double().square().sum(-1).cpu()
+    return squares.sqrt()
+
+
+@torch.no_grad()
+def _substitutions(subject: Subject, model: Any, x: Tensor) -> Tensor:
+    out, n = subject.run(model, x).out[0], x.shape[1]
+    moves = torch.zeros(n, n, dtype=torch.float64)
+    for s in range(n):
+        for step in range(1, N_SUBSTITUTES + 1):
+            other = x.clone()
+            other[0, s] = (x[0, s] + step) % subject.width
+            moved = (subject.run(model, other).out[0] - out).norm(dim=-1).double().cpu()
+            moves[:, s] = torch.maximum(moves[:, s], moved)
+    # Experts that get other numbers of rows round differently, so here the smallest moves mean nothing.
+    return moves.where(moves > subject.tolerance * out.norm(dim=-1).max().item(), 0.0)
+
+
+# ---------------------------------------------------------------- the picture
+
+
+def causality_picture(seen: Float[Tensor, "reading read"]) -> Snapshot:
+    """The heat map of `reach` with its leaks crossed, and words for those who cannot see it."""
+    n, leaks, blind = len(seen), future_pairs(seen), int((seen.diagonal() == 0).sum())
+    alt = f"Heat map of {n} reading tokens (rows) by {n} read tokens (columns): "
+    if leaks:
+        first = min(leaks)
+        alt += f"{len(leaks)} pairs above the diagonal are filled, the first at row {first[0]}, column {first[1]}; "
+    else:
+        alt += "everything above the diagonal is empty; "
+    alt += f"{blind} of {n} fields on the diagonal are empty." if blind else "the diagonal is filled."
+    return Snapshot(draw_reach(seen), alt)
+
+
+def draw_reach(seen: Float[Tensor, "reading read"]) -> Figure:
+    """Sizes on a log scale, exact zeros left white, every field that must not be there crossed."""
+    figure = plots.new_figure(6.4, 5.0)
+    axes = figure.subplots()
+    leaks, blind = future_pairs(seen), (seen.diagonal() == 0).nonzero().flatten().tolist()
+    if leaks:
+        title = f"The future is seen: {plural(len(leaks), 'crossed field')} above the diagonal"
+    elif blind:
+        title = f"Blind to itself: {plural(len(blind), 'ring')} on the diagonal"
+    else:
+        title = "Nobody sees the future: white above the diagonal"
+    figure.suptitle(title)
+    values = np.ma.masked_less_equal(np.nan_to_num(seen.numpy(), posinf=0.0, neginf=0.0), 0.0)
+    if values.count():
+        low, high = float(values.min()), float(values.max())
+        # A thousandth of the largest is already dark: below lies no difference that anybody needs to see.
+        norm = LogNorm(vmin=max(low, high * 1e-4) if low < high else high / 10, vmax=high, clip=True)
+        image = axes.imshow(values, cmap="cividis", norm=norm)
+        figure.colorbar(image, label="size of d out(t) / d in(s), log scale", ax=axes, shrink=0.9)
+    else:
+        axes.imshow(np.zeros(values.shape), cmap="Greys")
+    size = min(9.0, 120 / len(seen))
+    for pairs, marker in ((leaks, "x"), ([(t, t) for t in blind], "o")):
+        if pairs:
+            rows, columns = zip(*pairs)
+            axes.plot(
+                columns,
+                rows,
+                marker,
+                color=LEAK,
+                markersize=size,
+                markerfacecolor="none",
+                markeredgewidth=size / 5,
+            )
+    axes.plot([-0.5, len(seen) - 0.5], [-0.5, len(seen) - 0.5], color="#444444", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("token s that is read")
+    axes.set_ylabel("token t that reads")
+    return figure

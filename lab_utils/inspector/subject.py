@@ -1,0 +1,233 @@
+"""Any module or function, as the inspector asks it: copied, fed and read without knowing its class.
+
+What it takes (tokens or vectors), whether it wants rotations or a cache, and what it returns are found by trying
+and by the field's own names. The model itself is never called: every probe works on a copy of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.inspector.answer import Answer, Routing, facts_in, named_number, tensor_in, watch
+from nanokimi.attention import SequenceCache
+from nanokimi.config import RopeConfig
+from nanokimi.rope import rotations
+
+CONTEXT_NAMES = ("max_seq_len", "block_size", "context_length", "n_positions", "max_position_embeddings")
+SHORT, GUESSED_WIDTH = 12, 16
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is inspected, and how to ask it. Made by `as_subject`."""
+
+    model: Callable[..., Any]
+    takes_tokens: bool
+    width: int  # vocab_size or d_model
+    dtype: torch.dtype
+    seq_len: int
+    max_seq_len: int | None
+    new_cache: Callable[[], Any] | None
+    rope_dim: int | None
+    seed: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def is_module(self) -> bool:
+        return isinstance(self.model, nn.Module)
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference, relative to the output's size, that is rounding. Routers stay in float32."""
+        return 1e-5 if self.dtype == torch.float64 else 1e-3
+
+    def fresh(self) -> Callable[..., Any]:
+        """A copy to do anything with, in eval mode; a plain function is itself."""
+        if not self.is_module:
+            return self.model
+        return copy_module(self.model).to(self.dtype).eval()
+
+    def inputs(self, batch: int, seq_len: int, draw: int = 0) -> Tensor:
+        """Tokens (batch, seq) or vectors (batch, seq, d_model) from the subject's own seed."""
+        generator = torch.Generator().manual_seed(self.seed + draw)
+        if self.takes_tokens:
+            return torch.randint(self.width, (batch, seq_len), generator=generator).to(self.device)
+        x = torch.randn(batch, seq_len, self.width, generator=generator, dtype=torch.float64)
+        return x.to(self.device, self.dtype)
+
+    def directions(self, n: int, width: int) -> Tensor:
+        """n orthonormal vectors of `width` numbers, scaled so that their squares add up to `width` in the mean."""
+        generator = torch.Generator().manual_seed(self.seed + 1)
+        q, _ = torch.linalg.qr(torch.randn(width, n, generator=generator, dtype=torch.float64))
+        return (q.mT * (width / n) ** 0.5).to(self.device, self.dtype)
+
+    def run(self, model: Callable[..., Any], x: Tensor, cache: Any = None, start: int = 0) -> Answer:
+        """One forward pass. `start` is the position of the first token, with a cache that holds the earlier ones.
+
+        The global generator is set before and put back after: a module that draws numbers on its way draws the
+        same ones in every run, and the caller's stream does not move.
+        """
+        extra: dict[str, Any] = {} if cache is None else {"cache": cache}
+        if self.rope_dim is not None:
+            positions = torch.arange(start, start + x.shape[1], device=self.device)
+            extra["rotation"] = rotations(positions, self.rope_dim, RopeConfig())
+        with torch.random.fork_rng(devices=[]), watch(model) as seen:
+            torch.random.default_generator.manual_seed(self.seed)
+            returned = model(x, **extra)
+        for stats in facts_in(returned):
+            if not any(stats is other.stats for other in seen):
+                seen.append(Routing(stats, None, "", tensor_in(returned)))
+        out = tensor_in(returned)
+        if out is None or out.shape[:2] != x.shape[:2]:
+            got = "no tensor" if out is None else f"a tensor of shape {tuple(out.shape)}"
+            raise ValueError(f"it returns {got} for an input of shape {tuple(x.shape)}")
+        if not out.is_floating_point():
+            raise ValueError(f"it returns {out.dtype}, which is no vector a token")
+        return Answer(out, tuple(seen))
+
+
+def as_subject(
+    model: Callable[..., Any],
+    *,
+    d_model: int | None = None,
+    vocab_size: int | None = None,
+    seq_len: int | None = None,
+    new_cache: Callable[[], Any] | None = None,
+    seed: int = 0,
+) -> Subject:
+    """Find out how to ask `model`: with tokens where it has an embedding, else with vectors.
+
+    float64 where it can, so that a difference is a mistake and not rounding. Raises a `ValueError` that quotes the
+    module where no kind of input is accepted.
+    """
+    if not callable(model):
+        raise ValueError(f"{type(model).__name__} is not a module or a function: it cannot be called")
+    max_seq_len = named_number(model, *CONTEXT_NAMES)
+    length = seq_len or max(SHORT, 2 * (_largest(model, "block_len") or 0) + 1)
+    if max_seq_len is not None:
+        length = min(length, max_seq_len)
+    parameters = _parameters(model)
+    guess = Subject(
+        model=model,
+        takes_tokens=False,
+        width=0,
+        dtype=torch.float64,
+        seq_len=length,
+        max_seq_len=max_seq_len,
+        new_cache=new_cache or _cache_maker(model),
+        rope_dim=None,
+        seed=seed,
+        device=next((p.device for p in parameters), torch.device("cpu")),
+    )
+    own = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+    refusals = []
+    for takes_tokens, width in _inputs_to_try(model, d_model, vocab_size):
+        for dtype in dict.fromkeys((torch.float64, own)):
+            tried = replace(
+                guess,
+                takes_tokens=takes_tokens,
+                width=width,
+                dtype=dtype,
+                rope_dim=None if takes_tokens else _rope_dim(model, width),
+            )
+            try:
+                with torch.no_grad():
+                    tried.run(tried.fresh(), tried.inputs(1, min(2, length)))
+            except Exception as error:
+                what = "tokens" if takes_tokens else f"(batch, seq, {width})"
+                refusals.append(f"{what}: {one_line(error)}")
+            else:
+                return tried
+    raise ValueError(f"it takes neither tokens nor vectors; given {refusals[0]}")
+
+
+def one_line(error: Exception, width: int = 160) -> str:
+    """An exception in one short line: its kind and the first line of what it says."""
+    first = next(iter(str(error).strip().splitlines()), "").rstrip(".:")
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return text if len(text) <= width else text[: width - 4] + " ..."
+
+
+def copy_module(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A deep copy, also of modules that kept a tensor of their last forward pass, which torch refuses to copy."""
+    memo = {} if memo is None else memo
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(module, memo)
+
+
+# ---------------------------------------------------------------- what it takes
+
+
+def _parameters(model: Any) -> list[nn.Parameter]:
+    return list(model.parameters()) if isinstance(model, nn.Module) else []
+
+
+def _modules(model: Any) -> list[nn.Module]:
+    return list(model.modules()) if isinstance(model, nn.Module) else []
+
+
+def _largest(model: Any, name: str) -> int | None:
+    return max((n for m in _modules(model) if (n := named_number(m, name)) is not None), default=None)
+
+
+def _inputs_to_try(model: Any, d_model: int | None, vocab_size: int | None) -> Iterator[tuple[bool, int]]:
+    """(takes tokens?, width) from the likeliest on. What the caller names is taken at its word."""
+    if d_model is not None or vocab_size is not None:
+        if vocab_size is not None:
+            yield True, vocab_size
+        if d_model is not None:
+            yield False, d_model
+        return
+    tables = [m.num_embeddings for m in _modules(model) if isinstance(m, nn.Embedding)]
+    vocab = named_number(model, "vocab_size") or min(tables, default=None)
+    if vocab is not None:
+        yield True, vocab
+    widths = [named_number(model, "d_model", "n_embd", "hidden_size", "dim")]
+    widths += [m.in_features for m in _modules(model) if isinstance(m, nn.Linear)]
+    widths += [p.shape[-1] for p in _parameters(model) if p.ndim]
+    # Eight widths are plenty: the first matrices of a layer are those that read its input.
+    yield from ((False, width) for width in [*dict.fromkeys(filter(None, widths))][:8] or [GUESSED_WIDTH])
+
+
+def _arguments(model: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(model.forward if isinstance(model, nn.Module) else model).parameters)
+    except (TypeError, ValueError):  # a built-in: it takes nothing that we would pass by name
+        return {}
+
+
+def _rope_dim(model: Any, width: int) -> int | None:
+    """Channels that a layer turns, where its forward wants a `rotation` beside x."""
+    if "rotation" not in _arguments(model):
+        return None
+    rotated = named_number(model, "qk_rope_head_dim")
+    return rotated or width // (named_number(model, "n_heads") or 1)
+
+
+def _cache_maker(model: Any) -> Callable[[], Any] | None:
+    """What makes an empty cache: the model's own `new_cache`, else the class that forward's `cache` is declared as."""
+    if isinstance(model, nn.Module) and callable(getattr(model, "new_cache", None)):
+        return model.new_cache
+    if "cache" not in _arguments(model):
+        return None
+    try:
+        hints = typing.get_type_hints(model.forward if isinstance(model, nn.Module) else model)
+    except (NameError, TypeError):  # a declaration that only a type checker can read
+        hints = {}
+    declared = hints.get("cache")
+    union = typing.get_origin(declared) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(declared) if union else (declared,)
+    made = next((kind for kind in kinds if inspect.isclass(kind) and kind is not type(None)), SequenceCache)
+    return SequenceCache if made is object else made

@@ -1,0 +1,219 @@
+"""The training panel: watch a training while it runs, pause it, stop it, steer it.
+
+    with TrainingPanel(corpus) as panel:
+        async for record in panel.track(train(model, corpus, cfg, run_dir, steer=panel.steer), arm, model):
+            ...
+
+The loop stays the caller's. Each step is taken on a thread of its own while the async cell waits for it, so the
+kernel hears every click at once. The training asks several times a step what was clicked, and between the batches of
+an evaluation: a pause begins there, and a step that a click concerns begins anew. Without a front end there are no
+widgets; either way one static picture of the final state stays behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from IPython.display import DisplayHandle, display
+
+from lab_utils.bench.plan import Arm
+from lab_utils.live.data import bits_per_nat
+from lab_utils.live.history import RunHistory
+from lab_utils.live.picture import closing_snapshot
+from lab_utils.machine.front_end import answered_widgets, is_live
+from nanokimi.config import ConfigError
+from nanokimi.generate import generate
+from nanokimi.model import Model
+from nanokimi.steering import EndTraining, Intervention, Steering, inference_top_k
+from nanokimi.text.corpus import Corpus
+from nanokimi.train import StepRecord, TrainingDiverged
+
+REDRAW_EVERY = 1.0  # seconds, at least: a browser on the same cores takes much longer to draw than the kernel
+SHARE = 0.015  # of the time that passes, at most, goes into drawing
+CREDIT = 0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later
+PROMPT_TOKENS, SAMPLE_TOKENS = 12, 40
+
+
+class TrainingPanel:
+    """One panel for the trainings of one cell, one after another. Use it as a context: it closes at the end."""
+
+    def __init__(self, corpus: Corpus):
+        self._corpus, self._bits = corpus, bits_per_nat(corpus)
+        self.histories: list[RunHistory] = []
+        self.stopped = False
+        self._going = threading.Event()  # unset while paused
+        self._going.set()
+        self._wanted: dict[str, object] = {}  # what was last asked for, a setting each
+        self._model: Model | None = None
+        self._steering = Steering()
+        self._running: Iterator[StepRecord] | None = None
+        self._view = None
+        self._handle: DisplayHandle | None = None
+        self._ending = ""
+        self._hearing = contextlib.ExitStack()
+        self._drawn = self._began = self._draw_seconds = 0.0
+        if is_live():
+            from lab_utils.live.view import LiveView  # widgets are for people; headless runs never load them
+
+            self._view = LiveView(self, self._bits)
+
+    # ------------------------------------------------------------ the life of a panel
+
+    def __enter__(self) -> TrainingPanel:
+        if self._view is not None:
+            self._hearing.enter_context(answered_widgets())
+            self._handle = display(self._view.widget, display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End what still runs (its checkpoint is kept) and leave a static picture in place of the widgets."""
+        if self._running is not None:
+            self._running.close()
+        self._running = self._model = None
+        snapshot = closing_snapshot(self.histories, self._bits)
+        if self._handle is not None:
+            self._handle.update(snapshot or {"text/plain": "No step was taken."}, raw=snapshot is None)
+        elif snapshot is not None:
+            display(snapshot)
+        if self._view is not None:
+            self._view.close(snapshot.html() if snapshot else "")
+            self._hearing.close()
+        self._view = self._handle = None
+        if self._ending:
+            display({"text/plain": self._ending}, raw=True)
+        for history in self.histories:
+            if history.sample:
+                text = f"{history.name} wrote after step {history.evaluations[-1].step}: {history.sample}"
+                display({"text/plain": text}, raw=True)
+
+    async def track(self, records: Iterator[StepRecord], arm: Arm, model: Model) -> AsyncIterator[StepRecord]:
+        """The same records, shown as they come. Ends early at Stop, and at an interrupt as if it were Stop."""
+        history = RunHistory(
+            arm.name + (f", seed {arm.train.seed}" if arm.train.seed else ""),
+            arm.name,
+            getattr(arm.model, "first_k_dense_replace", 0),
+            arm.train.qk_clip_tau,
+        )
+        self.histories.append(history)
+        self._running, self._model, self._steering = records, model, Steering.of(arm.train)
+        self._wanted.clear()  # what was clicked after the training before this one is not for this one
+        if self._view is not None:
+            self._view.begin(history, arm, model)
+            self._drawn, self._draw_seconds, self._began = 0.0, 0.0, time.perf_counter()
+        worker = ThreadPoolExecutor(1, "training")
+        try:
+            while (record := await self._next(records, worker)) is not None:
+                self._take(record, history, model)
+                yield record
+                self._redraw_if_due()
+                if self.stopped:
+                    break
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.stop()
+        except TrainingDiverged as error:
+            if not history.marks:
+                raise
+            # Steered into the ground: what happened is part of the lesson, and later cells should still run.
+            self.stop()
+            self._ending = f"Stopped: {error}. The checkpoint of the last evaluation is kept."
+        finally:
+            worker.shutdown()
+            records.close()
+            # The next training's memory is its own, so nothing of this one may be held here.
+            self._running = self._model = None
+            if self._view is not None:
+                self._view.redraw(self.histories)
+
+    # ------------------------------------------------------------ what the controls do
+
+    @property
+    def paused(self) -> bool:
+        return not self._going.is_set()
+
+    def pause(self) -> None:
+        """Hold the training where it asks next; the pictures show all that was done."""
+        self._going.clear()
+        if self._view is not None:
+            self._redraw()
+
+    def go_on(self) -> None:
+        self._going.set()
+
+    def stop(self) -> None:
+        """End now; the step under way is given up, what was trained before it is kept as a checkpoint."""
+        self.stopped = True
+        self._going.set()
+
+    def want(self, what: str, value: object) -> str:
+        """Ask for a change from the step under way on. The answer: nothing, or what is wrong with it."""
+        last = self.histories[-1].last if self.histories else None
+        step = last.step + 1 if last else 1
+        try:
+            asked = Intervention(step, what, value)
+            if self._model is not None:
+                asked.check_fits(self._model)
+        except ConfigError as error:
+            return str(error)
+        self._wanted[what] = asked.value
+        return ""
+
+    def steer(self, step: int) -> Sequence[Intervention]:
+        """For `train(..., steer=panel.steer)`, on its thread: what to change from `step` on. Waits while paused."""
+        self._going.wait()
+        if self.stopped:
+            raise EndTraining
+        asked = [Intervention(step, what, value) for what, value in self._wanted.copy().items()]
+        return [each for each in asked if getattr(self._steering, each.what) != each.value]
+
+    # ------------------------------------------------------------ a step, and what comes between two
+
+    async def _next(self, records: Iterator[StepRecord], worker: ThreadPoolExecutor) -> StepRecord | None:
+        """The next record, None at the end, made by the worker while this thread listens to the widgets.
+
+        An interrupt is heard here, not in the step, and ends the training as Stop does.
+        """
+        step = worker.submit(next, records, None)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(step))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self.stop()
+            return step.result()
+
+    def _take(self, record: StepRecord, history: RunHistory, model: Model) -> None:
+        first_mark = 1 + sum(len(each.marks) for each in self.histories)
+        history.add(record, first_mark)
+        self._steering = self._steering.after(record.interventions)
+        if record.evaluation is not None and math.isfinite(record.evaluation.loss):
+            history.sample = self._sample(model)
+
+    def _sample(self, model: Model) -> str:
+        """How the model goes on from the beginning of the validation text, with the same seed every time."""
+        encoding = self._corpus.tokenizer
+        prompt = self._corpus.val.tokens[:PROMPT_TOKENS].tolist()[: model.cfg.max_seq_len]
+        with inference_top_k(model, self._steering.inference_top_k):
+            new = list(
+                generate(model, prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, stop_id=encoding.eot_token)
+            )
+        known = [token for token in new if token < encoding.n_vocab]  # a model may have rows to spare
+        return f"{encoding.decode(prompt)} | {encoding.decode(known)}"
+
+    def _redraw_if_due(self) -> None:
+        now = time.perf_counter()
+        affordable = self._draw_seconds <= SHARE * (now - self._began) + CREDIT
+        if self._view is not None and now - self._drawn >= REDRAW_EVERY and affordable:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        started = time.perf_counter()
+        self._view.redraw(self.histories)
+        self._drawn = time.perf_counter()
+        self._draw_seconds += self._drawn - started

@@ -1,0 +1,267 @@
+"""The panel's widgets: a line of numbers, the controls, six pictures updated in place, a sample. Kernel side only."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Protocol
+
+import ipywidgets as w
+import numpy as np
+import plotly.graph_objects as go
+
+from lab_utils.bench.plan import Arm
+from lab_utils.live.data import panel_data
+from lab_utils.live.figure import traces
+from lab_utils.live.history import RunHistory, XAxis, time_in_words
+from lab_utils.live.layout import layout
+from lab_utils.machine.memory import MIB, memory_in_use
+from nanokimi.config import BalanceConfig
+from nanokimi.kimi import Kimi
+from nanokimi.model import Model
+
+METHODS = ("as configured", "none", "load-balance loss", "bias update")
+DEFAULT_STRENGTH = 0.01
+_WIDE = {"description_width": "initial"}
+
+
+class Controlled(Protocol):
+    """What the controls act on; the training panel is one."""
+
+    @property
+    def paused(self) -> bool: ...
+    def pause(self) -> None: ...
+    def go_on(self) -> None: ...
+    def stop(self) -> None: ...
+    def want(self, what: str, value: object) -> str: ...
+
+
+class Figure(go.FigureWidget):
+    """A figure whose state for a tab that is opened later is the present one; plotly keeps that of the beginning."""
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        state = super().get_state(key, drop_defaults)
+        if key is None and self.comm is not None:  # all of it, and not while the figure is being made
+            now = self.to_plotly_json()
+            for name, value in (("_widget_data", now["data"]), ("_widget_layout", now["layout"])):
+                state[name] = self.trait_metadata(name, "to_json")(value, self)
+        return state
+
+
+class LiveView:
+    """Draws what the panel's histories hold, and hands what the controls say to the panel."""
+
+    def __init__(self, panel: Controlled, bits: float):
+        self._panel, self._bits = panel, bits
+        self._axis: XAxis = "tokens"
+        self._balance = BalanceConfig()
+        self._quiet = False  # while the controls are set from here, they ask for nothing
+        self._figure = Figure()
+        self._sent: list[dict[str, Any]] = []
+        self._sent_layout: dict[str, Any] = {}
+        self._histories: list[RunHistory] = []
+        self._numbers, self._message, self._sample = w.HTML(), w.HTML(), w.HTML()
+        self._build_controls()
+        rows = (
+            self._numbers,
+            w.HBox([self.pause, self.stop, self.axis], layout=w.Layout(flex_flow="row wrap")),
+            w.HBox([self.lr, self.method, self.strength], layout=w.Layout(flex_flow="row wrap")),
+            w.HBox([self.top_k, self.freeze], layout=w.Layout(flex_flow="row wrap")),
+            self._message,
+            self._figure,
+            self._sample,
+        )
+        self.widget = w.VBox(rows)
+
+    def _build_controls(self) -> None:
+        def box(**more: str) -> w.Layout:
+            return w.Layout(margin="2px 18px 2px 0", **more)
+
+        self.pause = w.Button(description="Pause", icon="pause", tooltip="Hold the training where it stands")
+        self.stop = w.Button(
+            description="Stop", icon="stop", tooltip="End training, keep the checkpoint; the next cells run"
+        )
+        self.axis = w.ToggleButtons(
+            options=[("Curves over tokens", "tokens"), ("Curves over seconds", "seconds")],
+            style={"button_width": "170px"},
+            layout=box(),
+        )
+        self.lr = w.FloatLogSlider(
+            value=1.0, min=-2, max=2, step=0.05, description="Learning rate ×", readout_format=".2f",
+            style=_WIDE, layout=box(width="330px"),
+        )  # fmt: skip
+        self.method = w.Dropdown(
+            options=METHODS, description="Balancing", style=_WIDE, layout=box(width="230px")
+        )
+        self.strength = w.FloatLogSlider(
+            value=DEFAULT_STRENGTH, min=-4, max=0, step=0.1, description="Strength", readout_format=".4f",
+            disabled=True, style=_WIDE, layout=box(width="290px"),
+        )  # fmt: skip
+        self.top_k = w.IntSlider(
+            value=1, min=1, max=1, description="Experts a token at inference", style=_WIDE,
+            layout=box(width="330px"),
+        )  # fmt: skip
+        self.freeze = w.Text(
+            description="Frozen experts, layer:expert", placeholder="1:3, 2:0 and Enter", style=_WIDE,
+            continuous_update=False, layout=box(width="430px"),
+        )  # fmt: skip
+        self.pause.on_click(self._on_pause)
+        self.stop.on_click(self._on_stop)
+        self.axis.observe(self._on_axis, "value")
+        self.lr.observe(lambda change: self._ask("lr_factor", round(change.new, 4)), "value")
+        self.method.observe(self._on_balance, "value")
+        self.strength.observe(self._on_balance, "value")
+        self.top_k.observe(lambda change: self._ask("inference_top_k", change.new), "value")
+        self.freeze.observe(lambda change: self._on_freeze(change.new), "value")
+
+    # ------------------------------------------------------------ from the controls
+
+    def _ask(self, what: str, value: object) -> None:
+        if not self._quiet:
+            self.say(self._panel.want(what, value))
+
+    def _on_pause(self, _: w.Button) -> None:
+        if self._panel.paused:
+            self._panel.go_on()
+        else:
+            self._panel.pause()
+        self.pause.description, self.pause.icon = (
+            ("Continue", "play") if self._panel.paused else ("Pause", "pause")
+        )
+
+    def _on_stop(self, _: w.Button) -> None:
+        self._panel.stop()
+        self.say("Stopping; the checkpoint is kept.")
+
+    def _on_axis(self, change: Any) -> None:
+        self._axis = change.new
+        self.redraw(self._histories)
+
+    def _on_balance(self, _: Any) -> None:
+        method, strength = self.method.value, round(self.strength.value, 6)
+        self.strength.disabled = method in METHODS[:2]
+        given = self._balance
+        switch, sequence, bias = {
+            "as configured": (given.switch_coef, given.sequence_coef, given.bias_update_rate),
+            "none": (0.0, 0.0, 0.0),
+            "load-balance loss": (strength, 0.0, 0.0),
+            "bias update": (0.0, 0.0, strength),
+        }[method]
+        for what, value in (("switch_coef", switch), ("sequence_coef", sequence), ("bias_update_rate", bias)):
+            self._ask(what, value)
+
+    def _on_freeze(self, text: str) -> None:
+        try:
+            pairs = parse_pairs(text)
+        except ValueError as error:
+            self.say(str(error))
+            return
+        self._ask("frozen_experts", pairs)
+
+    # ------------------------------------------------------------ to the screen
+
+    def begin(self, history: RunHistory, arm: Arm, model: Model) -> None:
+        """Set the controls to what this training starts with; without experts there is no router to steer."""
+        self._quiet, self._balance = True, arm.train.balance
+        self.lr.value, self.method.value, self.freeze.value = 1.0, METHODS[0], ""
+        moe = arm.model.moe if isinstance(model, Kimi) and model.moe_layers() else None
+        for control in (self.method, self.top_k, self.freeze):
+            control.disabled = moe is None
+        self.strength.disabled = True
+        self.top_k.max, self.top_k.value = (moe.n_routed_experts, moe.top_k) if moe else (1, 1)
+        self._quiet = False
+        self.say(
+            "" if moe else f"{history.name} has no experts: balancing, top-k and freezing wait for the next."
+        )
+
+    def say(self, text: str) -> None:
+        """One sentence under the controls."""
+        self._message.value = f'<div role="status" style="min-height:1.5em">{escape(text)}</div>'
+
+    def redraw(self, histories: list[RunHistory]) -> None:
+        """Bring everything up to date, sending only what changed."""
+        self._histories = histories
+        if not any(history.last for history in histories):
+            return
+        data = panel_data(histories, self._bits, self._axis)
+        drawn, placed = traces(data), layout(data)
+        with self._figure.batch_update():
+            if [t["name"] for t in drawn] != [t["name"] for t in self._sent]:
+                self._figure.data = []
+                self._figure.add_traces(drawn)
+            else:
+                for shown, trace, before in zip(self._figure.data, drawn, self._sent):
+                    changed = {
+                        k: trace[k] for k in ("x", "y", "z", "text") if _differs(trace.get(k), before.get(k))
+                    }
+                    if changed:
+                        shown.update(changed, overwrite=True)
+            if placed != self._sent_layout:
+                self._figure.layout.update(placed, overwrite=True)
+        self._sent, self._sent_layout = drawn, placed
+        current = next(history for history in reversed(histories) if history.last)
+        self._numbers.value = numbers(current)
+        self._sample.value = sample(histories)
+
+    def close(self, picture: str) -> None:
+        """Take the widgets away, all but a box with the closing picture as HTML.
+
+        The cell's output holds that picture by then. But a tab that was opened during the training gets no output
+        of this cell, as Jupyter has it; the box is what it can see.
+        """
+        for row in self.widget.children:
+            for control in getattr(row, "children", ()):
+                control.close()
+            row.close()
+        self.widget.children = [w.HTML(picture + escape("The training has ended. Run the cells below."))]
+
+
+def _differs(a: Any, b: Any) -> bool:
+    return not np.array_equal(a, b) if isinstance(a, np.ndarray) else a != b
+
+
+def parse_pairs(text: str) -> tuple[tuple[int, int], ...]:
+    """`1:3, 2:0` as ((1, 3), (2, 0)); a `ValueError` that says how it should look."""
+    pairs = []
+    for part in text.replace(";", ",").split(","):
+        if not part.strip():
+            continue
+        layer, colon, expert = part.partition(":")
+        if not colon or not layer.strip().isdecimal() or not expert.strip().isdecimal():
+            raise ValueError(f"{part.strip()!r} is no expert: write layer:expert, as in 1:3, 2:0")
+        pairs.append((int(layer), int(expert)))
+    return tuple(dict.fromkeys(pairs))
+
+
+def numbers(history: RunHistory) -> str:
+    """The line of numbers above the controls."""
+    last, memory = history.last, memory_in_use()
+    facts = [
+        (history.name, f"step {last.step} of {last.n_steps}"),
+        ("speed", f"{history.tokens_per_s():,.0f} tokens/s"),
+        ("time left", time_in_words(history.seconds_left())),
+        ("memory", "not known" if memory is None else f"{memory / MIB:,.0f} MiB"),
+        ("learning rate", f"{last.lr:.3g}"),
+        ("loss", f"{last.loss:.3f} nats a token"),
+    ]
+    cells = "".join(
+        f'<div style="min-width:7em"><div style="color:#5b6475;font-size:11px">{escape(name)}</div>'
+        f'<div style="font-size:15px;font-variant-numeric:tabular-nums">{escape(value)}</div></div>'
+        for name, value in facts
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:6px 22px;line-height:1.35">{cells}</div>'
+
+
+def sample(histories: list[RunHistory]) -> str:
+    """What each model wrote at its last evaluation, and the interventions; a model's text is text, never markup."""
+    rows = [
+        f"<dt><b>{escape(h.name)}</b>, after step {h.evaluations[-1].step}</dt>"
+        f'<dd style="margin:0 0 6px 0;font-family:monospace;white-space:pre-wrap">{escape(h.sample)}</dd>'
+        for h in histories
+        if h.sample
+    ]
+    rows += [
+        f"<dd style='margin:0'>{mark.number}: {escape(h.name)}, step {mark.step}: {escape(mark.text)}</dd>"
+        for h in histories
+        for mark in h.marks[-8:]
+    ]
+    return f'<dl style="margin:0;line-height:1.4;max-width:1100px">{"".join(rows)}</dl>'

@@ -1,0 +1,75 @@
+"""On what a benchmark ran: the machine, the versions, the commit. No names of hosts, users or folders."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "numpy", "tiktoken", "tokenizers", "papermill", "matplotlib")
+
+
+def environment(device: str = "auto") -> dict[str, Any]:
+    """Machine, versions, commit and time as plain data; `device` is the one trained on."""
+    on_cuda = device != "cpu" and torch.cuda.is_available()
+    return {
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": {
+            "device": torch.cuda.get_device_name() if on_cuda else "CPU",
+            "cpu": cpu_name(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "memory_bytes": total_memory(),
+            "system": platform.system(),
+        },
+        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
+        "commit": commit(Path(__file__).parents[2]),
+    }
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """One line: `CPU: AMD EPYC, 2 cores, 2 threads, 23 GiB, Linux`."""
+    memory = machine["memory_bytes"]
+    parts = [
+        machine["cpu"] if machine["device"] == "CPU" else f"{machine['device']} with {machine['cpu']}",
+        f"{machine['cores']} cores",
+        f"{machine['threads']} threads",
+        f"{memory / 2**30:.0f} GiB" if memory else None,
+        machine["system"],
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def cpu_name() -> str:
+    """As Linux tells it; elsewhere as the platform does."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def total_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def commit(folder: Path) -> str | None:
+    """The commit of the checkout, with `+` where files differ from it; None outside a checkout."""
+    try:
+        head = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,95 @@
+"""Run a notebook without a browser: papermill, in a kernel of this very interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from nanokimi.config import ConfigError
+from nanokimi.yaml_config import nearest
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised, or the kernel died: one line that says which and why."""
+
+
+class ThisInterpreter(AsyncKernelManager):
+    """Starts kernels with `sys.executable`, whatever kernels are installed on the machine."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        # Its warnings (of unencrypted talk on the loopback device) would stand among the progress bars.
+        quiet = "--log-level=ERROR"
+        return KernelSpec(
+            argv=[sys.executable, "-m", "ipykernel_launcher", quiet, "-f", "{connection_file}"],
+            display_name="Python 3",
+            language="python",
+        )
+
+
+class _OfPapermill(ThisInterpreter):
+    """Ends what Ctrl-C has left waiting for the kernel, before the kernel: it would complain that the kernel is dead.
+
+    Papermill waits for one cell after another, and nobody for the cell that was interrupted. `NotebookClient.execute`
+    waits for all of them in one task, which ends the kernel itself.
+    """
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await super().shutdown_kernel(now, restart)
+
+
+def check_parameters(notebook: Path, names: list[str]) -> None:
+    """`ConfigError` for a name that the notebook's parameters cell lacks; papermill itself would only warn."""
+    if not notebook.is_file():
+        raise ConfigError(f"notebook {notebook} does not exist")
+    known = list(papermill.inspect_notebook(str(notebook)))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name!r} is not a parameter of {notebook.name}; {nearest(name, known)}")
+
+
+def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], environ: dict[str, str]) -> None:
+    """Execute `notebook` into `target`, cell by cell, so that `target` shows how far it came.
+
+    `environ` is added to the kernel's environment. Ctrl-C stops the kernel. Raises `NotebookFailed` for an error
+    in a cell; the executed notebook holds the traceback.
+    """
+    check_parameters(notebook, list(parameters))
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # a warning of the debugger that nobody asked for
+    before = dict(os.environ)
+    os.environ.update(quiet | environ)  # kernels inherit the environment of the process that starts them
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(target),
+            parameters=parameters,
+            kernel_manager_class=_OfPapermill,
+            cwd=str(notebook.parent),
+            progress_bar=False,
+            shutdown_kernel="immediate",
+            ipython_hist_file="",
+        )
+    except PapermillExecutionError as error:
+        raise NotebookFailed(
+            f"cell {error.exec_count}: {error.ename}: {error.evalue.splitlines()[0]}"
+        ) from None
+    except DeadKernelError:
+        raise NotebookFailed("the kernel died, perhaps for want of memory: try a smaller profile") from None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    nbformat.validate(nbformat.read(target, as_version=4))

@@ -1,0 +1,34 @@
+"""Profiles: the sizes that a notebook or a benchmark runs at, smoke, cpu or gpu."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from nanokimi.config import ConfigError
+from nanokimi.yaml_config import nearest, preset_names
+
+
+def profiles() -> list[str]:
+    """The profiles that there are presets for: cpu, gpu, smoke."""
+    return [name.removeprefix("bench-") for name in preset_names("bench-")]
+
+
+def check_profile(name: str) -> str:
+    """`name` itself, with auto made into gpu where there is CUDA, else cpu; `ConfigError` where it cannot run."""
+    if name == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if name not in profiles():
+        raise ConfigError(f"profile={name!r} does not exist; {nearest(name, ['auto', *profiles()])}")
+    if name == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("profile='gpu': this machine offers no CUDA device; use cpu or smoke")
+    return name
+
+
+def resolve_profile(literal: str = "auto") -> str:
+    """The profile to run: the environment's NANOKIMI_PROFILE if it is set, else `literal`.
+
+    Tests and `make bench` choose a notebook's sizes from outside this way, without editing it.
+    """
+    return check_profile(os.environ.get("NANOKIMI_PROFILE") or literal)

@@ -1,0 +1,296 @@
+"""The router observatory: every view of notebook 09, as a widget for a person and as a picture everywhere else.
+
+    watch = Observatory(find_specimen("cpu"), observatory_size("cpu"))
+    watch.token_strip("Once upon a time")
+
+The numbers come from `routing_facts`, `lesions`, `collapse_clinic` and `cache_meter`, the figures from
+`routing_pictures`; here they only meet the reader's choices. What cannot be shown is said in a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from lab_utils.machine.front_end import is_live
+from lab_utils.observatory import pictures
+from lab_utils.observatory.cache_meter import measure_all
+from lab_utils.observatory.clinic import ClinicTrace
+from lab_utils.observatory.counts import Lift, expert_lift, routing_change
+from lab_utils.observatory.lesion_report import LesionReport, continue_both
+from lab_utils.observatory.lesions import (
+    LesionRow,
+    every_expert,
+    lesion_every_expert,
+    loss_without,
+    parse_lesion,
+)
+from lab_utils.observatory.look import Routing, encode_prompt, look
+from lab_utils.observatory.specimen import ObservatorySize, Specimen
+from lab_utils.observatory.token_strip import TokenFacts, strip_html, token_facts, visible
+from lab_utils.observatory.word_classes import POSITIONS, WORD_CLASSES, classify
+from lab_utils.show.note import Sentence, as_html, shown
+from lab_utils.show.table import Table
+from nanokimi.kimi import Kimi
+from nanokimi.text.corpus import ROLES
+
+# Experts in a committed picture of who does what; the widget shows all of them.
+SHOWN = 8
+
+
+class Observatory:
+    """One model and its text under observation."""
+
+    def __init__(self, specimen: Specimen, size: ObservatorySize):
+        self.specimen, self.size = specimen, size
+        self._lesions: tuple[LesionRow, ...] | None = None
+        self.layers = [layer.layer for layer in self.routing.layers]
+
+    # ------------------------------------------------------------ what is looked at
+
+    @cached_property
+    def routing(self) -> Routing:
+        """The decisions on the first windows of the validation text."""
+        return self.look_with(self.specimen.model)
+
+    def look_with(self, model: Kimi) -> Routing:
+        return look(model, self.specimen.text(self.size.windows)[0])
+
+    @cached_property
+    def groupings(self) -> dict[str, tuple[Int[np.ndarray, " tokens"], tuple[str, ...]]]:
+        """Ways to put the tokens of that text into classes. Roles are there where the text has them."""
+        corpus = self.specimen.corpus
+        found = classify(corpus.tokenizer, self.routing.tokens.tolist(), self.specimen.lexicon)
+        ways = {
+            "word class": (found.word_class, WORD_CLASSES),
+            "place in the word": (found.position, POSITIONS),
+        }
+        if corpus.val.roles is not None:
+            places = self.specimen.text(self.size.windows)[1].flatten().numpy()
+            for name, at in (("role of the token read", places), ("role of the token predicted", places + 1)):
+                ways[name] = (corpus.val.roles[at].astype(np.int64), ROLES)
+        return ways
+
+    def lift(self, by: str, layer: int) -> Lift:
+        """Experts of `layer` against the classes of grouping `by`."""
+        if by not in self.groupings:
+            raise ValueError(
+                f"{by!r} is no way to group tokens of this text; known: {', '.join(self.groupings)}"
+            )
+        class_of, classes = self.groupings[by]
+        return expert_lift(self.routing.layer(layer), class_of, classes)
+
+    def facts(self, prompt: str, layer: int) -> list[TokenFacts]:
+        """The tokens of `prompt`, each with what `layer` decided on it."""
+        model, encoding = self.specimen.model, self.specimen.corpus.tokenizer
+        ids = encode_prompt(encoding, prompt, model.cfg.max_seq_len)
+        return token_facts(look(model, torch.tensor([ids])), layer, encoding)
+
+    # ------------------------------------------------------------ views
+
+    def token_strip(self, prompt: str, layer: int | None = None) -> Any:
+        """Every token of the prompt with its experts, weights and runner-up in one layer."""
+        layer = self.layers[0] if layer is None else layer
+
+        def widget(panel):
+            text, where = panel.prompt_field(prompt), panel.choice("Layer", self.layers, layer)
+            label = "Tokens of the prompt with their experts"
+            return panel.Panel([text, where], lambda: strip_html(self.facts(text.value, where.value), label))
+
+        return _view(lambda: pictures.strip_picture(self.facts(prompt, layer), layer), widget)
+
+    def who_does_what(
+        self, by: str = "word class", layer: int | None = None, sort_by: str | None = None
+    ) -> Any:
+        """Experts against classes of tokens: lift over chance, with counts."""
+        layer = self.layers[0] if layer is None else layer
+
+        def picture(by: str, layer: int, sort_by: str | None, most: int | None = None):
+            return pictures.lift_picture(self.lift(by, layer), by, layer, sort_by, most)
+
+        def widget(panel):
+            number = "number of the expert"
+            group = panel.choice("Group tokens by", self.groupings, by)
+            where = panel.choice("Layer", self.layers, layer)
+            order = panel.choice("Sort by", [number, *self.lift(by, layer).classes], sort_by or number)
+
+            def draw() -> str:
+                classes = self.lift(group.value, where.value).classes
+                known = order.value if order.value in classes else None
+                html = as_html(picture(group.value, where.value, known))
+                if order.options[1:] != classes:
+                    order.options = (number, *classes)
+                return html
+
+            return panel.Panel([group, where, order], draw)
+
+        return _view(lambda: picture(by, layer, sort_by, SHOWN), widget)
+
+    def lesion_report(self, off: str, prompt: str) -> LesionReport:
+        """Loss by role and a greedy continuation, with and without the experts `off` ("1:3, 2:0")."""
+        model, corpus, train = self.specimen.model, self.specimen.corpus, self.specimen.train
+        experts, n_windows = parse_lesion(off), self.size.lesion_windows
+        ids = encode_prompt(corpus.tokenizer, prompt, model.cfg.max_seq_len)
+        return LesionReport(
+            off=off,
+            lesioned=loss_without(model, corpus, train, n_windows, experts),
+            whole=loss_without(model, corpus, train, n_windows, {}),
+            continuation=continue_both(model, corpus.tokenizer, ids, self.size.new_tokens, experts),
+        )
+
+    def lesion(self, off: str, prompt: str) -> Any:
+        """Switch experts off and see what is lost."""
+
+        def widget(panel):
+            which = panel.w.Text(
+                value=off, description="Experts to switch off (layer:expert)", style=panel.WIDE
+            )
+            which.layout.width = "min(34em, 95%)"
+            text = panel.prompt_field(prompt)
+            return panel.Panel(
+                [which, text],
+                lambda: as_html(self.lesion_report(which.value, text.value)),
+                "Switch off",
+            )
+
+        return _view(lambda: self.lesion_report(off, prompt), widget)
+
+    def lesion_rows(self) -> Iterator[LesionRow]:
+        """Every expert switched off by itself, one after the other; measured once, then remembered."""
+        if self._lesions is not None:
+            yield from self._lesions
+            return
+        model, corpus, train = self.specimen.model, self.specimen.corpus, self.specimen.train
+        rows = []
+        for row in lesion_every_expert(model, corpus, train, self.size.lesion_windows):
+            rows.append(row)
+            yield row
+        self._lesions = tuple(rows)
+
+    def every_lesion(self) -> Any:
+        """The cost of each expert, by role of the token predicted."""
+
+        def widget(panel):
+            bar = panel.w.IntProgress(max=len(every_expert(self.specimen.model)), description="Experts")
+
+            def draw() -> str:
+                rows, bar.value = [], 0
+                for row in self.lesion_rows():
+                    rows.append(row)
+                    bar.value = len(rows)
+                return as_html(pictures.lesion_picture(rows))
+
+            return panel.Panel([bar], draw, "Switch off every expert in turn")
+
+        return _view(lambda: pictures.lesion_picture(list(self.lesion_rows())), widget)
+
+    def paths(self) -> Any:
+        """How tokens travel through the experts of successive layers."""
+        return _view(lambda: pictures.paths_picture(self.routing))
+
+    def pairs(self, layer: int | None = None) -> Any:
+        """Which experts are chosen together."""
+        layer = self.layers[0] if layer is None else layer
+
+        def widget(panel):
+            where = panel.choice("Layer", self.layers, layer)
+            return panel.Panel(
+                [where], lambda: as_html(pictures.pairs_picture(self.routing.layer(where.value)))
+            )
+
+        return _view(lambda: pictures.pairs_picture(self.routing.layer(layer)), widget)
+
+    def change_since(self, before: Kimi, layer: int | None = None) -> Any:
+        """How the routing differs from that of `before`, another state of the same model."""
+        layer = self.layers[0] if layer is None else layer
+
+        def changes():
+            return routing_change(self.look_with(before), self.routing)
+
+        def widget(panel):
+            found, where = changes(), panel.choice("Layer", self.layers, layer)
+            return panel.Panel([where], lambda: as_html(pictures.change_picture(found, where.value)))
+
+        return _view(lambda: pictures.change_picture(changes(), layer), widget)
+
+    def cache_meter(self) -> Any:
+        """Bytes of the three caches while generating, against the formula."""
+        cfg = self.specimen.model.cfg
+
+        def widget(panel):
+            tokens = panel.w.BoundedIntText(
+                value=self.size.cache_tokens,
+                min=1,
+                max=cfg.max_seq_len,
+                description="Tokens to generate",
+                style=panel.WIDE,
+            )
+            return panel.Panel(
+                [tokens],
+                lambda: as_html(pictures.cache_picture(measure_all(cfg, tokens.value))),
+                "Generate",
+            )
+
+        return _view(lambda: pictures.cache_picture(measure_all(cfg, self.size.cache_tokens)), widget)
+
+
+# ---------------------------------------------------------------- the clinic, which has models of its own
+
+
+def clinic_scrubber(trace: ClinicTrace) -> Any:
+    """Eight routers at one step: loads, alarms, and the experts of one token in all of them."""
+
+    def widget(panel):
+        step = panel.w.SelectionSlider(
+            options=trace.steps,
+            value=trace.steps[-1],
+            description="Step",
+            continuous_update=False,
+            style=panel.WIDE,
+            layout=panel.w.Layout(width="min(40em, 95%)"),
+        )
+        token = panel.w.ToggleButtons(
+            options=[(f"{i}: {visible(text)}", i) for i, text in enumerate(trace.probe)],
+            description="Token",
+            style={"button_width": "max-content"},
+        )
+
+        def draw() -> str:
+            at = trace.steps.index(step.value)
+            parts = (pictures.moment_picture(trace, at), experts_of_token(trace, at, token.value))
+            alarms = Sentence(pictures.alarm_text(trace, at))
+            return "".join(map(as_html, (parts[0], alarms, parts[1])))
+
+        return panel.Panel([step, token], draw)
+
+    return _view(lambda: pictures.clinic_picture(trace), widget)
+
+
+def experts_of_token(trace: ClinicTrace, at: int, token: int) -> Table:
+    """Where each of the eight routers sends one token of the probe text at one moment."""
+    if not 0 <= token < len(trace.probe):
+        raise ValueError(
+            f"token {token} does not exist: the probe text has tokens 0 to {len(trace.probe) - 1}"
+        )
+    step = trace.courses[0].frames[at].step
+    cells = [
+        ((course.name,), (" ".join(map(str, course.frames[at].probe[token])),)) for course in trace.courses
+    ]
+    return Table(
+        (("router",), ("experts of", visible(trace.probe[token]))), tuple(cells), f"after step {step}"
+    )
+
+
+def _view(still: Callable[[], Any], widget: Callable[[Any], Any] | None = None) -> Any:
+    """The widget where somebody can use it, else the picture; a sentence where there is nothing to show."""
+    if widget is None or not is_live():
+        return shown(still)
+    # Only a live notebook has a use for widgets, and importing them takes its time.
+    from lab_utils.observatory import widgets as panel
+
+    return shown(lambda: widget(panel))

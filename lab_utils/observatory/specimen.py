@@ -1,0 +1,155 @@
+"""The model under the observatory: the Kimi of notebook 08's run, another checkpoint, or one trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from lab_utils.bench.plan import Arm, make_plan
+from lab_utils.bench.results import output_folder, run_folder
+from lab_utils.observatory.look import check_model
+from lab_utils.observatory.word_classes import Lexicon, storyworld_lexicon
+from nanokimi import checkpoint
+from nanokimi.config import TrainConfig
+from nanokimi.kimi import Kimi
+from nanokimi.model import build_model
+from nanokimi.text.corpus import Corpus, load, windows
+from nanokimi.train import train
+
+ARM = "kimi"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservatorySize:
+    """How much the notebook looks at. `n_layers` is the model's own depth where it is None."""
+
+    train_steps: int
+    n_layers: int | None = None
+    windows: int  # of validation text, for the counts
+    lesion_windows: int  # the same for a lesion, which is one evaluation an expert
+    new_tokens: int  # of a continuation
+    cache_tokens: int
+    clinic_steps: int
+    clinic_every: int
+
+
+_SIZES = {
+    # The smoke preset has one layer of experts; paths need two.
+    "smoke": ObservatorySize(
+        train_steps=20,
+        n_layers=3,
+        windows=8,
+        lesion_windows=2,
+        new_tokens=12,
+        cache_tokens=48,
+        clinic_steps=20,
+        clinic_every=4,
+    ),
+    "cpu": ObservatorySize(
+        train_steps=120,
+        windows=32,
+        lesion_windows=8,
+        new_tokens=48,
+        cache_tokens=128,
+        clinic_steps=240,
+        clinic_every=6,
+    ),
+}
+
+
+def observatory_size(profile: str) -> ObservatorySize:
+    """The sizes of a profile; a GPU looks at as much as two cores do, on a larger model."""
+    return _SIZES.get(profile, _SIZES["cpu"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specimen:
+    """A trained Kimi with experts, the text it was trained on, and where it comes from, in a sentence."""
+
+    model: Kimi
+    corpus: Corpus
+    train: TrainConfig
+    lexicon: Lexicon
+    origin: str
+
+    def start(self) -> Kimi:
+        """The same model before its first step: its weights follow from the seed."""
+        return build_model(self.model.cfg, self.train.seed).to(self.model.lm_head.weight.device)
+
+    def text(self, n_windows: int) -> tuple[Int[Tensor, "n seq"], Int[Tensor, "n seq"]]:
+        """The first windows of the validation text, and each token's place in the split."""
+        inputs, _, index = windows(self.corpus.val, n_windows, self.train.seq_len)
+        return inputs, index - 1
+
+
+def find_specimen(
+    profile: str, path: str = "", out_dir: str = "", say: Callable[[str], None] = lambda text: None
+) -> Specimen:
+    """The checkpoint `path`; without one, notebook 08's; where there is none, a Kimi trained now, and kept.
+
+    A checkpoint that cannot be looked at (a GPT, a dense Kimi, another text, a damaged file) is named in a sentence
+    through `say`, and the search goes on. `say` is also told how far the training is.
+    """
+    size = observatory_size(profile)
+    plan = make_plan(profile, ARM)
+    corpus = load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    lexicon = storyworld_lexicon(plan.data)
+    arm = plan.sized_for(corpus).arm(ARM)
+    own = replace(
+        arm,
+        model=replace(arm.model, n_layers=size.n_layers or arm.model.n_layers),
+        train=replace(arm.train, steps=size.train_steps, eval_every=size.train_steps),
+    )
+    root = output_folder(out_dir)
+    kept = run_folder(root, f"observatory-{profile}", 0)
+    if path:
+        try:
+            return _read(Path(path), corpus, lexicon)
+        except ValueError as error:
+            say(f"{error}. The observatory goes on with a model of its own.")
+    for folder, wanted in ((run_folder(root, ARM, 0), arm), (kept, own)):
+        if checkpoint.has_checkpoint(folder):
+            found = checkpoint.load(folder)
+            whole = found.progress.step == found.train.steps
+            if (
+                whole
+                and found.model.cfg == wanted.model
+                and found.progress.corpus_fingerprint == corpus.fingerprint
+            ):
+                return _read(folder, corpus, lexicon)
+    _train(own, corpus, kept, say)
+    return _read(kept, corpus, lexicon)
+
+
+def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
+    found = checkpoint.load(path)
+    model = check_model(found.model)
+    if found.progress.corpus_fingerprint != corpus.fingerprint:
+        raise ValueError(
+            f"checkpoint {path} was trained on another text than {corpus.name} with this profile"
+        )
+    steps = found.progress.step
+    return Specimen(
+        model=model,
+        corpus=corpus,
+        train=found.train,
+        lexicon=lexicon,
+        origin=f"{found.path.parent.name}, {steps} steps of {found.train.batch_size * found.train.seq_len:,} tokens",
+    )
+
+
+def _train(arm: Arm, corpus: Corpus, folder: Path, say: Callable[[str], None]) -> None:
+    model = build_model(arm.model, arm.train.seed)
+    for record in train(model, corpus, arm.train, folder):
+        if record.step % 10 == 0 or record.step == record.n_steps:
+            say(f"training a Kimi to look at: step {record.step} of {record.n_steps}, loss {record.loss:.2f}")
+
+
+def as_batch(ids: list[int]) -> Int[Tensor, "1 seq"]:
+    """One prompt as a batch."""
+    return torch.tensor([ids])

@@ -1,0 +1,135 @@
+"""What kind of word a token belongs to, and where in its word it stands.
+
+Names, verbs and places are read off the storyworld's own word lists; in any other text the lists are empty, and a
+name is then a capitalised word inside a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tiktoken
+from jaxtyping import Int
+
+from nanokimi.config import DataConfig
+from nanokimi.text.storyworld import World, fact_values, words
+from nanokimi.text.tokenizer import END_OF_TEXT
+
+WORD_CLASSES = (
+    "name",
+    "verb",
+    "place",
+    "other word",
+    "number",
+    "quote",
+    "punctuation",
+    "white space",
+    "end of text",
+)
+POSITIONS = ("begins a sentence", "begins a word", "goes on in a word", "sign or space")
+
+# A word may hold an apostrophe or a hyphen; bytes above 127 are parts of letters that are not ASCII.
+_PIECE = re.compile(rb"[A-Za-z\x80-\xff]+(?:['-][A-Za-z\x80-\xff]+)*|[0-9]+|\s+|.", re.S)
+_QUOTES = {b'"', b"'", b"`"}
+_ENDS_SENTENCE = {b".", b"!", b"?"}
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Words in lower case, a set a class."""
+
+    names: frozenset[str] = frozenset()
+    verbs: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+
+
+def storyworld_lexicon(cfg: DataConfig) -> Lexicon:
+    """The storyworld's own: who lives in it, what is done and said in it, where one goes."""
+    if cfg.source != "storyworld":
+        return Lexicon()
+    facts = fact_values()
+    people = [c.name for c in World(cfg.seed, cfg.n_characters).characters]
+    verbs = [*facts["went"], *facts["cried"]]
+    for name in ("dids", "saids", "moans"):
+        verbs += words.entries(words.LISTS[name])
+    places = [*words.entries(words.LISTS["places"]), *facts["village"], *facts["house"]]
+    return Lexicon(
+        names=_single_words([*people, *facts["elder"], *facts["teacher"]]),
+        verbs=_single_words(verbs),
+        # Of "bus stop" the stop is the place; of a village, both words are its name.
+        places=_single_words([place if place in facts["village"] else place.split()[-1] for place in places]),
+    )
+
+
+def _single_words(entries: Sequence[str]) -> frozenset[str]:
+    return frozenset(word.lower() for entry in entries for word in entry.split())
+
+
+@dataclass(frozen=True, eq=False)
+class TokenClasses:
+    """For every token an index into `WORD_CLASSES` and one into `POSITIONS`."""
+
+    word_class: Int[np.ndarray, " tokens"]
+    position: Int[np.ndarray, " tokens"]
+
+
+def classify(encoding: tiktoken.Encoding, ids: Sequence[int], lexicon: Lexicon) -> TokenClasses:
+    """The classes of `ids`, read as one text. A token belongs to the word that its first letter stands in."""
+    end = encoding.encode(END_OF_TEXT, allowed_special="all")[0]
+    # A document ends like a paragraph, so that its last word is not joined to the next one.
+    raw = [b"\n" if token == end else encoding.decode_single_token_bytes(token) for token in ids]
+    text = b"".join(raw)
+    class_at, begins_at = _classes_of_bytes(text, lexicon)
+    word_class, position, at = [], [], 0
+    for token, piece in zip(ids, raw):
+        # The blank before a word is part of its token; a token of nothing but blanks is white space.
+        lead = len(piece) - len(piece.lstrip()) if piece.strip() else 0
+        here = at + lead
+        found = WORD_CLASSES.index("end of text") if token == end else class_at[here]
+        word_class.append(found)
+        if WORD_CLASSES[found] not in ("name", "verb", "place", "other word", "number"):
+            position.append(POSITIONS.index("sign or space"))
+        else:
+            position.append(begins_at.get(here, POSITIONS.index("goes on in a word")))
+        at += len(piece)
+    return TokenClasses(np.array(word_class, dtype=np.int64), np.array(position, dtype=np.int64))
+
+
+def _classes_of_bytes(text: bytes, lexicon: Lexicon) -> tuple[Int[np.ndarray, " bytes"], dict[int, int]]:
+    """The class of every byte, and the bytes at which a word begins with the position class that they have."""
+    class_at, begins_at, starts_sentence = np.zeros(len(text), dtype=np.int64), {}, True
+    for match in _PIECE.finditer(text):
+        piece = match[0]
+        name = _class_of(piece, starts_sentence, lexicon)
+        class_at[match.start() : match.end()] = WORD_CLASSES.index(name)
+        if name in ("name", "verb", "place", "other word", "number"):
+            begins = "begins a sentence" if starts_sentence else "begins a word"
+            begins_at[match.start()] = POSITIONS.index(begins)
+            starts_sentence = False
+        elif piece in _ENDS_SENTENCE or b"\n" in piece:
+            starts_sentence = True
+    return class_at, begins_at
+
+
+def _class_of(piece: bytes, starts_sentence: bool, lexicon: Lexicon) -> str:
+    if piece.isspace():
+        return "white space"
+    if piece.isdigit():
+        return "number"
+    if piece in _QUOTES:
+        return "quote"
+    if not re.match(rb"[A-Za-z\x80-\xff]", piece):
+        return "punctuation"
+    word = piece.decode("utf-8", "replace")
+    low = word.lower().removesuffix("'s")
+    if word[0].isupper() and low in lexicon.names:
+        return "name"
+    if low in lexicon.places:
+        return "place"
+    if low in lexicon.verbs:
+        return "verb"
+    capitalised = word[0].isupper() and not starts_sentence and word != "I" and not word.startswith("I'")
+    return "name" if capitalised else "other word"

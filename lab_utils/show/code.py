@@ -1,0 +1,33 @@
+"""Python source with colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+
+@dataclass(frozen=True)
+class Code:
+    """Python source that shows with colours; folded under a title where there is one."""
+
+    source: str
+    title: str = ""
+
+    def __repr__(self) -> str:
+        return self.source
+
+    def _repr_html_(self) -> str:
+        box = (
+            "padding:.6em .9em;overflow-x:auto;border:1px solid #dfe3ea;border-radius:4px;background:#f8f8f8"
+        )
+        formatter = HtmlFormatter(
+            noclasses=True,
+            style="friendly",
+            cssstyles=box,
+            prestyles="margin:0;padding:0;background:none;font-family:monospace;font-size:.9em;line-height:1.4",
+        )
+        code = highlight(self.source, PythonLexer(), formatter)
+        return f"<details><summary>{self.title}</summary>{code}</details>" if self.title else code

@@ -1,0 +1,72 @@
+"""A sentence in the place of a picture that cannot be: what is wrong, instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from IPython.display import DisplayHandle
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What stands where there is no picture: why not."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return f'<p role="alert">{escape(self.text)}</p>'
+
+
+def shown(draw: Callable[[], Any]) -> Any:
+    """What `draw` gives, or the sentence of the `ValueError` that says why it cannot."""
+    try:
+        return draw()
+    except ValueError as error:
+        return Sentence(str(error))
+
+
+def as_html(picture: Any) -> str:
+    """A snapshot, a table, a report or a sentence as HTML."""
+    return picture.html() if hasattr(picture, "html") else picture._repr_html_()
+
+
+class StatusLine:
+    """One line under a cell that is written again and again; what it says last stays in the notebook."""
+
+    def __init__(self) -> None:
+        self._handle: DisplayHandle | None = None
+
+    def show(self, text: str) -> None:
+        data = {"text/plain": text}
+        if self._handle is None:
+            self._handle = DisplayHandle()
+            self._handle.display(data, raw=True)
+        else:
+            self._handle.update(data, raw=True)
+
+
+BAR = "border-left:6px solid {colour};padding:.4em .9em;max-width:60em;color:#1d2433;background:#fff"
+
+
+BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence in a coloured frame."""
+
+    text: str
+    colour: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(escape(line) for line in self.text.splitlines())
+        return f'<div style="{BAR.format(colour=self.colour)}">{lines}</div>'

@@ -1,0 +1,95 @@
+"""A table as text for a terminal and as HTML for notebooks, report and site; numbers with their units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under two lines of head; every cell may have several lines."""
+
+    heads: tuple[tuple[str, ...], ...]
+    cells: tuple[tuple[tuple[str, ...], ...], ...]
+    caption: str = ""
+
+    @classmethod
+    def of(cls, heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
+        """A table from plain strings; a line break in one makes two lines."""
+        return cls(
+            tuple(tuple(head.split("\n")) for head in heads),
+            tuple(tuple(tuple(cell.split("\n")) for cell in row) for row in rows),
+            caption,
+        )
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def as_text(table: Table, width: int = 120) -> str:
+    """Plain text: the first column to the left, numbers to the right; one space between columns if it gets tight."""
+    lines = [*_lines(table.heads)]
+    body = [line for row in table.cells for line in _lines(row)]
+    widths = [max(len(line[i]) for line in lines + body) for i in range(len(table.heads))]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= width else " "
+
+    def join(cells: Sequence[str]) -> str:
+        first, *rest = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths))
+        )
+        return gap.join([first, *rest]).rstrip()
+
+    rule = "─" * (sum(widths) + len(gap) * (len(widths) - 1))
+    caption = [table.caption] if table.caption else []
+    return "\n".join([*map(join, lines), rule, *map(join, body), *caption])
+
+
+def as_html(table: Table) -> str:
+    head = "".join(f"<th>{'<br>'.join(escape(line) for line in lines if line)}</th>" for lines in table.heads)
+    rows = ""
+    for row in table.cells:
+        first, *rest = (_html_lines(lines) for lines in row)
+        rows += f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>\n"
+    caption = f"<p>{escape(table.caption)}</p>" if table.caption else ""
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{caption}'
+
+
+def _html_lines(lines: Sequence[str]) -> str:
+    first, *more = [escape(line) for line in lines if line] or [""]
+    return first + "".join(f"<br><small>{line}</small>" for line in more)
+
+
+def _lines(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The text lines of one row of cells, the shorter cells filled up."""
+    height = max(len(cell) for cell in cells)
+    padded = [[*cell, *[""] * (height - len(cell))] for cell in cells]
+    lines = [[cell[i] for cell in padded] for i in range(height)]
+    return [line for line in lines if any(line)]
+
+
+def count(x: float) -> str:
+    """793344 as 793k, 1316000 as 1.32M: three digits and a unit."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if x >= size * 0.9995:
+            return f"{x / size:#.3g}".rstrip(".") + unit
+    return f"{x:.0f}"
+
+
+def seconds(x: float) -> str:
+    return f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
+
+
+def memory(n_bytes: float) -> str:
+    """Kibibytes below one mebibyte, mebibytes below ten thousand, else gibibytes."""
+    mebibytes = n_bytes / 2**20
+    if mebibytes < 1:
+        return f"{n_bytes / 1024:.0f}K"
+    return f"{mebibytes:.0f}M" if mebibytes < 9999.5 else f"{mebibytes / 1024:.1f}G"

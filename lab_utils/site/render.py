@@ -1,0 +1,98 @@
+"""Make the outputs that are committed with a notebook: run it, keep its outputs, drop what differs every time.
+
+python -m lab_utils.site.render notebooks/02_attention.ipynb notebooks/08_train_kimi_vs_gpt.ipynb --profile cpu
+
+The notebook then says of itself which code its outputs come from, and `is_fresh` holds it to that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+
+from lab_utils.machine.headless import NotebookFailed, run_notebook
+from lab_utils.machine.profile import check_profile
+from nanokimi.config import ConfigError
+
+VOLATILE = ("papermill", "execution")  # metadata with times in it
+
+
+def render(notebook: Path, profile: str) -> None:
+    """Run `notebook` with `profile` and its own parameters, and put the outputs into it.
+
+    It runs with a logbook of its own: the outputs show a reader who begins, whoever renders. A notebook that was
+    edited meanwhile is left as it is, and `NotebookFailed` says so.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        before = notebook.read_bytes() if notebook.is_file() else b""
+        executed = Path(folder) / notebook.name
+        environ = {
+            "NANOKIMI_PROFILE": profile,
+            "NANOKIMI_LIVE": "0",
+            "NANOKIMI_PROGRESS": str(Path(folder) / "progress.json"),
+        }
+        run_notebook(notebook, executed, {}, environ)
+        found = stamped(without_volatile(nbformat.read(executed, as_version=4)))
+    if notebook.read_bytes() != before:
+        raise NotebookFailed("it was edited while it ran; render it again")
+    nbformat.write(found, notebook)
+
+
+def code_hash(notebook: nbformat.NotebookNode) -> str:
+    """SHA-256 of the sources of all code cells in order. The text between them changes no output."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+
+
+def stamped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same notebook with a note in its metadata: the code that its outputs come from."""
+    notebook.metadata["nanokimi"] = {"rendered_from": code_hash(notebook)}
+    return notebook
+
+
+def is_fresh(notebook: nbformat.NotebookNode) -> bool:
+    """Whether the outputs come from the code that stands in the notebook now."""
+    return notebook.metadata.get("nanokimi", {}).get("rendered_from") == code_hash(notebook)
+
+
+def without_volatile(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The same notebook without run times, papermill's notes and the version of Python."""
+    for holder in (notebook, *notebook.cells):
+        for key in VOLATILE:
+            holder.metadata.pop(key, None)
+        if holder.metadata.get("tags") == []:
+            del holder.metadata["tags"]
+    notebook.metadata["language_info"] = {"name": "python"}
+    return notebook
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lab_utils.site.render")
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--profile", default="cpu")
+    options = parser.parse_args(argv)
+    at = ""
+    try:
+        profile = check_profile(options.profile)
+        for number, notebook in enumerate(options.notebooks, start=1):
+            at = f"{notebook.name}: "
+            print(f"render: {notebook.name} ({number} of {len(options.notebooks)})", flush=True)
+            render(notebook, profile)
+    except ConfigError as error:
+        print(f"render: {error}", file=sys.stderr)
+        return 2
+    except NotebookFailed as error:
+        print(f"render: {at}{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

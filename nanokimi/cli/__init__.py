@@ -1,0 +1,1 @@
+"""The command line: `nanokimi prepare | train | generate | bench | presets | export`."""

@@ -1,0 +1,1 @@
+"""From text to token ids: sources, tokenizers, the cache on disk, batches and windows."""

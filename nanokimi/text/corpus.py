@@ -1,0 +1,158 @@
+"""A text as training sees it: two memory-mapped splits of token ids, and the batches and windows cut from them.
+
+`load(cfg)` takes any source (storyworld, tinystories, a file or folder of yours) and gives a `Corpus`. The
+first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
+
+Inputs and targets are the same tokens, one apart: `targets[i]` is the token that follows `inputs[i]`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tiktoken
+import torch
+from jaxtyping import Float32, Int, UInt, UInt8
+from torch import Tensor
+
+from nanokimi.config import DataConfig
+from nanokimi.text import tokenfile, tokenizer
+from nanokimi.text.sources import TextError, open_source
+from nanokimi.text.storyworld import ROLES
+from nanokimi.text.tokenfile import Progress, check_length
+
+__all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load", "windows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The tokens of one side, mapped from disk; for the validation side of storyworld, facts about each token.
+
+    `roles[i]` indexes `ROLES`; `bits[i]` is -log2 of token i's probability given the world and what stands
+    before it. `<|endoftext|>` is grammar and has 0 bits.
+    """
+
+    tokens: UInt[np.ndarray, " n_tokens"]
+    roles: UInt8[np.ndarray, " n_tokens"] | None = None
+    bits: Float32[np.ndarray, " n_tokens"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Both splits and all that is needed to read them.
+
+    `token_bytes`: bytes of text a token (0 for `<|endoftext|>`). `floor`: bits a byte that no model can beat
+    on average over the validation split; known for storyworld, else None.
+    """
+
+    train: Split
+    val: Split
+    tokenizer: tiktoken.Encoding
+    token_bytes: Int[Tensor, " vocab_size"]
+    fingerprint: str
+    name: str
+    floor: float | None
+
+
+def load(cfg: DataConfig, progress: Progress | None = None, *, seq_len: int = 1) -> Corpus:
+    """The corpus that `cfg` describes; tokenized now, or found in the cache.
+
+    `progress(stage, done, total)` is told about the work (total may be None). Raises `TextError` for a text
+    that is missing, empty, not UTF-8, or shorter than one window of `seq_len`; nothing is then left behind.
+    """
+    source = open_source(cfg)
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    cache = Path(cfg.cache_dir or user_cache / "nanokimi").expanduser()
+    folder = tokenfile.prepare(source, cfg, cache, seq_len, progress or (lambda *_: None))
+    meta = tokenfile.read_meta(folder)
+
+    def mapped(name: str, dtype: str) -> np.memmap | None:
+        path = folder / name
+        return np.memmap(path, dtype=dtype, mode="r") if path.exists() else None
+
+    encoding = tokenizer.load(folder / "tokenizer.json")
+    corpus = Corpus(
+        train=Split(tokens=mapped("train.tokens", meta["dtype"])),
+        val=Split(
+            tokens=mapped("val.tokens", meta["dtype"]),
+            roles=mapped("val.roles", "uint8"),
+            bits=mapped("val.bits", "float32"),
+        ),
+        tokenizer=encoding,
+        token_bytes=torch.from_numpy(tokenizer.token_bytes(encoding)),
+        fingerprint=folder.name,
+        name=source.name,
+        floor=meta["floor"],
+    )
+    check_length(f"{source.name}: the train split", len(corpus.train), seq_len)
+    check_length(f"{source.name}: the val split", len(corpus.val), seq_len)
+    return corpus
+
+
+def batch(
+    split: Split, step: int, *, batch_size: int, seq_len: int, seed: int
+) -> tuple[Int[Tensor, "batch_size seq_len"], Int[Tensor, "batch_size seq_len"]]:
+    """Inputs and targets of training step `step` (0, 1, ...), as int64.
+
+    A function of its arguments alone: to resume, ask for the next step; two models with one seed see the
+    same batches in the same order. An epoch visits each of its windows once, in an order and from an offset
+    drawn from (seed, epoch); a batch may end one epoch and begin the next.
+    """
+    check_length("the split", len(split), seq_len)
+    n = _windows_per_epoch(len(split), seq_len)
+    starts = []
+    for window in range(step * batch_size, (step + 1) * batch_size):
+        epoch, position = divmod(window, n)
+        starts.append(int(_epoch_starts(len(split), seq_len, seed, epoch)[position]))
+    return _cut(split, starts, seq_len)
+
+
+def windows(
+    split: Split, n: int, seq_len: int
+) -> tuple[Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"]]:
+    """The first `n` windows for evaluation, side by side, always the same: inputs, targets, index.
+
+    `index` is the place of each target in the split: `split.bits[index]` are the exact bits of the targets
+    and `split.roles[index]` their roles. A split with fewer windows gives all that it has.
+    """
+    check_length("the split", len(split), seq_len)
+    n = min(n, (len(split) - 1) // seq_len)
+    inputs, targets = _cut(split, [i * seq_len for i in range(n)], seq_len)
+    return inputs, targets, torch.arange(1, n * seq_len + 1).view(n, seq_len)
+
+
+def _cut(
+    split: Split, starts: list[int], seq_len: int
+) -> tuple[Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"]]:
+    rows = np.stack([split.tokens[start : start + seq_len + 1] for start in starts])
+    rows = torch.from_numpy(rows.astype(np.int64))
+    return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+def _windows_per_epoch(n_tokens: int, seq_len: int) -> int:
+    """One less than fit, so that a random offset lets every token have its turn; one if only one fits."""
+    return max(1, (n_tokens - 1) // seq_len - 1)
+
+
+@lru_cache(maxsize=4)  # a permutation of a million windows takes longer to draw than a batch to train on
+def _epoch_starts(n_tokens: int, seq_len: int, seed: int, epoch: int) -> Int[Tensor, " windows"]:
+    """Where the windows of one epoch start, in the order of their visit."""
+    n = _windows_per_epoch(n_tokens, seq_len)
+    generator = torch.Generator().manual_seed(_mix(seed, epoch))
+    room = n_tokens - 1 - n * seq_len
+    offset = torch.randint(room + 1, (), generator=generator)
+    return offset + seq_len * torch.randperm(n, generator=generator)
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One 63-bit seed from two numbers: neighbouring seeds and epochs share nothing."""
+    digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,197 @@
+"""results.json there and back, the tables, and a report that needs nothing from elsewhere."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from lab_utils.bench import report
+from lab_utils.bench.compare import table_rows
+from lab_utils.bench.results import ResultsError, from_json, read_results, to_json, write_json
+from lab_utils.bench.tables import comparison_table, sentence, verdict_table
+from lab_utils.bench.verdicts import ladder, verdicts
+from lab_utils.show.table import Table, as_html, as_text, count
+from tests.bench.made_up_results import arm, results, run, three_seeds
+
+# ---------------------------------------------------------------- results.json
+
+
+def test_results_survive_json():
+    made = three_seeds()
+    assert from_json(json.loads(json.dumps(to_json(made)))) == made
+
+
+def test_nan_is_refused_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "results.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "does not exist"),
+        ("{", "is damaged"),
+        ("{}", "is damaged"),
+        ('{"format": 99}', "format 99 is not 1"),
+        ('{"format": 1, "runs": [{}], "arms": {}}', "is damaged"),
+    ],
+)
+def test_bad_results_say_so_in_one_line(tmp_path, text, message, capsys):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ResultsError, match=message):
+        read_results(tmp_path / "results.json")
+    assert report.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+# ---------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (999, "999"),
+        (1000, "1.00k"),
+        (25472, "25.5k"),
+        (793344, "793k"),
+        (999_600, "1.00M"),
+        (1.0264e12, "1.03T"),
+    ],
+)
+def test_counts_have_three_digits(x, text):
+    assert count(x) == text
+
+
+def test_text_table_is_aligned_and_fills_short_cells():
+    table = Table((("a",), ("long", "head")), ((("x",), ("1", "22")), (("yy",), ("333",))))
+    assert as_text(table) == "a   long\n    head\n────────\nx      1\n      22\nyy   333"
+
+
+def test_html_table_escapes():
+    html = as_html(Table((("<a>",),), ((("<b>", "<c>"),),)))
+    assert "&lt;a&gt;" in html and "&lt;b&gt;<br><small>&lt;c&gt;</small>" in html
+
+
+def test_comparison_by_hand():
+    text = as_text(comparison_table(table_rows(three_seeds())))
+    gpt, kimi, kimi_spread, notes = (text.splitlines()[i] for i in (3, 5, 6, 7))
+    assert gpt.split() == [
+        *("gpt", "2.00k", "1.00k", "6.00k", "100", "1.00", "40.0", "600M"),
+        *("4.100", "41.0", "2.050", "4.00k", "(100%)", "40.0"),
+    ]
+    assert kimi.split()[4:11] == ["50", "2.00", "80.0", "600M", "3.100", "31.0", "1.550"]
+    assert "3.000..3.200" in kimi_spread
+    assert notes == "floor: 0.250 bits a byte; seeds: 3; under a mean: least..greatest over the seeds"
+
+
+def test_what_was_not_measured_is_a_dash_and_what_was_not_reached_is_said():
+    made = results([run("kimi", 0, {40: 5.0}, peak_memory=None)], [arm("gpt"), arm("kimi")], seeds=1)
+    _, kimi = comparison_table(table_rows(made)).cells
+    assert kimi[7] == ("–",)
+    assert kimi[11] == ("not reached",)
+
+
+def test_a_full_ladder_with_three_seeds_fits_120_columns():
+    """The widest numbers that the CPU preset gives."""
+    names = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi", "gpt-muon")
+    runs = [
+        replace(
+            run(name, seed, {40: 3.368 + seed / 100}, peak_memory=(1234 + seed) * 2**20),
+            points=tuple(
+                replace(p, tokens=1_228_800 + 100_000 * i, perplexity=29.02 + seed)
+                for i, p in enumerate(run(name, seed, {20: 6.0, 40: 3.368 + seed / 100}).points)
+            ),
+        )
+        for name in names
+        for seed in range(3)
+    ]
+    train = arm("gpt").train | {"steps": 300, "batch_size": 16, "seq_len": 256, "grad_accum": 1}
+    sizes = dict(total=1_088_256, body_active=793_344, flops_per_token=7.12e6)
+    arms = [arm(name, (0.41,), train=train, **sizes) for name in names]
+    text = as_text(comparison_table(table_rows(results(runs, arms))))
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_sentences_name_the_loser():
+    win = sentence(verdicts(three_seeds())[0])
+    assert win == (
+        "Equal tokens: kimi wins, gpt loses. The validation loss at the end differs by 1.000 (spread 0.200); "
+        "all 3 seeds agree, and the difference exceeds the spread."
+    )
+    loss = sentence(verdicts(three_seeds(kimi=(5.0, 5.1, 5.2)))[0])
+    assert "gpt wins, kimi loses" in loss
+    one = replace(three_seeds(), seeds=(0,))
+    assert sentence(verdicts(one)[0]) == "Equal tokens: no conclusion: 1 seed, 3 needed."
+
+
+def test_verdict_table_shows_every_seed():
+    row = verdict_table(verdicts(three_seeds())).cells[0]
+    assert row == (
+        ("Equal tokens",),
+        ("gpt → kimi",),
+        ("4.100",),
+        ("3.100",),
+        ("-1.000",),
+        ("-1.000 -1.000 -1.000",),
+        ("0.200",),
+        ("kimi is lower",),
+    )
+    assert "nothing to compare" in verdict_table(ladder(three_seeds())).caption
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_report_loads_nothing_from_elsewhere(tmp_path):
+    report.write_report(three_seeds(), tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert not re.search(r"https?://|<script|<link|@import|url\(", html)
+    images = re.findall(r"<img [^>]*>", html)
+    assert images
+    assert all(re.match(r'<img alt="[^"]{20,}" src="data:image/png;base64,iVBOR', image) for image in images)
+
+
+def test_report_says_where_kimi_loses(tmp_path):
+    html = report.render(three_seeds(kimi=(5.0, 5.1, 5.2)), tmp_path)
+    assert "<b>gpt wins, kimi loses</b>" in html
+    assert "<b>kimi wins, gpt loses</b>" not in html
+
+
+def test_report_concludes_nothing_from_one_seed(tmp_path):
+    html = report.render(replace(three_seeds(), seeds=(0,)), tmp_path)
+    assert html.count("<b>no conclusion</b>") == 4
+    assert " wins, " not in html
+
+
+def test_report_of_nothing_still_renders(tmp_path):
+    html = report.render(results([]), tmp_path)
+    assert "<img" not in html and html.count("<b>no conclusion</b>") == 4
+
+
+def test_report_cries_out_over_different_batches(tmp_path):
+    made = three_seeds()
+    made = replace(made, runs=(replace(made.runs[0], batch_digest="other"), *made.runs[1:]))
+    assert "DIFFERENT batches" in report.render(made, tmp_path)
+    assert "DIFFERENT batches" not in report.render(three_seeds(), tmp_path)
+
+
+def test_report_escapes_what_others_named(tmp_path):
+    made = replace(three_seeds(), corpus={"source": "<script>x", "train_tokens": 1, "n_vocab": 2})
+    assert "<script" not in report.render(made, tmp_path)
+
+
+def test_results_json_holds_rows_and_verdicts(tmp_path):
+    report.write_report(three_seeds(), tmp_path)
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert [row["arm"] for row in data["table"]] == ["gpt", "kimi"]
+    assert [v["question"] for v in data["verdicts"]] == [
+        "Equal tokens",
+        "Equal FLOPs",
+        "Equal wall clock",
+        "Memory",
+    ]
+    assert read_results(tmp_path / "results.json") == three_seeds()

@@ -1,0 +1,79 @@
+"""For the exercises of notebook 01."""
+
+import torch
+
+from nanokimi.text.corpus import windows
+from nanokimi.text.storyworld.grammar import article
+from nanokimi.text.tokenizer import token_bytes
+from nanokimi.train import next_token_loss
+from tests.course.equivalents import after, changes
+
+EXTRA = {
+    "article": (
+        after(article, lambda a, noun: a.upper()),
+        after(article, lambda a, noun: a + " "),
+        after(article, lambda a, noun: f"{a} {noun}"),
+        after(article, lambda a, noun: "the"),
+        after(article, lambda a, noun: "an"),
+        after(article, lambda a, noun: "an" if noun[-1] in "aeiou" else "a"),
+        after(article, lambda a, noun: "a" if noun.startswith("u") else a),
+        after(article, lambda a, noun: "an" if noun.startswith("h") else a),
+        after(article, lambda a, noun: "a" if noun.startswith("o") else a),
+        after(article, lambda a, noun: "an" if noun[0] in "aeiouy" else "a"),
+    ),
+    "token_bytes": (
+        after(token_bytes, lambda n, e: n + 1),
+        after(token_bytes, lambda n, e: n[::-1]),
+        after(token_bytes, lambda n, e: n[1:]),
+        after(token_bytes, lambda n, e: n.cumsum()),
+        after(token_bytes, lambda n, e: n.clip(max=2)),
+        after(token_bytes, lambda n, e: n * (n > 1)),
+        after(token_bytes, lambda n, e: sorted(n)),
+        after(token_bytes, lambda n, e: n[None]),
+        after(token_bytes, lambda n, e: [*n, 0]),
+        after(token_bytes, lambda n, e: 2 * n),
+        after(token_bytes, lambda n, e: n // 2),
+    ),
+    "next_token_loss": (
+        after(next_token_loss, lambda x, z, t: x + 1),
+        after(next_token_loss, lambda x, z, t: 2 * x),
+        after(next_token_loss, lambda x, z, t: x.exp()),
+        after(next_token_loss, lambda x, z, t: x.detach()),
+        after(next_token_loss, lambda x, z, t: x[None]),
+        after(next_token_loss, lambda x, z, t: x.double()),
+        after(next_token_loss, lambda x, z, t: next_token_loss(z.flip(-1), t)),
+        after(next_token_loss, lambda x, z, t: next_token_loss(z.flip(1), t)),
+        after(next_token_loss, lambda x, z, t: next_token_loss(z / 2, t)),
+        after(next_token_loss, lambda x, z, t: x + 0.1 * z.float().logsumexp(-1).square().mean()),
+        after(next_token_loss, lambda x, z, t: next_token_loss(z[:, -1:], t[:, -1:])),
+    ),
+    "windows": (
+        after(windows, lambda w, *_: (w[0], w[1], w[2] + 1)),
+        after(windows, lambda w, *_: (w[0].flip(1), w[1], w[2])),
+        after(windows, lambda w, *_: (w[0].int(), w[1], w[2])),
+        after(windows, lambda w, *_: (w[0][:1], w[1][:1], w[2][:1])),
+        after(windows, lambda w, *_: (w[0], w[0] + 1, w[2])),
+        after(windows, lambda w, *_: (w[0], w[1].roll(1, 1), w[2])),
+        after(windows, lambda w, *_: (w[0].flatten(), w[1].flatten(), w[2].flatten())),
+        after(windows, lambda w, *_: (w[0], w[1], torch.zeros_like(w[2]))),
+    ),
+}
+
+EQUIVALENT = {
+    "article": changes(
+        "if noun.lower().startswith(('uni', 'use', 'eu', 'one')):",
+        ("noun.lower()", "_unchanged(noun)", "the check's nouns are in lower case"),
+    ),
+    "token_bytes": changes(
+        "sizes = np.zeros(encoding.n_vocab, dtype=np.int64)",
+        (", dtype=np.int64", "", "the check takes any numbers that are whole"),
+    ),
+    "windows": changes(
+        "n = min(n, (len(split) - 1) // seq_len)",
+        (
+            "min(n, (len(split) - 1) // seq_len)",
+            "min((len(split) - 1) // seq_len, n)",
+            "the smaller has no order",
+        ),
+    ),
+}

@@ -1,0 +1,130 @@
+"""For the exercises of notebook 04."""
+
+import torch
+
+from nanokimi.moe import dispatch
+from nanokimi.router import expert_load, max_violation
+from tests.course.equivalents import after, changes
+
+
+def bias(step):
+    """A bias update with another step."""
+
+    @torch.no_grad()
+    def changed(expert_bias, load, rate):
+        expert_bias += rate * step(load.float(), expert_bias)
+
+    return changed
+
+
+EXTRA = {
+    "expert_load": (
+        after(expert_load, lambda r, idx, n: r + 1),
+        after(expert_load, lambda r, idx, n: r.flip(0)),
+        after(expert_load, lambda r, idx, n: 2 * r),
+        after(expert_load, lambda r, idx, n: r.float()),
+        after(expert_load, lambda r, idx, n: r.sort().values),
+        after(expert_load, lambda r, idx, n: r.roll(1)),
+        after(expert_load, lambda r, idx, n: r.cumsum(0)),
+        after(expert_load, lambda r, idx, n: r.clamp(max=2)),
+        after(expert_load, lambda r, idx, n: r[None]),
+        after(expert_load, lambda r, idx, n: r.tolist()),
+        after(expert_load, lambda r, idx, n: torch.bincount(idx[0].flatten(), minlength=n)),
+    ),
+    "max_violation": (
+        after(max_violation, lambda r, load: -r),
+        after(max_violation, lambda r, load: r + 1e-3),
+        after(max_violation, lambda r, load: r / len(load)),
+        after(max_violation, lambda r, load: torch.tensor(r)),
+        after(max_violation, lambda r, load: r**2),
+        after(max_violation, lambda r, load: load.max().item() - load.mean().item()),
+        after(max_violation, lambda r, load: (load.max() / load.median() - 1).item()),
+        after(max_violation, lambda r, load: int(r)),
+        after(max_violation, lambda r, load: (load - load.mean()).abs().sum().item()),
+    ),
+    "update_expert_bias_": (
+        bias(lambda load, b: (load.mean() - load).sign() / 2),
+        bias(lambda load, b: -load),
+        bias(lambda load, b: (load.median() - load).sign()),
+        bias(lambda load, b: (load.mean() - load).sign().clamp(min=0)),
+        bias(lambda load, b: (load.mean() - load) / load.mean()),
+        bias(lambda load, b: (load.mean() - load).tanh()),
+        bias(lambda load, b: (load < load.mean()).float() - 0.5),
+        bias(lambda load, b: (load.max() - load).sign()),
+        bias(lambda load, b: (load.mean() - load).sign() - b),
+        bias(lambda load, b: torch.zeros_like(load)),
+        bias(lambda load, b: (s := (load.mean() - load).sign()) - s.sum()),
+    ),
+    "dispatch": (
+        after(dispatch, lambda y, x, idx, w, bank: y + x),
+        after(dispatch, lambda y, x, idx, w, bank: y.detach() + 0 * x),
+        after(dispatch, lambda y, x, idx, w, bank: -y),
+        after(dispatch, lambda y, x, idx, w, bank: y / w.sum(-1, keepdim=True)),
+        after(dispatch, lambda y, x, idx, w, bank: 2 * y),
+        after(dispatch, lambda y, x, idx, w, bank: y.roll(1, 0)),
+        after(dispatch, lambda y, x, idx, w, bank: y.T),
+        after(dispatch, lambda y, x, idx, w, bank: y * w[:, :1]),
+        after(dispatch, lambda y, x, idx, w, bank: dispatch(x, idx, w.detach(), bank)),
+        after(dispatch, lambda y, x, idx, w, bank: dispatch(x.detach(), idx, w, bank)),
+        after(dispatch, lambda y, x, idx, w, bank: dispatch(x, idx.flip(1), w, bank)),
+    ),
+}
+
+NO_GRADIENT = "the choice is made of whole numbers and has no gradient"
+LAST = "the last dimension is what is meant without a word"
+ORDER = "experts are compared as sets"
+EQUIVALENT = {
+    "topk_route": changes(
+        "choice = _keep_best_groups(scores.detach() + expert_bias, cfg)",
+        ("scores.detach()", "_unchanged(scores)", NO_GRADIENT),
+    )
+    | changes(
+        "expert_idx = choice.topk(cfg.top_k, dim=-1, sorted=False).indices",
+        (", dim=-1", "", LAST),
+        (", sorted=False", "", ORDER),
+        ("sorted=False", "sorted=True", ORDER),
+    )
+    | changes(
+        "weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)",
+        ("+ 1e-20", "- 1e-20", "far below what float32 can tell from a sum of scores"),
+        ("1e-20", "1.4999999999999998e-20", "far below what float32 can tell from a sum of scores"),
+    ),
+    "derived_scaling_factor": changes(
+        "def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int=20000) -> float:",
+        ("20000", "19999", "draws come in thousands"),
+    )
+    | changes("p = scores.topk(top_k, dim=-1).values", (", dim=-1", "", LAST)),
+    "sequence_balance_loss": changes(
+        "chosen = stats.scores.topk(top_k, dim=-1, sorted=False).indices",
+        (", dim=-1", "", LAST),
+        (", sorted=False", "", ORDER),
+        ("sorted=False", "sorted=True", ORDER),
+    ),
+    "dispatch": changes(
+        "order = expert_idx.flatten().argsort(stable=True)",
+        ("stable=True", "", "any order within an expert gives the same sums"),
+        ("stable=True", "stable=False", "any order within an expert gives the same sums"),
+    )
+    | changes(
+        "counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
+        (
+            "expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
+            "_unchanged(expert_load(expert_idx, bank.down_proj.shape[0]))",
+            "the bank makes a list of it",
+        ),
+    )
+    | changes(
+        "place[order] = torch.arange(order.numel(), device=order.device)",
+        (", device=order.device", "", "the check runs on the CPU"),
+    )
+    | changes(
+        "return F.embedding_bag(place.view_as(expert_idx), rows, "
+        "per_sample_weights=weights.to(rows.dtype), mode='sum')",
+        (
+            "place.view_as(expert_idx), rows",
+            "rows, place.view_as(expert_idx)",
+            "torch takes the two in either order",
+        ),
+        ("weights.to(rows.dtype)", "_unchanged(weights)", "the check's numbers are of one type"),
+    ),
+}

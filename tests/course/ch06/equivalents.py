@@ -1,0 +1,114 @@
+"""For the exercises of notebook 06."""
+
+import torch
+
+from nanokimi.kimi import KimiBlock
+from nanokimi.moe import MoE, dispatch
+from nanokimi.train import balance_term
+from tests.course.equivalents import changes
+
+
+def moe(change) -> type:
+    """The core's layer with another sum at its end."""
+
+    def forward(self, x):
+        stats = self.route(x)
+        routed = dispatch(
+            x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), self.experts
+        ).view_as(x)
+        shared = torch.zeros_like(x) if self.shared_experts is None else self.shared_experts(x)
+        return change(self, x, stats, routed, shared), stats
+
+    return type("MoEChanged", (MoE,), {"forward": forward})
+
+
+def block(change) -> type:
+    """The core's block, its parts put together otherwise. A part norms what it reads."""
+
+    def forward(self, x, rotation, cache, with_max):
+        maxima = []
+
+        def attention(x):
+            out = self.self_attn(self.input_layernorm(x), rotation, cache, with_max)
+            maxima.append(out.max_qk_logit)
+            return out.out
+
+        stats = [None]
+
+        def mlp(x):
+            y = self.mlp(self.post_attention_layernorm(x))
+            if isinstance(y, tuple):
+                y, stats[0] = y
+            return y
+
+        return change(self, x, attention, mlp), stats[0], maxima[0]
+
+    return type("BlockChanged", (KimiBlock,), {"forward": forward})
+
+
+def term(change):
+    """The core's balance term, changed afterwards."""
+
+    def changed(routing, cfg):
+        return change(balance_term(routing, cfg), routing, cfg)
+
+    return changed
+
+
+EXTRA = {
+    "MoE": (
+        moe(lambda self, x, stats, routed, shared: routed - shared),
+        moe(lambda self, x, stats, routed, shared: (routed + shared) / 2),
+        moe(lambda self, x, stats, routed, shared: shared),
+        moe(lambda self, x, stats, routed, shared: routed + shared.detach()),
+        moe(lambda self, x, stats, routed, shared: routed.detach() + shared),
+        moe(lambda self, x, stats, routed, shared: routed * shared),
+        moe(lambda self, x, stats, routed, shared: routed + shared / self.cfg.top_k),
+        moe(lambda self, x, stats, routed, shared: routed + 2 * shared),
+        moe(lambda self, x, stats, routed, shared: routed / self.cfg.top_k + shared),
+    ),
+    "KimiBlock": (
+        block(lambda self, x, attention, mlp: (h := x + mlp(x)) + attention(h)),
+        block(lambda self, x, attention, mlp: (h := x - attention(x)) + mlp(h)),
+        block(lambda self, x, attention, mlp: (h := x + attention(x)) - mlp(h)),
+        block(lambda self, x, attention, mlp: (h := x + attention(x)) + h + mlp(h)),
+        block(lambda self, x, attention, mlp: x + mlp(x + attention(x))),
+        block(lambda self, x, attention, mlp: x + (h := attention(x)) + mlp(h)),
+        block(lambda self, x, attention, mlp: (h := x + attention(x)) + mlp(h).detach()),
+        block(lambda self, x, attention, mlp: (h := x + attention(x).detach()) + mlp(h)),
+        block(lambda self, x, attention, mlp: ((h := x + attention(x)) + mlp(h)) / 2),
+        block(lambda self, x, attention, mlp: (h := x + 0.5 * attention(x)) + mlp(h)),
+    ),
+    "balance_term": (
+        term(lambda t, routing, cfg: -t),
+        term(lambda t, routing, cfg: t + 1),
+        term(lambda t, routing, cfg: 2 * t),
+        term(lambda t, routing, cfg: t.square()),
+        term(lambda t, routing, cfg: t / 2),
+        term(lambda t, routing, cfg: t[None]),
+        term(lambda t, routing, cfg: t.double()),
+        term(lambda t, routing, cfg: t + cfg.bias_update_rate),
+        term(lambda t, routing, cfg: 0 * t),
+    ),
+}
+
+IN_FLOAT32 = "the check's numbers are float32 already"
+EQUIVALENT = {
+    "MoE": changes(
+        "return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)",
+        ("x.float()", "_unchanged(x)", IN_FLOAT32),
+        ("self.gate.float()", "_unchanged(self.gate)", IN_FLOAT32),
+    ),
+    "Kimi": changes(
+        "parameter.fill_(1.0)",
+        ("parameter.fill_(1.0)", "_unchanged(parameter)", "RMSNorm is made with gains of 1"),
+    )
+    | changes(
+        "start = cache[0].length if cache else 0",
+        ("cache[0]", "cache[1]", "all layers hold as many tokens"),
+    )
+    | changes(
+        "rotation = rotations(torch.arange(start, end, device=tokens.device), self._rope_dim, self.cfg.rope)",
+        (", device=tokens.device", "", "the check runs on the CPU"),
+    ),
+}

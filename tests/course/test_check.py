@@ -1,0 +1,226 @@
+"""Every exercise against right and wrong answers: the core passes, each known mistake fails as itself."""
+
+import sys
+import time
+from html import escape
+
+import pytest
+import torch
+
+from lab_utils.course.chapters import all_exercises, find
+from lab_utils.course.check import check
+from lab_utils.course.exercise import Exercise
+from lab_utils.course.judge import judge, unlike
+from lab_utils.course.logbook import Logbook
+
+EXERCISES = list(all_exercises().values())
+MISTAKES = [(exercise, known) for exercise in EXERCISES for known in exercise.mistakes]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
+    result = judge(exercise, exercise.core)
+    assert result.status == "passed", result
+    for case in exercise.cases():
+        if case.judged:
+            parts = exercise.observe(exercise.core, *case.fresh_args())
+            assert [p.says for p in exercise.properties if not p.holds(parts, *case.fresh_args())] == []
+
+
+@pytest.mark.parametrize(("exercise", "known"), MISTAKES, ids=[f"{e.name}-{m.name}" for e, m in MISTAKES])
+def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
+    result = judge(exercise, known.wrong)
+    assert result.status == "failed"
+    assert result.diagnosis is not None and result.diagnosis.name == known.name, result
+    assert known.says in repr(result) and escape(known.says) in result._repr_html_()
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+def test_an_exercise_is_whole(exercise: Exercise):
+    assert len(exercise.mistakes) >= 5
+    assert len({m.name for m in exercise.mistakes}) == len(exercise.mistakes)
+    assert len(set(exercise.hints)) == 3
+    assert exercise.name == exercise.core.__name__
+    for known in exercise.mistakes:
+        assert known.says.endswith((".", "?")) and known.look_at.endswith((".", "?"))
+
+
+def test_there_are_as_many_exercises_as_promised():
+    bugs = [e for e in EXERCISES if e.name.startswith("test_")]
+    assert len(EXERCISES) - len(bugs) >= 30
+    assert len(bugs) >= 10
+
+
+# ---------------------------------------------------------------- what is said of an answer that is not one
+
+
+def causal(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
+
+
+def says(answer, exercise: str = "causal_mask", seconds: float = 5.0) -> str:
+    result = judge(find(exercise), answer, seconds)
+    assert result.status == "failed"
+    return result.difference.says
+
+
+def test_an_untouched_stub_is_not_tried():
+    def causal_mask(n_queries, n_keys, device):
+        raise NotImplementedError
+
+    result = judge(find("causal_mask"), causal_mask)
+    assert result.status == "not tried"
+    assert "not tried yet" in repr(result)
+
+
+def test_nothing_returned():
+    assert "return" in says(lambda *_: None)
+
+
+def test_another_shape():
+    assert says(lambda q, k, d: causal(q, k, d)[None]) == "Its shape is (1, 1, 1); it should be (1, 1)."
+
+
+def test_another_dtype():
+    assert says(lambda q, k, d: causal(q, k, d).float()) == "Its numbers are float32; they should be bool."
+
+
+def test_no_tensor():
+    assert "tensor" in says(lambda q, k, d: causal(q, k, d).tolist())
+
+
+def test_not_a_number():
+    assert "nan" in says(lambda q, k, v, scale, visible=None: v[..., :1, :] * torch.nan, "attend")
+
+
+def test_two_values_for_one():
+    assert "result 0, result 1" in says(lambda q, k, d: (causal(q, k, d), 1))
+
+
+def test_an_exception_is_one_sentence():
+    assert says(lambda q, k, d: causal(q, "k", d)).startswith("It raises TypeError: ")
+
+
+def test_leaving_the_program_is_one_sentence():
+    assert says(lambda *args: sys.exit("done")) == "It raises SystemExit: done"
+
+
+def test_writing_into_the_arguments():
+    def attend(q, k, v, scale, visible=None):
+        q *= scale
+        return find("attend").core(q, k, v, 1.0, visible)
+
+    assert "argument number 1" in says(attend, "attend")
+
+
+@pytest.mark.parametrize("swallow", [(), BaseException])
+def test_an_endless_loop_is_ended(swallow):
+    def endless(n_queries, n_keys, device):
+        while True:
+            try:
+                time.sleep(0.001)
+            except swallow:
+                return None
+
+    assert "0.2 seconds" in says(endless, seconds=0.2)
+
+
+def test_a_mistake_that_nobody_knows_has_no_diagnosis():
+    result = judge(find("causal_mask"), lambda q, k, d: torch.zeros(q, k, dtype=torch.bool))
+    assert result.diagnosis is None
+    assert result.violated == ("every query may look at its own position",)
+    assert "1 of 1 entries differ" in result.difference.says
+
+
+def test_the_first_case_that_fails_is_the_smallest():
+    def right_for_squares(n_queries, n_keys, device):
+        return (
+            causal(n_queries, n_queries, device)
+            if n_queries == n_keys
+            else causal(n_queries, n_keys, device) & False
+        )
+
+    assert (
+        judge(find("causal_mask"), right_for_squares).difference.case
+        == "one new query after four cached keys"
+    )
+
+
+def test_the_panel_shows_both_values_and_escapes_what_the_learner_wrote():
+    def attend(q, k, v, scale, visible=None):
+        raise ValueError("<script>alert(1)</script>")
+
+    html = judge(find("attend"), attend)._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    text = repr(judge(find("causal_mask"), lambda q, k, d: ~causal(q, k, d)))
+    assert "expected, shape (1, 1)" in text and "[[ True]]" in text and "[[False]]" in text
+
+
+def test_the_labs_own_function_solves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
+    result = check(find("causal_mask").core)
+    assert result.status == "handed over"
+    assert "Run your own cell" in repr(result) and "Run your own cell" in result._repr_html_()
+    assert not Logbook.open().checks
+
+
+def test_a_known_mistake_is_named_though_bfloat16_is_forgotten_as_well():
+    class RMSNorm(find("RMSNorm").core):
+        def forward(self, x):
+            return self.weight * x / (x.square().mean() + self.eps).sqrt()
+
+    assert judge(find("RMSNorm"), RMSNorm).diagnosis.name == "NormOverEverything"
+
+
+def test_writing_into_an_argument_that_gradients_are_taken_of():
+    def apply_rope(x, rotation):
+        x[..., 0] = 0
+        return x
+
+    assert (
+        says(apply_rope, "apply_rope") == "It writes into its argument number 1, which belongs to the caller."
+    )
+
+
+def test_what_the_panel_says_of_a_test():
+    text = repr(judge(find("test_sound_attend"), lambda attend: None))
+    assert "Your test passes for this: the broken piece. It should fail for it." in text
+    assert "expected" not in text
+
+
+def test_check_notes_the_outcome_and_find_knows_the_nearest_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
+
+    def causal_mask(n_queries, n_keys, device):
+        return ~causal(n_queries, n_keys, device)
+
+    assert check(causal_mask).status == "failed"
+    assert Logbook.open().checks["causal_mask"] == {"solved": False, "attempts": 1}
+
+    def causal_mask(n_queries, n_keys, device):
+        return causal(n_queries, n_keys, device)
+
+    assert check(causal_mask).status == "passed"
+    assert Logbook.open().checks["causal_mask"] == {"solved": True, "attempts": 2}
+    with pytest.raises(ValueError, match=r"no exercise called 'casual_mask'; did you mean causal_mask\?"):
+        find("casual_mask")
+
+
+@pytest.mark.parametrize(
+    ("right", "got", "same"),
+    [
+        (1.0, 1.0 + 1e-7, True),
+        (1.0, 1.1, False),
+        (1, True, False),
+        (True, True, True),
+        ("a", "b", False),
+        ([1, 2], [1, 2], True),
+        ([1, 2], [1], False),
+        ([1, 2], (1, 2), False),
+        (torch.tensor([torch.inf]), torch.tensor([torch.inf]), True),
+        (torch.tensor([1 + 2j]), torch.tensor([1 - 2j]), False),
+        (torch.tensor(3), torch.tensor(4), False),
+    ],
+)
+def test_unlike(right, got, same):
+    assert (unlike(right, got, 1e-5) == "") is same
