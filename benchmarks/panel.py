@@ -23,7 +23,7 @@ from jupyter_client.session import Session
 
 from lab_utils.bench.plan import Arm, make_plan
 from nanokimi.model import build_model
-from nanokimi.text.corpus import Corpus, load
+from nanokimi.text.corpus import Corpus, load_corpus
 from nanokimi.train import StepRecord, train
 
 BLOCK = 8  # steps
@@ -65,7 +65,7 @@ async def seconds_of_block(steps: AsyncIterator[StepRecord]) -> float:
 async def measure(profile: str, minutes: float) -> list[float]:
     """The panel's share of the time, a value a round: with / without - 1."""
     plan = make_plan(profile)
-    corpus = load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     arm = plan.sized_for(corpus).arm("kimi")
     # An evaluation falls on the end of both alike, never into a counted block; its sample is timed by itself below.
     arm = replace(arm, train=replace(arm.train, steps=10_000, eval_every=10_000))
@@ -86,7 +86,7 @@ async def sample_share(profile: str) -> float:
     from lab_utils.live import panel as live
 
     plan = make_plan(profile)
-    corpus = load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     arm = plan.sized_for(corpus).arm("kimi")
     model = build_model(arm.model)
     panel, times = live.TrainingPanel(corpus), []

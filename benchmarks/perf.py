@@ -39,7 +39,7 @@ from nanokimi.moe import MoE
 from nanokimi.optim import build_optimizers
 from nanokimi.router import expert_load
 from nanokimi.train import next_token_loss
-from nanokimi.yaml_config import load_model
+from nanokimi.yaml_config import load_model_config
 
 RESULTS = Path(__file__).parent / "results"
 Candidates = dict[str, Callable[[], object]]
@@ -103,7 +103,7 @@ def training_step(size: str, device: torch.device) -> Candidates:
     batch_size, seq_len = {"tiny": (16, 256), "small": (64, 512)}[size]
 
     def step(name: str, optimizer: str, with_max: bool) -> Callable[[], None]:
-        model = build_model(load_model(name)).to(device)
+        model = build_model(load_model_config(name)).to(device)
         tokens = _tokens(model.cfg.vocab_size, batch_size, seq_len + 1, device)
         optimizers = build_optimizers(model, OptimConfig(optimizer=optimizer))
 
@@ -137,7 +137,7 @@ def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) 
     of its time when routing, moving rows, nonlinearity and autograd cost nothing. transformers' layer runs in its
     loop over the experts and with its grouped products, which want rows of a multiple of 16 bytes.
     """
-    cfg = load_model(preset, overrides)
+    cfg = load_model_config(preset, overrides)
     active_width = (cfg.moe.top_k + cfg.moe.n_shared_experts) * cfg.moe.moe_intermediate_size
     generator = torch.Generator().manual_seed(0)
     dense, moe = SwiGLU(cfg.d_model, active_width), MoE(cfg.d_model, cfg.moe)
@@ -193,7 +193,7 @@ def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
 def against_transformers(device: torch.device) -> Candidates:
     """Forward and backward of the same model with the same weights: ours, and transformers' DeepseekV3."""
     # 128 wide experts in place of 122, for transformers' grouped products.
-    ours = build_model(load_model("kimi-tiny", ["moe_intermediate_size=128"])).to(device)
+    ours = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device)
     theirs = _transformers_model(ours).to(device)
     tokens = _tokens(ours.cfg.vocab_size, 16, 257, device)
 
@@ -206,8 +206,8 @@ def against_transformers(device: torch.device) -> Candidates:
 
 def decoding(device: torch.device) -> Candidates:
     """200 greedy tokens after a prompt of 50: GPT and Kimi with their caches, and transformers with its own."""
-    gpt = build_model(load_model("gpt-tiny")).to(device).eval()
-    kimi = build_model(load_model("kimi-tiny", ["moe_intermediate_size=128"])).to(device).eval()
+    gpt = build_model(load_model_config("gpt-tiny")).to(device).eval()
+    kimi = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device).eval()
     theirs = _transformers_model(kimi).to(device).eval()
     prompt = _tokens(2048, 1, 50, device)
 

@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.006, 0.012])
     args = parser.parse_args()
     plan = make_plan(args.profile, args.arms, 1, args.data)
-    loaded = corpus.load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    loaded = corpus.load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     plan = plan.sized_for(loaded)
     path = RESULTS / f"sweep-{args.profile}.json"
     about = {

@@ -39,7 +39,7 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """Where a training stands, which its configuration does not say."""
 
     step: int
@@ -52,7 +52,7 @@ class Progress:
         return vars(self) | {"interventions": [each.to_dict() for each in self.interventions]}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Progress":
+    def from_dict(cls, data: dict[str, Any]) -> "TrainingState":
         """The inverse of `to_dict`."""
         return cls(
             **data | {"interventions": tuple(Intervention(**each) for each in data.get("interventions", ()))}
@@ -61,23 +61,23 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `load` read: the rebuilt model, the optimizers' tensors, and how it came about."""
+    """What `load_checkpoint` read: the rebuilt model, the optimizers' tensors, and how it came about."""
 
     model: Model
     optimizer_state: dict[str, Tensor]
     tokenizer: tiktoken.Encoding
     train: TrainConfig
-    progress: Progress
+    progress: TrainingState
     path: Path
 
 
-def save(
+def save_checkpoint(
     run_dir: Path,
     model: Model,
     optimizers: list[torch.optim.Optimizer],
     encoding: tiktoken.Encoding,
     train: TrainConfig,
-    progress: Progress,
+    progress: TrainingState,
 ) -> Path:
     """Write `run_dir/step-…`, then drop the older ones. Killed at any moment, a whole checkpoint remains."""
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def save(
     try:
         save_file({n: t.contiguous() for n, t in model.state_dict().items()}, temporary / _FILES[0])
         save_file(pack_optimizers(model, optimizers), temporary / _FILES[1])
-        tokenizer.save(encoding, temporary / _FILES[2])
+        tokenizer.save_tokenizer(encoding, temporary / _FILES[2])
         about = {
             "format": _FORMAT,
             "model": to_dict(model.cfg),
@@ -111,7 +111,7 @@ def save(
     return target
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Read a checkpoint, or the newest of a run folder, after checking every file against its checksum."""
     folder = newest(Path(path))
     try:
@@ -130,9 +130,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
         return Checkpoint(
             model=model.to(device),
             optimizer_state=load_file(folder / _FILES[1], device=str(device)),
-            tokenizer=tokenizer.load(folder / _FILES[2]),
+            tokenizer=tokenizer.load_tokenizer(folder / _FILES[2]),
             train=build(TrainConfig, about["train"], where=str(folder)),
-            progress=Progress.from_dict(about["progress"]),
+            progress=TrainingState.from_dict(about["progress"]),
             path=folder,
         )
     except CheckpointError:

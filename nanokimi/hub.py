@@ -240,7 +240,7 @@ def from_hub_weights(weights: Mapping[str, Tensor], cfg: KimiConfig) -> dict[str
 # ---------------------------------------------------------------- folders
 
 
-def export(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> None:
+def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> None:
     """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load; it appears whole or not at all."""
     folder = Path(folder)
     if not isinstance(model, Kimi):
@@ -272,8 +272,8 @@ def export(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> Non
         os.replace(whole, folder)
 
 
-def load_hub(folder: str | Path) -> Kimi:
-    """The model in a folder that `export` or transformers' `save_pretrained` wrote, in float32."""
+def from_pretrained(folder: str | Path) -> Kimi:
+    """The model in a folder that `save_pretrained` or transformers' `save_pretrained` wrote, in float32."""
     folder = Path(folder)
     try:
         data = json.loads((folder / "config.json").read_text(encoding="utf-8"))

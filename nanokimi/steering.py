@@ -122,7 +122,7 @@ class EndTraining(Exception):
 Steer = Callable[[int], Sequence[Intervention]]
 
 
-def checked(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:
+def check_interventions(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:
     """The same interventions; `ConfigError` for one that is not of this step or does not fit this model."""
     for each in asked:
         if each.step != step:
@@ -152,7 +152,7 @@ def with_top_k(cfg: MoEConfig, top_k: int) -> MoEConfig:
 
 
 @contextlib.contextmanager
-def inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
+def use_inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
     """Within the block every router chooses `top_k` experts a token; None leaves them alone."""
     layers = model.moe_layers() if isinstance(model, Kimi) and top_k is not None else []
     before = [layer.cfg for layer in layers]
@@ -166,7 +166,7 @@ def inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen(
+def freeze_experts(
     model: Model, optimizers: Sequence[torch.optim.Optimizer], experts: Iterable[tuple[int, int]]
 ) -> Iterator[None]:
     """Within the block, which takes the optimizer step, the weights of these (layer, expert) pairs do not move.

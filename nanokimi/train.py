@@ -34,7 +34,15 @@ from nanokimi.router import (
     update_expert_bias_,
     z_loss,
 )
-from nanokimi.steering import EndTraining, Intervention, Steer, Steering, checked, frozen, inference_top_k
+from nanokimi.steering import (
+    EndTraining,
+    Intervention,
+    Steer,
+    Steering,
+    check_interventions,
+    freeze_experts,
+    use_inference_top_k,
+)
 from nanokimi.text.corpus import Corpus, batch
 
 
@@ -138,7 +146,7 @@ def train(
         keep_freed_memory()
     model.to(device).train()
     optimizers = build_optimizers(model, cfg.optim)
-    done = checkpoint.Progress(0, 0.0, corpus.fingerprint)
+    done = checkpoint.TrainingState(0, 0.0, corpus.fingerprint)
     if resume:
         done = _resume(run_dir, model, optimizers, cfg, corpus)
     waited = 0.0
@@ -148,7 +156,7 @@ def train(
     def save() -> None:
         nonlocal saved_step
         if run_dir is not None and saved_step != done.step:
-            checkpoint.save(run_dir, model, optimizers, corpus.tokenizer, cfg, done)
+            checkpoint.save_checkpoint(run_dir, model, optimizers, corpus.tokenizer, cfg, done)
             saved_step = done.step
 
     def wanted() -> tuple[Intervention, ...]:
@@ -164,7 +172,7 @@ def train(
 
     try:
         while done.step < cfg.steps:
-            interventions = checked(wanted(), done.step + 1, model)
+            interventions = check_interventions(wanted(), done.step + 1, model)
             steering = Steering.of(cfg).after((*done.interventions, *interventions))
             started, waited = time.perf_counter(), 0.0
             facts = _optimizer_step(model, optimizers, corpus, cfg, steering, done.step, device, changed)
@@ -183,7 +191,7 @@ def train(
             evaluation = None
             if due:
                 # Cut short by the end it is none. The step is done all the same; the next question ends the training.
-                with inference_top_k(model, steering.inference_top_k), contextlib.suppress(EndTraining):
+                with use_inference_top_k(model, steering.inference_top_k), contextlib.suppress(EndTraining):
                     evaluation = evaluate(model, corpus, cfg, after_batch=wanted)
             record = StepRecord(
                 step=done.step,
@@ -257,7 +265,7 @@ def _optimizer_step(
         raise TrainingDiverged(
             f"the loss is {total_loss} at step {step + 1}: try a lower lr than {cfg.optim.lr}"
         )
-    with frozen(model, optimizers, steering.frozen_experts):
+    with freeze_experts(model, optimizers, steering.frozen_experts):
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
         for optimizer in optimizers:
             optimizer.step()
@@ -284,11 +292,11 @@ def _resume(
     optimizers: list[torch.optim.Optimizer],
     cfg: TrainConfig,
     corpus: Corpus,
-) -> checkpoint.Progress:
+) -> checkpoint.TrainingState:
     """Put the run's newest checkpoint into the model and the optimizers, after checking that it is the same run."""
     if run_dir is None:
         raise ConfigError("resume needs the folder of the run")
-    found = checkpoint.load(run_dir, next(model.parameters()).device)
+    found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
     pairs = (
         ("model", to_dict(found.model.cfg), to_dict(model.cfg)),
         ("training", to_dict(found.train), to_dict(cfg)),

@@ -1,6 +1,6 @@
 """Configurations from and to YAML: presets by name, files of yours, and `name=value` overrides.
 
-``load_model("kimi-tiny")``, ``load_train("my/train.yaml")``, ``load_model("kimi-tiny", ["top_k=4"])``.
+``load_model_config("kimi-tiny", ["top_k=4"])``, ``load_train_config("my/train.yaml")``.
 Whatever is wrong raises `ConfigError` with one line that names the field, its value and what is allowed.
 """
 
@@ -71,18 +71,18 @@ def build_model_config(data: dict[str, Any], overrides: Sequence[str] = (), wher
     return build(kinds[kind], data, overrides, where)
 
 
-def load_model(name: str | Path, overrides: Sequence[str] = ()) -> ModelConfig:
+def load_model_config(name: str | Path, overrides: Sequence[str] = ()) -> ModelConfig:
     """A model preset or file, such as `kimi-tiny`, with `name=value` overrides."""
     return build_model_config(read_yaml(name), overrides, str(name))
 
 
-def load_train(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+def load_train_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A training preset or file, such as `train-tiny`, with `name=value` overrides."""
     return build(TrainConfig, read_yaml(name), overrides, str(name))
 
 
 def to_yaml(cfg: Any) -> str:
-    """The configuration as YAML text that `load_model` and `load_train` read."""
+    """The configuration as YAML text that `load_model_config` and `load_train_config` read."""
     return yaml.safe_dump(to_dict(cfg), sort_keys=False)
 
 

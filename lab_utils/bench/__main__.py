@@ -145,7 +145,7 @@ def _prepare(plan: Plan) -> None:
             shown = time.monotonic()
             _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 2**20:.0f} MiB"))
 
-    text = corpus.load(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
     took = time.monotonic() - started
     _say(
         f"text: {text.name}, {len(text.train):,} tokens to train on, {len(text.val):,} held out ({took:.0f} s)"

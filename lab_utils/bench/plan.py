@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from lab_utils.machine.profile import profiles
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from nanokimi.text.corpus import Corpus
-from nanokimi.yaml_config import build, load_model, nearest, read_yaml
+from nanokimi.yaml_config import build, load_model_config, nearest, read_yaml
 
 # Every rung of the ladder changes one thing of the rung before it; GPT + Muon stands beside the ladder.
 LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")
@@ -108,7 +108,7 @@ def make_plan(profile: str, arms: str = "default", seeds: int = 1, data: str = "
         chosen.append(
             Arm(
                 name=name,
-                model=load_model(line.model),
+                model=load_model_config(line.model),
                 train=build(TrainConfig, train_data, line.set, f"{where}, arm {name}"),
             )
         )

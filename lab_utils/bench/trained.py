@@ -21,7 +21,7 @@ def trained(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable[[str]
     """
     folder = run_folder(out, arm.name, arm.train.seed)
     if checkpoint.has_checkpoint(folder):
-        found = checkpoint.load(folder)
+        found = checkpoint.load_checkpoint(folder)
         if found.model.cfg == arm.model and found.progress.corpus_fingerprint == corpus.fingerprint:
             say(f"{arm.name}: from the run of notebook 08, {found.progress.step} steps")
             return found.model.eval()

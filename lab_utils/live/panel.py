@@ -30,7 +30,7 @@ from lab_utils.machine.front_end import answered_widgets, is_live
 from nanokimi.config import ConfigError
 from nanokimi.generate import generate
 from nanokimi.model import Model
-from nanokimi.steering import EndTraining, Intervention, Steering, inference_top_k
+from nanokimi.steering import EndTraining, Intervention, Steering, use_inference_top_k
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import StepRecord, TrainingDiverged
 
@@ -199,7 +199,7 @@ class TrainingPanel:
         """How the model goes on from the beginning of the validation text, with the same seed every time."""
         encoding = self._corpus.tokenizer
         prompt = self._corpus.val.tokens[:PROMPT_TOKENS].tolist()[: model.cfg.max_seq_len]
-        with inference_top_k(model, self._steering.inference_top_k):
+        with use_inference_top_k(model, self._steering.inference_top_k):
             new = list(
                 generate(model, prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, stop_id=encoding.eot_token)
             )

@@ -29,7 +29,7 @@ from nanokimi.config import (
     TrainConfig,
 )
 from nanokimi.kimi import Kimi
-from nanokimi.text.corpus import Corpus, load
+from nanokimi.text.corpus import Corpus, load_corpus
 from nanokimi.train import StepRecord, train
 
 SCORINGS = ("softmax", "sigmoid")
@@ -203,7 +203,7 @@ def _course(data: dict[str, Any]) -> Course:
 
 
 def main() -> None:
-    corpus = load(DATA, seq_len=SEQ_LEN)
+    corpus = load_corpus(DATA, seq_len=SEQ_LEN)
     write_trace(ClinicTrace(probe_text(corpus), tuple(open_clinic(corpus, steps=240, every=6))), RECORDED)
 
 

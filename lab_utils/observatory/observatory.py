@@ -34,7 +34,7 @@ from lab_utils.observatory.look import Routing, encode_prompt, look
 from lab_utils.observatory.specimen import ObservatorySize, Specimen
 from lab_utils.observatory.token_strip import TokenFacts, strip_html, token_facts, visible
 from lab_utils.observatory.word_classes import POSITIONS, WORD_CLASSES, classify
-from lab_utils.show.note import Sentence, as_html, shown
+from lab_utils.show.note import Sentence, as_html, draw_or_explain
 from lab_utils.show.table import Table
 from nanokimi.kimi import Kimi
 from nanokimi.text.corpus import ROLES
@@ -289,8 +289,8 @@ def experts_of_token(trace: ClinicTrace, at: int, token: int) -> Table:
 def _view(still: Callable[[], Any], widget: Callable[[Any], Any] | None = None) -> Any:
     """The widget where somebody can use it, else the picture; a sentence where there is nothing to show."""
     if widget is None or not is_live():
-        return shown(still)
+        return draw_or_explain(still)
     # Only a live notebook has a use for widgets, and importing them takes its time.
     from lab_utils.observatory import widgets as panel
 
-    return shown(lambda: widget(panel))
+    return draw_or_explain(lambda: widget(panel))

@@ -18,7 +18,7 @@ from nanokimi import checkpoint
 from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import build_model
-from nanokimi.text.corpus import Corpus, load, windows
+from nanokimi.text.corpus import Corpus, load_corpus, windows
 from nanokimi.train import train
 
 ARM = "kimi"
@@ -97,7 +97,7 @@ def find_specimen(
     """
     size = observatory_size(profile)
     plan = make_plan(profile, ARM)
-    corpus = load(plan.data, seq_len=plan.arms[0].train.seq_len)
+    corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     lexicon = storyworld_lexicon(plan.data)
     arm = plan.sized_for(corpus).arm(ARM)
     own = replace(
@@ -114,7 +114,7 @@ def find_specimen(
             say(f"{error}. The observatory goes on with a model of its own.")
     for folder, wanted in ((run_folder(root, ARM, 0), arm), (kept, own)):
         if checkpoint.has_checkpoint(folder):
-            found = checkpoint.load(folder)
+            found = checkpoint.load_checkpoint(folder)
             whole = found.progress.step == found.train.steps
             if (
                 whole
@@ -127,7 +127,7 @@ def find_specimen(
 
 
 def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
-    found = checkpoint.load(path)
+    found = checkpoint.load_checkpoint(path)
     model = check_model(found.model)
     if found.progress.corpus_fingerprint != corpus.fingerprint:
         raise ValueError(

@@ -23,7 +23,7 @@ class Sentence:
         return f'<p role="alert">{escape(self.text)}</p>'
 
 
-def shown(draw: Callable[[], Any]) -> Any:
+def draw_or_explain(draw: Callable[[], Any]) -> Any:
     """What `draw` gives, or the sentence of the `ValueError` that says why it cannot."""
     try:
         return draw()

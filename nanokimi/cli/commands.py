@@ -28,8 +28,8 @@ from nanokimi.yaml_config import (
     PRESETS,
     build,
     build_model_config,
-    load_model,
-    load_train,
+    load_model_config,
+    load_train_config,
     preset_names,
     read_yaml,
 )
@@ -88,8 +88,8 @@ def train_command(
     else:
         sets = _by_section(overrides, "data", "model", "train")
         data_cfg = _data_config(data, sets["data"])
-        model_cfg = load_model(model, sets["model"])
-        train_cfg = load_train(training, sets["train"] + ([f"device={device}"] if device else []))
+        model_cfg = load_model_config(model, sets["model"])
+        train_cfg = load_train_config(training, sets["train"] + ([f"device={device}"] if device else []))
         if (out / "run.yaml").exists() or checkpoint.has_checkpoint(out):
             raise ConfigError(f"{out} already holds a run: add --resume to go on, or name another --out")
     resolve_device(train_cfg.device)
@@ -113,7 +113,7 @@ def train_command(
                     f"stopped after step {record.step} and saved; to go on: nanokimi train --resume --out {out}"
                 )
                 raise typer.Exit(130)
-    if started and checkpoint.load(out).progress.step == train_cfg.steps:
+    if started and checkpoint.load_checkpoint(out).progress.step == train_cfg.steps:
         print(f"{out} is trained to its last step, {train_cfg.steps}")
 
 
@@ -130,7 +130,7 @@ def generate_command(
     seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 0,
 ) -> None:
     """Continue a prompt."""
-    loaded = checkpoint.load(checkpoint_path)
+    loaded = checkpoint.load_checkpoint(checkpoint_path)
     encoding = loaded.tokenizer
     # Documents follow the separator in training, so a prompt is the start of one.
     ids = [encoding.encode_single_token(END_OF_TEXT), *encoding.encode_ordinary(prompt)]
@@ -178,8 +178,8 @@ def export(
     to: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
     """Write a Kimi checkpoint as a folder that transformers loads (DeepseekV3)."""
-    loaded = checkpoint.load(checkpoint_path)
-    hub.export(loaded.model, loaded.tokenizer, to)
+    loaded = checkpoint.load_checkpoint(checkpoint_path)
+    hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     print(f"wrote {to}: transformers.AutoModelForCausalLM.from_pretrained({str(to)!r}) loads it")
 
 

@@ -24,7 +24,7 @@ def load_corpus(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
         bars[stage].update(done - bars[stage].n)
 
     try:
-        return corpus.load(cfg, progress, seq_len=seq_len)
+        return corpus.load_corpus(cfg, progress, seq_len=seq_len)
     finally:
         for bar in bars.values():
             bar.close()

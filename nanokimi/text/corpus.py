@@ -1,6 +1,6 @@
 """A text as training sees it: two memory-mapped splits of token ids, and the batches and windows cut from them.
 
-`load(cfg)` takes any source (storyworld, tinystories, a file or folder of yours) and gives a `Corpus`. The
+`load_corpus(cfg)` takes any source (storyworld, tinystories, a file or folder of yours) and gives a `Corpus`. The
 first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
 
 Inputs and targets are the same tokens, one apart: `targets[i]` is the token that follows `inputs[i]`.
@@ -24,9 +24,9 @@ from nanokimi.config import DataConfig
 from nanokimi.text import tokenfile, tokenizer
 from nanokimi.text.sources import TextError, open_source
 from nanokimi.text.storyworld import ROLES
-from nanokimi.text.tokenfile import Progress, check_length
+from nanokimi.text.tokenfile import OnProgress, check_length
 
-__all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load", "windows"]
+__all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load_corpus", "windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Corpus:
     floor: float | None
 
 
-def load(cfg: DataConfig, progress: Progress | None = None, *, seq_len: int = 1) -> Corpus:
+def load_corpus(cfg: DataConfig, progress: OnProgress | None = None, *, seq_len: int = 1) -> Corpus:
     """The corpus that `cfg` describes; tokenized now, or found in the cache.
 
     `progress(stage, done, total)` is told about the work (total may be None). Raises `TextError` for a text
@@ -78,7 +78,7 @@ def load(cfg: DataConfig, progress: Progress | None = None, *, seq_len: int = 1)
         path = folder / name
         return np.memmap(path, dtype=dtype, mode="r") if path.exists() else None
 
-    encoding = tokenizer.load(folder / "tokenizer.json")
+    encoding = tokenizer.load_tokenizer(folder / "tokenizer.json")
     corpus = Corpus(
         train=Split(tokens=mapped("train.tokens", meta["dtype"])),
         val=Split(

@@ -43,13 +43,13 @@ SAMPLE = 20_000_000  # bytes of text that BPE is trained on, at most
 BATCH = 1 << 22  # characters tokenized at a time
 DAY_S = 86_400.0
 
-Progress = Callable[[str, float, "float | None"], None]
+OnProgress = Callable[[str, float, "float | None"], None]
 
 # How free each role is: storyworld.ROLES are 0 grammar, 1 choice, 2 fact, 3 copy. It is its own inverse.
 _FREEDOM = np.array([0, 3, 2, 1], dtype=np.uint8)
 
 
-def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, progress: Progress) -> Path:
+def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, progress: OnProgress) -> Path:
     """The folder with the tokens of `source`, made now if it is not there; `seq_len` is the least a split needs."""
     settings = {"format": FORMAT, "tokenizer": cfg.tokenizer}
     if cfg.tokenizer == "bpe":
@@ -110,7 +110,7 @@ def spread_over_tokens(
 
 
 def _look_through(
-    source: Source, kind: str, progress: Progress
+    source: Source, kind: str, progress: OnProgress
 ) -> tuple[Iterable[Document], list[str], str | None]:
     """The documents, the texts that the tokenizer is made from, and a hash of all text (of files only).
 
@@ -147,14 +147,14 @@ def _look_through(
     return source.documents(), ["".join(sorted(characters))] if characters else sample, text_hash.hexdigest()
 
 
-def _count(progress: Progress, seen: int, more: int, total: int | None) -> int:
+def _count(progress: OnProgress, seen: int, more: int, total: int | None) -> int:
     """`seen + more`, told to `progress` once a megabyte."""
     if (seen + more) >> 20 > seen >> 20:
         progress("reading text", seen + more, total)
     return seen + more
 
 
-def _make_tokenizer(cfg: DataConfig, texts: list[str], progress: Progress) -> tiktoken.Encoding:
+def _make_tokenizer(cfg: DataConfig, texts: list[str], progress: OnProgress) -> tiktoken.Encoding:
     progress("making tokenizer", 0, 1)
     if cfg.tokenizer == "gpt2":
         encoding = tokenizer.gpt2()
@@ -175,7 +175,7 @@ def _write(
     documents: Iterable[Document],
     encoding: tiktoken.Encoding,
     seq_len: int,
-    progress: Progress,
+    progress: OnProgress,
 ) -> None:
     sizes = tokenizer.token_bytes(encoding)
     end = encoding.n_vocab - 1
@@ -214,7 +214,7 @@ def _write(
             (folder / name).unlink()
     for split in ("train", "val"):
         check_length(f"{source.name}: the {split} split", counts[split]["tokens"], seq_len)
-    tokenizer.save(encoding, folder / "tokenizer.json")
+    tokenizer.save_tokenizer(encoding, folder / "tokenizer.json")
     meta = {
         "format": FORMAT,
         "name": source.name,

@@ -103,7 +103,7 @@ class CharacterEncoding(tiktoken.Encoding):
 # ---------------------------------------------------------------- files
 
 
-def save(encoding: tiktoken.Encoding, path: str | Path) -> None:
+def save_tokenizer(encoding: tiktoken.Encoding, path: str | Path) -> None:
     """Write an encoding as JSON: its name, its pattern and its tokens in the order of their ids."""
     tokens = sorted(encoding._mergeable_ranks, key=encoding._mergeable_ranks.__getitem__)
     content = {
@@ -115,7 +115,7 @@ def save(encoding: tiktoken.Encoding, path: str | Path) -> None:
     Path(path).write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
 
 
-def load(path: str | Path) -> tiktoken.Encoding:
+def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
     """Read what `save` wrote; needs no network, for GPT-2's encoding neither."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -53,7 +53,7 @@ def bench_run(tmp_path_factory):
 def smoke():
     """The smoke plan and its corpus."""
     plan = make_plan("smoke")
-    text = corpus.load(plan.data, seq_len=64)
+    text = corpus.load_corpus(plan.data, seq_len=64)
     return plan.sized_for(text), text
 
 
@@ -74,7 +74,7 @@ def test_the_folder_holds_what_was_promised(bench_run):
 def test_one_json_line_a_step_and_a_checkpoint_of_the_end(bench_run, name):
     run_dir = bench_run[0] / "runs" / f"{name}-s0"
     assert [record["step"] for record in read_steps(run_dir)] == list(range(1, 31))
-    found = checkpoint.load(run_dir)
+    found = checkpoint.load_checkpoint(run_dir)
     assert found.progress.step == 30
     assert found.model.cfg.kind == name
     assert found.model.cfg.vocab_size == found.tokenizer.n_vocab
@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_what_is_there_and_leaves_no_kernel(tmp_path):
     last = rest.splitlines()[-1]
     assert last == f"interrupted; what was done so far is in {folder}"
     assert "Traceback" not in rest
-    checkpoint.load(folder / "runs" / "gpt-s0")
+    checkpoint.load_checkpoint(folder / "runs" / "gpt-s0")
     steps = sum(len(read_steps(path)) for path in (folder / "runs").iterdir())
     time.sleep(1.5)
     assert sum(len(read_steps(path)) for path in (folder / "runs").iterdir()) == steps

@@ -9,7 +9,7 @@ from lab_utils.bench.plan import LADDER, BenchPreset, make_plan
 from lab_utils.machine.profile import profiles, resolve_profile
 from nanokimi.config import ConfigError, DataConfig, to_dict
 from nanokimi.count import count_parameters, flops_per_token
-from nanokimi.text.corpus import load
+from nanokimi.text.corpus import load_corpus
 from nanokimi.yaml_config import build, read_yaml
 
 PROFILES = ("smoke", "cpu", "gpu")
@@ -79,7 +79,7 @@ def test_data_takes_the_place_of_the_source_only():
 def test_vocabulary_is_the_tokenizers(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("abc cab " * 50)
-    corpus = load(DataConfig(source=str(text), tokenizer="char", cache_dir=str(tmp_path / "cache")))
+    corpus = load_corpus(DataConfig(source=str(text), tokenizer="char", cache_dir=str(tmp_path / "cache")))
     plan = make_plan("smoke")
     sized = plan.sized_for(corpus)
     assert [arm.model.vocab_size for arm in sized.arms] == [5, 5]  # a, b, c, space, <|endoftext|>

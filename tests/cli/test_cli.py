@@ -16,7 +16,7 @@ from nanokimi.cli import commands as cli
 from nanokimi.cli import terminal
 from nanokimi.config import DataConfig
 from nanokimi.text import corpus
-from nanokimi.yaml_config import load_model, preset_names
+from nanokimi.yaml_config import load_model_config, preset_names
 
 SMALL = [
     "--model=kimi-smoke", "--train=train-smoke", "--set=data.vocab_size=300", "--set=train.steps=6",
@@ -57,9 +57,10 @@ def test_train_generate_export_resume(run, text: Path) -> None:
     code, out, _ = run("train", *SMALL, f"--data={text}", "--out=out/a")
     assert code == 0 and "step 6: validation loss" in out
     assert len(Path("out/a/steps.jsonl").read_text().splitlines()) == 6
-    assert checkpoint.load("out/a").progress.step == 6
+    assert checkpoint.load_checkpoint("out/a").progress.step == 6
     # The text's vocabulary, not the preset's, sizes the model.
-    assert checkpoint.load("out/a").model.cfg.vocab_size == checkpoint.load("out/a").tokenizer.n_vocab <= 300
+    found = checkpoint.load_checkpoint("out/a")
+    assert found.model.cfg.vocab_size == found.tokenizer.n_vocab <= 300
 
     written = [run("generate", "--checkpoint=out/a", "--prompt=The cat", f"--seed={s}") for s in (1, 1, 2)]
     assert all(code == 0 and text.startswith("The cat") for code, text, _ in written)
@@ -87,9 +88,9 @@ def test_a_copied_preset_trains(run, text: Path) -> None:
     code, out, _ = run("presets", "gpt-smoke")
     assert code == 0
     Path("mine.yaml").write_text(out.replace("n_layers: 2", "n_layers: 1"))
-    assert load_model("mine.yaml").n_layers == 1
+    assert load_model_config("mine.yaml").n_layers == 1
     assert run("train", *SMALL, "--model=mine.yaml", f"--data={text}")[0] == 0
-    assert checkpoint.load("out/mine").model.cfg.n_layers == 1
+    assert checkpoint.load_checkpoint("out/mine").model.cfg.n_layers == 1
 
 
 def test_presets_lists_every_preset_with_its_first_line(run) -> None:
@@ -102,7 +103,7 @@ def test_presets_lists_every_preset_with_its_first_line(run) -> None:
 def test_prepare_says_what_came_out(run, text: Path) -> None:
     code, out, _ = run("prepare", f"--data={text}", "--set=data.vocab_size=300")
     assert code == 0
-    loaded = corpus.load(DataConfig(source=str(text), vocab_size=300))
+    loaded = corpus.load_corpus(DataConfig(source=str(text), vocab_size=300))
     assert out.startswith(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation")
     assert f"vocabulary {loaded.tokenizer.n_vocab}" in out
 
@@ -122,12 +123,14 @@ def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, text: Path) -> 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "saved; to go on: nanokimi train --resume --out out/stopped" in out
-    stopped_at = checkpoint.load("out/stopped").progress.step
+    stopped_at = checkpoint.load_checkpoint("out/stopped").progress.step
     assert 3 <= stopped_at < 60
 
     assert run("train", "--resume", "--out=out/stopped")[0] == 0
     assert run("train", *long, "--out=out/whole")[0] == 0
-    stopped, whole = (checkpoint.load(f"out/{name}").model.state_dict() for name in ("stopped", "whole"))
+    stopped, whole = (
+        checkpoint.load_checkpoint(f"out/{name}").model.state_dict() for name in ("stopped", "whole")
+    )
     assert all(stopped[name].equal(whole[name]) for name in whole)
     losses = [
         [json.loads(line)["loss"] for line in Path(f"out/{name}/steps.jsonl").read_text().splitlines()]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nanokimi import checkpoint
-from nanokimi.checkpoint import CheckpointError, Progress
+from nanokimi.checkpoint import CheckpointError, TrainingState
 from nanokimi.config import OptimConfig
 from nanokimi.model import build_model
 from nanokimi.optim import build_optimizers
@@ -18,7 +18,7 @@ from nanokimi.train import next_token_loss
 from tests import tiny
 
 FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json", "checkpoint.json")
-PROGRESS = Progress(step=3, seconds=1.25, corpus_fingerprint="tiny-0")
+PROGRESS = TrainingState(step=3, seconds=1.25, corpus_fingerprint="tiny-0")
 
 
 def trained(name: str = "kimi-mla", optimizer: str = "muon", seed: int = 0):
@@ -36,13 +36,15 @@ def trained(name: str = "kimi-mla", optimizer: str = "muon", seed: int = 0):
 
 def save(folder: Path, step: int = 3, seed: int = 0, name: str = "gpt", optimizer: str = "adamw") -> Path:
     model, optimizers = trained(name, optimizer, seed)
-    progress = Progress(step=step, seconds=1.25, corpus_fingerprint="tiny-0")
-    return checkpoint.save(folder, model, optimizers, tiny.corpus().tokenizer, tiny.train_config(), progress)
+    progress = TrainingState(step=step, seconds=1.25, corpus_fingerprint="tiny-0")
+    return checkpoint.save_checkpoint(
+        folder, model, optimizers, tiny.corpus().tokenizer, tiny.train_config(), progress
+    )
 
 
 def one_line(path: Path) -> str:
     with pytest.raises(CheckpointError) as error:
-        checkpoint.load(path)
+        checkpoint.load_checkpoint(path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -56,8 +58,8 @@ def test_everything_comes_back_bit_for_bit(name, optimizer, tmp_path):
     """Weights and bias buffers, optimizer state that steps on alike, tokenizer, configurations, progress."""
     model, optimizers = trained(name, optimizer)
     cfg, encoding = tiny.muon_clip(), tiny.corpus().tokenizer
-    path = checkpoint.save(tmp_path, model, optimizers, encoding, cfg, PROGRESS)
-    found = checkpoint.load(tmp_path)
+    path = checkpoint.save_checkpoint(tmp_path, model, optimizers, encoding, cfg, PROGRESS)
+    found = checkpoint.load_checkpoint(tmp_path)
     assert (found.path, found.train, found.progress, found.model.cfg) == (path, cfg, PROGRESS, model.cfg)
     text = "a cat sat né 雨."
     assert found.tokenizer.n_vocab == encoding.n_vocab
@@ -100,7 +102,7 @@ def test_every_parameter_has_its_state_by_name():
 
 def test_a_loaded_checkpoint_does_not_share_memory_with_the_optimizers(tmp_path):
     save(tmp_path)
-    found = checkpoint.load(tmp_path)
+    found = checkpoint.load_checkpoint(tmp_path)
     before = {key: value.clone() for key, value in found.optimizer_state.items()}
     optimizers = build_optimizers(found.model, OptimConfig())
     checkpoint.unpack_optimizers(found.model, optimizers, found.optimizer_state)
@@ -113,9 +115,9 @@ def test_a_loaded_checkpoint_does_not_share_memory_with_the_optimizers(tmp_path)
 def test_a_run_folder_or_one_checkpoint_in_it(tmp_path):
     path = save(tmp_path)
     assert (
-        checkpoint.load(path).path
-        == checkpoint.load(tmp_path).path
-        == checkpoint.load(str(tmp_path)).path
+        checkpoint.load_checkpoint(path).path
+        == checkpoint.load_checkpoint(tmp_path).path
+        == checkpoint.load_checkpoint(str(tmp_path)).path
         == path
     )
     assert path.name == "step-000003"
@@ -138,7 +140,7 @@ def test_loading_never_unpickles(tmp_path, monkeypatch):
     save(tmp_path)
     for module, name in ((torch, "load"), (pickle, "load"), (pickle, "loads"), (pickle, "Unpickler")):
         monkeypatch.setattr(module, name, lambda *a, **k: pytest.fail("a checkpoint was unpickled"))
-    assert checkpoint.load(tmp_path).progress == PROGRESS
+    assert checkpoint.load_checkpoint(tmp_path).progress == PROGRESS
 
 
 # ---------------------------------------------------------------- damage
@@ -209,7 +211,7 @@ def test_the_newest_is_kept_and_loaded(tmp_path):
     for step in (3, 6, 12):
         save(tmp_path, step)
         assert [p.name for p in tmp_path.iterdir()] == [f"step-{step:06d}"]
-    assert checkpoint.load(tmp_path).progress.step == 12
+    assert checkpoint.load_checkpoint(tmp_path).progress.step == 12
     assert checkpoint.has_checkpoint(tmp_path)
 
 
@@ -237,9 +239,9 @@ def test_a_half_written_folder_is_not_seen(tmp_path):
     half = tmp_path / "step-000009"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
-    assert checkpoint.load(tmp_path).progress.step == 3
+    assert checkpoint.load_checkpoint(tmp_path).progress.step == 3
     save(tmp_path, 6)
-    assert checkpoint.load(tmp_path).progress.step == 6
+    assert checkpoint.load_checkpoint(tmp_path).progress.step == 6
 
 
 class Killed(BaseException):
@@ -251,7 +253,7 @@ class Killed(BaseException):
 def test_killed_at_any_moment_a_whole_checkpoint_remains(moment, step, tmp_path, monkeypatch):
     """The old one, bit for bit, and nothing half-written; the next attempt then succeeds."""
     save(tmp_path, 3, seed=0)
-    wanted = {k: v.clone() for k, v in checkpoint.load(tmp_path).model.state_dict().items()}
+    wanted = {k: v.clone() for k, v in checkpoint.load_checkpoint(tmp_path).model.state_dict().items()}
     replace, calls = os.replace, []
 
     def die(*args, **kwargs):
@@ -275,13 +277,13 @@ def test_killed_at_any_moment_a_whole_checkpoint_remains(moment, step, tmp_path,
     else:
         with pytest.raises(Killed):
             save(tmp_path, step, seed=1)
-        found = checkpoint.load(tmp_path)
+        found = checkpoint.load_checkpoint(tmp_path)
         assert found.progress.step == 3
         assert all(torch.equal(value, wanted[key]) for key, value in found.model.state_dict().items())
         assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.undo()
     save(tmp_path, step, seed=1)
-    found = checkpoint.load(tmp_path)
+    found = checkpoint.load_checkpoint(tmp_path)
     assert found.progress.step == step
     assert any(not torch.equal(value, wanted[key]) for key, value in found.model.state_dict().items())
     assert [p.name for p in tmp_path.iterdir()] == [f"step-{step:06d}"]

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, MoEConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 from nanokimi.model import build_model
-from nanokimi.yaml_config import load_model
+from nanokimi.yaml_config import load_model_config
 
 GPT = GPTConfig(vocab_size=61, max_seq_len=64, d_model=24, n_layers=3, n_heads=4)
 SIZES = dict(vocab_size=61, d_model=24, n_layers=3, n_heads=4, intermediate_size=20)
@@ -33,7 +33,7 @@ ALL = pytest.mark.parametrize(
 
 
 def test_kimi_k2_has_1026_billion_parameters_and_uses_33():
-    count = count_parameters(load_model("kimi-k2"))
+    count = count_parameters(load_model_config("kimi-k2"))
     assert round(count.total / 1e9, 1) == 1026.4
     assert round(count.active / 1e9, 2) == 32.86
     # By hand, layer by layer (Kimi K2's report, table 2).
@@ -50,8 +50,8 @@ def test_kimi_k2_has_1026_billion_parameters_and_uses_33():
 
 
 def test_other_published_sizes():
-    assert round(count_parameters(load_model("deepseek-v3")).total / 1e9, 2) == 671.03
-    moonlight = count_parameters(load_model("moonlight-16b"))
+    assert round(count_parameters(load_model_config("deepseek-v3")).total / 1e9, 2) == 671.03
+    moonlight = count_parameters(load_model_config("moonlight-16b"))
     assert round(moonlight.body_total / 1e9, 3) == 15.289
     assert round(moonlight.body_active / 1e9, 3) == 2.244
 
@@ -119,7 +119,7 @@ def test_only_chosen_experts_cost():
 
 
 def test_kimi_k2_caches_35136_numbers_a_token():
-    k2 = load_model("kimi-k2")
+    k2 = load_model_config("kimi-k2")
     assert cache_elements(k2, 1) == 35_136
     expanded = 61 * 64 * (192 + 128)
     assert 1 - cache_elements(k2, 1) / expanded == pytest.approx(0.972, abs=5e-4)

@@ -27,7 +27,7 @@ from nanokimi.hub import HubError
 from nanokimi.kimi import Kimi
 from nanokimi.rope import rope_frequencies
 from nanokimi.text import tokenizer
-from nanokimi.yaml_config import load_model
+from nanokimi.yaml_config import load_model_config
 from tests.harsh_weights import draw_
 
 TEXT = "Once upon a time a little fox lost its red kite. It wasn't sad: it had 12 others!\n\n   The end.  "
@@ -115,7 +115,7 @@ def model(encoding) -> Kimi:
 @pytest.fixture(scope="module")
 def folder(model, encoding, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "deep" / "kimi"
-    hub.export(model, encoding, path)
+    hub.save_pretrained(model, encoding, path)
     return path
 
 
@@ -169,12 +169,12 @@ def test_what_transformers_saves_is_read_back(model, folder, tmp_path):
     assert len(list((tmp_path / "several").glob("*.safetensors"))) > 1
     tokens = tokens_of(model)
     with torch.no_grad():
-        close(hub.load_hub(tmp_path / "one")(tokens).logits, model(tokens).logits)
-        close(hub.load_hub(tmp_path / "several")(tokens).logits, theirs(tokens).logits)
+        close(hub.from_pretrained(tmp_path / "one")(tokens).logits, model(tokens).logits)
+        close(hub.from_pretrained(tmp_path / "several")(tokens).logits, theirs(tokens).logits)
 
 
 def test_own_export_is_read_back_whole(model, folder):
-    again = hub.load_hub(folder)
+    again = hub.from_pretrained(folder)
     state = again.state_dict()
     assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
     # The factor is a number now; everything else is as it was.
@@ -186,11 +186,11 @@ def test_own_export_is_read_back_whole(model, folder):
 
 def test_a_dense_model_goes_through(encoding, tmp_path):
     dense = draw_(Kimi(config(encoding.n_vocab, moe=None)))
-    hub.export(dense, encoding, tmp_path / "dense")
+    hub.save_pretrained(dense, encoding, tmp_path / "dense")
     tokens = tokens_of(dense)
     with torch.no_grad():
         close(load_theirs(tmp_path / "dense")(tokens).logits, dense(tokens).logits)
-        close(hub.load_hub(tmp_path / "dense")(tokens).logits, dense(tokens).logits)
+        close(hub.from_pretrained(tmp_path / "dense")(tokens).logits, dense(tokens).logits)
 
 
 def test_bfloat16_keeps_the_bias_in_float32(encoding, tmp_path):
@@ -198,11 +198,11 @@ def test_bfloat16_keeps_the_bias_in_float32(encoding, tmp_path):
     bias = model.moe_layers()[0].expert_bias.clone()
     model.to(torch.bfloat16)
     model.moe_layers()[0].expert_bias = bias
-    hub.export(model, encoding, tmp_path / "half")
+    hub.save_pretrained(model, encoding, tmp_path / "half")
     theirs = load_theirs(tmp_path / "half")
     assert theirs.dtype == torch.bfloat16
     assert torch.equal(theirs.model.layers[1].mlp.gate.e_score_correction_bias, bias)
-    assert torch.equal(hub.load_hub(tmp_path / "half").moe_layers()[0].expert_bias, bias)
+    assert torch.equal(hub.from_pretrained(tmp_path / "half").moe_layers()[0].expert_bias, bias)
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -212,11 +212,11 @@ def test_an_existing_folder_must_be_empty(model, encoding, tmp_path, empty):
     if not empty:
         (target / "thesis.txt").write_text("mine")
         with pytest.raises(HubError, match=r"there exists and is not an empty folder: name a new one"):
-            hub.export(model, encoding, target)
+            hub.save_pretrained(model, encoding, target)
         assert [p.name for p in target.iterdir()] == ["thesis.txt"]
     else:
-        hub.export(model, encoding, target)
-        assert hub.load_hub(target).cfg.n_layers == 3
+        hub.save_pretrained(model, encoding, target)
+        assert hub.from_pretrained(target).cfg.n_layers == 3
     assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
 
@@ -226,7 +226,7 @@ def test_a_failed_export_leaves_nothing(model, encoding, tmp_path, monkeypatch):
 
     monkeypatch.setattr(hub, "save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        hub.export(model, encoding, tmp_path / "kimi")
+        hub.save_pretrained(model, encoding, tmp_path / "kimi")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -304,13 +304,13 @@ def test_gpt2_tokenizer_has_the_same_ids(real_text, monkeypatch):
 
 
 def test_published_config_of_k2_is_the_preset():
-    assert hub.from_hub_config(PUBLISHED_K2) == load_model("kimi-k2")
+    assert hub.from_hub_config(PUBLISHED_K2) == load_model_config("kimi-k2")
 
 
 @pytest.mark.parametrize("name", ["kimi-k2", "deepseek-v3", "moonlight-16b", "kimi-tiny"])
 def test_config_survives_transformers(name, tmp_path):
     """Ours to theirs, saved by them, read by us: the same, but for the derived factor that is a number then."""
-    cfg = load_model(name)
+    cfg = load_model_config(name)
     (tmp_path / "config.json").write_text(json.dumps(hub.to_hub_config(cfg, 5)))
     AutoConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "saved")
     again = hub.from_hub_config(json.loads((tmp_path / "saved" / "config.json").read_text()))
@@ -405,15 +405,15 @@ def test_defaults_of_yarn_are_those_of_transformers(tmp_path):
 def test_what_the_format_cannot_express_is_one_line(changes, message, encoding, tmp_path):
     model = Kimi(config(encoding.n_vocab, **changes))
     with pytest.raises(HubError, match=message):
-        hub.export(model, encoding, tmp_path / "kimi")
+        hub.save_pretrained(model, encoding, tmp_path / "kimi")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gpt_and_a_foreign_tokenizer_are_refused(model, encoding, tmp_path):
     with pytest.raises(HubError, match="a GPT cannot be exported"):
-        hub.export(GPT(GPTConfig(vocab_size=300)), encoding, tmp_path / "gpt")
+        hub.save_pretrained(GPT(GPTConfig(vocab_size=300)), encoding, tmp_path / "gpt")
     with pytest.raises(HubError, match="vocab_size=299 is less than the tokenizer's 300 tokens"):
-        hub.export(Kimi(config(299)), encoding, tmp_path / "kimi")
+        hub.save_pretrained(Kimi(config(299)), encoding, tmp_path / "kimi")
 
 
 # ---------------------------------------------------------------- weights
@@ -477,10 +477,10 @@ def test_wrong_weights_are_one_line(model, change, message):
     ],
 )
 def test_a_damaged_folder_is_one_line(model, encoding, tmp_path, damage, message):
-    hub.export(model, encoding, tmp_path / "kimi")
+    hub.save_pretrained(model, encoding, tmp_path / "kimi")
     damage(tmp_path / "kimi")
     with pytest.raises(HubError) as error:
-        hub.load_hub(tmp_path / "kimi")
+        hub.from_pretrained(tmp_path / "kimi")
     assert message in str(error.value)
     assert str(tmp_path / "kimi") in str(error.value)
     assert "\n" not in str(error.value)
@@ -488,4 +488,4 @@ def test_a_damaged_folder_is_one_line(model, encoding, tmp_path, damage, message
 
 def test_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(HubError, match=r"nowhere: config\.json is missing"):
-        hub.load_hub(tmp_path / "nowhere")
+        hub.from_pretrained(tmp_path / "nowhere")

@@ -7,14 +7,21 @@ import pytest
 import torch
 
 from nanokimi import checkpoint
-from nanokimi.checkpoint import Progress
+from nanokimi.checkpoint import TrainingState
 from nanokimi.config import BalanceConfig, ConfigError, OptimConfig
 from nanokimi.evaluate import evaluate
 from nanokimi.generate import generate
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.router import scaling_factor
-from nanokimi.steering import EndTraining, Intervention, Steering, checked, inference_top_k, replay
+from nanokimi.steering import (
+    EndTraining,
+    Intervention,
+    Steering,
+    check_interventions,
+    replay,
+    use_inference_top_k,
+)
 from nanokimi.text.corpus import batch
 from nanokimi.train import next_token_loss, train
 from tests import tiny
@@ -116,7 +123,7 @@ def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, 
         raise EndTraining
 
     before = list(train(start(), tiny.corpus(), cfg, tmp_path, steer=Minds(n, end)))
-    assert len(before) == ASKED[n] - 1 == checkpoint.load(tmp_path).progress.step
+    assert len(before) == ASKED[n] - 1 == checkpoint.load_checkpoint(tmp_path).progress.step
     after = run(cfg, run_dir=tmp_path, resume=True)
     wanted, cut = facts(run(cfg)), n in (9, 10)
     if cut:
@@ -156,14 +163,16 @@ def test_a_steered_run_goes_on_as_if_never_stopped(cfg, stop, tmp_path):
     running = train(start(), tiny.corpus(), cfg, tmp_path, steer=by_hand(*EVERYTHING))
     before = [next(running) for _ in range(stop)]
     running.close()
-    saved = checkpoint.load(tmp_path).progress.interventions
+    saved = checkpoint.load_checkpoint(tmp_path).progress.interventions
     assert saved == tuple(each for each in EVERYTHING if each.step <= stop)
     after = run(cfg, *EVERYTHING, run_dir=tmp_path, resume=True)
     assert facts(before + after) == facts(wanted)
 
 
 def test_a_checkpoint_of_before_steering_is_read(tmp_path):
-    assert Progress.from_dict({"step": 3, "seconds": 1.0, "corpus_fingerprint": "x"}) == Progress(3, 1.0, "x")
+    assert TrainingState.from_dict({"step": 3, "seconds": 1.0, "corpus_fingerprint": "x"}) == TrainingState(
+        3, 1.0, "x"
+    )
 
 
 # ---------------------------------------------------------------- what each setting does
@@ -209,7 +218,7 @@ def test_a_frozen_expert_does_not_move_at_all(cfg, first, tmp_path):
     for name, p in bank(model).named_parameters():
         assert [torch.equal(p[e], before[name][e]) for e in range(4)] == [False, False, True, False], name
     steps.close()
-    state = checkpoint.load(tmp_path).optimizer_state
+    state = checkpoint.load_checkpoint(tmp_path).optimizer_state
     if first == 1:
         momenta = [v for k, v in state.items() if ".mlp.experts." in k and v.ndim == 3]
         assert momenta and all(v[2].abs().max() == 0 < v[1].abs().max() for v in momenta)
@@ -228,7 +237,7 @@ def test_momenta_of_a_frozen_expert_wait(tmp_path):
         for _ in range(steps):
             next(running)
         running.close()
-    a, b = (checkpoint.load(tmp_path / folder).optimizer_state for folder in "ab")
+    a, b = (checkpoint.load_checkpoint(tmp_path / folder).optimizer_state for folder in "ab")
     for key in [key for key in a if ".mlp.experts." in key]:
         assert torch.equal(a[key][2], b[key][2]) and not torch.equal(a[key][1], b[key][1]), key
 
@@ -263,15 +272,15 @@ def test_inference_top_k_keeps_the_scaling_factor_and_puts_everything_back():
     before = model.layers[1].mlp.cfg
     moe = other.layers[1].mlp
     moe.cfg = replace(before, top_k=1, routed_scaling_factor=scaling_factor(before))
-    with inference_top_k(model, 1):
+    with use_inference_top_k(model, 1):
         assert model.layers[1].mlp.cfg == moe.cfg
         assert evaluate(model, tiny.corpus(), ADAMW) == evaluate(other, tiny.corpus(), ADAMW)
         assert list(generate(model, [1, 2], 5)) == list(generate(other, [1, 2], 5))
     assert model.layers[1].mlp.cfg is before
-    with pytest.raises(KeyError), inference_top_k(model, 3):
+    with pytest.raises(KeyError), use_inference_top_k(model, 3):
         raise KeyError
     assert model.layers[1].mlp.cfg is before
-    with inference_top_k(model, None):
+    with use_inference_top_k(model, None):
         assert model.layers[1].mlp.cfg is before
 
 
@@ -327,12 +336,12 @@ def test_a_refusal_takes_nothing_from_the_evaluated_step_before_it(tmp_path):
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     with pytest.raises(ConfigError, match="top_k=99"):
         next(steps)
-    assert checkpoint.load(tmp_path).progress.step == 3
+    assert checkpoint.load_checkpoint(tmp_path).progress.step == 3
 
 
 def test_an_intervention_of_another_step_is_refused():
     with pytest.raises(ConfigError, match=r"lr_factor=2.0 of step 7 came at step 2"):
-        checked((Intervention(7, "lr_factor", 2.0),), 2, start())
+        check_interventions((Intervention(7, "lr_factor", 2.0),), 2, start())
 
 
 def test_interventions_survive_json():

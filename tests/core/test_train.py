@@ -182,7 +182,7 @@ def test_gradients_are_clipped_to_the_norm(tmp_path):
     for grad_clip in (1e-3, 1e3):
         cfg = tiny.train_config(grad_clip=grad_clip, steps=1, warmup_steps=0)
         (record,) = run(start("gpt"), cfg, run_dir=tmp_path / str(grad_clip))
-        state = checkpoint.load(tmp_path / str(grad_clip)).optimizer_state
+        state = checkpoint.load_checkpoint(tmp_path / str(grad_clip)).optimizer_state
         moments = torch.stack([m.norm() for key, m in state.items() if key.endswith("|exp_avg")])
         assert 1e-3 < record.grad_norm < 1e3
         assert moments.norm().item() == pytest.approx(0.1 * min(record.grad_norm, grad_clip), rel=1e-4)
@@ -422,7 +422,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(recipe, stop, tmp_path):
     after = facts(run(resumed, cfg, run_dir=stopped, resume=True))
     assert before + after == wanted
     assert_same_state(resumed.state_dict(), model.state_dict())
-    ends = [checkpoint.load(folder) for folder in (whole, stopped)]
+    ends = [checkpoint.load_checkpoint(folder) for folder in (whole, stopped)]
     assert_same_state(ends[0].optimizer_state, ends[1].optimizer_state)
     assert_same_state(ends[0].model.state_dict(), ends[1].model.state_dict())
     assert {end.progress.step for end in ends} == {6}

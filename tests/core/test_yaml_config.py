@@ -13,8 +13,8 @@ from nanokimi.config import ConfigError, DataConfig, GPTConfig, KimiConfig, Opti
 from nanokimi.yaml_config import (
     build,
     build_model_config,
-    load_model,
-    load_train,
+    load_model_config,
+    load_train_config,
     nearest,
     preset_names,
     read_yaml,
@@ -56,9 +56,9 @@ def test_presets_of_every_kind_are_there():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_model_preset_builds_and_survives_yaml(name, file):
-    cfg = load_model(name)
+    cfg = load_model_config(name)
     assert isinstance(cfg, GPTConfig if name.startswith("gpt-") else KimiConfig)
-    assert load_model(file(to_yaml(cfg))) == cfg
+    assert load_model_config(file(to_yaml(cfg))) == cfg
     assert build_model_config(to_dict(cfg)) == cfg
     # What the file says is what the model gets.
     for field, value in read_yaml(name).items():
@@ -67,8 +67,8 @@ def test_model_preset_builds_and_survives_yaml(name, file):
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_preset_builds_and_survives_yaml(name, file):
-    cfg = load_train(name)
-    assert load_train(file(to_yaml(cfg))) == cfg
+    cfg = load_train_config(name)
+    assert load_train_config(file(to_yaml(cfg))) == cfg
     assert build(TrainConfig, to_dict(cfg)) == cfg
 
 
@@ -79,7 +79,7 @@ def test_every_arm_of_a_bench_preset_names_what_there_is(name):
     data = build(DataConfig, bench["data"])
     assert set(bench["default"]) <= set(bench["arms"])
     for arm in bench["arms"].values():
-        model, train = load_model(arm["model"]), load_train(bench["train"], arm["set"])
+        model, train = load_model_config(arm["model"]), load_train_config(bench["train"], arm["set"])
         assert train.seq_len <= model.max_seq_len
         assert data.vocab_size <= model.vocab_size
 
@@ -116,7 +116,7 @@ def test_numbers_survive_yaml_exactly(lr, seed, tau, optimizer):
     ],
 )
 def test_override_sets_the_field_and_nothing_else(override, read):
-    before, after = load_model("kimi-tiny"), load_model("kimi-tiny", [override])
+    before, after = load_model_config("kimi-tiny"), load_model_config("kimi-tiny", [override])
     assert read(after)
     changed = override.partition("=")[0].strip().split(".")[-1]
 
@@ -180,11 +180,11 @@ def test_the_nearest_field_wins_and_a_section_can_be_named():
     ],
 )
 def test_bad_override_is_told_in_one_line(override, message):
-    assert one_line(load_model, "kimi-tiny", [override]) == message
+    assert one_line(load_model_config, "kimi-tiny", [override]) == message
 
 
 def test_an_unlike_name_gets_the_whole_list():
-    line = one_line(load_model, "gpt-tiny", ["qqq=1"])
+    line = one_line(load_model_config, "gpt-tiny", ["qqq=1"])
     assert line == (
         "qqq is not a setting of GPTConfig; known: d_model, kind, max_seq_len, n_heads, n_layers, vocab_size"
     )
@@ -193,7 +193,9 @@ def test_an_unlike_name_gets_the_whole_list():
 @pytest.mark.parametrize("value", ["yes", "true", "off"])
 def test_a_yes_is_no_number(value):
     """YAML reads these as booleans, and Python would read those as 0 and 1."""
-    assert one_line(load_train, "train-tiny", [f"eval_every={value}"]).startswith("train-tiny: eval_every=")
+    assert one_line(load_train_config, "train-tiny", [f"eval_every={value}"]).startswith(
+        "train-tiny: eval_every="
+    )
 
 
 def test_override_inside_what_is_no_section():
@@ -213,19 +215,21 @@ def test_override_inside_what_is_no_section():
     ],
 )
 def test_unknown_preset_gets_the_nearest_name(name, hint):
-    line = one_line(load_model, name)
+    line = one_line(load_model_config, name)
     assert line.startswith(f"preset {name!r} does not exist; {hint}")
     assert "ends in .yaml" in line
 
 
 def test_a_preset_of_the_other_kind_is_refused():
-    assert one_line(load_model, "train-tiny") == "train-tiny: kind=None must be gpt or kimi"
-    assert one_line(load_train, "gpt-tiny").startswith("gpt-tiny: kind is not a setting; known: steps, ")
+    assert one_line(load_model_config, "train-tiny") == "train-tiny: kind=None must be gpt or kimi"
+    assert one_line(load_train_config, "gpt-tiny").startswith(
+        "gpt-tiny: kind is not a setting; known: steps, "
+    )
 
 
 def test_missing_file(tmp_path):
     path = tmp_path / "none.yaml"
-    assert one_line(load_train, str(path)) == f"file {path} does not exist"
+    assert one_line(load_train_config, str(path)) == f"file {path} does not exist"
 
 
 @pytest.mark.parametrize(
@@ -233,12 +237,12 @@ def test_missing_file(tmp_path):
 )
 def test_unreadable_yaml(file, text):
     path = file(text)
-    assert one_line(load_train, path).startswith(f"file {path} cannot be read as YAML: ")
+    assert one_line(load_train_config, path).startswith(f"file {path} cannot be read as YAML: ")
 
 
 def test_a_folder_is_no_file(tmp_path):
     (tmp_path / "folder.yaml").mkdir()
-    assert "cannot be read" in one_line(load_train, str(tmp_path / "folder.yaml"))
+    assert "cannot be read" in one_line(load_train_config, str(tmp_path / "folder.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_a_folder_is_no_file(tmp_path):
 )
 def test_yaml_without_names(file, text, kind):
     path = file(text)
-    assert one_line(load_train, path) == f"file {path} must hold `name: value` lines, not {kind}"
+    assert one_line(load_train_config, path) == f"file {path} must hold `name: value` lines, not {kind}"
 
 
 @pytest.mark.parametrize(
@@ -266,25 +270,25 @@ def test_yaml_without_names(file, text, kind):
 )
 def test_mistakes_in_a_file_name_file_and_field(file, text, message):
     path = file(text)
-    assert one_line(load_train, path).startswith(f"{path}: {message}")
+    assert one_line(load_train_config, path).startswith(f"{path}: {message}")
 
 
 def test_a_number_is_no_name(file):
     path = file("1: 2")
-    assert one_line(load_train, path) == f"file {path}: 1 is not a setting: names are words"
+    assert one_line(load_train_config, path) == f"file {path}: 1 is not a setting: names are words"
 
 
 @pytest.mark.parametrize("kind", ["", "kind: llama", "kind: [gpt]", "kind: {gpt: 1}", "kind: 3"])
 def test_a_model_file_says_its_kind(file, kind):
     path = file(f"{kind}\nd_model: 8\n")
-    line = one_line(load_model, path)
+    line = one_line(load_model_config, path)
     assert line.startswith(f"{path}: kind=") and line.endswith("must be gpt or kimi")
 
 
 def test_a_file_of_mine_is_read_with_overrides(file):
     path = file(to_yaml(tiny.kimi()))
-    assert load_model(path, ["top_k=1"]).moe.top_k == 1
-    assert load_model(path) == tiny.kimi()
+    assert load_model_config(path, ["top_k=1"]).moe.top_k == 1
+    assert load_model_config(path) == tiny.kimi()
 
 
 def test_optional_and_literal_sections_are_found():

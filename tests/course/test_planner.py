@@ -3,21 +3,21 @@
 import pytest
 
 from lab_utils.course.planner import SLIDERS, planned, planner, size_table, sizes
-from nanokimi.yaml_config import load_model
+from nanokimi.yaml_config import load_model_config
 
 
 def test_k2s_numbers():
-    found = sizes(load_model("kimi-k2"))
+    found = sizes(load_model_config("kimi-k2"))
     assert found.total == pytest.approx(1026.4e9, rel=1e-4)
     assert found.active == pytest.approx(32.86e9, rel=1e-3)
     assert found.cache_per_token == 35_136
     assert found.weight_bytes == 2 * found.total
-    assert found.cache_bytes == 2 * 35_136 * load_model("kimi-k2").max_seq_len
+    assert found.cache_bytes == 2 * 35_136 * load_model_config("kimi-k2").max_seq_len
 
 
 def test_the_sliders_reach_the_configuration():
     values = dict(zip([label for label, *_ in SLIDERS], (256, 8, 32, 4, 64, 32), strict=True))
-    cfg = planned(load_model("kimi-tiny"), values)
+    cfg = planned(load_model_config("kimi-tiny"), values)
     assert (cfg.d_model, cfg.n_layers, cfg.mla.kv_lora_rank) == (256, 8, 32)
     assert (cfg.moe.n_routed_experts, cfg.moe.top_k, cfg.moe.moe_intermediate_size) == (32, 4, 64)
     with pytest.raises(ValueError, match="top_k=8 must lie in"):
@@ -25,7 +25,7 @@ def test_the_sliders_reach_the_configuration():
 
 
 def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch):
-    cfg = load_model("kimi-tiny")
+    cfg = load_model_config("kimi-tiny")
     assert str(planner(cfg)) == str(size_table({"your model": cfg}))
     monkeypatch.setenv("NANOKIMI_LIVE", "1")
     *sliders, shown = planner(cfg).children

@@ -24,7 +24,7 @@ def test_observatory(notebook, lab):
     nb.clear()
     nb.run_all()
     nb.wait_until_run("cache", timeout=LONG / 1000)
-    found = checkpoint.load(run_folder(lab.folder / "out" / "notebook", "observatory-smoke", 0))
+    found = checkpoint.load_checkpoint(run_folder(lab.folder / "out" / "notebook", "observatory-smoke", 0))
 
     def facts(prompt: str, layer: int):
         ids = found.tokenizer.encode_ordinary(prompt)

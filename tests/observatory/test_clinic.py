@@ -12,12 +12,12 @@ from lab_utils.observatory.cache_meter import attention_variants, measure_all, m
 from lab_utils.observatory.clinic import Course, Frame, read_trace, write_trace
 from nanokimi.config import KimiConfig
 from nanokimi.kimi import Kimi
-from nanokimi.text.corpus import load
+from nanokimi.text.corpus import load_corpus
 from tests import tiny
 
 
 def frame(*load: float) -> Frame:
-    return Frame(step=1, load=load, loss=1.0, probe=((0, 1),))
+    return Frame(step=1, load=load_corpus, loss=1.0, probe=((0, 1),))
 
 
 def test_vital_signs_by_hand():
@@ -46,7 +46,7 @@ def test_two_of_four_are_two():
 def test_frames_average_the_steps_between_them():
     class Record:
         def __init__(self, step, load, loss):
-            self.step, self.expert_load, self.loss = step, [load], loss
+            self.step, self.expert_load, self.loss = step, [load_corpus], loss
 
     found = clinic._frame([Record(3, [2.0, 0.0], 5.0), Record(4, [1.0, 1.0], 4.0)], [[1, 0]])
     assert found == Frame(4, (1.5, 0.5), 4.5, ((1, 0),))
@@ -98,7 +98,7 @@ def test_a_trace_survives_its_file(recorded, tmp_path):
 
 @pytest.fixture(scope="module")
 def corpus():
-    return load(clinic.DATA, seq_len=clinic.SEQ_LEN)
+    return load_corpus(clinic.DATA, seq_len=clinic.SEQ_LEN)
 
 
 def test_the_recorded_trace_is_made_by_this_code(corpus, recorded):

@@ -17,7 +17,7 @@ import torch
 
 from nanokimi.config import DataConfig
 from nanokimi.text import corpus, sources, storyworld, tokenfile, tokenizer
-from nanokimi.text.corpus import ROLES, Split, TextError, batch, load, windows
+from nanokimi.text.corpus import ROLES, Split, TextError, batch, load_corpus, windows
 from nanokimi.text.tokenizer import END_OF_TEXT, TokenizerError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def split_of(n: int) -> Split:
 
 @pytest.mark.parametrize("kind", ["bpe", "char"])
 def test_documents_come_back_whole_and_on_one_side(text_file, data, kind):
-    found = load(data(text_file, tokenizer=kind))
+    found = load_corpus(data(text_file, tokenizer=kind))
     train, val = (documents_of(s, found.tokenizer) for s in (found.train, found.val))
     assert Counter(train + val) == Counter(some_documents(400))
     assert not set(train) & set(val)
@@ -83,7 +83,7 @@ def test_the_side_depends_on_the_text_alone(tmp_path, data):
     documents = some_documents(300)
     path = tmp_path / "twice.txt"
     path.write_text(joined(documents + documents[::-1]), encoding="utf-8")
-    found = load(data(path))
+    found = load_corpus(data(path))
     val = documents_of(found.val, found.tokenizer)
     by_hand = {
         d for d in documents if hashlib.sha256(d.encode()).digest()[:8] < (2**64 // 20).to_bytes(8, "big")
@@ -99,7 +99,7 @@ def test_few_documents_still_have_one_for_validation(tmp_path, data):
     )
     path = tmp_path / "four.txt"
     path.write_text(joined(documents), encoding="utf-8")
-    found = load(data(path))
+    found = load_corpus(data(path))
     assert documents_of(found.val, found.tokenizer) == [min(documents, key=sources._hash)]
     assert len(documents_of(found.train, found.tokenizer)) == 3
 
@@ -108,7 +108,7 @@ def test_a_document_without_separator_is_cut_at_nine_tenths(tmp_path, data):
     text = "\n".join(some_documents(100))
     path = tmp_path / "book.md"
     path.write_text(text, encoding="utf-8")
-    found = load(data(path, tokenizer="char"))
+    found = load_corpus(data(path, tokenizer="char"))
     cut = int(0.9 * len(text))
     assert found.tokenizer.decode(found.train.tokens.tolist()) == text[:cut]
     assert found.tokenizer.decode(found.val.tokens.tolist()) == text[cut:]
@@ -121,13 +121,13 @@ def test_a_long_document_has_the_tokens_of_its_whole(tmp_path, data, monkeypatch
     text = "\n\n".join(some_documents(60))
     path = tmp_path / "book.txt"
     path.write_text(text, encoding="utf-8")
-    found = load(data(path))
+    found = load_corpus(data(path))
     assert found.train.tokens.tolist() == found.tokenizer.encode_ordinary(text[: int(0.9 * len(text))])
 
 
 def test_long_documents_end_once(text_file, data, monkeypatch):
     monkeypatch.setattr(sources, "PIECE", 30)
-    found = load(data(text_file))
+    found = load_corpus(data(text_file))
     documents = documents_of(found.train, found.tokenizer) + documents_of(found.val, found.tokenizer)
     assert sorted(documents) == sorted(some_documents(400))
 
@@ -143,7 +143,7 @@ def test_cleaning(tmp_path, data):
     path = tmp_path / "dos.txt"
     stories = [f"Story {i}.\r\nThe end." for i in range(60)]
     path.write_bytes(b"\xef\xbb\xbf" + f"\r\n{END_OF_TEXT}\r\n \r\n{END_OF_TEXT}".join(stories).encode())
-    found = load(data(path))
+    found = load_corpus(data(path))
     documents = documents_of(found.train, found.tokenizer) + documents_of(found.val, found.tokenizer)
     assert sorted(documents) == sorted(f"Story {i}.\nThe end." for i in range(60))
 
@@ -157,7 +157,7 @@ def test_a_folders_own_split_is_honoured(tmp_path, data):
     (folder / "my-valid.txt").write_text(joined(val), encoding="utf-8")
     (folder / "README.md").write_text("not a story")
     (folder / ".hidden.txt").write_text("not a story")
-    found = load(data(folder))
+    found = load_corpus(data(folder))
     assert documents_of(found.train, found.tokenizer) == train
     assert documents_of(found.val, found.tokenizer) == val
 
@@ -185,7 +185,7 @@ def test_a_folder_without_own_split_is_hashed(tmp_path, data):
     folder.mkdir()
     for i, document in enumerate(some_documents(80)):
         (folder / f"{i:03}.txt").write_text(document, encoding="utf-8")
-    found = load(data(folder))
+    found = load_corpus(data(folder))
     train, val = (documents_of(s, found.tokenizer) for s in (found.train, found.val))
     assert sorted(train + val) == sorted(some_documents(80))
     assert val == [d for d in some_documents(80) if d in set(val)]
@@ -198,10 +198,10 @@ def test_tiny_shakespeare_has_nanogpts_counts(real_text, data, tmp_path, monkeyp
     shutil.copytree(real_text / "gpt2" / "tiktoken_cache", tmp_path / "tiktoken")
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "tiktoken"))
     path = real_text / "tinyshakespeare" / "input.txt"
-    characters = load(data(path, tokenizer="char"))
+    characters = load_corpus(data(path, tokenizer="char"))
     assert (len(characters.train), len(characters.val)) == (1_003_854, 111_540)
     assert characters.tokenizer.n_vocab == 66
-    gpt2 = load(data(path, tokenizer="gpt2"))
+    gpt2 = load_corpus(data(path, tokenizer="gpt2"))
     assert (len(gpt2.train), len(gpt2.val)) == (301_966, 36_059)
     assert gpt2.train.tokens.dtype == np.uint16
 
@@ -214,7 +214,7 @@ def test_tinystories_has_its_published_counts(real_text, data, tmp_path, monkeyp
     folder.mkdir()
     shutil.copy(real_text / "tinystories" / "tinystories-valid.txt", folder)
     (folder / "train.txt").write_text(joined(some_documents(3)), encoding="utf-8")
-    found = load(data(folder, tokenizer="gpt2"))
+    found = load_corpus(data(folder, tokenizer="gpt2"))
     assert len(found.val) == 454_514 + 2_332  # tokens without separators, and stories
     assert (found.val.tokens == 50256).sum() == 2_332
 
@@ -250,7 +250,7 @@ def stub_world(monkeypatch) -> list[int]:
 @pytest.mark.parametrize("kind", ["bpe", "char"])
 def test_roles_and_bits_of_tokens(stub_world, data, kind):
     """Every token of the validation split, byte by byte."""
-    found = load(data("storyworld", n_stories=300, tokenizer=kind))
+    found = load_corpus(data("storyworld", n_stories=300, tokenizer=kind))
     stories = {s.text: s for s in stub_stories(300)}
     freest_first = ("choice", "fact", "copy", "grammar")
     position = total_bits = total_bytes = 0
@@ -276,7 +276,7 @@ def test_roles_and_bits_of_tokens(stub_world, data, kind):
 
 
 def test_bits_of_evaluated_windows_are_those_of_their_targets(stub_world, data):
-    found = load(data("storyworld", n_stories=300))
+    found = load_corpus(data("storyworld", n_stories=300))
     _, targets, index = windows(found.val, 10_000, 16)
     whole = range(1, targets.numel() + 1)
     assert targets.flatten().tolist() == [int(found.val.tokens[i]) for i in whole]
@@ -284,8 +284,8 @@ def test_bits_of_evaluated_windows_are_those_of_their_targets(stub_world, data):
 
 
 def test_stories_are_made_once(stub_world, data):
-    first = load(data("storyworld", n_stories=300))
-    again = load(data("storyworld", n_stories=300))
+    first = load_corpus(data("storyworld", n_stories=300))
+    again = load_corpus(data("storyworld", n_stories=300))
     assert stub_world == [300]
     assert again.fingerprint == first.fingerprint
     assert (again.floor, again.name) == (first.floor, "storyworld")
@@ -293,7 +293,7 @@ def test_stories_are_made_once(stub_world, data):
 
 def test_a_story_sample_trains_bpe_and_is_tokenized_too(stub_world, data, monkeypatch):
     monkeypatch.setattr(tokenfile, "SAMPLE", 3000)
-    found = load(data("storyworld", n_stories=300))
+    found = load_corpus(data("storyworld", n_stories=300))
     assert (
         len(documents_of(found.train, found.tokenizer)) + len(documents_of(found.val, found.tokenizer)) == 300
     )
@@ -304,14 +304,14 @@ def test_an_edited_grammar_is_another_corpus(stub_world, data, tmp_path, monkeyp
     (tmp_path / "grammar").mkdir()
     (tmp_path / "grammar" / "__init__.py").write_text("one")
     monkeypatch.setattr(storyworld, "__file__", str(tmp_path / "grammar" / "__init__.py"))
-    first = load(data("storyworld", n_stories=300))
+    first = load_corpus(data("storyworld", n_stories=300))
     (tmp_path / "grammar" / "words.txt").write_text("two")
-    assert load(data("storyworld", n_stories=300)).fingerprint != first.fingerprint
+    assert load_corpus(data("storyworld", n_stories=300)).fingerprint != first.fingerprint
     assert stub_world == [300, 300]
 
 
 def test_the_real_storyworld(data):
-    found = load(data("storyworld", n_stories=300, n_characters=50))
+    found = load_corpus(data("storyworld", n_stories=300, n_characters=50))
     assert found.floor is not None
     assert 0 < found.floor < 2
     mean = found.val.bits.sum(dtype=np.float64) / found.token_bytes[found.val.tokens.astype(int)].sum().item()
@@ -330,7 +330,7 @@ def test_tinystories_without_network_says_so_quickly_in_one_line(data, tmp_path,
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     started = time.monotonic()
     with pytest.raises(TextError) as caught:
-        load(data("tinystories"))
+        load_corpus(data("tinystories"))
     assert time.monotonic() - started < 15
     message = str(caught.value)
     assert "\n" not in message
@@ -347,47 +347,52 @@ def test_tinystories_keeps_its_own_split(data, monkeypatch):
     }
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *args, **kwargs: None)
     monkeypatch.setattr("datasets.load_dataset", lambda name: stories)
-    found = load(data("tinystories"))
+    found = load_corpus(data("tinystories"))
     assert documents_of(found.train, found.tokenizer) == some_documents(40)
     assert documents_of(found.val, found.tokenizer) == some_documents(5, seed=1)
     monkeypatch.setattr("datasets.load_dataset", None)
-    assert load(data("tinystories")).fingerprint == found.fingerprint
+    assert load_corpus(data("tinystories")).fingerprint == found.fingerprint
 
 
 # ---------------------------------------------------------------- the cache
 
 
 def test_a_second_start_reads_no_text(text_file, data):
-    first = load(data(text_file))
+    first = load_corpus(data(text_file))
     times = text_file.stat()
     # Other bytes under the old size and time: who reads them fails, for they are no UTF-8.
     text_file.write_bytes(b"\xff" * times.st_size)
     os.utime(text_file, ns=(times.st_atime_ns, times.st_mtime_ns))
     calls = []
-    again = load(data(text_file), progress=lambda *facts: calls.append(facts))
+    again = load_corpus(data(text_file), progress=lambda *facts: calls.append(facts))
     assert again.fingerprint == first.fingerprint
     assert np.array_equal(again.train.tokens, first.train.tokens)
     assert not calls
 
 
 def test_the_same_text_elsewhere_is_not_tokenized_again(text_file, data, tmp_path):
-    first = load(data(text_file))
+    first = load_corpus(data(text_file))
     shutil.copy(text_file, tmp_path / "other.txt")
     stages = []
-    again = load(data(tmp_path / "other.txt"), progress=lambda stage, done, total: stages.append(stage))
+    again = load_corpus(
+        data(tmp_path / "other.txt"), progress=lambda stage, done, total: stages.append(stage)
+    )
     assert again.fingerprint == first.fingerprint
     assert set(stages) == {"reading text"}
 
 
 def test_the_fingerprint_follows_text_and_tokenizer(text_file, data):
-    found = [load(data(text_file, **s)).fingerprint for s in ({}, {"vocab_size": 290}, {"tokenizer": "char"})]
+    found = [
+        load_corpus(data(text_file, **s)).fingerprint
+        for s in ({}, {"vocab_size": 290}, {"tokenizer": "char"})
+    ]
     text_file.write_text(text_file.read_text(encoding="utf-8").replace("hen", "cow", 1), encoding="utf-8")
-    assert len({*found, load(data(text_file)).fingerprint}) == 4
+    assert len({*found, load_corpus(data(text_file)).fingerprint}) == 4
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "meta", "folder"])
 def test_a_damaged_cache_is_built_again(text_file, data, damage):
-    first = load(data(text_file))
+    first = load_corpus(data(text_file))
     expected = first.train.tokens.copy()
     folder = Path(data(text_file).cache_dir) / "tokens" / first.fingerprint
     del first
@@ -399,15 +404,15 @@ def test_a_damaged_cache_is_built_again(text_file, data, damage):
         (folder / "meta.json").write_text("{")
     else:
         shutil.rmtree(folder)
-    assert np.array_equal(load(data(text_file)).train.tokens, expected)
+    assert np.array_equal(load_corpus(data(text_file)).train.tokens, expected)
     assert [f.name for f in folder.parent.iterdir()] == [folder.name]
 
 
 def test_a_damaged_note_is_written_again(text_file, data):
-    first = load(data(text_file))
+    first = load_corpus(data(text_file))
     (note,) = (Path(data(text_file).cache_dir) / "sources").iterdir()
     note.write_text("[]")
-    assert load(data(text_file)).fingerprint == first.fingerprint
+    assert load_corpus(data(text_file)).fingerprint == first.fingerprint
     assert "fingerprint" in note.read_text()
 
 
@@ -419,9 +424,9 @@ def test_an_interrupted_start_leaves_nothing(text_file, data, monkeypatch, error
     with monkeypatch.context() as patch:
         patch.setattr(tokenizer, "save", interrupt)
         with pytest.raises(error):
-            load(data(text_file))
+            load_corpus(data(text_file))
     assert not Path(data(text_file).cache_dir).exists()
-    assert len(load(data(text_file)).train) > 0
+    assert len(load_corpus(data(text_file)).train) > 0
 
 
 def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
@@ -433,7 +438,7 @@ def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refuse)
         with pytest.raises(TextError, match="is not to become"):
-            load(data(text_file))
+            load_corpus(data(text_file))
     assert not Path(data(text_file).cache_dir).exists()
 
 
@@ -447,7 +452,7 @@ def progress(stage, done, total):
     if kill and stage == "tokenizing" and done > 2000:
         os.kill(os.getpid(), signal.SIGKILL)
 cfg = DataConfig(source=sys.argv[1], cache_dir=sys.argv[2], vocab_size=300)
-print(corpus.load(cfg, progress).fingerprint)
+print(corpus.load_corpus(cfg, progress).fingerprint)
 """
 
 
@@ -471,11 +476,11 @@ def test_a_killed_process_and_two_at_once(text_file, data, tmp_path):
     racing = [start(text_file, cache, "live") for _ in range(2)]
     prints, errors = zip(*(process.communicate(timeout=120) for process in racing))
     assert [process.returncode for process in racing] == [0, 0], errors
-    assert prints[0] == prints[1] == load(data(text_file)).fingerprint + "\n"
+    assert prints[0] == prints[1] == load_corpus(data(text_file)).fingerprint + "\n"
 
     long_ago = time.time() - 3 * 86_400
     os.utime(left, (long_ago, long_ago))
-    load(data(text_file, vocab_size=290))
+    load_corpus(data(text_file, vocab_size=290))
     assert not left.exists(), "what a killed process left is swept up after a day"
 
 
@@ -487,10 +492,10 @@ def test_the_loser_of_a_race_takes_the_winners_tokens(text_file, data, monkeypat
         write(folder, *args)
         if not winners:
             winners.append(None)
-            winners[0] = load(data(text_file)).fingerprint
+            winners[0] = load_corpus(data(text_file)).fingerprint
 
     monkeypatch.setattr(tokenfile, "_write", be_late)
-    assert [load(data(text_file)).fingerprint] == winners
+    assert [load_corpus(data(text_file)).fingerprint] == winners
     tokens = Path(data(text_file).cache_dir) / "tokens"
     assert [f.name for f in tokens.iterdir()] == winners
 
@@ -498,7 +503,7 @@ def test_the_loser_of_a_race_takes_the_winners_tokens(text_file, data, monkeypat
 def test_a_cache_that_cannot_be_written_is_named(text_file, tmp_path):
     (tmp_path / "occupied").write_text("a file, no folder")
     with pytest.raises(TextError, match=r"cache folder .*occupied cannot be written"):
-        load(DataConfig(source=str(text_file), cache_dir=str(tmp_path / "occupied"), vocab_size=300))
+        load_corpus(DataConfig(source=str(text_file), cache_dir=str(tmp_path / "occupied"), vocab_size=300))
 
 
 @pytest.mark.parametrize(("n_vocab", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
@@ -509,7 +514,7 @@ def test_ids_have_two_bytes_where_they_fit(data, text_file, monkeypatch, n_vocab
         return tokenizer._from_ranks("bpe", ranks)
 
     monkeypatch.setattr(tokenizer, "train_bpe", large)
-    found = load(data(text_file))
+    found = load_corpus(data(text_file))
     assert found.train.tokens.dtype == found.val.tokens.dtype == dtype
     assert found.train.tokens.max() == n_vocab - 1
     assert Counter(documents_of(found.train, found.tokenizer)) <= Counter(some_documents(400))
@@ -552,29 +557,29 @@ def test_bad_input_is_named_in_one_line_and_nothing_is_written(tmp_path, data, c
     (tmp_path / "in").mkdir()
     source, message = bad_inputs(tmp_path / "in")[case]
     with pytest.raises(ValueError, match=message) as caught:
-        load(data(source, tokenizer=kind), seq_len=64)
+        load_corpus(data(source, tokenizer=kind), seq_len=64)
     assert isinstance(caught.value, TextError)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_text_that_fits_may_be_too_short_later(text_file, data):
-    found = load(data(text_file))
+    found = load_corpus(data(text_file))
     with pytest.raises(TextError, match="the val split is too short"):
-        load(data(text_file), seq_len=len(found.val))
+        load_corpus(data(text_file), seq_len=len(found.val))
 
 
 def test_gpt2_without_network_writes_nothing(text_file, data, tmp_path, monkeypatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "tiktoken"))
     monkeypatch.setattr("tiktoken.registry.ENCODINGS", {})
     with pytest.raises(TokenizerError, match="tokenizer='gpt2'"):
-        load(data(text_file, tokenizer="gpt2"))
+        load_corpus(data(text_file, tokenizer="gpt2"))
     assert not (tmp_path / "cache").exists()
 
 
 def test_progress_tells_how_far(text_file, data):
     calls = []
-    load(data(text_file), progress=lambda stage, done, total: calls.append((stage, done, total)))
+    load_corpus(data(text_file), progress=lambda stage, done, total: calls.append((stage, done, total)))
     assert list(dict.fromkeys(stage for stage, _, _ in calls)) == [
         "reading text",
         "making tokenizer",

@@ -302,8 +302,8 @@ def test_within_hands_on_results_and_errors():
 def test_save_and_load_keep_everything(tmp_path, bpe, kind):
     encoding = bpe if kind == "bpe" else tokenizer.char(TEXTS)
     path = tmp_path / "tokenizer.json"
-    tokenizer.save(encoding, path)
-    again = tokenizer.load(path)
+    tokenizer.save_tokenizer(encoding, path)
+    again = tokenizer.load_tokenizer(path)
     assert type(again) is type(encoding)
     assert (again.name, again.n_vocab, again.eot_token) == (kind, encoding.n_vocab, encoding.n_vocab - 1)
     assert again._mergeable_ranks == encoding._mergeable_ranks
@@ -311,9 +311,9 @@ def test_save_and_load_keep_everything(tmp_path, bpe, kind):
 
 
 def test_gpt2_needs_no_network_once_saved(tmp_path, gpt2, monkeypatch):
-    tokenizer.save(gpt2, tmp_path / "tokenizer.json")
+    tokenizer.save_tokenizer(gpt2, tmp_path / "tokenizer.json")
     monkeypatch.setattr("tiktoken.get_encoding", None)
-    again = tokenizer.load(tmp_path / "tokenizer.json")
+    again = tokenizer.load_tokenizer(tmp_path / "tokenizer.json")
     assert [again.encode_ordinary(text) for text in TEXTS] == [gpt2.encode_ordinary(text) for text in TEXTS]
 
 
@@ -322,6 +322,6 @@ def test_a_damaged_file_is_named(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(TokenizerError, match=r"tokenizer\.json: not a tokenizer"):
-        tokenizer.load(path)
+        tokenizer.load_tokenizer(path)
     with pytest.raises(TokenizerError, match="no such file"):
-        tokenizer.load(tmp_path / "other.json")
+        tokenizer.load_tokenizer(tmp_path / "other.json")

@@ -14,7 +14,7 @@ from nanokimi.attention import SequenceCache
 from nanokimi.config import GPTConfig
 from nanokimi.generate import generate, next_token_probs
 from nanokimi.model import build_model
-from nanokimi.yaml_config import load_model
+from nanokimi.yaml_config import load_model_config
 
 
 def _or_its_refusal(core: Any, implementation: Any, *args: Any, **settings: Any) -> Parts:
@@ -139,7 +139,7 @@ def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
     if kind == "gpt":
         cfg = GPTConfig(vocab_size=11, max_seq_len=context, d_model=16, n_layers=2, n_heads=2)
     else:
-        cfg = replace(load_model("kimi-smoke"), vocab_size=11, max_seq_len=context)
+        cfg = replace(load_model_config("kimi-smoke"), vocab_size=11, max_seq_len=context)
     model = build_model(cfg).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

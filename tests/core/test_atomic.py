@@ -1,0 +1,57 @@
+import stat
+
+import pytest
+
+from nanokimi.atomic import new_folder, write_json, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_text_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    for text in ("first\n", "second: é 雨\n"):
+        write_text(path, text)
+        assert path.read_bytes() == text.encode()
+    assert names(path.parent) == ["a.txt"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("bad", [{"loss": float("nan")}, {"path": object()}])
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path, bad):
+    path = tmp_path / "a.json"
+    write_json(path, {"loss": 1.5})
+    with pytest.raises((ValueError, TypeError)):
+        write_json(path, bad)
+    assert path.read_text() == '{\n "loss": 1.5\n}\n'
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_a_disk_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", fails)
+    with pytest.raises(OSError, match="No space"):
+        write_text(path, "new")
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_appears_at_the_end_of_its_block(tmp_path):
+    target = tmp_path / "run" / "step-1"
+    with new_folder(target) as folder:
+        (folder / "a").write_text("1")
+        assert not target.exists()
+    assert names(target) == ["a"] and names(target.parent) == ["step-1"]
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_is_given_up_leaves_nothing(tmp_path, stop):
+    with pytest.raises(stop), new_folder(tmp_path / "a") as folder:
+        (folder / "x").write_text("1")
+        raise stop
+    assert names(tmp_path) == []
