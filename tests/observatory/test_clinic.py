@@ -17,7 +17,7 @@ from tests import tiny
 
 
 def frame(*load: float) -> Frame:
-    return Frame(step=1, load=load_corpus, loss=1.0, probe=((0, 1),))
+    return Frame(step=1, load=load, loss=1.0, probe=((0, 1),))
 
 
 def test_vital_signs_by_hand():
@@ -46,7 +46,7 @@ def test_two_of_four_are_two():
 def test_frames_average_the_steps_between_them():
     class Record:
         def __init__(self, step, load, loss):
-            self.step, self.expert_load, self.loss = step, [load_corpus], loss
+            self.step, self.expert_load, self.loss = step, [load], loss
 
     found = clinic._frame([Record(3, [2.0, 0.0], 5.0), Record(4, [1.0, 1.0], 4.0)], [[1, 0]])
     assert found == Frame(4, (1.5, 0.5), 4.5, ((1, 0),))
