@@ -66,7 +66,7 @@ async def measure(profile: str, minutes: float) -> list[float]:
     """The panel's share of the time, a value a round: with / without - 1."""
     plan = make_plan(profile)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
-    arm = plan.sized_for(corpus).arm("kimi")
+    arm = plan.with_vocabulary_of(corpus).arm("kimi")
     # An evaluation falls on the end of both alike, never into a counted block; its sample is timed by itself below.
     arm = replace(arm, train=replace(arm.train, steps=10_000, eval_every=10_000))
     runs = {"plain": plain(arm, corpus), "panel": with_panel(arm, corpus)}
@@ -87,7 +87,7 @@ async def sample_share(profile: str) -> float:
 
     plan = make_plan(profile)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
-    arm = plan.sized_for(corpus).arm("kimi")
+    arm = plan.with_vocabulary_of(corpus).arm("kimi")
     model = build_model(arm.model)
     panel, times = live.TrainingPanel(corpus), []
     for _ in range(5):

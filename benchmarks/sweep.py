@@ -69,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     plan = make_plan(args.profile, args.arms, 1, args.data)
     loaded = corpus.load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
-    plan = plan.sized_for(loaded)
+    plan = plan.with_vocabulary_of(loaded)
     path = RESULTS / f"sweep-{args.profile}.json"
     about = {
         "machine": machine_name(resolve_device("auto")),

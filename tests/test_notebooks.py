@@ -315,7 +315,7 @@ def test_rendering_drops_what_differs_every_time_and_nothing_else():
         cells=[cell, kept],
         metadata={"papermill": {}, "kernelspec": kernelspec, "language_info": info},
     )
-    found = render.without_volatile(made)
+    found = render.drop_volatile(made)
     assert found.metadata == {"kernelspec": kernelspec, "language_info": {"name": "python"}}
     assert [(c.source, c.metadata) for c in found.cells] == [("x", {}), ("y", {"tags": ["parameters"]})]
 
@@ -347,7 +347,7 @@ def test_rendering_hides_the_readers_progress_and_stamps_the_notebook(tmp_path, 
 
 def test_a_stamp_holds_for_the_code_in_its_order_and_not_for_the_text():
     one, two = nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell("y = 2")
-    made = render.stamped(nbformat.v4.new_notebook(cells=[one, two]))
+    made = render.stamp(nbformat.v4.new_notebook(cells=[one, two]))
     assert render.is_fresh(made)
     made.cells.insert(1, nbformat.v4.new_markdown_cell("A word."))
     assert render.is_fresh(made)

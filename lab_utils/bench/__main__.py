@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 
 import yaml
 
-from lab_utils.bench import watch as progress
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.plan import Plan, make_plan
 from lab_utils.bench.results import read_results, run_folder
 from lab_utils.bench.tables import comparison_table, sentence
 from lab_utils.bench.verdicts import ladder, verdicts
+from lab_utils.bench.watch import Expected, Watcher
 from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine.profile import check_profile, resolve_profile
@@ -171,10 +171,10 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
     for arm in plan.trials():
         seed = arm.train.seed
         name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
-        expected.append(progress.Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
+        expected.append(Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
     _say("timing the steps of all arms in turns, then training")
     environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
-    with progress.Watcher(expected, sys.stderr):
+    with Watcher(expected, sys.stderr):
         run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
 
 

@@ -57,11 +57,11 @@ class Arm:
     model: ModelConfig
     train: TrainConfig
 
-    def sized_for(self, corpus: Corpus) -> Arm:
+    def with_vocabulary_of(self, corpus: Corpus) -> Arm:
         """The same arm with as many tokens in its vocabulary as the corpus's tokenizer has."""
         return replace(self, model=replace(self.model, vocab_size=corpus.tokenizer.n_vocab))
 
-    def seeded(self, seed: int) -> Arm:
+    def with_seed(self, seed: int) -> Arm:
         """The same arm with `seed` for the order of its batches (its weights take the same seed)."""
         return replace(self, train=replace(self.train, seed=seed))
 
@@ -75,15 +75,15 @@ class Plan:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
 
-    def sized_for(self, corpus: Corpus) -> Plan:
+    def with_vocabulary_of(self, corpus: Corpus) -> Plan:
         """The same plan with every model's vocabulary set to the tokenizer's."""
-        return replace(self, arms=tuple(arm.sized_for(corpus) for arm in self.arms))
+        return replace(self, arms=tuple(arm.with_vocabulary_of(corpus) for arm in self.arms))
 
     def trials(self) -> Iterator[Arm]:
         """Every training in its order: seeds outermost, so that a slow hour of the machine hits all arms."""
         for seed in self.seeds:
             for arm in self.arms:
-                yield arm.seeded(seed)
+                yield arm.with_seed(seed)
 
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from lab_utils.bench import compare, tables, verdicts
 from lab_utils.bench.pictures import all_pictures
-from lab_utils.bench.results import Results, ResultsError, read_results, to_json, write_json
+from lab_utils.bench.results import Results, ResultsError, read_results, to_json
 from lab_utils.machine.describe import describe
 from lab_utils.show import table
+from nanokimi.atomic import write_json, write_text
 
 CSS = """
 :root { --ink: #1d2433; --quiet: #5b6475; --line: #dfe3ea; --soft: #f5f7fa; --kimi: #0072b2; --gpt: #b36b00; }
@@ -79,11 +80,11 @@ HOW = (
 
 def write_report(results: Results, out_dir: Path) -> None:
     """Write results.json and report.html into `out_dir`, which holds the run's folders."""
-    write_json(out_dir / "results.json", to_json(results) | derived(results))
-    (out_dir / "report.html").write_text(render(results, out_dir), encoding="utf-8")
+    write_json(out_dir / "results.json", to_json(results) | _conclusions(results))
+    write_text(out_dir / "report.html", render(results, out_dir))
 
 
-def derived(results: Results) -> dict:
+def _conclusions(results: Results) -> dict:
     """What `compare` makes of the results, as plain data for results.json."""
     return {
         "table": [asdict(row) for row in compare.table_rows(results)],

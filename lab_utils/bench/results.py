@@ -6,8 +6,6 @@ Measured numbers only; what follows from them (rows of the table, verdicts) is c
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -138,20 +136,6 @@ def corpus_facts(plan: Plan, corpus: Corpus) -> dict[str, Any]:
         "val_tokens": len(corpus.val),
         "floor": corpus.floor,
     }
-
-
-def write_json(path: Path, data: Any) -> None:
-    """JSON that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, allow_nan=False)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def to_json(results: Results) -> dict[str, Any]:

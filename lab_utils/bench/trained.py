@@ -14,7 +14,7 @@ from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
 
 
-def trained(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable[[str], None]) -> Model:
+def load_or_train(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable[[str], None]) -> Model:
     """The arm's model after the run in `out`, if it had the same sizes and text; else after `steps` steps here.
 
     `say` is told where the model comes from and how far its training is.

@@ -59,7 +59,7 @@ class Verdict:
         return {"challenger": self.challenger, "baseline": self.baseline}.get(self.answer)
 
 
-def judge(
+def compare_arms(
     question: str,
     quantity: str,
     results: Results,
@@ -136,15 +136,17 @@ def _same_batches(results: Results, seed: int, *arms: str) -> bool:
 def verdicts(results: Results) -> list[Verdict]:
     """GPT against Kimi: equal tokens, equal FLOPs, equal wall clock, memory."""
     return [
-        judge("Equal tokens", "validation loss at the end", results, lambda run: run.final.loss),
-        judge("Equal FLOPs", "validation loss at equal FLOPs", results, _loss_at_equal(results, _flops)),
-        judge(
+        compare_arms("Equal tokens", "validation loss at the end", results, lambda run: run.final.loss),
+        compare_arms(
+            "Equal FLOPs", "validation loss at equal FLOPs", results, _loss_at_equal(results, _flops)
+        ),
+        compare_arms(
             "Equal wall clock",
             "validation loss after equal time",
             results,
             _loss_at_equal(results, seconds_per_token),
         ),
-        judge("Memory", "peak memory of training (MiB)", results, _peak_mib),
+        compare_arms("Memory", "peak memory of training (MiB)", results, _peak_mib),
     ]
 
 
@@ -207,7 +209,7 @@ def optimizer_or_architecture(results: Results) -> list[Verdict]:
 
 def _loss_verdict(results: Results, before: str, after: str, question: str) -> Verdict:
     quantity = "validation loss at the end"
-    return judge(question, quantity, results, lambda run: run.final.loss, before, after)
+    return compare_arms(question, quantity, results, lambda run: run.final.loss, before, after)
 
 
 # ---------------------------------------------------------------- fairness

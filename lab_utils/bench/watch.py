@@ -32,7 +32,7 @@ class StepFile:
         self._path = folder / "steps.jsonl"
         self._offset = 0
 
-    def new(self) -> list[dict]:
+    def read_new(self) -> list[dict]:
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -69,7 +69,7 @@ class Watcher:
             while step < n_steps:
                 # Asked before reading: what was written until the end is still shown.
                 ending = self._stop.is_set()
-                if records := file.new():
+                if records := file.read_new():
                     step = records[-1]["step"]
                     view.update(records)
                 if ending:

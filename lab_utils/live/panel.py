@@ -26,7 +26,7 @@ from lab_utils.bench.plan import Arm
 from lab_utils.live.data import bits_per_nat
 from lab_utils.live.history import RunHistory
 from lab_utils.live.picture import closing_snapshot
-from lab_utils.machine.front_end import answered_widgets, is_live
+from lab_utils.machine.front_end import answer_widgets, is_live
 from nanokimi.config import ConfigError
 from nanokimi.generate import generate
 from nanokimi.model import Model
@@ -67,7 +67,7 @@ class TrainingPanel:
 
     def __enter__(self) -> TrainingPanel:
         if self._view is not None:
-            self._hearing.enter_context(answered_widgets())
+            self._hearing.enter_context(answer_widgets())
             self._handle = display(self._view.widget, display_id=True)
         return self
 

@@ -28,7 +28,7 @@ def is_live() -> bool:
 
 
 @contextlib.contextmanager
-def answered_widgets() -> Iterator[None]:
+def answer_widgets() -> Iterator[None]:
     """Within the block, which lies in an async cell, every change of a widget reaches the kernel, not the first only.
 
     ipywidgets sends a widget's next change when the kernel has reported the last one as done. ipykernel (7.4) handles

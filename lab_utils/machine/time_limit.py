@@ -17,7 +17,7 @@ class TimeOver(BaseException):
     """The time is over. Not an Exception, so that an `except Exception` in the function does not stop it."""
 
 
-def within_seconds(seconds: float, function: Callable[[], Any]) -> Any:
+def call_within(seconds: float, function: Callable[[], Any]) -> Any:
     """What `function()` returns or raises; `TimeOver` when it has not ended after `seconds`."""
     outcome: list[tuple[bool, Any]] = []
 

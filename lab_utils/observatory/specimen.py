@@ -99,7 +99,7 @@ def find_specimen(
     plan = make_plan(profile, ARM)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     lexicon = storyworld_lexicon(plan.data)
-    arm = plan.sized_for(corpus).arm(ARM)
+    arm = plan.with_vocabulary_of(corpus).arm(ARM)
     own = replace(
         arm,
         model=replace(arm.model, n_layers=size.n_layers or arm.model.n_layers),

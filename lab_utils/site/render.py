@@ -39,7 +39,7 @@ def render(notebook: Path, profile: str) -> None:
             "NANOKIMI_PROGRESS": str(Path(folder) / "progress.json"),
         }
         run_notebook(notebook, executed, {}, environ)
-        found = stamped(without_volatile(nbformat.read(executed, as_version=4)))
+        found = stamp(drop_volatile(nbformat.read(executed, as_version=4)))
     if notebook.read_bytes() != before:
         raise NotebookFailed("it was edited while it ran; render it again")
     nbformat.write(found, notebook)
@@ -51,7 +51,7 @@ def code_hash(notebook: nbformat.NotebookNode) -> str:
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
-def stamped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def stamp(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The same notebook with a note in its metadata: the code that its outputs come from."""
     notebook.metadata["nanokimi"] = {"rendered_from": code_hash(notebook)}
     return notebook
@@ -62,7 +62,7 @@ def is_fresh(notebook: nbformat.NotebookNode) -> bool:
     return notebook.metadata.get("nanokimi", {}).get("rendered_from") == code_hash(notebook)
 
 
-def without_volatile(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def drop_volatile(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The same notebook without run times, papermill's notes and the version of Python."""
     for holder in (notebook, *notebook.cells):
         for key in VOLATILE:

@@ -54,7 +54,7 @@ def smoke():
     """The smoke plan and its corpus."""
     plan = make_plan("smoke")
     text = corpus.load_corpus(plan.data, seq_len=64)
-    return plan.sized_for(text), text
+    return plan.with_vocabulary_of(text), text
 
 
 # ---------------------------------------------------------------- what a run leaves
@@ -346,13 +346,13 @@ def record(step: int, **changes) -> str:
 
 def test_step_file_reads_only_whole_new_lines(tmp_path):
     file = progress.StepFile(tmp_path)
-    assert file.new() == []
+    assert file.read_new() == []
     path = tmp_path / "steps.jsonl"
     path.write_text(record(1) + "\n" + record(2)[:10])
-    assert [r["step"] for r in file.new()] == [1]
-    assert file.new() == []
+    assert [r["step"] for r in file.read_new()] == [1]
+    assert file.read_new() == []
     path.write_text(record(1) + "\n" + record(2) + "\n" + record(3) + "\n")
-    assert [r["step"] for r in file.new()] == [2, 3]
+    assert [r["step"] for r in file.read_new()] == [2, 3]
 
 
 class Terminal(io.StringIO):

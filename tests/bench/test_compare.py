@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from lab_utils.bench.compare import Spread, first_reach, interpolate, step_ratio, table_rows, tokens_to
-from lab_utils.bench.verdicts import Pair, fairness, judge, ladder, optimizer_or_architecture, verdicts
+from lab_utils.bench.verdicts import Pair, compare_arms, fairness, ladder, optimizer_or_architecture, verdicts
 from tests.bench.made_up_results import arm, results, run, three_seeds
 
 
@@ -301,7 +301,7 @@ def test_muon_for_gpt_stands_beside():
 
 def test_judge_takes_any_pair_and_lower_is_better():
     made = rungs("gpt", "gpt-muon")
-    verdict = judge("q", "loss", made, final_loss, "gpt-muon", "gpt")
+    verdict = compare_arms("q", "loss", made, final_loss, "gpt-muon", "gpt")
     assert (verdict.winner, verdict.mean) == ("gpt-muon", pytest.approx(1.0))
 
 

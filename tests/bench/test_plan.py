@@ -81,7 +81,7 @@ def test_vocabulary_is_the_tokenizers(tmp_path):
     text.write_text("abc cab " * 50)
     corpus = load_corpus(DataConfig(source=str(text), tokenizer="char", cache_dir=str(tmp_path / "cache")))
     plan = make_plan("smoke")
-    sized = plan.sized_for(corpus)
+    sized = plan.with_vocabulary_of(corpus)
     assert [arm.model.vocab_size for arm in sized.arms] == [5, 5]  # a, b, c, space, <|endoftext|>
     assert replace(sized.arms[1].model, vocab_size=plan.arms[1].model.vocab_size) == plan.arms[1].model
 

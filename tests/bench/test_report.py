@@ -8,7 +8,7 @@ import pytest
 
 from lab_utils.bench import report
 from lab_utils.bench.compare import table_rows
-from lab_utils.bench.results import ResultsError, from_json, read_results, to_json, write_json
+from lab_utils.bench.results import ResultsError, from_json, read_results, to_json
 from lab_utils.bench.tables import comparison_table, sentence, verdict_table
 from lab_utils.bench.verdicts import ladder, verdicts
 from lab_utils.show.table import Table, as_html, as_text, count
@@ -23,8 +23,9 @@ def test_results_survive_json():
 
 
 def test_nan_is_refused_and_leaves_nothing(tmp_path):
+    made = three_seeds()
     with pytest.raises(ValueError):
-        write_json(tmp_path / "results.json", {"loss": float("nan")})
+        report.write_report(replace(made, wall_seconds=float("nan")), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

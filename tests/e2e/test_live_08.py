@@ -45,7 +45,7 @@ class Run:
         self._log, self._records = StepFile(self.folder), []
 
     def records(self) -> list[dict]:
-        self._records += self._log.new()
+        self._records += self._log.read_new()
         return self._records
 
     def until(self, true, what: str, seconds: float = 30.0):

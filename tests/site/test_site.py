@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lab_utils.show.snapshot import Snapshot
 from lab_utils.site import __main__ as site
 from lab_utils.site.page import read_opening
-from lab_utils.site.render import stamped
+from lab_utils.site.render import stamp
 
 VOID = {"br", "hr", "img", "input", "meta", "col"}
 
@@ -359,7 +359,7 @@ def test_all_faults_are_told_at_once(tmp_path):
 def test_main_says_what_it_did_and_which_outputs_are_old(tmp_path, capsys):
     notebooks = project(tmp_path, n01=[code("x = 1", "a")], n02=[code("y = 1", "b")])
     second = notebooks / "n02.ipynb"
-    nbformat.write(stamped(nbformat.read(second, as_version=4)), second)
+    nbformat.write(stamp(nbformat.read(second, as_version=4)), second)
     out = tmp_path / "out"
     assert site.main(["--notebooks", str(notebooks), "--out", str(out)]) == 0
     told = capsys.readouterr()
