@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lab_utils.course.exercise import Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
-from lab_utils.machine.time_limit import TimeOver, call_within
+from nanokimi.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one check, all its cases together
 
@@ -30,10 +30,12 @@ def judge(exercise: Exercise, answer: Callable, seconds: float = SECONDS) -> Che
     cases = exercise.cases()
     n_judged = sum(case.judged for case in cases)
     try:
-        got = call_within(seconds, lambda: [_outcome(exercise, answer, case) for case in cases])
+        got = call_within(
+            seconds, lambda: [_outcome(exercise, answer, case) for case in cases], interrupt=True
+        )
     except NotImplementedError:
         return CheckResult(exercise, "not tried", n_judged)
-    except TimeOver:
+    except TimeoutError:
         slow = Difference(
             "", f"It did not come to an end within {seconds:g} seconds. Is there a loop without end?"
         )

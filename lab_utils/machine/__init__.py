@@ -1,1 +1,1 @@
-"""The machine that a notebook runs on: what it is, its memory, its front end, headless runs, profiles."""
+"""The machine that a notebook runs on: its name, memory and front end, headless runs, profiles."""

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from nanokimi.config import DataConfig
+from nanokimi.deadline import call_within
 from nanokimi.text import storyworld
-from nanokimi.text.patience import within
 from nanokimi.text.tokenizer import END_OF_TEXT, pieces
 
 SOURCES = ("storyworld", "tinystories")
@@ -142,7 +142,7 @@ def _download(name: str, wait_s: float = 5.0) -> Any:
         ) from None
     # Left alone, the library retries for half a minute, and prints; so we ask once, and decide by the answer.
     try:
-        within(2 * wait_s, lambda: huggingface_hub.HfApi().dataset_info(name, timeout=wait_s))
+        call_within(2 * wait_s, lambda: huggingface_hub.HfApi().dataset_info(name, timeout=wait_s))
         online = True
     except Exception:  # refused, unresolved, timed out, forbidden: all mean that there is nothing to fetch
         online = False

@@ -21,7 +21,7 @@ import tiktoken
 from jaxtyping import Int64
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from nanokimi.text.patience import within
+from nanokimi.deadline import call_within
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -55,7 +55,7 @@ def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
     Raises `TokenizerError` where there is neither a copy nor a network, after `wait_s` seconds at the latest.
     """
     try:
-        return within(wait_s, lambda: tiktoken.get_encoding("gpt2"))
+        return call_within(wait_s, lambda: tiktoken.get_encoding("gpt2"))
     except (OSError, ValueError) as error:  # no connection, no time, no place to write; a damaged download
         raise TokenizerError(
             f"tokenizer='gpt2': tiktoken has no copy of it here and could not download one "

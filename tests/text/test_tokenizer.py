@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nanokimi.text import tokenizer
-from nanokimi.text.patience import within
 from nanokimi.text.tokenizer import END_OF_TEXT, WORDS, TokenizerError
 
 STORY = (
@@ -287,12 +286,6 @@ def test_gpt2_does_not_wait_for_a_silent_network(tmp_path, monkeypatch):
     with pytest.raises(TokenizerError, match="TimeoutError"):
         tokenizer.gpt2(wait_s=0.1)
     assert time.monotonic() - started < 2
-
-
-def test_within_hands_on_results_and_errors():
-    assert within(5.0, lambda: 7) == 7
-    with pytest.raises(TimeoutError, match="slow"):
-        within(5.0, lambda: (_ for _ in ()).throw(TimeoutError("slow")))
 
 
 # ---------------------------------------------------------------- files
