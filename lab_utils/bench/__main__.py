@@ -1,9 +1,9 @@
-"""The benchmark from the command line: notebook 08 run headless, its report, its results, its table.
+"""The benchmark from the command line: runs notebook 08 without a browser, then prints the table and the verdicts.
 
     python -m lab_utils.bench --profile smoke
     python -m lab_utils.bench --arms ladder --seeds 3 --data stories.txt
 
-writes out/bench/<time>/: the executed notebook, report.html, results.json, and a folder a training in runs/.
+It writes out/bench/<time>/ with the executed notebook, report.html, results.json, and a folder per training in runs/.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.config import ConfigError
-from nanokimi.evaluate import resolve_device
+from nanokimi.device import choose_device
 from nanokimi.text import corpus
 from nanokimi.text.sources import SOURCES
 
@@ -45,7 +45,7 @@ OWN_OPTION = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for bad input (nothing written), 1 for a failure, 130 for Ctrl-C."""
+    """The exit code: 0, 2 for bad input (nothing is written then), 1 for a failure, 130 for Ctrl-C."""
     folder: Path | None = None
     try:
         options = _parse(argv)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
         data = _absolute(options.data)
         plan = make_plan(profile, options.arms, options.seeds, data)
-        resolve_device(plan.arms[0].train.device)
+        choose_device(plan.arms[0].train.device)
         out = _writable(options.out)
         _prepare(plan)
         _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {len(plan.seeds)} seed(s)")
@@ -102,7 +102,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """The notebook parameters given with -p, their names checked; those with an option of their own are refused."""
+    """The notebook parameters given with -p. `ConfigError` for unknown names and for those with their own option."""
     found = {}
     for text in options.parameter:
         name, equals, value = text.partition("=")
@@ -115,12 +115,12 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     check_parameters(NOTEBOOK, list(found))
     for name in found:
         if name in OWN_OPTION:
-            raise ConfigError(f"parameter {name!r} has an option of its own: {OWN_OPTION[name]}")
+            raise ConfigError(f"parameter {name!r} has its own option: {OWN_OPTION[name]}")
     return found
 
 
 def _absolute(data: str) -> str:
-    """A path seen from where the command was given: the notebook runs elsewhere."""
+    """An absolute path where `data` is one: the notebook runs in another folder than this command."""
     path = Path(data).expanduser()
     return str(path.resolve()) if data and data not in SOURCES and path.exists() else data
 
@@ -135,15 +135,15 @@ def _writable(out: Path) -> Path:
 
 
 def _prepare(plan: Plan) -> None:
-    """Make the token file now, with progress: bad text is found before anything is written."""
+    """Make the token file now and report progress, so that bad text is found before anything is written."""
     started = time.monotonic()
-    shown = started - LINE_EVERY_SECONDS + 2  # quick work is done before the first line
+    shown = started - LINE_EVERY_SECONDS + 2  # quick work ends before the first line
 
     def tell(stage: str, done: float, total: float | None) -> None:
         nonlocal shown
         if time.monotonic() - shown > LINE_EVERY_SECONDS:
             shown = time.monotonic()
-            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 2**20:.0f} MiB"))
+            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
 
     text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
     took = time.monotonic() - started
@@ -153,7 +153,7 @@ def _prepare(plan: Plan) -> None:
 
 
 def _new_folder(out: Path) -> Path:
-    """out/<time>, with a number behind it if it is there already."""
+    """A new folder out/<time>, with a number added if that name is taken."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,9 @@ def _new_folder(out: Path) -> Path:
                 return out / name
     except OSError as error:
         raise ConfigError(f"out={str(out)!r} cannot be written: {error.strerror}") from None
-    raise ConfigError(f"out={str(out)!r} holds a hundred runs of this second; name another folder")
+    raise ConfigError(
+        f"out={str(out)!r} already holds 99 runs that began in this second; name another folder"
+    )
 
 
 def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
@@ -172,7 +174,7 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
         seed = arm.train.seed
         name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
         expected.append(Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
-    _say("timing the steps of all arms in turns, then training")
+    _say("timing the steps of all arms in turn, then training")
     environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
     with Watcher(expected, sys.stderr):
         run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)

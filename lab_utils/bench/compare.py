@@ -1,4 +1,4 @@
-"""From results to the rows of the table: what each arm costs, reaches, and when it reaches what GPT ends with."""
+"""From results to the rows of the table: what each arm costs, what it reaches, and when it reaches GPT's final loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab_utils.bench.results import ArmFacts, Results, Run
 
 @dataclass(frozen=True)
 class Spread:
-    """A number measured with several seeds."""
+    """A number measured several times: its mean (or median), its least and greatest value, how many there are."""
 
     mean: float
     low: float
@@ -30,22 +30,24 @@ class Row:
     body_active: int
     flops_per_token: float
     tokens_per_s: float | None
-    step_ratio: Spread | None  # step time over GPT's, round by round: median, lower and upper quartile
-    seconds: float | None  # all steps, by the step time measured in turns
-    train_seconds: Spread | None  # all steps, as they passed
+    step_ratio: Spread | None  # step time divided by GPT's, round by round: median, lower and upper quartile
+    seconds: float | None  # of all steps, from the step time measured in turn
+    train_seconds: Spread | None  # of all steps, by the clock while training
     peak_memory: Spread | None
     loss: Spread | None
     perplexity: Spread | None
     bits_per_byte: Spread | None
     floor: float | None
-    tokens_to_target: Spread | None  # until GPT's final loss of the same seed, over the seeds that reached it
+    tokens_to_target: (
+        Spread | None
+    )  # until GPT's final loss with the same seed, over the seeds that reached it
     seconds_to_target: Spread | None
     share_to_target: float | None  # of GPT's tokens
     n_seeds: int
 
 
 def spread_of(values: Sequence[float]) -> Spread | None:
-    """Mean, least and greatest; None of nothing."""
+    """Mean, least and greatest value; None if there are no values."""
     return Spread(fmean(values), min(values), max(values), len(values)) if values else None
 
 
@@ -61,9 +63,9 @@ def interpolate(xs: Sequence[float], ys: Sequence[float], x: float) -> float | N
 
 
 def first_reach(xs: Sequence[float], losses: Sequence[float], target: float) -> float | None:
-    """Where the loss first comes down to `target`, linear between evaluations; None if it never does.
+    """The x at which the loss first falls to `target`, linear between evaluations; None if it never does.
 
-    A curve that starts at or below the target has reached it by its first evaluation: that x is given.
+    A curve that starts at or below the target has reached it by its first evaluation, so the x of that one is returned.
     """
     for i, loss in enumerate(losses):
         if loss <= target:
@@ -80,7 +82,7 @@ def loss_at_tokens(run: Run, tokens: float) -> float | None:
 
 
 def tokens_to(run: Run, target: float) -> float | None:
-    """Tokens until the validation loss first comes down to `target`, interpolated."""
+    """Tokens until the validation loss first falls to `target`, interpolated."""
     return first_reach([p.tokens for p in run.points], [p.loss for p in run.points], target)
 
 
@@ -88,16 +90,17 @@ def tokens_to(run: Run, target: float) -> float | None:
 
 
 def seconds_per_token(facts: ArmFacts) -> float | None:
-    """By the median step measured in turns with the other arms."""
+    """Seconds per token of training, from the median step; None where the steps were not timed."""
     return median(facts.step_seconds) / facts.tokens_per_step if facts.step_seconds else None
 
 
 def planned_tokens(facts: ArmFacts) -> int:
+    """The tokens that the whole training of an arm sees."""
     return facts.tokens_per_step * facts.train["steps"]
 
 
 def step_ratio(facts: ArmFacts, baseline: ArmFacts | None) -> Spread | None:
-    """Step time over the baseline's, round by round: the median with its quartiles as low and high."""
+    """Step time divided by the baseline's, round by round: the median, with the quartiles as low and high."""
     if baseline is None or not facts.step_seconds:
         return None
     if len(facts.step_seconds) != len(baseline.step_seconds):
@@ -108,7 +111,7 @@ def step_ratio(facts: ArmFacts, baseline: ArmFacts | None) -> Spread | None:
 
 
 def table_rows(results: Results) -> list[Row]:
-    """A row an arm, in the order of the plan; seeds whose training did not finish are left out."""
+    """A row per arm, in the order of the plan. Seeds whose training did not finish are left out."""
     return [_row(results, facts) for facts in results.arms.values()]
 
 

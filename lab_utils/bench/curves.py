@@ -1,4 +1,4 @@
-"""The numbers behind the pictures: curves over seeds, and what the routers did, from results and steps.jsonl."""
+"""The numbers behind the pictures: loss curves over the seeds, and what the routers did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Curve:
 
     arm: str
     tokens: tuple[float, ...]
-    seconds: tuple[float, ...] | None  # by the step time measured in turns; None if it was not measured
+    seconds: tuple[float, ...] | None  # from the step time measured in turn; None if it was not measured
     mean: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
@@ -26,7 +26,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class RoleCurves:
-    """Bits a byte of one role, a curve an arm, with the role's floor."""
+    """Bits per byte of one role: a curve per arm, and the floor of the role."""
 
     role: str
     floor: float
@@ -47,7 +47,7 @@ def _curve(results: Results, arm: str, tokens: Sequence[float], series: Sequence
 
 
 def bits_curves(results: Results) -> list[Curve]:
-    """Bits a byte on the validation text, an arm each, over the seeds that finished."""
+    """A curve per arm: bits per byte on the validation text, over the seeds that finished."""
     found = []
     for arm in results.arms:
         runs = [run for seed in results.seeds if (run := results.run(arm, seed))]
@@ -58,13 +58,13 @@ def bits_curves(results: Results) -> list[Curve]:
 
 
 def floor(results: Results) -> float | None:
-    """The floor of the evaluated windows in bits a byte, where it is known."""
+    """The floor of the evaluated windows in bits per byte; None where it is not known."""
     floors = [run.final.floor_bits_per_byte for run in results.runs if run.complete]
     return floors[0] if floors else None
 
 
 def role_curves(results: Results) -> list[RoleCurves]:
-    """A list of roles (storyworld only; else empty), each with a curve an arm."""
+    """The roles with a curve per arm; an empty list for texts other than the storyworld."""
     complete = [run for run in results.runs if run.complete]
     if not complete or complete[0].final.by_role is None:
         return []
@@ -84,30 +84,30 @@ def role_curves(results: Results) -> list[RoleCurves]:
 
 
 def first_seed_steps(results: Results, out_dir: Path) -> dict[str, list[dict[str, Any]]]:
-    """The step records of every arm's first seed, where they are still there."""
+    """The step records of every arm's first seed; arms whose steps.jsonl is missing are left out."""
     steps = {arm: read_steps(run_folder(out_dir, arm, results.seeds[0])) for arm in results.arms}
     return {arm: records for arm, records in steps.items() if records}
 
 
 def load_at_end(steps: Sequence[dict[str, Any]]) -> list[list[float]]:
-    """Share of tokens an expert got, 1.0 = even, layers x experts, averaged over the last tenth of the steps.
+    """Every expert's share of tokens (layers x experts, 1.0 is even), averaged over the last tenth of the steps.
 
-    One step's share is noisy: with 4,096 tokens and 16 experts, by about 4 %.
+    The share of a single step is noisy: by about 4 % with 4,096 tokens and 16 experts.
     """
     last = [step["expert_load"] for step in steps[-max(1, len(steps) // 10) :]]
     return [[fmean(values) for values in zip(*layers)] for layers in zip(*last)]
 
 
 def max_vio(steps: Sequence[dict[str, Any]]) -> list[float]:
-    """MaxVio, the busiest expert's load above the mean, averaged over the layers, a value a step."""
+    """MaxVio per step: how far the busiest expert's load is above the mean, averaged over the layers."""
     return [fmean(step["max_vio"]) for step in steps if step["max_vio"]]
 
 
 def largest_logit(steps: Sequence[dict[str, Any]]) -> list[float]:
-    """The largest attention logit of all layers and heads, a value a step; empty where it was not measured."""
+    """The largest attention logit of all layers and heads per step; steps that did not measure it are left out."""
     return [max(map(max, step["max_qk_logit"])) for step in steps if step["max_qk_logit"] is not None]
 
 
 def smooth(values: Sequence[float], width: int) -> list[float]:
-    """The mean over a window of up to `width` values that ends at each value."""
+    """The moving average: for each value, the mean of it and up to `width` - 1 values before it."""
     return [fmean(values[max(0, i - width + 1) : i + 1]) for i in range(len(values))]

@@ -1,6 +1,6 @@
-"""The pictures of a benchmark: results in, snapshots with alternative text out, for notebook 08 and the report.
+"""The pictures of a benchmark, with alternative text, for notebook 08 and the report.
 
-Each is None where the run has no data for it (no roles outside storyworld, no router without experts).
+A picture is None where the run has no data for it: only the storyworld has roles, only models with experts a router.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def loss_picture(results: Results) -> Snapshot | None:
     floor = curves.floor(results)
     ends = ", ".join(f"{curve.arm} {curve.mean[-1]:.3f}" for curve in found)
     alt = (
-        "Two line charts of validation loss in bits a byte, over tokens and over seconds of training. "
+        "Two line charts of validation loss in bits per byte, over tokens and over seconds of training. "
         f"At the end: {ends}."
     )
     if floor is not None:
-        alt += f" The floor of the text lies at {floor:.3f}."
+        alt += f" The floor of the text is {floor:.3f}."
     return Snapshot(plots.draw_loss(found, floor), alt)
 
 
@@ -38,7 +38,9 @@ def role_picture(results: Results) -> Snapshot | None:
     for role in roles:
         ends = ", ".join(f"{curve.arm} {curve.mean[-1]:.2f}" for curve in role.curves)
         parts.append(f"{role.role}: {ends}, floor {role.floor:.2f}")
-    alt = f"Line charts of bits a byte over tokens, one for each role of a token. At the end: {'; '.join(parts)}."
+    alt = (
+        f"Line charts of bits per byte over tokens, one per role of a token. At the end: {'; '.join(parts)}."
+    )
     return Snapshot(plots.draw_roles(roles), alt)
 
 
@@ -52,7 +54,7 @@ def router_picture(results: Results, out_dir: Path) -> Snapshot | None:
         flat = [value for layer in load for value in layer]
         parts.append(f"{arm} from {min(flat):.2f} to {max(flat):.2f}")
     alt = (
-        "Heat maps of layers by experts: the share of tokens each expert gets at the end of training, 1.0 is even. "
+        "Heat maps of layers by experts: every expert's share of tokens at the end of training; 1.0 is even. "
         f"Range: {'; '.join(parts)}."
     )
     first_layer = min(results.arms[arm].model["first_k_dense_replace"] for arm in loads)
@@ -79,7 +81,7 @@ def logit_picture(results: Results, out_dir: Path) -> Snapshot | None:
     if not series:
         return None
     tau = min(results.arms[arm].train["qk_clip_tau"] for arm in series)
-    # Far below the threshold its line would flatten the curve, so it is drawn only when it matters.
+    # A threshold far above the curve would flatten it, so its line is drawn only when it matters.
     near = max(max(values) for values in series.values()) > tau / 4
     alt = f"Line chart of the largest attention logit over the steps. {_from_to(series)} QK-clip acts above {tau:g}."
     return Snapshot(plots.draw_logits(series, tau if near else None), alt)
@@ -91,7 +93,7 @@ def _from_to(series: Mapping[str, Sequence[float]]) -> str:
 
 
 def all_pictures(results: Results, out_dir: Path) -> dict[str, Snapshot]:
-    """Every picture there is data for, by name, in the report's order."""
+    """Every picture that the run has data for, by name, in the report's order."""
     found = {
         "loss": loss_picture(results),
         "roles": role_picture(results),

@@ -1,7 +1,7 @@
-"""Which models a benchmark trains, on which text, how often: presets/bench-<profile>.yaml made into a `Plan`.
+"""Which models a benchmark trains, on which text and with how many seeds: a `Plan` made from a preset.
 
-An arm is a model and its training. All arms of a plan share text, batches and schedule; what differs stands in
-the preset, one line an arm.
+An arm is a model and its training. All arms of a plan share text, batches and schedule. How they differ is written in
+nanokimi/presets/bench-<profile>.yaml, one line per arm.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from nanokimi.text.corpus import Corpus
 from nanokimi.yaml_config import build, load_model_config, nearest, read_yaml
 
-# Every rung of the ladder changes one thing of the rung before it; GPT + Muon stands beside the ladder.
+# Every rung of the ladder changes one thing of the rung before it. GPT with Muon is no rung; it is compared with GPT.
 LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")
 BASELINE, CHALLENGER = "gpt", "kimi"
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ArmPreset:
-    """One line of the preset: a model preset, and what its training changes (`name=value`)."""
+    """One line of the preset: a model preset, and the training settings that this arm changes (`name=value`)."""
 
     model: str
     set: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class ArmPreset:
 
 @checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BenchPreset:
-    """The file presets/bench-<profile>.yaml. `default` are the arms that run when none are named."""
+    """The content of presets/bench-<profile>.yaml. `default` names the arms that run when the user names none."""
 
     data: DataConfig
     train: str
@@ -58,17 +58,17 @@ class Arm:
     train: TrainConfig
 
     def with_vocabulary_of(self, corpus: Corpus) -> Arm:
-        """The same arm with as many tokens in its vocabulary as the corpus's tokenizer has."""
+        """The same arm, its model with the vocabulary size of the corpus's tokenizer."""
         return replace(self, model=replace(self.model, vocab_size=corpus.tokenizer.n_vocab))
 
     def with_seed(self, seed: int) -> Arm:
-        """The same arm with `seed` for the order of its batches (its weights take the same seed)."""
+        """The same arm with `seed` for the order of its batches (and for its initial weights)."""
         return replace(self, train=replace(self.train, seed=seed))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a benchmark will train: every arm with every seed, on one text."""
+    """What a benchmark trains: every arm with every seed, on one text."""
 
     profile: str
     data: DataConfig
@@ -76,11 +76,11 @@ class Plan:
     seeds: tuple[int, ...]
 
     def with_vocabulary_of(self, corpus: Corpus) -> Plan:
-        """The same plan with every model's vocabulary set to the tokenizer's."""
+        """The same plan, every model with the vocabulary size of the corpus's tokenizer."""
         return replace(self, arms=tuple(arm.with_vocabulary_of(corpus) for arm in self.arms))
 
     def trials(self) -> Iterator[Arm]:
-        """Every training in its order: seeds outermost, so that a slow hour of the machine hits all arms."""
+        """Every training in its order. Seeds are the outer loop, so that a slow hour of the machine slows all arms."""
         for seed in self.seeds:
             for arm in self.arms:
                 yield arm.with_seed(seed)
@@ -90,10 +90,10 @@ class Plan:
 
 
 def make_plan(profile: str, arms: str = "default", seeds: int = 1, data: str = "") -> Plan:
-    """The plan for one of `profiles()`. `arms`: default, ladder (all), or names with commas between them.
+    """The plan for one of `profiles()`. `arms` is default, ladder (all arms), or names separated by commas.
 
-    `data`, if given, takes the place of the preset's text: storyworld, tinystories or a path. Raises
-    `ConfigError` with one line that names what is wrong and what is allowed.
+    `data`, if given, replaces the preset's text: storyworld, tinystories or a path. Raises `ConfigError` with one
+    line that says what is wrong and what is allowed.
     """
     if profile not in profiles():
         raise ConfigError(f"profile={profile!r} does not exist; {nearest(profile, profiles())}")

@@ -1,4 +1,4 @@
-"""Data in, figure out. Colours that colour-blind readers tell apart (Okabe and Ito), and never colour alone."""
+"""The figures of a benchmark, made from plain data. Lines differ in colour and also in dashes and markers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lab_utils.show.style import FLOOR, OTHER_STYLE, STYLES, legend_below, new_f
 
 
 def draw_loss(curves: Sequence[Curve], floor: float | None) -> Figure:
-    """Bits a byte over tokens and over seconds, with the text's floor; bands reach from best to worst seed."""
+    """Bits per byte over tokens and over seconds, with the text's floor; bands span the best to the worst seed."""
     figure = new_figure()
-    figure.suptitle("Validation loss: further left and lower is better")
+    figure.suptitle("Validation loss: lower and further left is better")
     timed = all(curve.seconds is not None for curve in curves)
     panels = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
     for axes, x in zip(panels, ("tokens", "seconds")):
@@ -28,16 +28,16 @@ def draw_loss(curves: Sequence[Curve], floor: float | None) -> Figure:
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         tidy(axes)
-    panels[0].set_ylabel("bits a byte")
+    panels[0].set_ylabel("bits per byte")
     legend_below(figure, panels[0])
     return figure
 
 
 def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
-    """Bits a byte over tokens, a panel a role, each with its own floor."""
+    """Bits per byte over tokens: a panel per role, each with its own floor."""
     figure = new_figure(9.0, 5.2)
     figure.suptitle(
-        "Loss by role of the token, each with its own floor (dotted): where is something left to learn?"
+        "Loss by role of the token, each with its own floor (dotted): where is there something left to learn?"
     )
     panels = figure.subplots(2, (len(roles) + 1) // 2, sharex=True, squeeze=False).flat
     for axes, role in zip(panels, roles):
@@ -47,10 +47,10 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
         axes.set_title(f"{role.role} (floor {role.floor:.3f})", fontsize="medium", loc="left")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
-        axes.set_ylabel("bits a byte")
+        axes.set_ylabel("bits per byte")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         tidy(axes)
-    for axes in list(panels):  # an odd number of roles leaves a panel over
+    for axes in list(panels):  # an odd number of roles leaves one panel empty
         axes.set_visible(False)
     for axes in figure.axes[-((len(roles) + 1) // 2) :]:
         axes.set_xlabel("tokens seen")
@@ -59,11 +59,11 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
 
 
 def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int = 0) -> Figure:
-    """How evenly the experts are used: a heat map of layers x experts for every arm, 1.0 = an even share."""
+    """How evenly the experts are used: a heat map of layers x experts per arm; 1.0 is an even share."""
     n_layers = max(len(load) for load in loads.values())
     height = 1.3 + len(loads) * (0.65 + 0.42 * n_layers)
     figure = new_figure(9.0, height)
-    figure.suptitle("Share of tokens an expert gets at the end of training: 1.0 is even, 0.0 a dead expert")
+    figure.suptitle("Share of tokens per expert at the end of training: 1.0 is even, 0.0 is a dead expert")
     norm = TwoSlopeNorm(
         vmin=0.0, vcenter=1.0, vmax=max(2.0, *(max(map(max, load)) for load in loads.values()))
     )
@@ -72,7 +72,7 @@ def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int
         values = np.asarray(load)
         image = axes.imshow(values, cmap="PuOr_r", norm=norm, aspect="auto")
         for (layer, expert), value in np.ndenumerate(values):
-            # Dark cells, far from 1.0 on either side, take white letters.
+            # Cells far from 1.0 are dark and need white letters.
             dark = not 0.25 < norm(value) < 0.75
             size = "small" if values.shape[1] <= 16 else "xx-small"
             axes.text(
@@ -93,13 +93,13 @@ def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int
 
 
 def draw_max_vio(series: Mapping[str, Sequence[float]]) -> Figure:
-    """MaxVio over the steps, a line an arm: 0 is even, 1 means that the busiest expert has twice its share."""
-    title = "Imbalance of the router: 0 is even, 1 means that one expert does twice its share"
+    """MaxVio over the steps, a line per arm: 0 is even, 1 means that the busiest expert has twice its share."""
+    title = "Imbalance of the router: 0 is even, 1 means that one expert gets twice its share"
     return _draw_steps(title, "MaxVio, mean of layers", series)
 
 
 def draw_logits(series: Mapping[str, Sequence[float]], tau: float | None) -> Figure:
-    """The largest attention logit over the steps, with the threshold at which QK-clip acts."""
+    """The largest attention logit over the steps, with the threshold above which QK-clip acts."""
     title = "Largest attention logit of all layers and heads: QK-clip acts above its line"
     return _draw_steps(title, "logit", series, tau)
 
@@ -107,7 +107,7 @@ def draw_logits(series: Mapping[str, Sequence[float]], tau: float | None) -> Fig
 def _draw_steps(
     title: str, quantity: str, series: Mapping[str, Sequence[float]], tau: float | None = None
 ) -> Figure:
-    """One quantity over the steps from 0 up, a line an arm, and QK-clip's threshold where there is one."""
+    """One quantity over the steps, a line per arm, and QK-clip's threshold where there is one."""
     figure = new_figure(9.0, 3.0)
     axes = figure.subplots()
     figure.suptitle(title)

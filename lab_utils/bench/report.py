@@ -1,6 +1,6 @@
-"""results.json and report.html: one file that shows its pictures offline and loads nothing from elsewhere.
+"""Writes results.json and report.html, a page with its pictures inside, which needs no network.
 
-`python -m lab_utils.bench.report out/bench/<time>` writes both again from what the run left behind.
+`python -m lab_utils.bench.report out/bench/<time>` writes both again from the files of the run.
 """
 
 from __future__ import annotations
@@ -52,29 +52,29 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8re
 """
 
 CAPTIONS = {
-    "loss": "Mean over the seeds; the band reaches from the best to the worst seed. Seconds are tokens times the step "
-    "time that was measured in turns, so that a slow minute of the machine counts for no one.",
-    "roles": "Storyworld knows the role of every token: grammar is forced, choice is truly random, a fact follows from "
-    "the world, a copy from the story. A floor is what a reader who knows the world would still not know.",
-    "router": "First seed, mean of the last tenth of the steps. Purple experts get less than their share, orange ones "
-    "more.",
-    "balance": "First seed. MaxVio is the busiest expert's load divided by the mean, minus 1, averaged over layers.",
+    "loss": "Mean over the seeds; the band reaches from the best to the worst seed. Seconds are steps times the step "
+    "time that was measured in turn, so that a slow minute of the machine puts no arm at a disadvantage.",
+    "roles": "The storyworld knows the role of every token: grammar is forced, a choice is random, a fact follows from "
+    "the world, a copy from the story. The floor is the loss of a reader who knows the world.",
+    "router": "First seed, mean of the last tenth of the steps. Purple experts get less than an even share, orange "
+    "ones more.",
+    "balance": "First seed. MaxVio is the busiest expert's load divided by the mean load, minus 1; mean of the layers.",
     "logits": "First seed. Only trainings with QK-clip measure it, because measuring costs time.",
 }
 
 HOW = (
-    "Every arm saw the same batches in the same order; the digest of all tokens that it was trained on is recorded.",
-    "Active parameters are those that one token uses, embeddings and head left out; FLOPs count a training step, "
-    "forward and backward, a multiply-add as two.",
+    "Every arm sees the same batches in the same order; the digest of all tokens that it was trained on is recorded.",
+    "Active parameters are those that one token uses, without embeddings and head. FLOPs are those of a training "
+    "step, forward and backward; a multiply-add counts as two.",
     "Learning rates come from a recorded sweep (benchmarks/results/sweep-*.json).",
-    "Step times were measured in turns (A B C A B C ...) in one process; time is steps times the median step. "
-    "The time that passed while training stands in results.json.",
+    "Step times were measured in turn (A B C A B C ...) in one process; time is steps times the median step. "
+    "The time by the clock while training is in results.json.",
     "Tokens and seconds until GPT's final loss are interpolated linearly between evaluations, seed by seed.",
-    "A verdict needs three seeds that all agree and a mean difference above the spread, the larger of the two arms' "
-    "distances between best and worst seed. Where a run or a seed is missing, or somebody steered a run, there is no "
-    "conclusion.",
-    "Peak memory on a CPU is the resident set of the process, its libraries included; on CUDA it is what torch "
-    "allocated.",
+    "A verdict needs three seeds that all agree and a mean difference above the spread: the distance between an arm's "
+    "best and worst seed, for the arm where it is larger. There is no conclusion where a run or a seed is missing, or "
+    "where somebody steered a run.",
+    "Peak memory on a CPU is the resident set of the process with its libraries; on CUDA it is what torch allocated. "
+    "1 MB is 1,000,000 bytes.",
 )
 
 
@@ -85,7 +85,7 @@ def write_report(results: Results, out_dir: Path) -> None:
 
 
 def _conclusions(results: Results) -> dict:
-    """What `compare` makes of the results, as plain data for results.json."""
+    """Table rows and verdicts as plain data, for readers of results.json."""
     return {
         "table": [asdict(row) for row in compare.table_rows(results)],
         "verdicts": [asdict(verdict) for verdict in verdicts.verdicts(results)],
@@ -131,7 +131,7 @@ def render(results: Results, out_dir: Path) -> str:
 
 
 def _steered(results: Results) -> str:
-    """A word at the top about every run that a person changed on its way."""
+    """A list of the runs that a person changed while they ran; empty if there are none."""
     lines = [
         f"{run.arm} with seed {run.seed} was steered by hand ("
         + "; ".join(f"step {each['step']}: {each['what']} = {each['value']}" for each in run.interventions)
@@ -164,12 +164,12 @@ def _verdicts(results: Results) -> str:
     found = verdicts.verdicts(results)
     cards = "".join(_card(verdict) for verdict in found)
     note = (
-        "<p>Kimi is architecture and MuonClip together. What each gives by itself stands in the ladder "
+        "<p>Kimi is an architecture and an optimizer, MuonClip. The ladder shows what each of them gives "
         "(<code>make bench ARMS=ladder SEEDS=3</code>).</p>"
     )
     return (
         f'<h2>Verdicts</h2><div class="cards">{cards}</div>{note}'
-        + "<details><summary>The rows behind the verdicts (lower is better in all)</summary>"
+        + "<details><summary>The numbers behind the verdicts (lower is better in all of them)</summary>"
         + table.as_html(tables.verdict_table(found))
         + "</details>"
     )
@@ -177,16 +177,15 @@ def _verdicts(results: Results) -> str:
 
 def _card(verdict: verdicts.Verdict) -> str:
     if verdict.winner:
-        loser = verdict.baseline if verdict.answer == "challenger" else verdict.challenger
-        headline = f"{verdict.winner} wins, {loser} loses"
+        headline = f"{verdict.winner} wins, {verdict.loser} loses"
     else:
         headline = verdict.answer
     numbers = "; ".join(
-        f"seed {p.seed}: {verdict.baseline} {_number(verdict, p.baseline)}, "
-        f"{verdict.challenger} {_number(verdict, p.challenger)}"
+        f"seed {p.seed}: {verdict.baseline} {verdict.write(p.baseline)}, "
+        f"{verdict.challenger} {verdict.write(p.challenger)}"
         for p in verdict.pairs
     )
-    spread = "" if verdict.spread is None else f" Spread {_number(verdict, verdict.spread)}."
+    spread = "" if verdict.spread is None else f" Spread {verdict.write(verdict.spread)}."
     return (
         f'<div class="card {verdict.answer.split()[0]}"><span class="question">{escape(verdict.question)}: '
         f"{escape(verdict.quantity)}</span><b>{escape(headline)}</b><p>{escape(verdict.reason)}.{spread}</p>"
@@ -194,25 +193,22 @@ def _card(verdict: verdicts.Verdict) -> str:
     )
 
 
-def _number(verdict: verdicts.Verdict, value: float) -> str:
-    return f"{value:.0f}" if "MiB" in verdict.quantity else f"{value:.3f}"
-
-
 def _ladder(results: Results) -> str:
     rungs, beside = verdicts.ladder(results), verdicts.optimizer_or_architecture(results)
     content = ""
     if len(rungs) > 1:
         content += (
-            "<p>Each rung changes one thing of the rung before it. Nats a token; below zero is better.</p>"
+            "<p>Each rung changes one thing of the rung before it. Losses are in nats per token; a negative "
+            "difference is better.</p>"
         )
         content += table.as_html(tables.verdict_table(rungs, "the rung adds"))
     if beside:
         content += (
-            "<p>The same model with another optimizer, or the same optimizer with another model, so that "
-            "neither is credited with the other's gain:</p>"
+            "<p>The same model with another optimizer, or another model with the same optimizer, so that the gain "
+            "of one is not credited to the other:</p>"
         )
         content += table.as_html(tables.verdict_table(beside, "what changes"))
-    return _section("What each idea buys", content)
+    return _section("What each idea changes", content)
 
 
 def _roles(results: Results, picture: str) -> str:
@@ -225,10 +221,10 @@ def _fairness(results: Results) -> str:
     known = []
     if facts.body_active is not None:
         known.append(f"Active parameters are within {facts.body_active:.2%} of GPT's (allowed: 2 %).")
-        known.append(f"FLOPs a token are within {facts.flops:.2%} of GPT's (allowed: 5 %).")
+        known.append(f"FLOPs per token are within {facts.flops:.2%} of GPT's (allowed: 5 %).")
     if facts.same_batches is not None:
         same = "the same batches" if facts.same_batches else "DIFFERENT batches: the comparison is not fair"
-        known.append(f"With every seed all arms saw {same}.")
+        known.append(f"With every seed, all arms saw {same}.")
     return "<h2>Why the comparison is fair</h2>" + _list([*known, *HOW])
 
 
@@ -249,8 +245,8 @@ def _details(results: Results) -> str:
         + fold("Configurations of all arms", arms)
         + fold("The text", results.corpus)
         + fold("Machine, versions, commit", results.environment)
-        + "<footer><p>All numbers, every evaluation of every run included: results.json beside this file; "
-        "one line a step: runs/*/steps.jsonl.</p></footer>"
+        + "<footer><p>All numbers, with every evaluation of every run, are in results.json beside this file; every "
+        "step has a line in runs/*/steps.jsonl.</p></footer>"
     )
 
 

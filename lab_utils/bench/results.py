@@ -1,6 +1,7 @@
-"""What a benchmark run leaves behind as data: results.json, from these dataclasses and back.
+"""The data that a benchmark run leaves: dataclasses, and results.json made from them and read back.
 
-Measured numbers only; what follows from them (rows of the table, verdicts) is computed by `compare`.
+They hold measured numbers only. What follows from these (rows of the table, verdicts) is computed in `compare` and
+`verdicts`.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ FORMAT = 1
 
 
 class ResultsError(ValueError):
-    """A results.json that is missing or not one: one line that says which."""
+    """results.json is missing or cannot be read: one line that says where and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One evaluation on the fixed validation windows; `seconds` is training time as it passed, drift included."""
+    """One evaluation on the fixed validation windows; `seconds` is the training time by the clock."""
 
     step: int
     tokens: int
     seconds: float
-    loss: float  # nats a token
+    loss: float  # nats per token
     perplexity: float
     bits_per_byte: float
     floor_bits_per_byte: float | None
@@ -44,18 +45,18 @@ class Run:
 
     arm: str
     seed: int
-    n_steps: int  # as planned; the last point is there if all were done
+    n_steps: int  # as planned; the last point has this step if all were done
     points: tuple[Point, ...]
-    train_seconds: float  # optimizer steps as they passed
-    wall_seconds: float  # with evaluations and saving
-    peak_memory: int | None  # bytes; None where the machine does not tell
+    train_seconds: float  # of the optimizer steps, by the clock
+    wall_seconds: float  # including evaluations and saving
+    peak_memory: int | None  # bytes; None where the machine does not tell it
     start_memory: int | None  # bytes in use before the training began
-    batch_digest: str  # SHA-256 over every token the model was trained on, in its order
+    batch_digest: str  # SHA-256 of all tokens that the model was trained on, in order
     interventions: tuple[dict[str, Any], ...] = ()  # what a person changed while it ran
 
     @property
     def steered(self) -> bool:
-        """Whether somebody intervened: such a run teaches, but nothing is concluded from it."""
+        """Whether somebody intervened. Such a run is shown, but no verdict is based on it."""
         return bool(self.interventions)
 
     @property
@@ -69,18 +70,18 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmFacts:
-    """What is known of an arm without training it, and its step times measured in turns with the others'."""
+    """What is known of an arm without training it, and its step times, measured in turn with the other arms'."""
 
     name: str
     model: dict[str, Any]
     train: dict[str, Any]
     total: int
     active: int
-    body_total: int  # embeddings and head apart
+    body_total: int  # without embeddings and head
     body_active: int
     flops_per_token: float
-    cache_per_token: float  # numbers a token that decoding keeps, at seq_len
-    step_seconds: tuple[float, ...] = ()  # one a round
+    cache_per_token: float  # numbers that decoding keeps per token, at seq_len
+    step_seconds: tuple[float, ...] = ()  # one per round
 
     @property
     def tokens_per_step(self) -> int:
@@ -105,12 +106,12 @@ class Results:
 
 
 def run_folder(out_dir: Path, arm: str, seed: int) -> Path:
-    """Where a training keeps steps.jsonl and its checkpoint."""
+    """The folder in which a training keeps steps.jsonl and its checkpoint."""
     return out_dir / "runs" / f"{arm}-s{seed}"
 
 
 def arm_facts(arm: Arm, step_seconds: tuple[float, ...] = ()) -> ArmFacts:
-    """The counts of an arm whose vocabulary is already the tokenizer's."""
+    """The counts of an arm whose model already has the tokenizer's vocabulary size."""
     count = count_parameters(arm.model)
     return ArmFacts(
         name=arm.name,
@@ -124,7 +125,7 @@ def arm_facts(arm: Arm, step_seconds: tuple[float, ...] = ()) -> ArmFacts:
 
 
 def corpus_facts(plan: Plan, corpus: Corpus) -> dict[str, Any]:
-    """The text as numbers; a path of the user's machine is shortened to its last part."""
+    """The text in numbers; a path on the user's machine is shortened to its last part."""
     config = to_dict(plan.data)
     return {
         **config,
@@ -139,11 +140,12 @@ def corpus_facts(plan: Plan, corpus: Corpus) -> dict[str, Any]:
 
 
 def to_json(results: Results) -> dict[str, Any]:
+    """The results as plain data for results.json."""
     return {"format": FORMAT, **asdict(results)}
 
 
 def from_json(data: dict[str, Any]) -> Results:
-    """The inverse of `to_json`; further entries (table, verdicts) are left out, as they can be computed again."""
+    """The inverse of `to_json`. Other entries (table, verdicts) are ignored, as they are computed from these."""
     runs = tuple(
         Run(
             **run
@@ -170,20 +172,20 @@ def from_json(data: dict[str, Any]) -> Results:
 
 
 def read_results(path: Path) -> Results:
-    """Read results.json; `ResultsError` where it is missing, damaged or of another format."""
+    """The results in a results.json; `ResultsError` where it is missing, damaged or of another format."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
-            raise ResultsError(f"{path}: format {data['format']} is not {FORMAT}, this version's")
+            raise ResultsError(f"{path}: its format is {data['format']}; this version reads format {FORMAT}")
         return from_json(data)
     except FileNotFoundError:
-        raise ResultsError(f"{path} does not exist: name a folder that the benchmark wrote") from None
+        raise ResultsError(f"{path} does not exist; name a folder that the benchmark wrote") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def read_steps(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of a training as they stand in steps.jsonl; a line that is still being written is left out."""
+    """The step records of a training, from steps.jsonl; a line that is still being written is left out."""
     path = run_dir / "steps.jsonl"
     if not path.exists():
         return []
@@ -192,7 +194,7 @@ def read_steps(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def output_folder(out_dir: str = "", name: str = "notebook") -> Path:
-    """`out_dir`, or out/<name> in the checkout that the notebook was started in."""
+    """`out_dir`, or out/<name> in the checkout in which the notebook was started."""
     if out_dir:
         return Path(out_dir)
     here = Path.cwd()
@@ -207,7 +209,7 @@ def collect(
     step_seconds: Mapping[str, tuple[float, ...]],
     wall_seconds: float | None = None,
 ) -> Results:
-    """All that was measured, with the machine it was measured on."""
+    """All measurements together, with a description of the machine."""
     return Results(
         profile=plan.profile,
         seeds=plan.seeds,

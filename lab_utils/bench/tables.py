@@ -1,16 +1,17 @@
-"""The comparison table as text for a terminal and as HTML for the notebook and the report."""
+"""The tables of a benchmark: what is planned, what was measured, the numbers behind the verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import fmean, median
 
 from lab_utils.bench.compare import Row, Spread, planned_tokens, step_ratio
 from lab_utils.bench.curves import role_curves
 from lab_utils.bench.plan import BASELINE
 from lab_utils.bench.results import ArmFacts, Results
 from lab_utils.bench.verdicts import Verdict
-from lab_utils.show.table import Table, count, memory, seconds
+from lab_utils.machine.memory import MB
+from lab_utils.show.table import Table, count, seconds
 
 DASH = "–"
 
@@ -19,30 +20,30 @@ DASH = "–"
 
 
 def comparison_table(rows: Sequence[Row]) -> Table:
-    """The main table: a row an arm; under a mean over several seeds its least and greatest value."""
+    """The main table, a row per arm. Below a mean over several seeds stand its least and greatest value."""
     heads = (
         ("model",),
         ("total", "params"),
         ("active", "body"),
         ("FLOPs", "/token"),
-        ("tokens", "/sec."),
+        ("tokens", "/s"),
         ("step", "vs GPT"),
         ("time", "(s)"),
-        ("memory", "peak"),
+        ("peak", "MB"),
         ("val. loss", "nats/token"),
         ("perplexity",),
-        ("bits", "a byte"),
+        ("bits", "per byte"),
         ("tokens to", "GPT's loss"),
-        ("sec.", "to it"),
+        ("seconds", "to it"),
     )
     floors = {row.floor for row in rows if row.floor is not None}
     seeds = sorted({row.n_seeds for row in rows})
     notes = [
-        f"floor: {floors.pop():.3f} bits a byte" if len(floors) == 1 else "floor: not known for this text"
+        f"floor: {floors.pop():.3f} bits per byte" if len(floors) == 1 else "floor: not known for this text"
     ]
     notes.append(f"seeds: {seeds[0]}" if len(seeds) == 1 else f"seeds: {seeds[0]} to {seeds[-1]}")
     if seeds[-1] > 1:
-        notes.append("under a mean: least..greatest over the seeds")
+        notes.append("below a mean: least..greatest over the seeds")
     return Table(heads, tuple(_cells(row) for row in rows), "; ".join(notes))
 
 
@@ -55,7 +56,7 @@ def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
         (DASH if row.tokens_per_s is None else f"{row.tokens_per_s:,.0f}",),
         (DASH if row.step_ratio is None else f"{row.step_ratio.mean:.2f}",),
         (DASH if row.seconds is None else seconds(row.seconds),),
-        _spread(row.peak_memory, memory),
+        _spread(row.peak_memory, lambda x: f"{x / MB:.0f}"),
         _spread(row.loss, lambda x: f"{x:.3f}"),
         _spread(row.perplexity, lambda x: f"{x:#.3g}".rstrip(".")),
         _spread(row.bits_per_byte, lambda x: f"{x:.3f}"),
@@ -71,7 +72,7 @@ def _spread(value: Spread | None, show: Callable[[float], str]) -> tuple[str, ..
         return (show(value.mean),)
     low, high = show(value.low), show(value.high)
     if low[-1] == high[-1] and low[-1].isalpha():
-        low = low[:-1]  # 386..393M: one unit for both
+        low = low[:-1]  # 386..393k: one unit for both
     return (show(value.mean), f"{low}..{high}")
 
 
@@ -88,17 +89,17 @@ def _reached(row: Row) -> tuple[str, ...]:
 
 
 def plan_table(arms: Sequence[ArmFacts]) -> Table:
-    """What will be trained: sizes and costs, which are known before any training."""
+    """What will be trained: the sizes and costs, which are known before the training."""
     heads = (
         ("model",),
         ("total", "params"),
         ("active", "params"),
         ("active", "body"),
-        ("FLOPs", "a token"),
-        ("cache", "numbers a token"),
+        ("FLOPs", "per token"),
+        ("cache", "numbers per token"),
         ("optimizer",),
         ("learning rate",),
-        ("tokens", "in all"),
+        ("tokens", "in total"),
     )
     cells = tuple(
         (
@@ -118,7 +119,7 @@ def plan_table(arms: Sequence[ArmFacts]) -> Table:
 
 
 def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table:
-    """The rows behind verdicts: both arms' means, their difference, its spread, and the answer."""
+    """The numbers behind verdicts: both arms' means, their difference, the spread, and the answer."""
     heads = (
         (first,),
         ("compared",),
@@ -129,15 +130,14 @@ def verdict_table(verdicts: Sequence[Verdict], first: str = "question") -> Table
         ("spread",),
         ("verdict",),
     )
-    caption = "" if verdicts else "nothing to compare: no two arms that differ in one thing were trained"
+    caption = "" if verdicts else "nothing to compare: this run trained no two arms that differ in one thing"
     return Table(heads, tuple(_verdict_cells(verdict) for verdict in verdicts), caption)
 
 
 def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
-    digits = 0 if "MiB" in verdict.quantity else 3
     pairs = verdict.pairs
     means = [
-        f"{sum(side) / len(side):.{digits}f}" if side else DASH
+        verdict.write(fmean(side)) if side else DASH
         for side in ([p.baseline for p in pairs], [p.challenger for p in pairs])
     ]
     return (
@@ -145,15 +145,15 @@ def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
         (f"{verdict.baseline} → {verdict.challenger}",),
         (means[0],),
         (means[1],),
-        (DASH if verdict.mean is None else f"{verdict.mean:+.{digits}f}",),
-        (" ".join(f"{p.difference:+.{digits}f}" for p in pairs) or DASH,),
-        (DASH if verdict.spread is None else f"{verdict.spread:.{digits}f}",),
+        (DASH if verdict.mean is None else verdict.write(verdict.mean, "+"),),
+        (" ".join(verdict.write(p.difference, "+") for p in pairs) or DASH,),
+        (DASH if verdict.spread is None else verdict.write(verdict.spread),),
         (f"{verdict.winner} is lower" if verdict.winner else verdict.answer,),
     )
 
 
 def role_table(results: Results) -> Table | None:
-    """Bits a byte by role at the end, the mean over the seeds, with the floor; None where roles are not known."""
+    """Bits per byte by role at the end (mean over the seeds) with the floors; None where the text has no roles."""
     roles = role_curves(results)
     if not roles:
         return None
@@ -174,15 +174,15 @@ def role_table(results: Results) -> Table | None:
 
 
 def step_table(results: Results) -> Table:
-    """Step times measured in turns, and what decoding keeps for a token."""
+    """Step times measured in turn, and how many numbers decoding keeps per token."""
     heads = (
         ("model",),
         ("rounds",),
         ("median step", "(ms)"),
-        ("quickest..slowest", "(ms)"),
+        ("fastest..slowest", "(ms)"),
         ("vs GPT", "median"),
         ("vs GPT", "quartiles"),
-        ("cache", "numbers a token"),
+        ("cache", "numbers per token"),
     )
     rows = []
     for facts in results.arms.values():
@@ -203,15 +203,10 @@ def step_table(results: Results) -> Table:
 
 
 def sentence(verdict: Verdict) -> str:
-    """A verdict in words: `Equal tokens: kimi wins over gpt, ...`, or why there is none."""
+    """A verdict in words, `Equal tokens: kimi wins, gpt loses. ...`, or why there is none."""
     if verdict.winner:
-        loser = verdict.baseline if verdict.answer == "challenger" else verdict.challenger
-        digits = 0 if "MiB" in verdict.quantity else 3
         return (
-            f"{verdict.question}: {verdict.winner} wins, {loser} loses. The {verdict.quantity} differs by "
-            f"{abs(verdict.mean):.{digits}f} (spread {verdict.spread:.{digits}f}); {verdict.reason}."
+            f"{verdict.question}: {verdict.winner} wins, {verdict.loser} loses. The {verdict.quantity} differs by "
+            f"{verdict.write(abs(verdict.mean))} (spread {verdict.write(verdict.spread)}); {verdict.reason}."
         )
     return f"{verdict.question}: {verdict.answer}: {verdict.reason}."
-
-
-# ---------------------------------------------------------------- numbers

@@ -1,4 +1,4 @@
-"""How long a step takes, measured in turns: A B C A B C ..., so that a slow minute of the machine hits all alike."""
+"""How long a training step takes, measured in turn: A B C A B C ..., so that a slow minute slows all arms equally."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nanokimi.model import build_model
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
 
-WARM_UP = 2  # rounds that are not counted: first steps allocate
+WARM_UP = 2  # rounds that are not counted: the first steps allocate memory
 
 
 def time_in_turns(
     arms: Sequence[Arm], corpus: Corpus, rounds: int = 40, seconds_per_arm: float = 18.0
 ) -> dict[str, tuple[float, ...]]:
-    """Seconds of one optimizer step, a list for every arm with one entry a round.
+    """Seconds of one optimizer step: for every arm, one number per round.
 
-    Fresh models, the first batches of the text. Ends after `rounds`, or sooner when the time is used up, but
+    Uses new models and the first batches of the text. Ends after `rounds`, or sooner when the time is used up, but
     not before three rounds.
     """
     rounds = min(rounds, min(arm.train.steps for arm in arms) - WARM_UP - 1)
@@ -40,8 +40,8 @@ def time_in_turns(
 
 
 def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float]:
-    """A function that trains `arm` one step further and returns the seconds it took."""
-    # Evaluated only at its end, which is never reached.
+    """A function that trains `arm` for one more step and returns the seconds of that step."""
+    # The only evaluation is at the last step, which is never reached.
     cfg = replace(arm.train, eval_every=arm.train.steps)
     steps = train(build_model(arm.model, cfg.seed), corpus, cfg)
 

@@ -1,4 +1,4 @@
-"""A trained model for a notebook to look at: the one of notebook 08's run where it fits, else trained now, shorter."""
+"""A trained model for a notebook: from notebook 08's run where that fits, else trained now for fewer steps."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nanokimi.train import train
 
 
 def load_or_train(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable[[str], None]) -> Model:
-    """The arm's model after the run in `out`, if it had the same sizes and text; else after `steps` steps here.
+    """The arm's model from the run in `out` if it has the same sizes and text; else trained here for `steps` steps.
 
-    `say` is told where the model comes from and how far its training is.
+    `say` is called with one line that says where the model comes from or how far its training is.
     """
     folder = run_folder(out, arm.name, arm.train.seed)
     if checkpoint.has_checkpoint(folder):
         found = checkpoint.load_checkpoint(folder)
-        if found.model.cfg == arm.model and found.progress.corpus_fingerprint == corpus.fingerprint:
-            say(f"{arm.name}: from the run of notebook 08, {found.progress.step} steps")
+        if found.model.cfg == arm.model and found.state.corpus_fingerprint == corpus.fingerprint:
+            say(f"{arm.name}: from the run of notebook 08, {found.state.step} steps")
             return found.model.eval()
     steps = min(steps, arm.train.steps)
     cfg = replace(

@@ -1,4 +1,4 @@
-"""Watching a training from outside: its time, its memory, and the very tokens that the model was given."""
+"""Observes a training from outside: its time, its memory, and the exact tokens that the model gets."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lab_utils.bench.plan import Arm
 from lab_utils.bench.results import Point, Run, run_folder
 from lab_utils.machine.memory import PeakMemory
 from nanokimi.model import Model
-from nanokimi.train import StepRecord
+from nanokimi.record import StepRecord
 
 
 class Trial:
-    """One arm with one seed, from the first step to the last; `run()` gives the facts afterwards.
+    """Observes the training of one arm with one seed; `run()` returns the facts afterwards.
 
     with Trial(arm, model, out_dir) as trial:
         for record in train(model, corpus, arm.train, trial.run_dir):
@@ -45,13 +45,14 @@ class Trial:
         self._wall_seconds = time.perf_counter() - self._started
         self._memory.stop()
         self._hook.remove()
-        del self._model  # so that the next arm's memory is its own
+        del self._model  # frees it, so that its memory is not counted for the next arm
 
     def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
-        if torch.is_grad_enabled():  # evaluation runs without gradients and is the same for all
+        if torch.is_grad_enabled():  # evaluations run without gradients; they are the same for all arms
             self._tokens_seen.update(args[0].cpu().numpy().tobytes())
 
     def add(self, record: StepRecord) -> None:
+        """Note what a step record says: time, interventions, and the evaluation if there is one."""
         self._train_seconds = record.seconds
         self._interventions += [each.to_dict() for each in record.interventions]
         if record.evaluation is not None:
@@ -62,6 +63,7 @@ class Trial:
             )
 
     def run(self) -> Run:
+        """The facts of the training, for results.json."""
         return Run(
             arm=self.arm.name,
             seed=self.seed,

@@ -1,11 +1,12 @@
-"""From results to conclusions: a verdict a question, what each rung of the ladder buys, and whether it was fair.
+"""From results to conclusions: GPT against Kimi, what each rung of the ladder changes, and whether it was fair.
 
 Pure functions of `Results`. The rules, which the report repeats:
 
 - Losses are compared seed by seed: both arms of a pair saw the same batches.
-- A verdict needs three seeds that all agree, and a mean difference above the spread (the larger of the two arms'
-  distances between their best and worst seed). Otherwise it reads "undecided".
-- Where a run, a seed or a measurement is missing there is no conclusion, and none where somebody steered a run.
+- A verdict needs three seeds that all agree, and a mean difference above the spread. The spread is the distance
+  between the best and the worst seed of an arm; the larger one of the two arms counts. Otherwise the answer is
+  "undecided".
+- There is no conclusion where a run, a seed or a measurement is missing, or where somebody steered a run.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Literal
 from lab_utils.bench.compare import loss_at_tokens, planned_tokens, seconds_per_token
 from lab_utils.bench.plan import BASELINE, CHALLENGER, LADDER
 from lab_utils.bench.results import ArmFacts, Results, Run
+from lab_utils.machine.memory import MB
 
 SEEDS_NEEDED = 3
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Both arms of a comparison with one seed."""
+    """The compared number of both arms with one seed."""
 
     seed: int
     baseline: float
@@ -42,7 +44,7 @@ Answer = Literal["challenger", "baseline", "undecided", "no conclusion"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer to one question, with the rows that it rests on. Lower numbers are better in all of them."""
+    """The answer to one question, with the pairs that it is based on. Lower numbers are better in all of them."""
 
     question: str
     baseline: str
@@ -58,6 +60,14 @@ class Verdict:
     def winner(self) -> str | None:
         return {"challenger": self.challenger, "baseline": self.baseline}.get(self.answer)
 
+    @property
+    def loser(self) -> str | None:
+        return {"challenger": self.baseline, "baseline": self.challenger}.get(self.answer)
+
+    def write(self, value: float, sign: str = "") -> str:
+        """A value of the compared quantity as text: memory in whole MB, losses with three digits."""
+        return f"{value:{sign}.{0 if '(MB)' in self.quantity else 3}f}"
+
 
 def compare_arms(
     question: str,
@@ -67,7 +77,7 @@ def compare_arms(
     baseline: str = BASELINE,
     challenger: str = CHALLENGER,
 ) -> Verdict:
-    """Compare `value` (lower is better) of two arms over all planned seeds, by the rules at the top."""
+    """The verdict on `value` (lower is better) of two arms over all planned seeds, by the rules of this module."""
     pairs, missing = [], []
     for seed in results.seeds:
         values = []
@@ -124,7 +134,7 @@ def _decide(pairs: Sequence[Pair], spread: float) -> tuple[Answer, str]:
 
 
 def _spread(pairs: Sequence[Pair]) -> float:
-    """The larger of the two arms' distances between their best and their worst seed."""
+    """The distance between an arm's best and worst seed; the larger one of the two arms."""
     sides = ([pair.baseline for pair in pairs], [pair.challenger for pair in pairs])
     return max(max(side) - min(side) for side in sides)
 
@@ -146,7 +156,7 @@ def verdicts(results: Results) -> list[Verdict]:
             results,
             _loss_at_equal(results, seconds_per_token),
         ),
-        compare_arms("Memory", "peak memory of training (MiB)", results, _peak_mib),
+        compare_arms("Memory", "peak memory of training (MB)", results, _peak_mb),
     ]
 
 
@@ -154,14 +164,14 @@ def _flops(facts: ArmFacts) -> float:
     return facts.flops_per_token
 
 
-def _peak_mib(run: Run) -> float | None:
-    return None if run.peak_memory is None else run.peak_memory / 2**20
+def _peak_mb(run: Run) -> float | None:
+    return None if run.peak_memory is None else run.peak_memory / MB
 
 
 def _loss_at_equal(
     results: Results, cost_per_token: Callable[[ArmFacts], float | None]
 ) -> Callable[[Run], float | None]:
-    """The loss of a run when it has cost as much as the cheaper of the two arms costs in all."""
+    """The loss of a run at the moment when it has cost as much as the whole training of the cheaper arm."""
 
     def value(run: Run) -> float | None:
         costs = {
@@ -170,7 +180,7 @@ def _loss_at_equal(
         if len(costs) < 2 or None in costs.values():
             return None
         budget = min(costs[arm] * planned_tokens(results.arms[arm]) for arm in costs)
-        # Rounding must not push the cheaper arm's own end out of its curve.
+        # Rounding must not move the cheaper arm's end beyond its curve.
         tokens = min(budget / costs[run.arm], run.final.tokens)
         return loss_at_tokens(run, tokens)
 
@@ -178,7 +188,7 @@ def _loss_at_equal(
 
 
 def ladder(results: Results) -> list[Verdict]:
-    """What each rung changes in the final loss, against the trained rung before it."""
+    """How each rung changes the final loss of the rung before it. Rungs without their neighbour are left out."""
     steps = {
         "kimi-dense": "RoPE, RMSNorm and SwiGLU",
         "kimi-mla": "latent attention (MLA)",
@@ -196,7 +206,7 @@ def ladder(results: Results) -> list[Verdict]:
 
 
 def optimizer_or_architecture(results: Results) -> list[Verdict]:
-    """The same optimizer on both sides, or the same model: so that neither is credited with the other's gain."""
+    """Pairs with the same optimizer or the same model, so that the gain of one is not credited to the other."""
     pairs = (
         ("gpt", "gpt-muon", "Muon instead of AdamW, for GPT"),
         ("kimi-bias", "kimi", "MuonClip instead of AdamW, for Kimi"),
@@ -217,7 +227,7 @@ def _loss_verdict(results: Results, before: str, after: str, question: str) -> V
 
 @dataclass(frozen=True, kw_only=True)
 class Fairness:
-    """What makes the comparison fair, as measured: the largest distances from GPT, and the batches."""
+    """Measurements that show whether the comparison is fair: the largest distances from GPT, and the batches."""
 
     body_active: float | None  # 0.02 is 2 %
     flops: float | None
@@ -225,6 +235,7 @@ class Fairness:
 
 
 def fairness(results: Results) -> Fairness:
+    """How far the arms are from GPT in size and cost, and whether they saw the same batches."""
     gpt = results.arms.get(BASELINE)
     others = [facts for name, facts in results.arms.items() if name != BASELINE]
     digests = [

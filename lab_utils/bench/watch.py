@@ -1,4 +1,4 @@
-"""Progress bars for trainings that run in another process: they read steps.jsonl while it grows."""
+"""Progress bars for trainings that run in another process; they read steps.jsonl while it grows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 POLL_SECONDS = 0.5
-LINE_EVERY_SECONDS = 10.0  # where there is no terminal to draw on
+LINE_EVERY_SECONDS = 10.0  # where the stream is no terminal
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,28 @@ class Expected:
 
 
 class StepFile:
-    """The records that were added to a growing steps.jsonl since the last look."""
+    """A growing steps.jsonl, read piece by piece."""
 
     def __init__(self, folder: Path):
         self._path = folder / "steps.jsonl"
         self._offset = 0
 
     def read_new(self) -> list[dict]:
+        """The records that were added since the last call; a line that is still being written comes next time."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
-        whole, newline, _ = data.rpartition(b"\n")  # the last line may still be in writing
+        whole, newline, _ = data.rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         return [json.loads(line) for line in whole.splitlines()]
 
 
 class Watcher:
-    """Shows the progress of trainings, one after another, from a thread: ``with Watcher(expected, sys.stderr): ...``
+    """Shows the progress of trainings, one after another, from a thread: `with Watcher(expected, sys.stderr): ...`
 
-    A bar a model on a terminal; elsewhere a plain line about every ten seconds.
+    On a terminal there is a bar per model, elsewhere a plain line about every ten seconds.
     """
 
     def __init__(self, expected: Sequence[Expected], stream: TextIO):
@@ -67,7 +68,7 @@ class Watcher:
         for file, view, n_steps in self._todo:
             step = 0
             while step < n_steps:
-                # Asked before reading: what was written until the end is still shown.
+                # Asked before reading, so that what was written until the end is still shown.
                 ending = self._stop.is_set()
                 if records := file.read_new():
                     step = records[-1]["step"]
@@ -80,7 +81,7 @@ class Watcher:
 
 
 class _Bar:
-    """A tqdm bar that appears with the first step."""
+    """A tqdm bar; it appears with the first step."""
 
     def __init__(self, expected: Expected, stream: TextIO):
         self._expected, self._stream, self._bar = expected, stream, None
@@ -103,7 +104,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line now and then, for logs."""
+    """A line every ten seconds, for logs."""
 
     def __init__(self, expected: Expected, stream: TextIO):
         self._expected, self._stream, self._shown = expected, stream, time.monotonic()

@@ -14,7 +14,7 @@ from lab_utils.live.data import panel_data
 from lab_utils.live.figure import traces
 from lab_utils.live.history import RunHistory, XAxis, time_in_words
 from lab_utils.live.layout import layout
-from lab_utils.machine.memory import MIB, memory_in_use
+from lab_utils.machine.memory import MB, memory_in_use
 from nanokimi.config import BalanceConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
@@ -239,7 +239,7 @@ def numbers(history: RunHistory) -> str:
         (history.name, f"step {last.step} of {last.n_steps}"),
         ("speed", f"{history.tokens_per_s():,.0f} tokens/s"),
         ("time left", time_in_words(history.seconds_left())),
-        ("memory", "not known" if memory is None else f"{memory / MIB:,.0f} MiB"),
+        ("memory", "not known" if memory is None else f"{memory / MB:,.0f} MB"),
         ("learning rate", f"{last.lr:.3g}"),
         ("loss", f"{last.loss:.3f} nats a token"),
     ]

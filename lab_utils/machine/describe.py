@@ -1,4 +1,4 @@
-"""On what a benchmark ran: the machine, the versions, the commit. No names of hosts, users or folders."""
+"""What a benchmark ran on: the machine, the versions, the commit. Hosts, users and folders are not named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "numpy", "tiktoken", "tokenizers", "papermill", "matplotlib
 
 
 def environment(device: str = "auto") -> dict[str, Any]:
-    """Machine, versions, commit and time as plain data; `device` is the one trained on."""
+    """Machine, versions, commit and time as plain data; `device` is the one that trains."""
     on_cuda = device != "cpu" and torch.cuda.is_available()
     return {
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -34,20 +34,20 @@ def environment(device: str = "auto") -> dict[str, Any]:
 
 
 def describe(machine: dict[str, Any]) -> str:
-    """One line: `CPU: AMD EPYC, 2 cores, 2 threads, 23 GiB, Linux`."""
+    """One line: `CPU: AMD EPYC, 2 cores, 2 threads, 25 GB, Linux`."""
     memory = machine["memory_bytes"]
     parts = [
         machine["cpu"] if machine["device"] == "CPU" else f"{machine['device']} with {machine['cpu']}",
         f"{machine['cores']} cores",
         f"{machine['threads']} threads",
-        f"{memory / 2**30:.0f} GiB" if memory else None,
+        f"{memory / 1e9:.0f} GB" if memory else None,
         machine["system"],
     ]
     return ", ".join(part for part in parts if part)
 
 
 def cpu_name() -> str:
-    """As Linux tells it; elsewhere as the platform does."""
+    """The processor's name as Linux tells it; elsewhere as the platform tells it."""
     table = Path("/proc/cpuinfo")
     lines = table.read_text().splitlines() if table.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -55,6 +55,7 @@ def cpu_name() -> str:
 
 
 def total_memory() -> int | None:
+    """Bytes of memory in this machine; None where the system does not tell it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Whether somebody sits in front of this kernel, for whom widgets are made, and that the widgets are heard."""
+"""Whether a front end shows the widgets of this kernel, and how their messages get through while a cell runs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _FRONT_ENDS = ("JPY_SESSION_NAME", "VSCODE_PID")
 def is_live() -> bool:
     """True where a front end shows widgets: JupyterLab, Notebook, VS Code, Colab.
 
-    papermill, nbclient and nbval start kernels without any of these signs, so the answer there is False.
-    NANOKIMI_LIVE=0 or 1 settles it from outside; any other value is a `ValueError`.
+    papermill, nbclient and nbval start kernels without these signs, so the answer is False there. The environment
+    variable NANOKIMI_LIVE=0 or 1 overrides this; any other value is a `ValueError`.
     """
-    wanted = os.environ.get("NANOKIMI_LIVE", "")
-    if wanted not in ("", "0", "1"):
-        raise ValueError(f"NANOKIMI_LIVE={wanted!r} must be 0 (no widgets), 1 (widgets) or not set")
-    if wanted:
-        return wanted == "1"
+    setting = os.environ.get("NANOKIMI_LIVE", "")
+    if setting not in ("", "0", "1"):
+        raise ValueError(f"NANOKIMI_LIVE={setting!r} must be 0 (no widgets), 1 (widgets) or not set")
+    if setting:
+        return setting == "1"
     return "google.colab" in sys.modules or any(os.environ.get(name) for name in _FRONT_ENDS)
 
 
 @contextlib.contextmanager
 def answer_widgets() -> Iterator[None]:
-    """Within the block, which lies in an async cell, every change of a widget reaches the kernel, not the first only.
+    """Within the block, in an async cell, every change of a widget reaches the kernel, not only the first one.
 
-    ipywidgets sends a widget's next change when the kernel has reported the last one as done. ipykernel (7.4) handles
-    widgets' messages while an async cell runs, but reports none of them; so it is done here, and the cell is
-    reported as busy again. Outside a kernel there is nothing to do.
+    ipywidgets sends the next change of a widget when the kernel has reported the last one as done. ipykernel (7.4)
+    handles the messages of widgets while an async cell runs, but does not report them as done. This block reports
+    them, and then reports the cell as busy again. Outside a kernel it does nothing.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if kernel is None:

@@ -1,4 +1,4 @@
-"""Run a notebook without a browser: papermill, in a kernel of this very interpreter."""
+"""Run a notebook without a browser: by papermill, in a kernel of the Python that runs this program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nanokimi.yaml_config import nearest
 
 
 class NotebookFailed(RuntimeError):
-    """A cell raised, or the kernel died: one line that says which and why."""
+    """A cell raised an error, or the kernel died: one line that says which cell and why."""
 
 
 class ThisInterpreter(AsyncKernelManager):
@@ -28,7 +28,7 @@ class ThisInterpreter(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        # Its warnings (of unencrypted talk on the loopback device) would stand among the progress bars.
+        # Its warnings (about unencrypted messages on the loopback device) would break the progress bars.
         quiet = "--log-level=ERROR"
         return KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", quiet, "-f", "{connection_file}"],
@@ -38,10 +38,10 @@ class ThisInterpreter(AsyncKernelManager):
 
 
 class _OfPapermill(ThisInterpreter):
-    """Ends what Ctrl-C has left waiting for the kernel, before the kernel: it would complain that the kernel is dead.
+    """Cancels the tasks that still wait for the kernel, and then ends the kernel.
 
-    Papermill waits for one cell after another, and nobody for the cell that was interrupted. `NotebookClient.execute`
-    waits for all of them in one task, which ends the kernel itself.
+    Papermill runs each cell in a task of its own. After Ctrl-C nobody waits for the task of the interrupted cell, and
+    it would complain that the kernel is dead.
     """
 
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
@@ -53,7 +53,7 @@ class _OfPapermill(ThisInterpreter):
 
 
 def check_parameters(notebook: Path, names: list[str]) -> None:
-    """`ConfigError` for a name that the notebook's parameters cell lacks; papermill itself would only warn."""
+    """Raises `ConfigError` for a name that the notebook's parameters cell does not have; papermill would only warn."""
     if not notebook.is_file():
         raise ConfigError(f"notebook {notebook} does not exist")
     known = list(papermill.inspect_notebook(str(notebook)))
@@ -63,13 +63,13 @@ def check_parameters(notebook: Path, names: list[str]) -> None:
 
 
 def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], environ: dict[str, str]) -> None:
-    """Execute `notebook` into `target`, cell by cell, so that `target` shows how far it came.
+    """Execute `notebook` and write it to `target` after every cell, so that `target` shows the progress.
 
     `environ` is added to the kernel's environment. Ctrl-C stops the kernel. Raises `NotebookFailed` for an error
-    in a cell; the executed notebook holds the traceback.
+    in a cell; `target` then holds the traceback.
     """
     check_parameters(notebook, list(parameters))
-    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # a warning of the debugger that nobody asked for
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # switches a warning of the debugger off
     before = dict(os.environ)
     os.environ.update(quiet | environ)  # kernels inherit the environment of the process that starts them
     try:
@@ -88,7 +88,9 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
             f"cell {error.exec_count}: {error.ename}: {error.evalue.splitlines()[0]}"
         ) from None
     except DeadKernelError:
-        raise NotebookFailed("the kernel died, perhaps for want of memory: try a smaller profile") from None
+        raise NotebookFailed(
+            "the kernel died, perhaps because the memory was full: try a smaller profile"
+        ) from None
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -1,4 +1,4 @@
-"""The memory of this process: what is in use now, and the most between two moments."""
+"""The memory of this process: how much it uses now, and the most that it used between two moments."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-MIB = 1 << 20
+MB = 10**6  # bytes; the lab writes sizes in powers of ten
 
 
 class PeakMemory:
     """The most memory in use between `start` and `stop`, in bytes.
 
-    On CUDA what torch allocated; on Linux the process's resident set, libraries included; elsewhere None.
+    On CUDA it is what torch allocated, on Linux the resident set of the process (libraries included), elsewhere None.
     """
 
     def __init__(self, device: str):
@@ -31,7 +31,7 @@ class PeakMemory:
             return
         _return_freed_memory()
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is in use now
+            Path("/proc/self/clear_refs").write_text("5")  # the peak becomes what is in use now
         except OSError:
             return
         self.at_start = _from_status("VmRSS")
@@ -44,7 +44,7 @@ class PeakMemory:
 
 
 def memory_in_use() -> int | None:
-    """Bytes in use now, counted as `PeakMemory` counts them; None where the machine does not tell."""
+    """Bytes in use now, counted as `PeakMemory` counts them; None where the machine does not tell it."""
     if torch.cuda.is_available():
         return torch.cuda.memory_allocated()
     return _from_status("VmRSS") if Path("/proc/self/status").exists() else None
@@ -58,7 +58,7 @@ def _from_status(name: str) -> int | None:
 
 
 def _return_freed_memory() -> None:
-    """Ask the C library to give freed memory back, so that one arm's leftovers are not counted to the next."""
+    """Ask the C library to return freed memory, so that what one arm left behind is not counted for the next."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Profiles: the sizes that a notebook or a benchmark runs at, smoke, cpu or gpu."""
+"""Profiles: the sizes at which a notebook or a benchmark runs (smoke, cpu or gpu)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from nanokimi.yaml_config import nearest, preset_names
 
 
 def profiles() -> list[str]:
-    """The profiles that there are presets for: cpu, gpu, smoke."""
+    """The profiles that have a preset: cpu, gpu, smoke."""
     return [name.removeprefix("bench-") for name in preset_names("bench-")]
 
 
 def check_profile(name: str) -> str:
-    """`name` itself, with auto made into gpu where there is CUDA, else cpu; `ConfigError` where it cannot run."""
+    """The profile `name`; auto becomes gpu where CUDA is available, else cpu. `ConfigError` where it cannot run."""
     if name == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
     if name not in profiles():
         raise ConfigError(f"profile={name!r} does not exist; {nearest(name, ['auto', *profiles()])}")
     if name == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("profile='gpu': this machine offers no CUDA device; use cpu or smoke")
+        raise ConfigError("profile='gpu': this machine has no CUDA device; use cpu or smoke")
     return name
 
 
 def resolve_profile(literal: str = "auto") -> str:
-    """The profile to run: the environment's NANOKIMI_PROFILE if it is set, else `literal`.
+    """The profile to run: the environment variable NANOKIMI_PROFILE if it is set, else `literal`.
 
-    Tests and `make bench` choose a notebook's sizes from outside this way, without editing it.
+    This is how tests and `make bench` choose a notebook's sizes without editing it.
     """
     return check_profile(os.environ.get("NANOKIMI_PROFILE") or literal)

@@ -1,4 +1,4 @@
-"""Results with numbers that can be followed by hand, for the tests of compare, verdicts, plots and report."""
+"""Results with numbers that can be computed by hand, for the tests of compare, verdicts, plots and report."""
 
 from lab_utils.bench.results import ArmFacts, Point, Results, Run
 
@@ -6,11 +6,11 @@ STEP_SECONDS = {"gpt": 1.0, "kimi": 2.0}
 
 
 def point(step: int, loss: float, by_role: dict | None = None) -> Point:
-    """100 tokens a step; bits a byte are half the loss, the floor is 0.25."""
+    """100 tokens per step; bits per byte are half the loss, the floor is 0.25."""
     return Point(
         step=step,
         tokens=100 * step,
-        seconds=9.0 * step,  # wrong on purpose: nothing may be computed from the time that passed
+        seconds=9.0 * step,  # wrong on purpose: nothing may be computed from the clock
         loss=loss,
         perplexity=10 * loss,
         bits_per_byte=loss / 2,
@@ -28,8 +28,8 @@ def run(arm: str, seed: int, losses: dict[int, float], n_steps: int = 40, **chan
         points=tuple(point(step, loss) for step, loss in losses.items()),
         train_seconds=9.0 * n_steps,
         wall_seconds=10.0 * n_steps,
-        peak_memory=600 * 2**20,
-        start_memory=400 * 2**20,
+        peak_memory=600 * 10**6,
+        start_memory=400 * 10**6,
         batch_digest=f"digest of seed {seed}",
     )
     return Run(**facts | changes)

@@ -28,7 +28,7 @@ from lab_utils.bench.plan import make_plan
 from lab_utils.bench.results import read_results, read_steps
 from lab_utils.bench.trial import Trial
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
-from lab_utils.machine.memory import MIB, PeakMemory
+from lab_utils.machine.memory import MB, PeakMemory
 from nanokimi import checkpoint
 from nanokimi.config import ConfigError
 from nanokimi.model import build_model
@@ -75,7 +75,7 @@ def test_one_json_line_a_step_and_a_checkpoint_of_the_end(bench_run, name):
     run_dir = bench_run[0] / "runs" / f"{name}-s0"
     assert [record["step"] for record in read_steps(run_dir)] == list(range(1, 31))
     found = checkpoint.load_checkpoint(run_dir)
-    assert found.progress.step == 30
+    assert found.state.step == 30
     assert found.model.cfg.kind == name
     assert found.model.cfg.vocab_size == found.tokenizer.n_vocab
 
@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_what_is_there_and_leaves_no_kernel(tmp_path):
         ("--data no/such/text.txt", "source='no/such/text.txt': no such file or folder"),
         ("--data storyworl", "did you mean 'storyworld'?"),
         ("-p profle=cpu", "'profle' is not a parameter of 08_train_kimi_vs_gpt.ipynb; did you mean profile?"),
-        ("-p profile=cpu", "has an option of its own: --profile"),
+        ("-p profile=cpu", "has its own option: --profile"),
         ("-p profile", "must look like name=value"),
         ("-p x={", "is not a value"),
         ("--frofile smoke", "unrecognized arguments"),
@@ -307,10 +307,10 @@ def test_peak_memory_sees_what_was_freed_again():
     memory.start()
     if memory.at_start is None:
         pytest.skip("this system does not tell a process's peak memory")
-    block = torch.ones(64 * MIB // 4)
+    block = torch.ones(64 * MB // 4)
     del block
     memory.stop()
-    assert 60 * MIB < memory.peak - memory.at_start < 90 * MIB
+    assert 60 * MB < memory.peak - memory.at_start < 90 * MB
 
 
 def test_steps_are_timed_in_turns(smoke, monkeypatch):

@@ -64,7 +64,7 @@ def test_row_by_hand():
     assert kimi.loss == Spread(pytest.approx(3.1), 3.0, 3.2, 3)
     assert kimi.bits_per_byte == Spread(pytest.approx(1.55), 1.5, 1.6, 3)
     assert kimi.floor == 0.25
-    # A step has 100 tokens and takes 2 s: 50 tokens a second, 80 s for 40 steps.
+    # A step has 100 tokens and takes 2 s: 50 tokens per second, 80 s for 40 steps.
     assert kimi.tokens_per_s == 50.0
     assert kimi.seconds == 80.0
     # From 6.0 at 2,000 tokens to 3.0 at 4,000: 4.0 at 2,000 + 2,000 · 2/3; likewise the other seeds.
@@ -77,7 +77,7 @@ def test_row_by_hand():
     assert kimi.share_to_target == pytest.approx(mean / 4000)
     assert gpt.tokens_to_target.mean == pytest.approx(4000)
     assert gpt.seconds_to_target.mean == pytest.approx(40)
-    assert kimi.peak_memory.mean == 600 * 2**20
+    assert kimi.peak_memory.mean == 600 * 10**6
 
 
 def test_target_is_gpts_loss_of_the_same_seed():
@@ -223,14 +223,14 @@ def test_a_loss_that_is_no_number_is_missing():
 
 
 def test_equal_wall_clock_by_hand():
-    # GPT needs 40 s in all; Kimi at 2 s a step has seen 2,000 tokens then and stands at 6.0.
+    # GPT needs 40 s in all; Kimi at 2 s per step has seen 2,000 tokens then and stands at 6.0.
     verdict = next(v for v in verdicts(three_seeds()) if v.question == "Equal wall clock")
     assert [(p.baseline, p.challenger) for p in verdict.pairs] == [(4.0, 6.0), (4.1, 6.0), (4.2, 6.0)]
     assert verdict.winner == "gpt"
 
 
 def test_equal_wall_clock_gives_the_cheaper_arm_no_more_than_it_used():
-    # A quicker Kimi: 0.5 s a step, 20 s in all, when GPT has seen 2,000 tokens.
+    # A quicker Kimi: 0.5 s per step, 20 s in all, when GPT has seen 2,000 tokens.
     made = three_seeds()
     made = replace(made, arms={"gpt": arm("gpt"), "kimi": arm("kimi", (0.5,))})
     verdict = next(v for v in verdicts(made) if v.question == "Equal wall clock")
@@ -264,7 +264,7 @@ def test_without_step_times_there_is_no_verdict_on_time_but_one_on_tokens():
 
 def test_memory():
     made = three_seeds()
-    more = [replace(r, peak_memory=700 * 2**20) if r.arm == "kimi" else r for r in made.runs]
+    more = [replace(r, peak_memory=700 * 10**6) if r.arm == "kimi" else r for r in made.runs]
     verdict = next(v for v in verdicts(replace(made, runs=tuple(more))) if v.question == "Memory")
     assert (verdict.winner, verdict.mean) == ("gpt", 100.0)
     unknown = [replace(r, peak_memory=None) for r in made.runs]

@@ -54,7 +54,7 @@ def test_bits_curve_by_hand():
     gpt, kimi = curves.bits_curves(three_seeds())
     assert (gpt.arm, kimi.arm) == ("gpt", "kimi")
     assert kimi.tokens == (2000, 4000)
-    assert kimi.seconds == (40.0, 80.0)  # 50 tokens a second by the timing in turns, not the time that passed
+    assert kimi.seconds == (40.0, 80.0)  # 50 tokens per second by the timing in turn, not by the clock
     assert kimi.mean == pytest.approx((3.0, 1.55))
     assert kimi.low == (3.0, 1.5)
     assert kimi.high == (3.0, 1.6)
@@ -111,7 +111,7 @@ def test_loss_picture_shows_both_arms_and_the_floor_over_tokens_and_seconds():
     assert lines(seconds)["kimi"][0] == [40.0, 80.0]
     assert lines(tokens)["floor 0.250"][1] == [0.25, 0.25]
     assert (tokens.get_xlabel(), seconds.get_xlabel()) == ("tokens seen", "seconds of training steps")
-    assert tokens.get_ylabel() == "bits a byte"
+    assert tokens.get_ylabel() == "bits per byte"
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"gpt", "kimi", "floor 0.250"}
 
 
@@ -127,7 +127,7 @@ def test_arms_differ_in_colour_and_in_line_or_marker():
     assert len({(line, marker) for _, line, marker in styles}) == len(styles)
 
 
-def test_role_picture_has_a_panel_a_role_each_with_its_own_floor():
+def test_role_picture_has_a_panel_per_role_each_with_its_own_floor():
     figure = plots.draw_roles(curves.role_curves(with_roles()))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "grammar (floor 0.000)",
@@ -155,7 +155,7 @@ def test_logit_picture_draws_the_threshold_where_it_is_given(tau):
 def test_every_picture_has_words_with_its_numbers(out_dir):
     found = pictures.all_pictures(with_roles(), out_dir)
     assert list(found) == ["loss", "roles", "router", "balance", "logits"]
-    assert "At the end: gpt 2.000, kimi 2.000. The floor of the text lies at 0.250." in found["loss"].alt
+    assert "At the end: gpt 2.000, kimi 2.000. The floor of the text is 0.250." in found["loss"].alt
     assert "choice: gpt 1.50, kimi 1.50, floor 0.75" in found["roles"].alt
     assert "kimi from 0.50 to 1.50" in found["router"].alt
     assert "kimi starts at 0.00, ends at 0.05" in found["balance"].alt

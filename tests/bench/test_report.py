@@ -35,7 +35,7 @@ def test_nan_is_refused_and_leaves_nothing(tmp_path):
         (None, "does not exist"),
         ("{", "is damaged"),
         ("{}", "is damaged"),
-        ('{"format": 99}', "format 99 is not 1"),
+        ('{"format": 99}', "its format is 99; this version reads format 1"),
         ('{"format": 1, "runs": [{}], "arms": {}}', "is damaged"),
     ],
 )
@@ -81,12 +81,12 @@ def test_comparison_by_hand():
     text = as_text(comparison_table(table_rows(three_seeds())))
     gpt, kimi, kimi_spread, notes = (text.splitlines()[i] for i in (3, 5, 6, 7))
     assert gpt.split() == [
-        *("gpt", "2.00k", "1.00k", "6.00k", "100", "1.00", "40.0", "600M"),
+        *("gpt", "2.00k", "1.00k", "6.00k", "100", "1.00", "40.0", "600"),
         *("4.100", "41.0", "2.050", "4.00k", "(100%)", "40.0"),
     ]
-    assert kimi.split()[4:11] == ["50", "2.00", "80.0", "600M", "3.100", "31.0", "1.550"]
+    assert kimi.split()[4:11] == ["50", "2.00", "80.0", "600", "3.100", "31.0", "1.550"]
     assert "3.000..3.200" in kimi_spread
-    assert notes == "floor: 0.250 bits a byte; seeds: 3; under a mean: least..greatest over the seeds"
+    assert notes == "floor: 0.250 bits per byte; seeds: 3; below a mean: least..greatest over the seeds"
 
 
 def test_what_was_not_measured_is_a_dash_and_what_was_not_reached_is_said():
@@ -101,7 +101,7 @@ def test_a_full_ladder_with_three_seeds_fits_120_columns():
     names = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi", "gpt-muon")
     runs = [
         replace(
-            run(name, seed, {40: 3.368 + seed / 100}, peak_memory=(1234 + seed) * 2**20),
+            run(name, seed, {40: 3.368 + seed / 100}, peak_memory=(1234 + seed) * 10**6),
             points=tuple(
                 replace(p, tokens=1_228_800 + 100_000 * i, perplexity=29.02 + seed)
                 for i, p in enumerate(run(name, seed, {20: 6.0, 40: 3.368 + seed / 100}).points)
