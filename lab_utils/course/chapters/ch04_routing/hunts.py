@@ -1,14 +1,49 @@
-"""The bug hunts of notebook 04: sound versions written otherwise than the core, and pieces that tell tests apart."""
+"""The bug hunts of notebook 04: a test that finds each bug, and the pieces that every answer is tried on."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lab_utils.course.chapters.ch04_routing import bugs, cases
+from lab_utils.course.exercise import Case
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
-from nanokimi.router import RouterStats, load_balance_loss, scaling_factor, topk_route
+from nanokimi.router import (
+    RouterStats,
+    load_balance_loss,
+    scaling_factor,
+    topk_route,
+)
+
+
+def test_sound_router(topk_route) -> None:
+    """K = E: everybody is chosen whatever the bias, so no weight may move with it."""
+    cfg = MoEConfig(n_routed_experts=3, top_k=3, routed_scaling_factor=1.0)
+    logits = torch.tensor([[[1.0, 0.0, -1.0]]])
+    without = topk_route(logits, torch.zeros(3), cfg)
+    with_bias = topk_route(logits, torch.tensor([0.0, 0.5, -0.5]), cfg)
+
+    def weights(stats):
+        return stats.weights[0, 0][stats.expert_idx[0, 0].argsort()]
+
+    assert torch.allclose(weights(without), weights(with_bias), atol=1e-5)
+
+
+def test_sound_loss(load_balance_loss) -> None:
+    """Equal logits, and choices that go round all four experts: the loss of an even router is exactly 1."""
+    stats = cases.stats_from(torch.zeros(1, 4, 4), top_k=1)
+    even = stats._replace(expert_idx=torch.arange(4).view(1, 4, 1))
+    assert abs(load_balance_loss(even).item() - 1) < 1e-5
+
+
+def test_sound_capacity(dispatch) -> None:
+    """Every token to expert 0: a token's result must not depend on how many others chose the same expert."""
+    bank = cases.bank_of(4, 2, 3)
+    x, idx, weights = torch.ones(32, 2), torch.zeros(32, 1, dtype=torch.long), torch.ones(32, 1)
+    alone = dispatch(x[:1], idx[:1], weights[:1], bank)
+    assert torch.allclose(dispatch(x, idx, weights, bank), alone.expand(32, -1), atol=1e-5)
 
 
 def route_in_a_loop(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
@@ -91,3 +126,38 @@ def dispatch_of_one_channel(*args: Any) -> Tensor:
 def dispatch_of_the_first(*args: Any) -> Tensor:
     out = dispatch(*args)
     return torch.cat([out[:1], 0 * out[1:]])
+
+
+def router_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.route_of_a_colleague,)),
+        Case("the core's topk_route", (topk_route,)),
+        Case("a sound version, token by token", (route_in_a_loop,)),
+        Case("a piece that gives zeros", (route_of_zeros,), judged=False),
+        Case("a piece of another shape", (route_of_one,), judged=False),
+        Case("a piece that weighs all alike", (route_of_equals,), judged=False),
+        Case("a piece with weights twice as large", (route_doubled,), judged=False),
+    ]
+
+
+def loss_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.balance_loss_of_a_colleague,)),
+        Case("the core's load_balance_loss", (load_balance_loss,)),
+        Case("a sound version, expert by expert", (loss_in_a_loop,)),
+        Case("a piece that gives zero", (loss_of_zeros,), judged=False),
+        Case("a piece of another shape", (loss_a_token,), judged=False),
+        Case("half the loss", (loss_halved,), judged=False),
+        Case("a piece that says 1 to every router", (loss_of_ones,), judged=False),
+    ]
+
+
+def capacity_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.dispatch_of_a_colleague,)),
+        Case("the core's dispatch", (dispatch,)),
+        Case("a sound version, token by token", (dispatch_by_token,)),
+        Case("a piece that gives zeros", (dispatch_of_zeros,), judged=False),
+        Case("a piece of another shape", (dispatch_of_one_channel,), judged=False),
+        Case("a piece that serves the first token only", (dispatch_of_the_first,), judged=False),
+    ]

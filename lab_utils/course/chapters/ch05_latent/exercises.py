@@ -1,160 +1,12 @@
 """The exercises of notebook 05: expansion, absorption, the whole of MLA, then blocks of latents and their cache."""
 
-import torch
-from torch import Tensor, nn
-
-from lab_utils.course.chapters.ch05_latent import bugs, cases
-from lab_utils.course.chapters.ch05_latent.mistakes import block_latent as block_mistakes
-from lab_utils.course.chapters.ch05_latent.mistakes import latent as mistakes
-from lab_utils.course.chapters.ch05_latent.mistakes import weak_tests as latent_tests
-from lab_utils.course.exercise import Case, Exercise, Property, call_with_gradients, verdict
-from nanokimi.attention import SequenceCache, attend
+from lab_utils.course.chapters.ch05_latent import cases, hunts, mistakes
+from lab_utils.course.exercise import Exercise, Property, call_with_gradients, verdict
 from nanokimi.block_latent import BlockLatentAttention, block_visibility
-from nanokimi.config import BlockLatentConfig, MLAConfig, RopeConfig
 from nanokimi.count import cache_elements
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
-from nanokimi.rope import rotations
 
 compress = BlockLatentAttention.compress
-
-# ---------------------------------------------------------------- find the bug: the scale
-
-
-def test_sound_latents(attend_latents) -> None:
-    """The absorbed logit is the naive one, so its scale is the naive one's: 1/sqrt(nope + rope)."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((1, 2, 3, 4), (1, 3, 6), (1, 3, 2), (2, 2, 6), (2, 3, 6))
-    q, latent, k_rope, expand_k, expand_v = (torch.randn(s, generator=generator) for s in shapes)
-    k, v = expand_latent(latent, k_rope, expand_k, expand_v)
-    expected = attend(q, k, v, 4**-0.5)
-    assert torch.allclose(attend_latents(q, latent, k_rope, expand_k, expand_v), expected, atol=1e-4)
-
-
-def attend_absorbed(q, latent, k_rope, expand_k, expand_v, scale=None):
-    """The sound absorbed form."""
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    k = torch.cat([latent, k_rope], dim=-1)[:, None].expand(-1, q.shape[1], -1, -1)
-    return attend(absorb_query(q, expand_k), k, k[..., : latent.shape[-1]], scale) @ expand_v.mT
-
-
-def attend_in_a_loop(q, latent, k_rope, expand_k, expand_v):
-    """A sound version, head by head and token by token."""
-    first = latent.shape[1] - q.shape[2]
-    heads = []
-    for h in range(q.shape[1]):
-        k, v = torch.cat([latent @ expand_k[h].T, k_rope], dim=-1), latent @ expand_v[h].T
-        rows = []
-        for t in range(q.shape[2]):
-            seen = first + t + 1
-            logits = (q[:, h, t, None] * k[:, :seen]).sum(dim=-1) / q.shape[-1] ** 0.5
-            rows.append((logits.softmax(dim=-1)[..., None] * v[:, :seen]).sum(dim=1))
-        heads.append(torch.stack(rows, dim=1))
-    return torch.stack(heads, dim=1)
-
-
-def _attend_naive(q, latent, k_rope, expand_k, expand_v):
-    return attend(q, *expand_latent(latent, k_rope, expand_k, expand_v), q.shape[-1] ** -0.5)
-
-
-# ---------------------------------------------------------------- find the bug: the cache
-
-
-def test_sound_layer(mla_class) -> None:
-    """After three tokens the cache must hold three times the latent and the rope key, and nothing else."""
-    cfg = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4)
-    layer, cache = mla_class(8, 4, cfg, RopeConfig()), SequenceCache()
-    layer(torch.ones(1, 3, 8), rotations(torch.arange(3), 2, RopeConfig()), cache)
-    assert cache.nbytes == 3 * (6 + 2) * 4  # float32 has four bytes
-
-
-class LatentAttentionWithTwoTensors(MultiHeadLatentAttention):
-    """A sound layer that keeps latent and rope key apart and expands what it has kept whenever it is read."""
-
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        if cache is None:
-            return super().forward(x, rotation, None, with_max_qk_logit)
-        whole = SequenceCache()
-        if cache.length:
-            whole.append(torch.cat(cache.entries(), dim=-1))
-        out = super().forward(x, rotation, whole, with_max_qk_logit)
-        (entries,) = whole.entries()
-        cache.append(
-            *entries[:, cache.length :].split([self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim], -1)
-        )
-        return out
-
-
-class _KeepsNothing(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        if cache is None:
-            return super().forward(x, rotation, None, with_max_qk_logit)
-        out = super().forward(x[:, -1:], rotation[-1:], None, with_max_qk_logit)
-        return out._replace(out=out.out.expand_as(x))
-
-
-class _KeepsTheWrongOrder(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        out = super().forward(x, rotation, cache, with_max_qk_logit)
-        return out if cache is None else out._replace(out=out.out.flip(1))
-
-
-class _KeepsTwice(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        if cache is None:
-            return super().forward(x, rotation, None, with_max_qk_logit)
-        own = SequenceCache()
-        out = super().forward(x, rotation, own, with_max_qk_logit)
-        cache.append(*own.entries(), *own.entries())
-        return out
-
-
-class _GivesOneToken(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        out = super().forward(x, rotation, cache, with_max_qk_logit)
-        return out._replace(out=out.out[:, -1:])
-
-
-# ---------------------------------------------------------------- find the bug: the future
-
-
-def test_sound_summary(layer) -> None:
-    """Other tokens behind must not move what stands before them."""
-    x = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
-    other = x.clone()
-    other[:, 5:] = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(1))
-    assert torch.allclose(layer(x)[:, :5], layer(other)[:, :5], atol=1e-4)
-
-
-class Blocks(nn.Module):
-    """A sound layer: the core's block form, with its rotations."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention = cases.harsh(BlockLatentAttention(8, 2, BlockLatentConfig(n_latents=2, block_len=3)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.attention(x, rotations(torch.arange(x.shape[1]), 4, RopeConfig())).out
-
-
-class MeanOfThePast(nn.Module):
-    """A sound layer: a weighted mean of all tokens so far, its exponentials taken from one maximum for all.
-
-    That maximum lets a later token change how an earlier result is rounded. The scores are bounded, so that it
-    cannot do more: with free ones a huge token behind would make all weights before it vanish.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores = 3 * x.sum(dim=-1, keepdim=True).tanh()
-        weights = (scores - scores.amax().detach()).exp()
-        return (weights * x).cumsum(dim=1) / weights.cumsum(dim=1)
-
-
-def _the_token_before(x: Tensor) -> Tensor:
-    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
-
-
-def _summary_attention() -> nn.Module:
-    return cases.harsh(bugs.SummaryAttention(8, 2))
 
 
 EXERCISES = (
@@ -164,7 +16,7 @@ EXERCISES = (
         core=expand_latent,
         cases=cases.expand_cases,
         observe=call_with_gradients,
-        mistakes=mistakes.EXPAND,
+        mistakes=mistakes.EXPAND_LATENT,
         properties=(
             Property("the last channels of every head's key are the one rope key", cases.shares_rope_key),
         ),
@@ -181,7 +33,7 @@ EXERCISES = (
         core=absorb_query,
         cases=cases.absorb_cases,
         observe=call_with_gradients,
-        mistakes=mistakes.ABSORB,
+        mistakes=mistakes.ABSORB_QUERY,
         properties=(
             Property("its dot product with [c ; k_rope] is the naive form's logit", cases.logits_stay),
         ),
@@ -195,25 +47,10 @@ EXERCISES = (
     Exercise(
         name="test_sound_latents",
         notebook="05",
-        core=test_sound_latents,
-        cases=lambda: [
-            Case("the broken piece", (bugs.attend_latents,)),
-            Case("the absorbed form with its right scale", (attend_absorbed,)),
-            Case("a sound version in a loop", (attend_in_a_loop,)),
-            Case("the naive form", (_attend_naive,), judged=False),
-            Case("a piece that gives zeros", (lambda *given: 0 * attend_absorbed(*given),), judged=False),
-            Case(
-                "a piece of another shape", (lambda *given: attend_absorbed(*given)[..., :1],), judged=False
-            ),
-            Case("a piece without a scale", (lambda *given: attend_absorbed(*given, scale=1.0),), judged=False),
-            Case(
-                "a piece that gives every token its own value",
-                (lambda q, c, k_rope, expand_k, expand_v: c[:, None] @ expand_v.mT,),
-                judged=False,
-            ),
-        ],
+        core=hunts.test_sound_latents,
+        cases=hunts.latents_cases,
         observe=verdict,
-        mistakes=latent_tests.SCALE_TESTS,
+        mistakes=mistakes.LATENTS_TESTS,
         hints=(
             "Both forms compute the same logit. What is the naive form's scale, and what is the piece's?",
             "Build the naive answer in the test: expand_latent, then attend. Choose widths that are all different.",
@@ -227,7 +64,7 @@ EXERCISES = (
         core=MultiHeadLatentAttention,
         cases=cases.mla_cases,
         observe=cases.observe_mla,
-        mistakes=mistakes.MLA,
+        mistakes=mistakes.LATENT_ATTENTION,
         tolerance=1e-4,
         properties=(
             Property("the cache gains kv_lora_rank + qk_rope_head_dim numbers a token", cases.cache_stays_small),
@@ -244,18 +81,10 @@ EXERCISES = (
     Exercise(
         name="test_sound_layer",
         notebook="05",
-        core=test_sound_layer,
-        cases=lambda: [
-            Case("the broken piece", (bugs.LatentAttentionOfAColleague,)),
-            Case("the core's layer", (MultiHeadLatentAttention,)),
-            Case("a sound layer that keeps two tensors", (LatentAttentionWithTwoTensors,)),
-            Case("a layer that keeps nothing", (_KeepsNothing,), judged=False),
-            Case("a layer whose outputs with a cache are wrong", (_KeepsTheWrongOrder,), judged=False),
-            Case("a layer that keeps everything twice", (_KeepsTwice,), judged=False),
-            Case("a layer that gives one token only", (_GivesOneToken,), judged=False),
-        ],
+        core=hunts.test_sound_layer,
+        cases=hunts.layer_cases,
         observe=verdict,
-        mistakes=latent_tests.CACHE_TESTS,
+        mistakes=mistakes.LAYER_TESTS,
         hints=(
             "The outputs are right. Read what the piece hands to cache.append.",
             "A SequenceCache has .nbytes. How many should three tokens take?",
@@ -266,19 +95,10 @@ EXERCISES = (
     Exercise(
         name="test_sound_summary",
         notebook="05",
-        core=test_sound_summary,
-        cases=lambda: [
-            Case("the broken piece", (_summary_attention(),)),
-            Case("a sound layer: blocks of latents", (Blocks(),)),
-            Case("a sound layer: a weighted mean of the past", (MeanOfThePast(),)),
-            Case("a layer that gives zeros", (lambda x: 0 * x,), judged=False),
-            Case("a layer that gives the token before", (_the_token_before,), judged=False),
-            Case("a layer that gives its input", (lambda x: x.clone(),), judged=False),
-            Case("a layer that adds the sum of all tokens", (lambda x: x + x.sum(1, True),), judged=False),
-            Case("a layer of another shape", (lambda x: x[..., :1],), judged=False),
-        ],
+        core=hunts.test_sound_summary,
+        cases=hunts.summary_cases,
         observe=verdict,
-        mistakes=latent_tests.FUTURE_TESTS,
+        mistakes=mistakes.SUMMARY_TESTS,
         hints=(
             "Change something late in the text. Which outputs must not notice?",
             "Two inputs that agree up to token 4 must give outputs that agree up to token 4.",
@@ -292,7 +112,7 @@ EXERCISES = (
         core=compress,
         cases=cases.compress_cases,
         observe=cases.observe_compress,
-        mistakes=block_mistakes.COMPRESS,
+        mistakes=mistakes.COMPRESS,
         tolerance=1e-4,
         properties=(
             Property("every block gives n_latents vectors of d_model numbers", cases.gives_every_block_its_latents),
@@ -309,7 +129,7 @@ EXERCISES = (
         notebook="05",
         core=block_visibility,
         cases=cases.visibility_cases,
-        mistakes=block_mistakes.VISIBILITY,
+        mistakes=mistakes.BLOCK_VISIBILITY,
         hints=(
             "Two masks side by side: one for the latents' columns, one for the tokens'. Draw them for b = 2, T = 4.",
             "block = position // block_len. The latents' blocks are 0, 0, 1, 1, ... for two latents a block.",
@@ -322,7 +142,7 @@ EXERCISES = (
         notebook="05",
         core=cache_elements,
         cases=cases.element_cases,
-        mistakes=block_mistakes.ELEMENTS,
+        mistakes=mistakes.CACHE_ELEMENTS,
         hints=(
             "Three kinds of attention, three formulas; all of them times n_layers. A GPTConfig has ordinary heads.",
             "Blocks: divmod(n_tokens, block_len) gives full blocks and open tokens.",

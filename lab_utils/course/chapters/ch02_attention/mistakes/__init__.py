@@ -1,1 +1,22 @@
-"""Known wrong answers to the exercises of notebook 02: each runs, and trains without complaint."""
+"""The known wrong answers to the exercises of notebook 02: a file per exercise, and the tests that cannot tell."""
+
+from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope import APPLY_ROPE
+from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND
+from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
+from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
+from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import RMS_NORM
+from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import ROPE_FREQUENCIES
+from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
+from lab_utils.course.chapters.ch02_attention.mistakes.weak_tests import ATTEND_TESTS, DECODING_TESTS
+
+__all__ = [
+    "APPLY_ROPE",
+    "ATTEND",
+    "ATTEND_TESTS",
+    "CAUSAL_MASK",
+    "DECODING_TESTS",
+    "JOIN_HEADS",
+    "RMS_NORM",
+    "ROPE_FREQUENCIES",
+    "SPLIT_HEADS",
+]

@@ -1,4 +1,4 @@
-"""Tests that cannot tell: wrong answers to the bug hunts of notebook 03."""
+"""Tests that cannot tell: the known wrong answers to the bug hunts of notebook 03."""
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ def gate_test_with_zeros(swiglu):
     assert torch.equal(swiglu(torch.zeros(3, 2), torch.ones(4, 2), torch.ones(2, 2)), torch.zeros(3, 2))
 
 
-GATE_TESTS = (
+SWIGLU_TESTS = (
     gate_test_that_never_fails,
     gate_test_that_always_fails,
     gate_test_of_the_shape,
@@ -104,7 +104,7 @@ def chosen_test_of_the_gradients(dispatch):
     assert bank.down_proj.grad[0].abs().max() > 0
 
 
-CHOSEN_TESTS = (
+DISPATCH_TESTS = (
     chosen_test_that_never_fails,
     chosen_test_that_always_fails,
     chosen_test_of_the_numbers,

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of notebook 04: sending tokens to their experts."""
+"""The known wrong answers to dispatch, of notebook 04."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Tests that cannot tell: wrong answers to the bug hunts of notebook 04."""
+"""Tests that cannot tell: the known wrong answers to the bug hunts of notebook 04."""
 
 import torch
 

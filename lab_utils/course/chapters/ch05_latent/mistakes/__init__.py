@@ -1,1 +1,25 @@
-"""Known wrong answers to the exercises of notebook 05: each runs, and trains without complaint."""
+"""The known wrong answers to the exercises of notebook 05: a file per exercise, and the tests that cannot tell."""
+
+from lab_utils.course.chapters.ch05_latent.mistakes.absorb_query import ABSORB_QUERY
+from lab_utils.course.chapters.ch05_latent.mistakes.block_visibility import BLOCK_VISIBILITY
+from lab_utils.course.chapters.ch05_latent.mistakes.cache_elements import CACHE_ELEMENTS
+from lab_utils.course.chapters.ch05_latent.mistakes.compress import COMPRESS
+from lab_utils.course.chapters.ch05_latent.mistakes.expand_latent import EXPAND_LATENT
+from lab_utils.course.chapters.ch05_latent.mistakes.latent_attention import LATENT_ATTENTION
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_tests import (
+    LATENTS_TESTS,
+    LAYER_TESTS,
+    SUMMARY_TESTS,
+)
+
+__all__ = [
+    "ABSORB_QUERY",
+    "BLOCK_VISIBILITY",
+    "CACHE_ELEMENTS",
+    "COMPRESS",
+    "EXPAND_LATENT",
+    "LATENTS_TESTS",
+    "LATENT_ATTENTION",
+    "LAYER_TESTS",
+    "SUMMARY_TESTS",
+]

@@ -1,4 +1,4 @@
-"""Tests that do not find the bugs of notebook 05."""
+"""Tests that cannot tell: the known wrong answers to the bug hunts of notebook 05."""
 
 import torch
 
@@ -82,7 +82,7 @@ def scale_test_without_a_scale(attend_latents):
     assert torch.allclose(attend_latents(*inputs()), naive(*inputs(), scale=1.0), atol=1e-4)
 
 
-SCALE_TESTS = (
+LATENTS_TESTS = (
     scale_test_that_never_fails,
     scale_test_that_always_fails,
     scale_test_of_the_shape,
@@ -155,7 +155,7 @@ def cache_test_of_one_tensor(mla_class):
     assert len(decode(mla_class)[2].entries()) == 1
 
 
-CACHE_TESTS = (
+LAYER_TESTS = (
     cache_test_that_never_fails,
     cache_test_that_always_fails,
     cache_test_of_the_shape,
@@ -228,7 +228,7 @@ def future_test_of_every_bit(layer):
     assert torch.equal(layer(text()[:, :5]), layer(text())[:, :5])
 
 
-FUTURE_TESTS = (
+SUMMARY_TESTS = (
     future_test_that_never_fails,
     future_test_that_always_fails,
     future_test_of_the_shape,

@@ -1,1 +1,16 @@
-"""Known wrong answers to the exercises of notebook 06: each runs, and trains without complaint."""
+"""The known wrong answers to the exercises of notebook 06: a file per exercise, and the tests that cannot tell."""
+
+from lab_utils.course.chapters.ch06_model.mistakes.balance_term import BALANCE_TERM
+from lab_utils.course.chapters.ch06_model.mistakes.kimi import KIMI
+from lab_utils.course.chapters.ch06_model.mistakes.kimi_block import KIMI_BLOCK
+from lab_utils.course.chapters.ch06_model.mistakes.moe import MOE
+from lab_utils.course.chapters.ch06_model.mistakes.weak_tests import BLOCK_TESTS, MOE_TESTS
+
+__all__ = [
+    "BALANCE_TERM",
+    "BLOCK_TESTS",
+    "KIMI",
+    "KIMI_BLOCK",
+    "MOE",
+    "MOE_TESTS",
+]

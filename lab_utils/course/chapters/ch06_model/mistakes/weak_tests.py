@@ -1,4 +1,4 @@
-"""Tests that do not find the bugs of notebook 06."""
+"""Tests that cannot tell: the known wrong answers to the bug hunts of notebook 06."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Wrong answers to the first exercises of notebook 05: expansion, absorption, the whole layer."""
+"""The known wrong answers to MultiHeadLatentAttention, of notebook 05."""
 
 import torch
 
@@ -8,160 +8,6 @@ from nanokimi.mla import MultiHeadLatentAttention as CoreMLA
 from nanokimi.mla import absorb_query as core_absorb
 from nanokimi.mla import expand_latent as core_expand
 from nanokimi.rope import apply_rope
-
-# ---------------------------------------------------------------- expand_latent
-
-
-@mistake(
-    "The rope key stands before the expanded channels. In the query they come in the order nope, rope.",
-    "Which channel of the query will meet which channel of the key?",
-)
-def expand_rope_first(latent, k_rope, expand_k, expand_v):
-    k, v = core_expand(latent, k_rope, expand_k, expand_v)
-    return k.roll(k_rope.shape[-1], dims=-1), v
-
-
-@mistake(
-    "Tokens and heads are mixed up: (batch, seq, heads · width) was reshaped to (batch, heads, seq, width) without "
-    "a transposition.",
-    "Give every head the same expansion. Are the keys of one token then the same in all heads?",
-)
-def expand_mixing_heads_and_tokens(latent, k_rope, expand_k, expand_v):
-    n_heads, nope, _ = expand_k.shape
-    batch, seq, _ = latent.shape
-    k = (latent @ expand_k.flatten(0, 1).T).reshape(batch, n_heads, seq, nope)
-    v = (latent @ expand_v.flatten(0, 1).T).reshape(batch, n_heads, seq, -1)
-    return torch.cat([k, k_rope[:, None].expand(-1, n_heads, -1, -1)], dim=-1), v
-
-
-@mistake(
-    "Only the first head gets the rope key, the others zeros. It is one key, shared by all heads.",
-    "Compare the last channels of the keys of two heads.",
-)
-def expand_rope_for_the_first_head(latent, k_rope, expand_k, expand_v):
-    k, v = core_expand(latent, k_rope, expand_k, expand_v)
-    only_first = torch.zeros_like(k)
-    only_first[:, 0] = 1
-    only_first[..., : expand_k.shape[1]] = 1
-    return k * only_first, v
-
-
-@mistake(
-    "The rope key is missing from the keys.",
-    "Which of the four arguments does your function never read?",
-)
-def expand_without_rope(latent, k_rope, expand_k, expand_v):
-    k, v = core_expand(latent, k_rope, expand_k, expand_v)
-    return k[..., : expand_k.shape[1]], v
-
-
-@mistake(
-    "Keys and values have changed places: the keys are made by expand_v, the values by expand_k.",
-    "How wide must a value be, and how wide a key?",
-)
-def expand_swapping_keys_and_values(latent, k_rope, expand_k, expand_v):
-    return core_expand(latent, k_rope, expand_v, expand_k)
-
-
-@mistake(
-    "Every head uses the expansion of the first. Heads share the latent, not what they make of it.",
-    "Are the nope channels of head 0 and head 1 different?",
-)
-def expand_with_the_first_head(latent, k_rope, expand_k, expand_v):
-    return core_expand(latent, k_rope, expand_k[:1].expand_as(expand_k), expand_v[:1].expand_as(expand_v))
-
-
-@mistake(
-    "The values carry the rope key as well. Position belongs to the keys; a value is content only.",
-    "How wide is a value, v or v + rope?",
-)
-def expand_rope_into_values(latent, k_rope, expand_k, expand_v):
-    k, v = core_expand(latent, k_rope, expand_k, expand_v)
-    return k, torch.cat([v, k[..., expand_k.shape[1] :]], dim=-1)
-
-
-@mistake(
-    "The heads stand behind the tokens: (batch, seq, n_heads, width). `attend` wants the heads first.",
-    "Which axis of the result has as many entries as there are heads?",
-)
-def expand_heads_behind_tokens(latent, k_rope, expand_k, expand_v):
-    k, v = core_expand(latent, k_rope, expand_k, expand_v)
-    return k.transpose(1, 2), v.transpose(1, 2)
-
-
-EXPAND = (
-    expand_rope_first,
-    expand_mixing_heads_and_tokens,
-    expand_rope_for_the_first_head,
-    expand_without_rope,
-    expand_swapping_keys_and_values,
-    expand_with_the_first_head,
-    expand_rope_into_values,
-    expand_heads_behind_tokens,
-)
-
-# ---------------------------------------------------------------- absorb_query
-
-
-@mistake(
-    "The rope channels stand first. What the query meets is [c ; k_rope], in that order.",
-    "Write the cached entry under your query, channel by channel. Which meets which?",
-)
-def absorb_with_rope_first(q, expand_k):
-    return core_absorb(q, expand_k).roll(q.shape[-1] - expand_k.shape[1], dims=-1)
-
-
-@mistake(
-    "The rope channels of the query are gone. They meet the rope key in the cache.",
-    "How wide is a cached entry, and how wide your query?",
-)
-def absorb_without_rope(q, expand_k):
-    return core_absorb(q, expand_k)[..., : expand_k.shape[2]]
-
-
-@mistake(
-    "Every head uses the expansion of the first head.",
-    "What is the first axis of expand_k, and which axis of q belongs to it?",
-)
-def absorb_with_the_first_head(q, expand_k):
-    return core_absorb(q, expand_k[:1].expand_as(expand_k))
-
-
-@mistake(
-    "The query is divided by the root of its width here. Scaling is attend's business and would come in twice.",
-    "Does the formula of the absorbed query contain a root?",
-)
-def absorb_and_scale(q, expand_k):
-    return core_absorb(q, expand_k) * q.shape[-1] ** -0.5
-
-
-@mistake(
-    "The last channels are taken for the nope part and the first for the rope part. It is the other way round.",
-    "In which order are the parts of q: [nope ; rope] or [rope ; nope]?",
-)
-def absorb_the_wrong_end(q, expand_k):
-    rope = q.shape[-1] - expand_k.shape[1]
-    return torch.cat([q[..., rope:] @ expand_k, q[..., :rope]], dim=-1)
-
-
-@mistake(
-    "The nope channels are kept beside what they were folded into. No cached channel is left that they could meet.",
-    "How wide is a cached entry, and how wide your query?",
-)
-def absorb_and_keep(q, expand_k):
-    return torch.cat([q[..., : expand_k.shape[1]] @ expand_k, q], dim=-1)
-
-
-ABSORB = (
-    absorb_with_rope_first,
-    absorb_without_rope,
-    absorb_with_the_first_head,
-    absorb_and_scale,
-    absorb_the_wrong_end,
-    absorb_and_keep,
-)
-
-# ---------------------------------------------------------------- MultiHeadLatentAttention
 
 
 class _MLA(CoreMLA):
@@ -340,7 +186,7 @@ class MLAReportingUnscaled(_MLA):
         return {"logit_scale": 1.0}
 
 
-MLA = (
+LATENT_ATTENTION = (
     MLAWithoutKeyRotation,
     MLAWithoutQueryRotation,
     MLAWithoutLatentNorm,

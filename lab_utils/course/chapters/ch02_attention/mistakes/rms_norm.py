@@ -1,11 +1,9 @@
-"""Wrong answers to the exercises of notebook 02: RMSNorm."""
+"""The known wrong answers to RMSNorm, of notebook 02."""
 
 import torch
 
 from lab_utils.course.exercise import mistake
 from nanokimi.norm import RMSNorm as CoreNorm
-
-# ---------------------------------------------------------------- RMSNorm
 
 
 class _Norm(CoreNorm):

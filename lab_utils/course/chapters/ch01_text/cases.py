@@ -1,0 +1,81 @@
+"""What the answers to the exercises of notebook 01 are tried on, and how they are looked at."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lab_utils.course.exercise import Case, Parts, parts_of
+from nanokimi.text import tokenizer
+from nanokimi.text.corpus import Split
+
+STORIES = [
+    "The cat sat on the mat. The cat purred.",
+    "Zoë and René sat in the café, the café by the sea.",
+] * 8
+
+
+def loss_cases() -> list[Case]:
+    def logits(*shape: int) -> torch.Tensor:
+        return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    def targets(*shape: int, vocab: int) -> torch.Tensor:
+        return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    return [
+        Case("one token, two to choose from, equal logits", (torch.zeros(1, 1, 2), torch.tensor([[1]]))),
+        Case("one token", (logits(1, 1, 5), torch.tensor([[3]]))),
+        Case("a sequence", (logits(1, 4, 5), targets(1, 4, vocab=5))),
+        Case("a batch", (logits(3, 6, 7), targets(3, 6, vocab=7))),
+        Case("very sure, and wrong", (torch.tensor([[[100.0, 0.0]]]), torch.tensor([[1]]))),
+        Case("bfloat16 logits", (logits(2, 3, 5).bfloat16(), targets(2, 3, vocab=5))),
+    ]
+
+
+def sizes(implementation: Any, encoding: Any) -> Parts:
+    """The numbers, as whatever array or list of whole numbers they come."""
+    found = parts_of(implementation(encoding))["result"]
+    return {"bytes of each token": torch.as_tensor(np.asarray(found)).long()}
+
+
+def encodings() -> list[Case]:
+    return [
+        Case("characters, some of two bytes", (tokenizer.char(["né a"]),)),
+        Case("the 256 bytes and a few merges", (tokenizer.train_bpe(STORIES, 300),)),
+        Case("a character of four bytes", (tokenizer.char(["a🐱 "]),)),
+    ]
+
+
+def _split_of(n: int) -> Split:
+    return Split(tokens=(np.arange(n) * 3 % 17).astype(np.uint16))
+
+
+def named_windows(implementation: Any, *args: Any) -> Parts:
+    found = parts_of(implementation(*args))
+    names = ("inputs", "targets", "index", *found)  # a fourth part keeps the name that it has
+    return dict(zip(names, found.values()))
+
+
+def window_cases() -> list[Case]:
+    return [
+        Case("one window of one token", (_split_of(2), 1, 1)),
+        Case("seven tokens, windows of three", (_split_of(7), 9, 3)),
+        Case("as many windows as asked for", (_split_of(40), 2, 5)),
+        Case("more asked for than fit", (_split_of(40), 100, 5)),
+        Case("one token too few for the next window", (_split_of(15), 9, 5)),
+    ]
+
+
+def articles(implementation: Any, *nouns: str) -> Parts:
+    return {noun: implementation(noun) for noun in nouns}
+
+
+def article_cases() -> list[Case]:
+    groups = {
+        "plain nouns": ("cat", "apple", "moon", "egg"),
+        "other vowels": ("umbrella", "ice cream", "old oak"),
+        "spelled with a vowel, spoken without": ("unicorn", "useful stick", "european map", "one-eyed cat"),
+        "spelled without a vowel, spoken with one": ("hour", "honest fox"),
+        "and the ordinary ones of that letter": ("house", "yellow hat"),
+    }
+    return [Case(says, nouns) for says, nouns in groups.items()]

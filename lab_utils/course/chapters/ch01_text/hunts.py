@@ -1,0 +1,88 @@
+"""The bug hunts of notebook 01: a test that finds each bug, and the pieces that every answer is tried on."""
+
+import torch
+
+from lab_utils.course.chapters.ch01_text import bugs
+from lab_utils.course.exercise import Case
+
+
+def test_sound_pairs(cut_pairs) -> None:
+    """In a text that counts up every target is its input plus 1."""
+    inputs, targets = cut_pairs(torch.arange(30), [0, 11], 6)
+    assert torch.equal(targets, inputs + 1)
+
+
+def cut_pairs(tokens, starts, seq_len):
+    """Sound: one token more is cut, and used twice."""
+    rows = torch.stack([tokens[start : start + seq_len + 1] for start in starts])
+    return rows[:, :-1], rows[:, 1:]
+
+
+def cut_pairs_from_two_texts(tokens, starts, seq_len):
+    """Sound: the text, and the text one token later."""
+    later = tokens.roll(-1)
+    picked = torch.as_tensor(starts)[:, None] + torch.arange(seq_len)
+    return tokens[picked], later[picked]
+
+
+def _with_targets_of_zeros(tokens, starts, seq_len):
+    inputs, targets = cut_pairs(tokens, starts, seq_len)
+    return inputs, 0 * targets
+
+
+def test_sound_split(split_documents) -> None:
+    """No document stands on both sides."""
+    training, validation = split_documents([f"document {i}" for i in range(50)], 0.1)
+    assert not set(training) & set(validation)
+
+
+def split_documents(documents, val_share):
+    """Sound: the last documents are held out."""
+    n_val = max(1, round(val_share * len(documents)))
+    return documents[:-n_val], documents[-n_val:]
+
+
+def split_every_nth(documents, val_share):
+    """Sound: every n-th document is held out."""
+    every = max(2, round(1 / val_share))
+    held_out = set(range(0, len(documents), every))
+    return [d for i, d in enumerate(documents) if i not in held_out], [documents[i] for i in sorted(held_out)]
+
+
+def pairs_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.pairs_of_a_colleague,)),
+        Case("a piece whose targets are zeros", (_with_targets_of_zeros,), judged=False),
+        Case("a sound piece", (cut_pairs,)),
+        Case("another sound piece", (cut_pairs_from_two_texts,)),
+        Case(
+            "a piece of another shape",
+            (lambda t, s, n: tuple(x[:1, :1] for x in cut_pairs(t, s, n)),),
+            judged=False,
+        ),
+        Case(
+            "a piece that gives zeros",
+            (lambda t, s, n: tuple(0 * x for x in cut_pairs(t, s, n)),),
+            judged=False,
+        ),
+        Case(
+            "a piece with other inputs",
+            (lambda t, s, n: tuple(x + 1 for x in cut_pairs(t, s, n)),),
+            judged=False,
+        ),
+    ]
+
+
+def split_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.split_of_a_colleague,)),
+        Case("a sound split", (split_documents,)),
+        Case("another sound split", (split_every_nth,)),
+        Case(
+            "a split without training text",
+            (lambda d, share: ([], split_documents(d, share)[1]),),
+            judged=False,
+        ),
+        Case("a split that holds nothing out", (lambda d, share: (d, []),), judged=False),
+        Case("a split that loses a document", (lambda d, share: (d[1:-1], d[-1:]),), judged=False),
+    ]

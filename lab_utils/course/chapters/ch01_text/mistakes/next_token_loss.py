@@ -1,0 +1,119 @@
+"""The known wrong answers to next_token_loss, of notebook 01."""
+
+import math
+
+import torch.nn.functional as F
+
+from lab_utils.course.exercise import mistake
+from nanokimi.loss import next_token_loss as core_loss
+
+
+@mistake(
+    "The targets are shifted once more. They are shifted already: targets[t] follows inputs[t].",
+    "Which token should logits[:, 0] predict, and where does it stand in `targets`?",
+)
+def loss_shifted_again(logits, targets):
+    return core_loss(logits[:, :-1], targets[:, 1:])  # of a single token nothing is left: nan
+
+
+@mistake(
+    "It is the sum over the tokens; the docstring asks for the mean.",
+    "Give it the same sequence twice. Should the loss double?",
+)
+def loss_as_sum(logits, targets):
+    return core_loss(logits, targets) * targets.numel()
+
+
+@mistake(
+    "It is in bits (base 2); the docstring asks for nats.",
+    "What is the loss of an even guess among two tokens: 1, or ln 2?",
+)
+def loss_in_bits(logits, targets):
+    return core_loss(logits, targets) / math.log(2)
+
+
+@mistake(
+    "The logits go through a softmax before the cross-entropy, which takes one itself: it is taken twice.",
+    "What does F.cross_entropy expect, logits or probabilities?",
+)
+def loss_of_two_softmaxes(logits, targets):
+    return core_loss(logits.softmax(dim=-1), targets)
+
+
+@mistake(
+    "It is summed over the positions, and the mean is taken over the batch only.",
+    "Give it a sequence of twice the length. Should the loss double?",
+)
+def loss_summed_over_positions(logits, targets):
+    return core_loss(logits, targets) * targets.shape[1]
+
+
+@mistake("The sign is missing: this is the mean log-probability.", "Can a loss be negative here?")
+def loss_with_the_wrong_sign(logits, targets):
+    return -core_loss(logits, targets)
+
+
+@mistake(
+    "It is the mean probability of the right token, not of its logarithm.",
+    "What should come out for a probability of 0?",
+)
+def loss_of_probabilities(logits, targets):
+    p = logits.float().softmax(dim=-1).gather(-1, targets[..., None])
+    return 1 - p.mean()
+
+
+@mistake(
+    "The softmax runs over the positions instead of the vocabulary.",
+    "Over which axis must the probabilities sum to 1?",
+)
+def loss_over_positions(logits, targets):
+    return F.nll_loss(logits.float().log_softmax(dim=1).flatten(0, 1), targets.flatten())
+
+
+@mistake(
+    "The logarithm is taken of a softmax that has already become 0: the loss is infinite.",
+    "A logit of 0 beside one of 100: what is its probability in float32? Which function takes softmax and log at once?",
+)
+def loss_of_log_after_softmax(logits, targets):
+    return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
+
+
+@mistake(
+    "The exponentials are taken of the bare logits. In float32 exp(89) is infinite, and so is the loss.",
+    "Which function takes the logarithm of a sum of exponentials at once, and safely?",
+)
+def loss_of_bare_exponentials(logits, targets):
+    full = logits.float()
+    return (full.exp().sum(dim=-1).log() - full.gather(-1, targets[..., None])[..., 0]).mean()
+
+
+@mistake(
+    "The loss is computed in the precision of the logits. Of bfloat16, with its 8 bits, two or three digits are left.",
+    "In which precision should the logits be read, according to the docstring?",
+)
+def loss_in_the_precision_of_the_logits(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+@mistake(
+    "F.cross_entropy takes the second axis for the classes. Here it is the sequence.",
+    "Make one long list of all positions first: which shapes do logits and targets then have?",
+)
+def loss_without_flattening(logits, targets):
+    return F.cross_entropy(logits.float(), targets)
+
+
+NEXT_TOKEN_LOSS = (
+    loss_shifted_again,
+    loss_as_sum,
+    loss_summed_over_positions,
+    loss_in_bits,
+    loss_of_two_softmaxes,
+    loss_with_the_wrong_sign,
+    loss_of_probabilities,
+    loss_over_positions,
+    loss_of_log_after_softmax,
+    loss_of_bare_exponentials,
+    loss_in_the_precision_of_the_logits,
+    loss_without_flattening,
+)

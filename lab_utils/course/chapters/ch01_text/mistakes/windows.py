@@ -1,0 +1,106 @@
+"""The known wrong answers to windows, of notebook 01."""
+
+import numpy as np
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.text.corpus import windows as core_windows
+
+
+def cut(split, n, seq_len, stride=None, shift=1, index_from=1, limit=True):
+    stride = seq_len if stride is None else stride
+    n = min(n, (len(split.tokens) - 1) // seq_len) if limit else n
+    tokens = torch.from_numpy(split.tokens.astype(np.int64))
+    inputs = torch.stack([tokens[i * stride : i * stride + seq_len] for i in range(n)])
+    targets = torch.stack([tokens[i * stride + shift :][:seq_len] for i in range(n)])
+    return inputs, targets, torch.arange(index_from, n * seq_len + index_from).view(n, seq_len)
+
+
+@mistake(
+    "The targets are the inputs themselves: nothing is left to predict.",
+    "targets[i] should be the token that *follows* inputs[i].",
+)
+def windows_without_shift(split, n, seq_len):
+    return cut(split, n, seq_len, shift=0)
+
+
+@mistake(
+    "The windows overlap: each begins one token after the one before.",
+    "Side by side: where does window 1 begin?",
+)
+def windows_that_overlap(split, n, seq_len):
+    inputs, targets, index = core_windows(split, n, seq_len)
+    tokens = torch.from_numpy(split.tokens.astype(np.int64))
+    inputs = torch.stack([tokens[i : i + seq_len] for i in range(len(index))])
+    targets = torch.stack([tokens[i + 1 : i + 1 + seq_len] for i in range(len(index))])
+    return inputs, targets, index
+
+
+@mistake(
+    "`index` is the place of the inputs; it should be that of the targets.",
+    "Compare split.tokens[index] with the targets.",
+)
+def windows_with_index_of_inputs(split, n, seq_len):
+    return cut(split, n, seq_len, index_from=0)
+
+
+@mistake("The windows are the last ones of the text, not the first.", "Where does the first window begin?")
+def windows_from_the_end(split, n, seq_len):
+    inputs, targets, index = core_windows(split, len(split), seq_len)
+    return inputs[-n:], targets[-n:], index[-n:]
+
+
+@mistake(
+    "There is one window fewer than fits.",
+    "How many windows of 3 inputs, with a target each, do 7 tokens give?",
+)
+def windows_one_too_few(split, n, seq_len):
+    fits = max(1, (len(split) - 1) // seq_len - 1)
+    return core_windows(split, min(n, fits), seq_len)
+
+
+@mistake("Inputs and targets are exchanged.", "Which of the two does the model see?")
+def windows_exchanged(split, n, seq_len):
+    inputs, targets, index = core_windows(split, n, seq_len)
+    return targets, inputs, index
+
+
+@mistake(
+    "The text is cut into pieces of seq_len + 1, and a target is lost between two windows.",
+    "Is every token but the first a target once?",
+)
+def windows_of_separate_pieces(split, n, seq_len):
+    n = min(n, len(split) // (seq_len + 1))
+    inputs, targets, _ = cut(split, n, seq_len, stride=seq_len + 1)
+    starts = (seq_len + 1) * torch.arange(n)[:, None]
+    return inputs, targets, starts + torch.arange(1, seq_len + 1)
+
+
+@mistake(
+    "One window too many is cut at the end: its last input has no token behind it that could be its target.",
+    "How many windows of 5 inputs, with a target each, do 40 tokens give?",
+)
+def windows_one_too_many(split, n, seq_len):
+    n = min(n, len(split.tokens) // seq_len)
+    return cut(split, n, seq_len, limit=False)
+
+
+@mistake(
+    "As many windows are cut as were asked for, although the text has fewer.",
+    "How many windows fit into the text?",
+)
+def windows_as_many_as_asked(split, n, seq_len):
+    return cut(split, n, seq_len, limit=False)
+
+
+WINDOWS = (
+    windows_without_shift,
+    windows_that_overlap,
+    windows_with_index_of_inputs,
+    windows_from_the_end,
+    windows_one_too_few,
+    windows_exchanged,
+    windows_of_separate_pieces,
+    windows_one_too_many,
+    windows_as_many_as_asked,
+)

@@ -1,0 +1,110 @@
+"""The bug hunts of notebook 02: a test that finds each bug, and the pieces that every answer is tried on."""
+
+import torch
+from torch import Tensor
+
+from lab_utils.course.chapters.ch02_attention import bugs, cases
+from lab_utils.course.exercise import (
+    Case,
+)
+from nanokimi.attention import attend, causal_mask
+from nanokimi.config import RopeConfig
+from nanokimi.rope import apply_rope, rotations
+
+
+def test_sound_attend(attend) -> None:
+    """Equal scores: the last of three tokens must get the mean of the three values."""
+    v = torch.tensor([[0.0], [3.0], [6.0]])[None, None]
+    same = torch.zeros(1, 1, 3, 2)
+    assert torch.allclose(attend(same, same, v, 1.0)[0, 0, :, 0], torch.tensor([0.0, 1.5, 3.0]))
+
+
+def attend_in_a_loop(q, k, v, scale, visible=None):
+    """A sound version that adds in another order."""
+    queries, keys = q.shape[-2], k.shape[-2]
+    visible = causal_mask(queries, keys, q.device) if visible is None else visible
+    rows = []
+    for t in range(queries):
+        seen = visible[t].nonzero().flatten().flip(0)
+        weights = (scale * (k[..., seen, :] * q[..., t : t + 1, :]).sum(dim=-1)).softmax(dim=-1)
+        rows.append((weights[..., None] * v[..., seen, :]).sum(dim=-2))
+    return torch.stack(rows, dim=-2)
+
+
+def _attend_in_double(q, k, v, scale):
+    mask = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    scores = (q.double() @ k.double().mT * scale).masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1) @ v.double()
+
+
+def _attend_to_all(q, k, v, scale):
+    return attend(q, k, v, scale, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool))
+
+
+def test_sound_decoding(decode_step) -> None:
+    """Step by step with a cache must give what all tokens at once give."""
+    q, k, v = (cases.numbers(1, 1, 4, 4) for _ in range(3))
+
+    def turn(positions: Tensor) -> Tensor:
+        return rotations(positions, 4, RopeConfig(base=10.0))
+
+    whole = attend(apply_rope(q, turn(torch.arange(4))), apply_rope(k, turn(torch.arange(4))), v, 0.5)
+    cache: list = []
+    steps = [
+        decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, attend, apply_rope, turn)
+        for t in range(4)
+    ]
+    assert torch.allclose(torch.cat(steps, dim=-2), whole, atol=1e-5)
+
+
+def decode_step_with_positions(q, k, v, cache, attend, apply_rope, turn):
+    """Sound: the new tokens stand behind those in the cache."""
+    start = sum(keys.shape[-2] for keys, _ in cache)
+    rotation = turn(torch.arange(start, start + q.shape[-2]))
+    cache.append((apply_rope(k, rotation), v))
+    keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
+    return attend(apply_rope(q, rotation), keys, values, q.shape[-1] ** -0.5)
+
+
+def decode_step_turning_late(q, k, v, cache, attend, apply_rope, turn):
+    """Sound, and slower: the cache holds keys as they came, and all are turned in every step."""
+    cache.append((k, v))
+    keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
+    n = keys.shape[-2]
+    late = apply_rope(q, turn(torch.arange(n - q.shape[-2], n)))
+    return attend(late, apply_rope(keys, turn(torch.arange(n))), values, q.shape[-1] ** -0.5)
+
+
+def _decode_zeros(q, k, v, cache, *rest):
+    return 0 * decode_step_with_positions(q, k, v, cache, *rest)
+
+
+def _decode_one_channel(q, k, v, cache, *rest):
+    return decode_step_with_positions(q, k, v, cache, *rest)[..., :1]
+
+
+def _decode_without_memory(q, k, v, cache, attend, apply_rope, turn):
+    return decode_step_with_positions(q, k, v, [], attend, apply_rope, turn)
+
+
+def attend_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.attend_by_columns,)),
+        Case("the core's attend", (attend,)),
+        Case("a sound version that adds in another order", (attend_in_a_loop,)),
+        Case("a piece of another shape", (lambda q, k, v, scale: v[..., :1, :],), judged=False),
+        Case("a piece that gives zeros", (lambda q, k, v, scale: 0 * v,), judged=False),
+        Case("a piece in float64", (_attend_in_double,), judged=False),
+        Case("a piece that sees the future", (_attend_to_all,), judged=False),
+    ]
+
+
+def decoding_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.decode_step,)),
+        Case("a sound step", (decode_step_with_positions,)),
+        Case("a sound step that turns all keys late", (decode_step_turning_late,)),
+        Case("a piece that gives zeros", (_decode_zeros,), judged=False),
+        Case("a piece of another shape", (_decode_one_channel,), judged=False),
+        Case("a piece without memory", (_decode_without_memory,), judged=False),
+    ]

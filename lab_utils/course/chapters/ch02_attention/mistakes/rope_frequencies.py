@@ -1,0 +1,100 @@
+"""The known wrong answers to rope_frequencies, of notebook 02."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+
+
+def frequencies(rope_dim, cfg, exponent=None, pairs=None, base=None):
+    pair = torch.arange(rope_dim // 2 if pairs is None else pairs, dtype=torch.float64)
+    base = cfg.base if base is None else base
+    return (base ** (-2 * pair / rope_dim if exponent is None else exponent(pair))).float()
+
+
+@mistake("The exponent lacks its factor 2.", "Pair i has the channels 2i and 2i+1: theta_i = base^(-2i/r).")
+def theta_without_two(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -i / rope_dim)
+
+
+@mistake(
+    "The factor 2 is in the exponent twice: perhaps `i` counts channels (0, 2, 4 ...) and is doubled again.",
+    "Does your i count pairs or channels? theta_i = base^(-2i/r) counts pairs.",
+)
+def theta_with_two_twice(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -4 * i / rope_dim)
+
+
+@mistake(
+    "The sign of the exponent is missing: the pairs turn faster and faster.",
+    "How far does pair 0 turn, and the last?",
+)
+def theta_growing(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: 2 * i / rope_dim)
+
+
+@mistake(
+    "There is a frequency for every channel; each pair of channels has one.",
+    "How many pairs do r channels make?",
+)
+def theta_for_every_channel(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, pairs=rope_dim)
+
+
+@mistake(
+    "It is e to the power, not the base: `cfg.base` is not used.",
+    "Which field of the configuration do you read?",
+)
+def theta_of_e(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -2 * i / rope_dim / torch.log(torch.tensor(cfg.base)))
+
+
+@mistake(
+    "The base is written down as 10,000: `cfg.base` is not used.",
+    "Which field of the configuration do you read?",
+)
+def theta_of_ten_thousand(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, base=10_000.0)
+
+
+@mistake(
+    "There is a factor 2π too many: the unit is radians a token, not turns.",
+    "How far does the first pair turn from one token to the next?",
+)
+def theta_in_turns(rope_dim, cfg):
+    return 2 * torch.pi * frequencies(rope_dim, cfg)
+
+
+@mistake(
+    "The last pair is at 1/base exactly: you divide by one pair fewer than there are.",
+    "theta_i = base^(-2i/r): what is r, and which is the last i?",
+)
+def theta_down_to_the_base(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -2 * i / max(rope_dim - 2, 1))
+
+
+@mistake("Counting begins with pair 1, so the fastest pair is missing.", "What is theta of the first pair?")
+def theta_from_one(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -2 * (i + 1) / rope_dim)
+
+
+@mistake(
+    "The frequencies fall in equal steps; they should fall by equal factors.",
+    "Divide each by the one before it.",
+)
+def theta_linear(rope_dim, cfg):
+    pair = torch.arange(rope_dim // 2, dtype=torch.float64)
+    return (1 - 2 * pair / rope_dim * (1 - 1 / cfg.base)).float()
+
+
+ROPE_FREQUENCIES = (
+    theta_without_two,
+    theta_with_two_twice,
+    theta_growing,
+    theta_for_every_channel,
+    theta_of_e,
+    theta_of_ten_thousand,
+    theta_in_turns,
+    theta_down_to_the_base,
+    theta_from_one,
+    theta_linear,
+)

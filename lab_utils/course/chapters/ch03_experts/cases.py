@@ -1,0 +1,73 @@
+"""What the answers to the exercises of notebook 03 are tried on, and how they are looked at."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from lab_utils.course.exercise import (
+    Case,
+    parts_of,
+    with_weights_of,
+)
+from nanokimi.experts import ExpertBank
+
+
+def _numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Large enough that silu is far from a straight line."""
+    return 1.5 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def _weights(d_model: int, width: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    return _numbers(2 * width, d_model, seed=1, dtype=dtype), _numbers(d_model, width, seed=2, dtype=dtype)
+
+
+def swiglu_cases() -> list[Case]:
+    one = (torch.tensor([[2.0]]), torch.tensor([[1.0], [-3.0]]), torch.tensor([[1.0]]))
+    return [
+        Case("one token, one channel", one),
+        Case("one token", (_numbers(1, 3), *_weights(3, 4))),
+        Case("a batch of sequences", (_numbers(2, 3, 4), *_weights(4, 2))),
+        Case("a vector alone", (_numbers(3), *_weights(3, 5))),
+        Case("float64", (_numbers(4, 3, dtype=torch.float64), *_weights(3, 4, torch.float64))),
+        Case("large numbers", (20 * _numbers(3, 3), *_weights(3, 4))),
+    ]
+
+
+def closed_gate_is_closed(parts: dict, x: Tensor, gate_up: Tensor, down: Tensor) -> bool:
+    """Channels whose gate is far below zero count for nothing: leaving them out changes nothing."""
+    gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
+    kept = torch.where(gate > -30, F.silu(gate) * up, 0.0)
+    return torch.allclose(F.linear(kept, down), parts["result"], atol=1e-3, rtol=1e-3)
+
+
+def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
+    """The learner's class with the weights of the core's: the output, the weights' gradients, and wasted work."""
+    reference = ExpertBank(len(counts), rows.shape[1], width)
+    with torch.no_grad():
+        for seed, p in enumerate(reference.parameters()):
+            p.copy_(_numbers(*p.shape, seed=seed))
+    module = with_weights_of(bank(len(counts), rows.shape[1], width), reference)
+    with FlopCounterMode(display=False) as counter:
+        parts = parts_of(module(rows, counts))
+    needed = len(rows) * 2 * 3 * rows.shape[1] * width
+    out = parts.get("result")
+    if isinstance(out, Tensor) and out.requires_grad:
+        (out * torch.arange(1, out.numel() + 1).view_as(out).sin()).sum().backward()
+    for name, p in module.named_parameters():
+        parts[f"gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
+    # Sums written out by hand are not counted, so less than what is needed is no fault.
+    return parts | {
+        "operations beyond those of the rows' own experts": max(0, counter.get_total_flops() - needed)
+    }
+
+
+def bank_cases() -> list[Case]:
+    return [
+        Case("one expert, one row", (_numbers(1, 2), [1], 2)),
+        Case("two experts", (_numbers(3, 2), [2, 1], 2)),
+        Case("an expert without rows between two others", (_numbers(5, 3), [2, 0, 3], 2)),
+        Case("the first expert has no rows", (_numbers(4, 3), [0, 1, 3], 4)),
+        Case("all rows to the last expert", (_numbers(6, 2), [0, 0, 0, 6], 3)),
+        Case("sixteen experts", (_numbers(36, 4), [i % 6 for i in range(16)], 3)),
+    ]

@@ -1,0 +1,91 @@
+"""The bug hunts of notebook 03: a test that finds each bug, and the pieces that every answer is tried on."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lab_utils.course.chapters.ch03_experts import bugs
+from lab_utils.course.exercise import (
+    Case,
+)
+from nanokimi.experts import ExpertBank, swiglu
+from nanokimi.moe import dispatch
+
+
+def swiglu_row_by_row(x, gate_up, down):
+    """A sound version with its sums written out."""
+    width = down.shape[1]
+    gate = torch.stack([(x * row).sum(-1) for row in gate_up[:width]], dim=-1)
+    up = torch.stack([(x * row).sum(-1) for row in gate_up[width:]], dim=-1)
+    return (gate / (1 + (-gate).exp()) * up) @ down.T
+
+
+def test_sound_swiglu(swiglu) -> None:
+    """One channel, gate 1 and up 3, worked out by hand: silu(1) · 3 = 2.1932; exchanged it would be 2.8577."""
+    out = swiglu(torch.ones(1, 1), torch.tensor([[1.0], [3.0]]), torch.ones(1, 1))
+    assert torch.allclose(out, torch.tensor([[2.1932]]), atol=1e-3)
+
+
+def test_sound_dispatch(dispatch) -> None:
+    """Count operations: 8 tokens, K = 1, so the products of 8 rows, however many experts there are."""
+    bank = ExpertBank(4, 2, 3)
+    for p in bank.parameters():
+        torch.nn.init.ones_(p)
+    x, idx, weights = torch.ones(8, 2), (torch.arange(8) % 4)[:, None], torch.ones(8, 1)
+    with FlopCounterMode(display=False) as counter:
+        dispatch(x, idx, weights, bank)
+    assert counter.get_total_flops() == 8 * 2 * (2 * 6 + 3 * 2)
+
+
+def dispatch_by_token(x, expert_idx, weights, bank):
+    """A sound version: token by token, only its own experts, through the bank, whose rows a test may count."""
+    n_experts, out = bank.down_proj.shape[0], []
+    for t, chosen in enumerate(expert_idx.tolist()):
+        rows = [bank(x[t : t + 1], [int(e == i) for i in range(n_experts)]) for e in chosen]
+        out.append(sum(w * row for w, row in zip(weights[t], rows, strict=True)))
+    return torch.cat(out)
+
+
+def _dispatch_of_zeros(x, expert_idx, weights, bank):
+    return 0 * dispatch(x, expert_idx, weights, bank)
+
+
+def _dispatch_of_a_number(x, expert_idx, weights, bank):
+    return dispatch(x, expert_idx, weights, bank).sum()
+
+
+def swiglu_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.swiglu_by_columns,)),
+        Case("the core's swiglu", (swiglu,)),
+        Case("a sound version with its sums written out", (swiglu_row_by_row,)),
+        Case(
+            "a piece of another shape",
+            (lambda x, gate_up, down: swiglu(x, gate_up, down)[:1, :1],),
+            judged=False,
+        ),
+        Case(
+            "a piece that gives ones",
+            (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down) + 1,),
+            judged=False,
+        ),
+        Case(
+            "a piece that gives zeros",
+            (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down),),
+            judged=False,
+        ),
+    ]
+
+
+def dispatch_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.run_experts_masked,)),
+        Case("the core's dispatch", (dispatch,)),
+        Case("a sound version, token by token", (dispatch_by_token,)),
+        Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
+        Case("a piece that gives one number", (_dispatch_of_a_number,), judged=False),
+        Case(
+            "a piece without gradients",
+            (lambda *a: dispatch(*a).detach().requires_grad_(),),
+            judged=False,
+        ),
+    ]

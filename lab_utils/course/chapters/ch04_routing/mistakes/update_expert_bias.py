@@ -1,0 +1,96 @@
+"""The known wrong answers to update_expert_bias_, of notebook 04."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+
+
+def step(load, rate):
+    load = load.to(torch.float32)
+    return rate * (load.mean() - load).sign()
+
+
+@mistake(
+    "The sign is the wrong way round: busy experts get more, and the router collapses faster.",
+    "An expert has too many tokens. Should its bias rise or fall?",
+)
+def bias_up_for_the_busy(expert_bias, load, rate):
+    delta = -step(load, rate)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The mean of the step is not taken off: all biases drift together.",
+    "Add up the steps of all experts when three are idle and one is busy.",
+)
+def bias_that_drifts(expert_bias, load, rate):
+    expert_bias += step(load, rate)
+
+
+@mistake(
+    "The step is as large as the difference of the loads. Only its sign counts.",
+    "A load is off by 1 token, another by 1,000. How far does each bias move?",
+)
+def bias_in_proportion(expert_bias, load, rate):
+    load = load.to(torch.float32)
+    delta = rate * (load.mean() - load)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The bias is set to the step instead of moved by it: it forgets every step before.",
+    "What is the bias after two equal steps?",
+)
+def bias_set_anew(expert_bias, load, rate):
+    delta = step(load, rate)
+    expert_bias.copy_(delta - delta.mean())
+
+
+@mistake(
+    "The rate is not used.",
+    "Which of the arguments does your function never read?",
+)
+def bias_without_rate(expert_bias, load, rate):
+    delta = step(load, 1.0)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The bias itself is not changed: a new tensor was made, and the layer still has the old one.",
+    "The name ends with an underscore. What does that say in torch?",
+)
+def bias_changed_in_a_copy(expert_bias, load, rate):
+    delta = step(load, rate)
+    expert_bias = expert_bias + delta - delta.mean()
+
+
+@mistake(
+    "The step is in proportion to how far a load is from the mean. Only the sign of the difference counts.",
+    "Two experts have 1 % and 90 % of a fair share. How far does each bias move?",
+)
+def bias_in_shares(expert_bias, load, rate):
+    load = load.to(torch.float32)
+    delta = rate * (load.mean() - load) / load.mean()
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "An expert whose load is exactly the mean is pushed as well: there are two cases where there are three.",
+    "What is sign(0), and what does your condition give there?",
+)
+def bias_of_two_cases(expert_bias, load, rate):
+    load = load.to(torch.float32)
+    delta = torch.where(load < load.mean(), rate, -rate)
+    expert_bias += delta - delta.mean()
+
+
+UPDATE_EXPERT_BIAS = (
+    bias_up_for_the_busy,
+    bias_that_drifts,
+    bias_in_proportion,
+    bias_set_anew,
+    bias_without_rate,
+    bias_changed_in_a_copy,
+    bias_in_shares,
+    bias_of_two_cases,
+)

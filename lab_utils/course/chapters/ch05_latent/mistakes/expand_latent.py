@@ -1,0 +1,95 @@
+"""The known wrong answers to expand_latent, of notebook 05."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.mla import expand_latent as core_expand
+
+
+@mistake(
+    "The rope key stands before the expanded channels. In the query they come in the order nope, rope.",
+    "Which channel of the query will meet which channel of the key?",
+)
+def expand_rope_first(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return k.roll(k_rope.shape[-1], dims=-1), v
+
+
+@mistake(
+    "Tokens and heads are mixed up: (batch, seq, heads · width) was reshaped to (batch, heads, seq, width) without "
+    "a transposition.",
+    "Give every head the same expansion. Are the keys of one token then the same in all heads?",
+)
+def expand_mixing_heads_and_tokens(latent, k_rope, expand_k, expand_v):
+    n_heads, nope, _ = expand_k.shape
+    batch, seq, _ = latent.shape
+    k = (latent @ expand_k.flatten(0, 1).T).reshape(batch, n_heads, seq, nope)
+    v = (latent @ expand_v.flatten(0, 1).T).reshape(batch, n_heads, seq, -1)
+    return torch.cat([k, k_rope[:, None].expand(-1, n_heads, -1, -1)], dim=-1), v
+
+
+@mistake(
+    "Only the first head gets the rope key, the others zeros. It is one key, shared by all heads.",
+    "Compare the last channels of the keys of two heads.",
+)
+def expand_rope_for_the_first_head(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    only_first = torch.zeros_like(k)
+    only_first[:, 0] = 1
+    only_first[..., : expand_k.shape[1]] = 1
+    return k * only_first, v
+
+
+@mistake(
+    "The rope key is missing from the keys.",
+    "Which of the four arguments does your function never read?",
+)
+def expand_without_rope(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return k[..., : expand_k.shape[1]], v
+
+
+@mistake(
+    "Keys and values have changed places: the keys are made by expand_v, the values by expand_k.",
+    "How wide must a value be, and how wide a key?",
+)
+def expand_swapping_keys_and_values(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_v, expand_k)
+
+
+@mistake(
+    "Every head uses the expansion of the first. Heads share the latent, not what they make of it.",
+    "Are the nope channels of head 0 and head 1 different?",
+)
+def expand_with_the_first_head(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k[:1].expand_as(expand_k), expand_v[:1].expand_as(expand_v))
+
+
+@mistake(
+    "The values carry the rope key as well. Position belongs to the keys; a value is content only.",
+    "How wide is a value, v or v + rope?",
+)
+def expand_rope_into_values(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return k, torch.cat([v, k[..., expand_k.shape[1] :]], dim=-1)
+
+
+@mistake(
+    "The heads stand behind the tokens: (batch, seq, n_heads, width). `attend` wants the heads first.",
+    "Which axis of the result has as many entries as there are heads?",
+)
+def expand_heads_behind_tokens(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return k.transpose(1, 2), v.transpose(1, 2)
+
+
+EXPAND_LATENT = (
+    expand_rope_first,
+    expand_mixing_heads_and_tokens,
+    expand_rope_for_the_first_head,
+    expand_without_rope,
+    expand_swapping_keys_and_values,
+    expand_with_the_first_head,
+    expand_rope_into_values,
+    expand_heads_behind_tokens,
+)

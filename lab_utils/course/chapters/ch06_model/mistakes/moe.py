@@ -1,0 +1,107 @@
+"""The known wrong answers to MoE, of notebook 06."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.moe import MoE as CoreMoE
+from nanokimi.moe import dispatch
+from nanokimi.router import scaling_factor
+
+
+def routed(moe, x, stats, weights=None):
+    weights = stats.weights if weights is None else weights
+    flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, weights))
+    return dispatch(*flat, moe.experts).view_as(x)
+
+
+@mistake(
+    "The shared experts are multiplied by the routed scaling factor as well. They have no weight: they are added as "
+    "they are.",
+    "Which part of y = sum w·expert(x) + shared(x) does `routed_scaling_factor` stand in?",
+)
+class MoEScalingTheShared(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = routed(self, x, stats)
+        if self.shared_experts is not None:
+            y = y + scaling_factor(self.cfg) * self.shared_experts(x)
+        return y, stats
+
+
+@mistake(
+    "The shared experts are left out.",
+    "Which of the layer's parameters does your forward never read?",
+)
+class MoEWithoutShared(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        return routed(self, x, stats), stats
+
+
+@mistake(
+    "The chosen experts are added without their weights.",
+    "What are `stats.weights` for?",
+)
+class MoEWithoutWeights(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = routed(self, x, stats, torch.ones_like(stats.weights))
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "The token is multiplied by its weight before the expert. The expert is not linear: that is another function.",
+    "Is expert(w·x) the same as w·expert(x)?",
+)
+class MoEWeightingTheInput(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = torch.zeros_like(x)
+        for k in range(self.cfg.top_k):
+            idx = stats.expert_idx[..., k : k + 1].flatten(0, 1)
+            scaled = (x * stats.weights[..., k : k + 1]).flatten(0, 1)
+            y = y + dispatch(scaled, idx, torch.ones_like(idx, dtype=x.dtype), self.experts).view_as(x)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "The shared experts read the routed output, not the token: the two run one behind the other.",
+    "What goes into shared(·) in the formula?",
+)
+class MoEInSeries(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = routed(self, x, stats)
+        return (y if self.shared_experts is None else y + self.shared_experts(y)), stats
+
+
+@mistake(
+    "x is added inside the layer. The residual stream is the block's business: it would come in twice.",
+    "What does the layer return for a token whose experts all give 0?",
+)
+class MoEWithResidual(CoreMoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return x + y, stats
+
+
+@mistake(
+    "The routed sum is multiplied by the scaling factor once more. `stats.weights` hold it already.",
+    "What do the weights of one token add up to, 1 or the factor?",
+)
+class MoEScalingTwice(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = scaling_factor(self.cfg) * routed(self, x, stats)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+MOE = (
+    MoEScalingTheShared,
+    MoEWithoutShared,
+    MoEWithoutWeights,
+    MoEWeightingTheInput,
+    MoEInSeries,
+    MoEWithResidual,
+    MoEScalingTwice,
+)

@@ -1,0 +1,131 @@
+"""Notebook 07: what answers about Newton-Schulz and Muon are tried on, and how they are looked at."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.course.exercise import Case, Parts, Problem, parts_of
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def newton_schulz_cases() -> list[Case]:
+    single = {"dtype": torch.float32}
+    double = {"dtype": torch.float64}
+    uneven = normal(3, 4, 5) * torch.tensor([1.0, 100.0, 0.01])[:, None, None]
+    settings = [
+        ("one number", torch.tensor([[-3.0]]), single),
+        ("two singular values, one step", torch.diag(torch.tensor([4.0, 3.0])), single | {"steps": 1}),
+        ("a wide matrix", normal(3, 5), single),
+        ("a tall matrix", normal(5, 3), single),
+        ("a matrix of zeros", torch.zeros(2, 3), single),
+        ("a matrix with a norm far below 1e-7", normal(3, 4) * 1e-9, single),
+        ("a matrix with large entries", normal(4, 4) * 1e4, single),
+        ("a bank of three matrices of very different size", uneven, single),
+        ("a tall bank in which one matrix is zero", normal(2, 6, 3) * torch.eye(2)[0][:, None, None], single),
+        ("two leading dimensions, three steps", normal(2, 2, 3, 4), single | {"steps": 3}),
+        ("a bank in float32, computed in float64", normal(2, 3, 2), double),
+        ("float64, eight steps", normal(6, 9, dtype=torch.float64), double | {"steps": 8}),
+        ("the number format that the signature promises", normal(4, 6), {}),
+    ]
+    return [Case(says, (g, chosen)) for says, g, chosen in settings]
+
+
+def observe_newton_schulz(answer: Callable, g: Tensor, settings: dict) -> Parts:
+    """The result; in bfloat16, where the order of sums shows, its format and whether it is near the right one."""
+    result = answer(g, **settings)
+    if isinstance(result, Tensor) and result.shape == g.shape and _runs_away(result, g):
+        # The numbers themselves say nothing: each way of adding up gives others.
+        raise Problem(
+            "It runs away: entries pass 100 or are no numbers any more. Right ones stay below 1.21."
+        )
+    if "dtype" in settings or not isinstance(result, Tensor):
+        return parts_of(result)
+    near = result.shape == g.shape and (result.double() - newton_schulz_written_out(g)).abs().max() < 0.1
+    return {"number format": str(result.dtype), "near the result in float64": bool(near)}
+
+
+def _runs_away(result: Tensor, g: Tensor) -> bool:
+    """Whether a matrix other than zero has become huge. Zero divided by zero is another mistake."""
+    largest = result.abs().double().nan_to_num(nan=torch.inf).amax(dim=(-2, -1))
+    return bool((largest[g.abs().amax(dim=(-2, -1)) > 0] > 100).any())
+
+
+def newton_schulz_written_out(g: Tensor, steps: int = 5, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The same by singular value decomposition: the quintic on the singular values."""
+    u, s, vt = torch.linalg.svd(g.double(), full_matrices=False)
+    s = s / s.norm(dim=-1, keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return (u * s[..., None, :] @ vt).to(dtype)
+
+
+def nothing_above(parts: Parts, g: Tensor, settings: dict) -> bool:
+    if "result" not in parts or settings.get("steps", 5) < 5:
+        return True
+    return bool(torch.linalg.svdvals(parts["result"].double()).max() < 1.21)
+
+
+def muon_cases() -> list[Case]:
+    plain = dict(lr=0.1, weight_decay=0.0)
+    settings: list[tuple[str, list, dict]] = [
+        ("one wide matrix", [((2, 3), {})], plain),
+        ("one tall matrix", [((5, 2), {})], plain),
+        ("weights that decay", [((3, 4), {})], dict(lr=0.1, weight_decay=0.5)),
+        ("a bank of three experts", [((3, 2, 4), {})], plain),
+        ("five small experts", [((5, 2, 3), {})], plain),
+        ("gate and up in one parameter", [((8, 3), {"fused_rows": 2})], plain),
+        ("a bank with gate and up", [((2, 12, 4), {"fused_rows": 2})], plain),
+        ("a bank with three small matrices in one", [((2, 6, 2), {"fused_rows": 3})], plain),
+        (
+            "two groups with settings of their own",
+            [((4, 4), {"lr": 0.3, "momentum": 0.5, "weight_decay": 0.2}), ((4, 4), {"ns_steps": 2})],
+            dict(lr=0.1),
+        ),
+        ("a schedule that halves the rate after every step", [((3, 5), {})], plain | {"halve": True}),
+        ("a parameter without a gradient", [((3, 3), {"idle": True}), ((3, 3), {})], dict(lr=0.1)),
+        ("tall and wide of the same sides", [((4, 7), {}), ((7, 4), {}), ((2, 7, 4), {})], plain),
+        ("two heights, one width", [((4, 7), {}), ((3, 7), {})], plain),
+        ("another momentum and number of steps", [((4, 6), {})], plain | dict(momentum=0.8, ns_steps=3)),
+        ("float64", [((4, 6), {"dtype": torch.float64})], plain),
+        (
+            "ns_dtype float64, gradients too large for float32",
+            [((4, 6), {"dtype": torch.float64, "size": 1e60})],
+            plain | {"ns_dtype": torch.float64},
+        ),
+    ]
+    return [Case(says, (shapes, chosen)) for says, shapes, chosen in settings]
+
+
+def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], settings: dict) -> Parts:
+    """Every parameter after each of three steps, with gradients that change."""
+    settings = {"ns_dtype": torch.float32} | settings
+    halve = settings.pop("halve", False)
+    parameters, idle, sizes, groups = [], [], [], []
+    for i, (shape, own) in enumerate(shapes):
+        own = dict(own)
+        p = nn.Parameter(normal(*shape, seed=i, dtype=own.pop("dtype", torch.float32)))
+        idle.append(own.pop("idle", False))
+        sizes.append(own.pop("size", 1.0))
+        parameters.append(p)
+        groups.append({"params": [p], **own})
+    optimizer = answer(groups, **settings)
+    seen: Parts = {}
+    for step in range(3):
+        for i, p in enumerate(parameters):
+            if not idle[i]:
+                p.grad = sizes[i] * normal(*p.shape, seed=100 * step + i + 50, dtype=p.dtype)
+        before = [None if p.grad is None else p.grad.clone() for p in parameters]
+        optimizer.step()
+        for p, grad in zip(parameters, before, strict=True):
+            if grad is not None and (p.grad is None or not torch.equal(p.grad, grad)):
+                raise Problem("It changes p.grad, which others may still read.")
+        for group in optimizer.param_groups:
+            group["lr"] *= 0.5 if halve else 1.0
+        for i, p in enumerate(parameters):
+            name = "the parameter" if len(parameters) == 1 else f"parameter {i + 1}"
+            seen[f"{name} after step {step + 1}"] = p.detach().clone()
+    return seen

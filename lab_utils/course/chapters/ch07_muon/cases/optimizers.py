@@ -1,0 +1,108 @@
+"""Notebook 07: what answers about optimizers and learning rates are tried on, and how they are looked at."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lab_utils.course.exercise import Case, Parts, Problem
+from nanokimi.config import (
+    BlockLatentConfig,
+    GPTConfig,
+    KimiConfig,
+    MLAConfig,
+    MoEConfig,
+    OptimConfig,
+    TrainConfig,
+)
+from nanokimi.model import build_model
+
+
+def build_optimizers_cases() -> list[Case]:
+    small = dict(vocab_size=12, max_seq_len=8, d_model=8, n_layers=2, n_heads=2)
+    moe = MoEConfig(n_routed_experts=2, top_k=1, moe_intermediate_size=4)
+    mla = MLAConfig(q_lora_rank=4, kv_lora_rank=4, qk_nope_head_dim=2, qk_rope_head_dim=2, v_head_dim=4)
+    models = {
+        "GPT": GPTConfig(**small),
+        "Kimi with experts": KimiConfig(**small, intermediate_size=8, mla=mla, moe=moe),
+        "Kimi with block latents": KimiConfig(
+            **small,
+            intermediate_size=8,
+            attention="block_latent",
+            block_latent=BlockLatentConfig(n_latents=2, block_len=4),
+        ),
+    }
+    muon = OptimConfig(optimizer="muon", lr=0.02, weight_decay=0.2)
+    other = OptimConfig(optimizer="muon", beta1=0.8, beta2=0.9, muon_momentum=0.7, ns_steps=3)
+    return [
+        Case("GPT under AdamW alone", (models["GPT"], OptimConfig(weight_decay=0.3))),
+        Case("GPT under Muon", (models["GPT"], muon)),
+        Case("Kimi with experts under Muon", (models["Kimi with experts"], muon)),
+        Case("Kimi with block latents under Muon", (models["Kimi with block latents"], muon)),
+        Case("Muon with settings of its own", (models["Kimi with experts"], other)),
+    ]
+
+
+def observe_build_optimizers(answer: Callable, model_cfg: Any, cfg: OptimConfig) -> Parts:
+    """For every parameter by name: which optimizer has it, with which settings."""
+    model = build_model(model_cfg)
+    optimizers = answer(model, cfg)
+    if not isinstance(optimizers, list):
+        raise Problem(f"It returns a {type(optimizers).__name__}; it should be a list of optimizers.")
+    names = {p: name for name, p in model.named_parameters()}
+    found: dict[str, list[str]] = {name: [] for name in names.values()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if p not in names:
+                    raise Problem("One of the groups holds a tensor that is no parameter of the model.")
+                found[names[p]].append(_group_in_words(optimizer, group))
+    return {name: " and ".join(groups) or "in no optimizer" for name, groups in found.items()}
+
+
+def _group_in_words(optimizer: torch.optim.Optimizer, group: dict) -> str:
+    words = [type(optimizer).__name__]
+    for key in ("lr", "weight_decay", "betas", "momentum", "ns_steps", "fused_rows"):
+        if group.get(key) is not None:
+            words.append(f"{key} {group[key]}")
+    if hasattr(optimizer, "ns_dtype"):
+        words.append(f"ns_dtype {str(optimizer.ns_dtype).removeprefix('torch.')}")
+    return ", ".join(words)
+
+
+def lr_at_cases() -> list[Case]:
+    def schedule(says: str, lr: float = 2.0, **changes: Any) -> Case:
+        return Case(says, (TrainConfig(optim=OptimConfig(lr=lr), **changes),))
+
+    return [
+        schedule("cosine without warm-up, five steps", steps=5, warmup_steps=0, min_lr_ratio=0.0),
+        schedule("cosine with two steps of warm-up", steps=15, warmup_steps=2, min_lr_ratio=0.1),
+        schedule("cosine, the warm-up fills all but the last step", steps=4, warmup_steps=3),
+        schedule("cosine, all but the last two", lr=0.3, steps=4, warmup_steps=2, min_lr_ratio=0.5),
+        schedule("wsd with four steps of warm-up", steps=10, warmup_steps=4, schedule="wsd",
+                 decay_fraction=0.4, min_lr_ratio=0.2),
+        schedule("wsd, a decay of 2.7 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.27),
+        schedule("wsd without a decay", steps=5, warmup_steps=0, schedule="wsd", decay_fraction=0.0,
+                 min_lr_ratio=0.5),
+        schedule("wsd, a long run", lr=0.02, steps=200, warmup_steps=20, schedule="wsd"),
+    ]  # fmt: skip
+
+
+def observe_lr_at(answer: Callable, cfg: TrainConfig) -> Parts:
+    """The rate of every step."""
+    rates = [answer(step, cfg) for step in range(cfg.steps)]
+    for step, each in enumerate(rates):
+        if isinstance(each, bool) or not isinstance(each, int | float):
+            raise Problem(f"For step {step} it returns a {type(each).__name__}; it should be a number.")
+    return {"the rate of every step": torch.tensor(rates, dtype=torch.float64)}
+
+
+def ends_at_the_floor(parts: Parts, cfg: TrainConfig) -> bool:
+    if cfg.warmup_steps == cfg.steps - 1 and cfg.schedule == "cosine":
+        return True  # the one step after the warm-up is both the peak and the end
+    last = parts["the rate of every step"][-1].item()
+    return abs(last - cfg.optim.lr * cfg.min_lr_ratio) < 1e-9
+
+
+def below_the_peak(parts: Parts, cfg: TrainConfig) -> bool:
+    return bool((parts["the rate of every step"] <= cfg.optim.lr * (1 + 1e-9)).all())

@@ -1,0 +1,149 @@
+"""The bug hunts of notebook 07: a test that finds each bug, and the pieces that every answer is tried on."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lab_utils.course.chapters.ch07_muon import bugs
+from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written_out
+from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
+from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import clip_qk_of_every_head, clip_qk_that_blows_up
+from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter, MuonWithoutScale
+from lab_utils.course.exercise import Case, Parts, verdict
+from nanokimi.mla import MultiHeadLatentAttention
+from nanokimi.optim import Muon, newton_schulz
+
+
+def test_sound_newton_schulz(newton_schulz) -> None:
+    """Two different matrices in one bank: each must come out with singular values near 1."""
+    bank = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    s = torch.linalg.svdvals(newton_schulz(bank, 5, torch.float32))
+    assert s.min() > 0.6 and s.max() < 1.3
+
+
+def test_sound_muon(optimizer) -> None:
+    """One step from zero: all singular values of what was added must be about the same."""
+    p = nn.Parameter(torch.zeros(6, 8))
+    p.grad = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    optimizer([{"params": [p]}], lr=0.1, weight_decay=0.0, ns_dtype=torch.float32).step()
+    s = torch.linalg.svdvals(p.detach())
+    assert s.max() < 2 * s.min()
+
+
+def test_sound_clip(clip_qk_, layer, largest_logits) -> None:
+    """tau between the heads: those above must come down to it exactly, the others must stay."""
+    before = largest_logits()
+    tau = before.mean().item()
+    clip_qk_(layer, before, tau)
+    assert torch.allclose(largest_logits(), before.clamp(max=tau), rtol=1e-4)
+
+
+def orthogonal_by_svd(g, steps=5, dtype=torch.bfloat16):
+    """Exactly U·Vᵀ, a matrix at a time."""
+    u, _, vt = torch.linalg.svd(g.float(), full_matrices=False)
+    return (u @ vt).to(dtype)
+
+
+class MuonBySVD(MuonByParameter):
+    """Muon with exact singular values, a parameter at a time."""
+
+    def orthogonal(self, matrices, group):
+        return orthogonal_by_svd(matrices, dtype=matrices.dtype)
+
+
+@torch.no_grad()
+def clip_qk_head_by_head(self, max_qk_logit, tau):
+    """QK-clip in a loop over the heads."""
+    n, r, v = self.cfg.qk_nope_head_dim, self.cfg.qk_rope_head_dim, self.cfg.v_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    for h, largest in enumerate(max_qk_logit.double().tolist()):
+        g = min(1.0, tau / largest) if largest > 0 else 1.0
+        q_proj.weight[h * (n + r) : h * (n + r) + n] *= g**0.5
+        q_proj.weight[h * (n + r) + n : (h + 1) * (n + r)] *= g
+        self.kv_b_proj.weight[h * (n + v) : h * (n + v) + n] *= g**0.5
+
+
+class Standstill(torch.optim.Optimizer):
+    """An optimizer that leaves everything as it is."""
+
+    def __init__(self, groups, lr, **_):
+        super().__init__(groups, dict(lr=lr))
+
+    def step(self, closure=None):
+        return None
+
+
+class Climber(Standstill):
+    """An optimizer that goes up the plain gradient."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(p.grad, alpha=group["lr"])
+
+
+class Descent(Standstill):
+    """Plain gradient descent."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad, alpha=group["lr"])
+
+
+def verdict_on_clip(test: Callable, candidate: Callable) -> Parts:
+    """As `verdict`, for a test that is also given a layer and the function that measures it."""
+    layer, largest_logits = small_attention()
+    return verdict(lambda clip: test(clip, layer, largest_logits), candidate)
+
+
+@torch.no_grad()
+def clip_to_zero(layer: MultiHeadLatentAttention, max_qk_logit: Tensor, tau: float) -> None:
+    """Query weights of zero: no logit is left."""
+    layer.q_proj.weight.zero_()
+
+
+@torch.no_grad()
+def clip_the_wrong_way(layer: MultiHeadLatentAttention, max_qk_logit: Tensor, tau: float) -> None:
+    """Ten times the logits."""
+    layer.q_proj.weight.mul_(10)
+
+
+def newton_schulz_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.newton_schulz_of_a_colleague,)),
+        Case("the core's newton_schulz", (newton_schulz,)),
+        Case("a sound version by singular value decomposition", (orthogonal_by_svd,)),
+        Case("a piece that gives zeros", (lambda g, *_: torch.zeros_like(g),), judged=False),
+        Case("a piece of another shape", (lambda g, *_: g[..., :1],), judged=False),
+        Case("the core's, in another order", (newton_schulz_written_out,), judged=False),
+        Case("a piece that gives ones", (lambda g, *_: torch.ones_like(g),), judged=False),
+    ]
+
+
+def muon_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.MuonOfAColleague,)),
+        Case("the core's Muon", (Muon,)),
+        Case("a sound version by singular value decomposition", (MuonBySVD,)),
+        Case("Muon without scale", (MuonWithoutScale.wrong,), judged=False),
+        Case("an optimizer that does nothing", (Standstill,), judged=False),
+        Case("an optimizer that climbs", (Climber,), judged=False),
+        Case("plain gradient descent", (Descent,), judged=False),
+    ]
+
+
+def clip_cases() -> list[Case]:
+    return [
+        Case("the broken piece", (bugs.clip_qk_of_a_colleague,)),
+        Case("the core's clip_qk_", (MultiHeadLatentAttention.clip_qk_,)),
+        Case("a sound version, head by head", (clip_qk_head_by_head,)),
+        Case("a clip that does nothing", (lambda *_: None,), judged=False),
+        Case("a clip of every head to tau", (clip_qk_that_blows_up.wrong,), judged=False),
+        Case("a clip of every head by the same", (clip_qk_of_every_head.wrong,), judged=False),
+        Case("a clip of zero", (clip_to_zero,), judged=False),
+        Case("a clip that makes logits larger", (clip_the_wrong_way,), judged=False),
+    ]

@@ -1,0 +1,165 @@
+"""What the answers to the exercises of notebook 10 are tried on, and how they are looked at."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab_utils.course.exercise import Case, Parts, parts_of
+from nanokimi.config import GPTConfig
+from nanokimi.generate import generate, next_token_probs
+from nanokimi.model import build_model
+from nanokimi.yaml_config import load_model_config
+
+
+def _or_its_refusal(core: Any, implementation: Any, *args: Any, **settings: Any) -> Parts:
+    """The result; or, where the core refuses its input with a ValueError, that the implementation does so too."""
+    try:
+        return parts_of(implementation(*args, **settings))
+    except ValueError:
+        # Anywhere else a ValueError is a finding, whose text the learner has to see.
+        if not _refuses(core, *args, **settings):
+            raise
+        return {"result": "refused with a ValueError"}
+
+
+def _refuses(core: Any, *args: Any, **settings: Any) -> bool:
+    try:
+        parts_of(core(*args, **settings))
+    except ValueError:
+        return True
+    return False
+
+
+def observe_probs(implementation: Any, logits: Tensor, settings: dict) -> Parts:
+    parts = _or_its_refusal(next_token_probs, implementation, logits, **settings)
+    if isinstance(parts.get("result"), Tensor):
+        left = parts["result"] > 0
+        # At 1, how many tokens are lost depends on how the probabilities are added up: that any is lost says enough.
+        if settings.get("top_p") == 1.0:
+            parts["every token can be drawn"] = bool(left.all())
+        else:
+            parts["tokens left"] = int(left.sum())
+    return parts
+
+
+def probs_cases() -> list[Case]:
+    some = torch.tensor([1.0, 3.0, 0.5, 2.0, -1.0])
+    many = 2 * torch.randn(300, generator=torch.Generator().manual_seed(0))
+    settings = [
+        ("the distribution as it is", some, {}),
+        ("greedy", some, {"temperature": 0.0}),
+        ("greedy, two tokens tie", torch.tensor([1.0, 2.0, 2.0]), {"temperature": 0.0}),
+        ("a low temperature", some, {"temperature": 0.5}),
+        ("top_k=2", some, {"top_k": 2}),
+        ("top_k=1", some, {"top_k": 1}),
+        ("top_k=2 of four equal logits", torch.zeros(4), {"top_k": 2}),
+        ("top_p=0.7", some, {"top_p": 0.7}),
+        ("top_p smaller than the likeliest token", some, {"top_p": 0.1}),
+        ("top_p=0.5 of two equal logits", torch.zeros(2), {"top_p": 0.5}),
+        ("top_p=1 leaves every token, however unlikely", torch.linspace(0, -40, 60), {"top_p": 1.0}),
+        ("temperature 2 and top_p=0.7", some, {"temperature": 2.0, "top_p": 0.7}),
+        ("temperature 2, top_k=3 and top_p=0.7", some, {"temperature": 2.0, "top_k": 3, "top_p": 0.7}),
+        ("more tokens asked for than there are", some, {"top_k": 9}),
+        ("three hundred tokens", many, {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),
+        ("bfloat16 logits", many.bfloat16(), {"temperature": 0.8, "top_p": 0.9}),
+        ("temperature -1", some, {"temperature": -1.0}),
+        ("top_k=0", some, {"top_k": 0}),
+        ("top_p=0", some, {"top_p": 0.0}),
+        ("top_p=1.5", some, {"top_p": 1.5}),
+    ]
+    return [Case(says, (logits, chosen)) for says, logits, chosen in settings]
+
+
+def sums_to_one(parts: Parts, *_: Any) -> bool:
+    return isinstance(parts["result"], str) or abs(parts["result"].sum().item() - 1) < 1e-5
+
+
+def as_many_as_k(parts: Parts, logits: Tensor, settings: dict) -> bool:
+    if isinstance(parts["result"], str):
+        return True
+    return int((parts["result"] > 0).sum()) <= settings.get("top_k", len(logits))
+
+
+def observe_cache(implementation: Any, *steps: tuple[Tensor, ...]) -> Parts:
+    """Everything that a caller can see while it appends."""
+    cache, parts = implementation(), {}
+    for number, new in enumerate(steps, 1):
+        whole = cache.append(*new)
+        parts |= {f"tensor {i} after append {number}": t.clone() for i, t in enumerate(whole)}
+        parts |= {
+            f"length after append {number}": cache.length,
+            f"nbytes after append {number}": cache.nbytes,
+        }
+        new[0].zero_()  # the caller may use its tensor again
+    parts |= {f"entry {i} at the end": t for i, t in enumerate(cache.entries())}
+    return parts
+
+
+def cache_cases() -> list[Case]:
+    generator = torch.Generator().manual_seed(0)
+
+    def new(*tokens: int, width: int = 2, heads: int = 2, n_tensors: int = 1, dtype=torch.float32) -> tuple:
+        shapes = [(1, heads, t, width) for t in tokens]
+        return tuple(
+            tuple(torch.randn(s, generator=generator, dtype=dtype) for _ in range(n_tensors)) for s in shapes
+        )
+
+    return [
+        Case("one token", new(1)),
+        Case("two tokens, then one", new(2, 1)),
+        Case("keys and values", new(3, 1, 1, n_tensors=2)),
+        Case("many single tokens, so that room runs out more than once", new(*[1] * 20)),
+        Case("float64, and a long piece after a short one", new(1, 30, 2, dtype=torch.float64)),
+        Case("wide entries of many heads", new(1, 1, 1, 4, width=9, heads=9)),
+        Case("latents of three dimensions", tuple((t[0][:, 0],) for t in new(2, 1, 4, width=5))),
+    ]
+
+
+def observe_generate(implementation: Any, model: Any, prompt: list[int], n: int, settings: dict) -> Parts:
+    return _or_its_refusal(generate, implementation, model, prompt, n, **settings)
+
+
+def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
+    """A random model whose next token depends strongly on what came before."""
+    if kind == "gpt":
+        cfg = GPTConfig(vocab_size=11, max_seq_len=context, d_model=16, n_layers=2, n_heads=2)
+    else:
+        cfg = replace(load_model_config("kimi-smoke"), vocab_size=11, max_seq_len=context)
+    model = build_model(cfg).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.ndim > 1:
+                p.normal_(0.0, 0.35, generator=generator)
+    return model
+
+
+def generate_cases() -> list[Case]:
+    gpt, kimi = _small_model("gpt"), _small_model("kimi")
+    greedy = {"temperature": 0.0}
+    stop = list(generate(gpt, [1, 2, 3], 6, temperature=0.0))[3]
+    drawn = list(generate(gpt, [1, 2, 3], 9, seed=5))
+    settings = [
+        ("one token, greedy", gpt, [4], 1, greedy),
+        ("a prompt of three, greedy", gpt, [1, 2, 3], 5, greedy),
+        ("drawn with a seed", gpt, [1, 2, 3], 8, {"seed": 3}),
+        (
+            "Kimi, with temperature, top_k and top_p",
+            kimi,
+            [5, 6],
+            8,
+            {"temperature": 0.7, "top_k": 5, "top_p": 0.9},
+        ),
+        ("a stop token, greedy", gpt, [1, 2, 3], 6, {"temperature": 0.0, "stop_id": stop}),
+        ("a stop token that is drawn", gpt, [1, 2, 3], 9, {"seed": 5, "stop_id": drawn[4]}),
+        ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
+        ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
+        ("a context of one token", _small_model("gpt", context=1), [3], 3, greedy),
+        ("an empty prompt", gpt, [], 3, greedy),
+        ("a prompt longer than the context", gpt, [1] * 13, 3, greedy),
+        ("no token asked for", gpt, [1], 0, greedy),
+        ("top_p=0", gpt, [1], 2, {"top_p": 0.0}),
+    ]
+    return [Case(says, (model, prompt, n, chosen)) for says, model, prompt, n, chosen in settings]
