@@ -9,19 +9,30 @@ from html import escape
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under two lines of head; every cell may have several lines."""
+    """Cells of text under two lines of head; every cell may have several lines.
+
+    `words` are the columns that hold words: they stand to the left, numbers to the right.
+    """
 
     heads: tuple[tuple[str, ...], ...]
     cells: tuple[tuple[tuple[str, ...], ...], ...]
     caption: str = ""
+    words: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> Table:
+    def of(
+        cls,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        caption: str = "",
+        words: tuple[int, ...] = (),
+    ) -> Table:
         """A table from plain strings; a line break in one makes two lines."""
         return cls(
             tuple(tuple(head.split("\n")) for head in heads),
             tuple(tuple(tuple(cell.split("\n")) for cell in row) for row in rows),
             caption,
+            words,
         )
 
     def __str__(self) -> str:
@@ -35,7 +46,7 @@ class Table:
 
 
 def as_text(table: Table, width: int = 120) -> str:
-    """Plain text: the first column to the left, numbers to the right; one space between columns if it gets tight."""
+    """Plain text: names and words to the left, numbers to the right; one space between columns if it gets tight."""
     lines = [*_lines(table.heads)]
     body = [line for row in table.cells for line in _lines(row)]
     widths = [max(len(line[i]) for line in lines + body) for i in range(len(table.heads))]
@@ -43,7 +54,8 @@ def as_text(table: Table, width: int = 120) -> str:
 
     def join(cells: Sequence[str]) -> str:
         first, *rest = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths))
+            cell.ljust(w) if i in (0, *table.words) else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(cells, widths))
         )
         return gap.join([first, *rest]).rstrip()
 
@@ -53,11 +65,17 @@ def as_text(table: Table, width: int = 120) -> str:
 
 
 def as_html(table: Table) -> str:
-    head = "".join(f"<th>{'<br>'.join(escape(line) for line in lines if line)}</th>" for lines in table.heads)
+    # Jupyter sets every cell to the right.
+    side = [' style="text-align:left"' if i in table.words else "" for i in range(len(table.heads))]
+    head = "".join(
+        f"<th{at}>{'<br>'.join(escape(line) for line in lines if line)}</th>"
+        for at, lines in zip(side, table.heads)
+    )
     rows = ""
     for row in table.cells:
         first, *rest = (_html_lines(lines) for lines in row)
-        rows += f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>\n"
+        rows += f'<tr><th scope="row"{side[0]}>{first}</th>'
+        rows += "".join(f"<td{at}>{cell}</td>" for at, cell in zip(side[1:], rest)) + "</tr>\n"
     caption = f"<p>{escape(table.caption)}</p>" if table.caption else ""
     return f'<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{caption}'
 
