@@ -22,9 +22,12 @@ import comm
 from jupyter_client.session import Session
 
 from lab_utils.bench.plan import Arm, make_plan
+from nanokimi.device import choose_device
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
+from nanokimi.record import StepRecord
 from nanokimi.text.corpus import Corpus, load_corpus
-from nanokimi.train import StepRecord, train
+from nanokimi.train import train
 
 BLOCK = 8  # steps
 WARM_UP = 1  # rounds that are not counted
@@ -106,6 +109,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["NANOKIMI_LIVE"] = "1"
     comm.create_comm = PackedComm
+    if choose_device("auto").type == "cpu":
+        keep_freed_memory()
     shares = asyncio.run(measure(options.profile, options.minutes))
     quarter = statistics.quantiles(shares, n=4)
     print(f"profile {options.profile}, {len(shares)} rounds of {BLOCK} steps each, in turns")

@@ -17,10 +17,13 @@ import torch
 
 from benchmarks.perf import RESULTS, machine_name
 from lab_utils.bench.plan import Arm, make_plan
+from nanokimi.device import choose_device
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
+from nanokimi.step import TrainingDiverged
 from nanokimi.text import corpus
 from nanokimi.text.corpus import Corpus
-from nanokimi.train import TrainingDiverged, resolve_device, train
+from nanokimi.train import train
 
 SWEEP_SEED = 1000
 
@@ -71,8 +74,11 @@ def main() -> None:
     loaded = corpus.load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     plan = plan.with_vocabulary_of(loaded)
     path = RESULTS / f"sweep-{args.profile}.json"
+    device = choose_device("auto")
+    if device.type == "cpu":
+        keep_freed_memory()
     about = {
-        "machine": machine_name(resolve_device("auto")),
+        "machine": machine_name(device),
         "date": date.today().isoformat(),
         "command": f"python -m benchmarks.sweep --profile {args.profile} --steps {args.steps} --data {loaded.name}",
         "torch": torch.__version__,

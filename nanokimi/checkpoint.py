@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nanokimi.atomic import new_folder, write_json
 from nanokimi.config import TrainConfig, to_dict
 from nanokimi.model import Model, build_model
 from nanokimi.steering import Intervention
@@ -32,6 +32,9 @@ from nanokimi.yaml_config import build, build_model_config
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
 _FORMAT = 1
+_REPLACED = (
+    ".replaced-"  # how the name of a checkpoint begins whose place is taken by a new one of the same step
+)
 
 
 class CheckpointError(ValueError):
@@ -61,13 +64,13 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `load_checkpoint` read: the rebuilt model, the optimizers' tensors, and how it came about."""
+    """What `load_checkpoint` read: the rebuilt model, the optimizers' tensors, and how far the training was."""
 
     model: Model
     optimizer_state: dict[str, Tensor]
     tokenizer: tiktoken.Encoding
     train: TrainConfig
-    progress: TrainingState
+    state: TrainingState
     path: Path
 
 
@@ -77,34 +80,32 @@ def save_checkpoint(
     optimizers: list[torch.optim.Optimizer],
     encoding: tiktoken.Encoding,
     train: TrainConfig,
-    progress: TrainingState,
+    state: TrainingState,
 ) -> Path:
-    """Write `run_dir/step-…`, then drop the older ones. Killed at any moment, a whole checkpoint remains."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    target = run_dir / f"step-{progress.step:06d}"
-    temporary = Path(tempfile.mkdtemp(dir=run_dir, prefix=".writing-"))
-    try:
-        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, temporary / _FILES[0])
-        save_file(pack_optimizers(model, optimizers), temporary / _FILES[1])
-        tokenizer.save_tokenizer(encoding, temporary / _FILES[2])
+    """Write `run_dir/step-...`, delete the older checkpoints, and return the new folder.
+
+    Killed at any moment, a whole checkpoint remains.
+    """
+    target = run_dir / f"step-{state.step:06d}"
+    with new_folder(target) as folder:
+        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, folder / _FILES[0])
+        save_file(pack_optimizers(model, optimizers), folder / _FILES[1])
+        tokenizer.save_tokenizer(encoding, folder / _FILES[2])
         about = {
             "format": _FORMAT,
             "model": to_dict(model.cfg),
             "train": to_dict(train),
-            "progress": progress.to_dict(),
-            "sha256": {name: _sha256(temporary / name) for name in _FILES},
+            "progress": state.to_dict(),
+            "sha256": {name: _sha256(folder / name) for name in _FILES},
         }
         about["sha256"]["checkpoint.json"] = _sha256_of_about(about)
-        (temporary / "checkpoint.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        write_json(folder / "checkpoint.json", about)
         if target.exists():
-            # A new run in an old run's folder: a folder cannot be replaced at once, so the old one steps aside.
-            aside = run_dir / f".replaced-{target.name}"
-            shutil.rmtree(aside, ignore_errors=True)
-            os.replace(target, aside)
-        os.replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+            # A new run in the folder of an old one. A full folder cannot be replaced in one step: the old checkpoint
+            # gets another name, under which `_steps` finds it until the new one is there.
+            old = run_dir / f"{_REPLACED}{target.name}"
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(target, old)
     for old in _steps(run_dir):
         if old != target:
             shutil.rmtree(old)
@@ -112,8 +113,12 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint, or the newest of a run folder, after checking every file against its checksum."""
-    folder = newest(Path(path))
+    """The checkpoint in the folder `path`, or the newest one of a run's folder, with its model on `device`.
+
+    Every file is checked against its checksum first. Raises `CheckpointError` where there is no checkpoint, and where
+    a file is missing, damaged or of another format.
+    """
+    folder = find_newest(Path(path))
     try:
         about = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
         if _sha256_of_about(about) != about["sha256"]["checkpoint.json"]:
@@ -132,7 +137,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
             optimizer_state=load_file(folder / _FILES[1], device=str(device)),
             tokenizer=tokenizer.load_tokenizer(folder / _FILES[2]),
             train=build(TrainConfig, about["train"], where=str(folder)),
-            progress=TrainingState.from_dict(about["progress"]),
+            state=TrainingState.from_dict(about["progress"]),
             path=folder,
         )
     except CheckpointError:
@@ -152,8 +157,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         raise CheckpointError(f"checkpoint {folder} is damaged: {reason}") from None
 
 
-def newest(path: Path) -> Path:
-    """`path` itself if it is a checkpoint, else the newest checkpoint in it."""
+def find_newest(path: Path) -> Path:
+    """`path` itself if it is a checkpoint, else the newest checkpoint in it; `CheckpointError` if there is none."""
     if (path / "checkpoint.json").exists():
         return path
     steps = _steps(path)
@@ -171,7 +176,7 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 
 def pack_optimizers(model: Model, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Every state tensor under `parameter|entry`, such as `layers.0.mlp.gate|momentum_buffer`."""
+    """Every tensor of the optimizers' states, named `parameter|entry`: `layers.0.mlp.gate|momentum_buffer`."""
     names = {p: n for n, p in model.named_parameters()}
     return {
         f"{names[p]}|{entry}": torch.as_tensor(value).contiguous()
@@ -184,7 +189,7 @@ def pack_optimizers(model: Model, optimizers: list[torch.optim.Optimizer]) -> di
 def unpack_optimizers(
     model: Model, optimizers: list[torch.optim.Optimizer], packed: dict[str, Tensor]
 ) -> None:
-    """The inverse of `pack_optimizers`, into optimizers freshly built for the same model."""
+    """Put what `pack_optimizers` returned into optimizers that were freshly built for the same model, as copies."""
     parameters = dict(model.named_parameters())
     owner = {p: o for o in optimizers for g in o.param_groups for p in g["params"]}
     for key, value in packed.items():
@@ -194,8 +199,8 @@ def unpack_optimizers(
 
 
 def _steps(run_dir: Path) -> list[Path]:
-    """The whole checkpoints, the newest last. One that stepped aside counts until its successor is there."""
-    found = (*sorted(run_dir.glob(".replaced-step-*")), *sorted(run_dir.glob("step-*")))
+    """The whole checkpoints, the newest last. One that is being replaced counts, before all others."""
+    found = (*sorted(run_dir.glob(f"{_REPLACED}step-*")), *sorted(run_dir.glob("step-*")))
     return [p for p in found if (p / "checkpoint.json").exists()]
 
 

@@ -1,8 +1,8 @@
 """Steering: what may be changed while a training runs, written down so that the run can be repeated.
 
-`train` asks its caller for the interventions of every step. Each sets one setting of `Steering` to a value; it
-stands in the step's record and in every later checkpoint. A run with an intervention is *steered*: it teaches, but
-compares with nothing. Fed back through `replay`, its log gives the same numbers again.
+`train` asks its caller for the interventions of every step. Each sets one setting of `Steering` to a value, and is
+kept in the step's record and in every later checkpoint. A run with an intervention is *steered*: people learn from it,
+but it is compared with nothing. `replay` makes a steer from its log, which gives the same numbers again.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from pydantic import ConfigDict, model_validator
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from nanokimi.config import ConfigError, MoEConfig, TrainConfig, to_dict
 from nanokimi.kimi import Kimi
@@ -23,14 +23,16 @@ from nanokimi.yaml_config import build
 BALANCING = ("switch_coef", "sequence_coef", "bias_update_rate")
 
 
-@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@validated_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Steering:
     """The settings that an intervention may change, as they stand at one step.
 
-    `lr_factor` multiplies the schedule's learning rate. The three coefficients are those of `BalanceConfig`: with
-    all of them 0 nothing balances the experts, and their biases stay where they are. `inference_top_k` is how many
-    experts a token takes in evaluations and samples (None: as in training). `frozen_experts` are pairs of (layer,
-    expert), layers counted from 0 with the dense ones: the weights of these experts get no update at all.
+    lr_factor: multiplies the learning rate of the schedule.
+    switch_coef, sequence_coef, bias_update_rate: those of `BalanceConfig`. With all of them 0 nothing balances the
+        experts, and their biases stay as they are.
+    inference_top_k: experts per token in evaluations and samples; None for as many as in training.
+    frozen_experts: pairs of (layer, expert), layers counted from 0 and dense ones included. The weights of these
+        experts get no update at all.
     """
 
     lr_factor: float = 1.0
@@ -52,23 +54,26 @@ class Steering:
         return self
 
     @classmethod
-    def of(cls, cfg: TrainConfig) -> "Steering":
-        """The settings that a training begins with."""
+    def from_config(cls, cfg: TrainConfig) -> "Steering":
+        """The settings that a training with this configuration begins with."""
         return cls(**{name: getattr(cfg.balance, name) for name in BALANCING})
 
-    def after(self, interventions: "Iterable[Intervention]") -> "Steering":
-        """The settings once these interventions are made, in their order."""
+    def intervene(self, interventions: "Iterable[Intervention]") -> "Steering":
+        """The settings after these interventions, made in their order."""
         return replace(self, **{each.what: each.value for each in interventions})
 
-    def applied_to(self, cfg: TrainConfig) -> TrainConfig:
-        """The training as it is to go on: with this learning rate and this balancing."""
+    def apply_to(self, cfg: TrainConfig) -> TrainConfig:
+        """The same training with the learning rate and the balancing of these settings."""
         balance = replace(cfg.balance, **{name: getattr(self, name) for name in BALANCING})
         return replace(cfg, optim=replace(cfg.optim, lr=cfg.optim.lr * self.lr_factor), balance=balance)
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """From step `step` (from 1) on, the setting `what` of `Steering` has the value `value`."""
+    """From step `step` (counted from 1) on, the setting `what` of `Steering` has the value `value`.
+
+    Raises `ConfigError` for a setting that `Steering` does not have, and for a value that it does not allow.
+    """
 
     step: int
     what: str
@@ -80,19 +85,19 @@ class Intervention:
             raise ConfigError(f"what={self.what!r} cannot be steered; allowed are {', '.join(known)}")
         if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 1:
             raise ConfigError(f"step={self.step!r} of an intervention must be a whole number of at least 1")
-        checked = build(Steering, {self.what: self.value}, where=f"intervention at step {self.step}")
+        settings = build(Steering, {self.what: self.value}, where=f"intervention at step {self.step}")
         # JSON has lists for tuples, and 1 for 1.0: equal interventions are made equal here.
-        object.__setattr__(self, "value", getattr(checked, self.what))
+        object.__setattr__(self, "value", getattr(settings, self.what))
 
     def check_fits(self, model: Model) -> None:
-        """`ConfigError` where the model lacks what is steered: a router, a layer of experts, an expert."""
+        """Raise `ConfigError` where the model lacks what is steered: a router, a layer of experts, an expert."""
         if self.what == "lr_factor" or not self.value:
             return
         moe = model.cfg.moe if isinstance(model, Kimi) and model.moe_layers() else None
         if moe is None:
             raise ConfigError(f"{self.what}={self.value}: this model has no experts and nothing to route")
         if self.what == "inference_top_k":
-            with_top_k(moe, self.value)
+            _replace_top_k(moe, self.value)
         if self.what == "frozen_experts":
             layers = range(model.cfg.first_k_dense_replace, model.cfg.n_layers)
             experts = range(moe.n_routed_experts)
@@ -107,23 +112,24 @@ class Intervention:
                     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `Intervention(**data)` gives it back."""
+        """Plain data for JSON; `Intervention(**data)` makes an equal one of it."""
         pairs = self.what == "frozen_experts"
         value = [list(pair) for pair in self.value] if pairs else self.value
         return {"step": self.step, "what": self.what, "value": value}
 
 
 class EndTraining(Exception):
-    """What a steer raises to end the training now: the step under way is given up, those before it are saved."""
+    """A steer raises this to end the training now: the step under way is given up, the steps before it are saved."""
 
 
-# The interventions of a step, as the caller wants them now. Asked before the step, and again while it is under way: a
-# step about which the answer has changed is given up and taken anew. To take its time over the answer is to pause.
+# Called with the number of a step, it returns the interventions from that step on. `train` asks before the step, and
+# again while the step is under way: when the answer has changed, the step is given up and taken anew. The training
+# pauses for as long as the answer takes.
 Steer = Callable[[int], Sequence[Intervention]]
 
 
 def check_interventions(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:
-    """The same interventions; `ConfigError` for one that is not of this step or does not fit this model."""
+    """Return the same interventions; raise `ConfigError` for one that is of another step or does not fit this model."""
     for each in asked:
         if each.step != step:
             raise ConfigError(
@@ -134,7 +140,7 @@ def check_interventions(asked: tuple[Intervention, ...], step: int, model: Model
 
 
 def replay(log: Iterable[Mapping[str, Any]]) -> Steer:
-    """A steer that intervenes as the run did whose records (lines of steps.jsonl, as dicts) are given."""
+    """A steer that repeats the interventions of a run; `log` has its records, the lines of steps.jsonl as dicts."""
     found = [Intervention(**each) for line in log for each in line.get("interventions", ())]
     return lambda step: [each for each in found if each.step == step]
 
@@ -142,8 +148,8 @@ def replay(log: Iterable[Mapping[str, Any]]) -> Steer:
 # ---------------------------------------------------------------- what the settings do to a model
 
 
-def with_top_k(cfg: MoEConfig, top_k: int) -> MoEConfig:
-    """The same routing with another number of experts a token, and the scaling factor that training had.
+def _replace_top_k(cfg: MoEConfig, top_k: int) -> MoEConfig:
+    """The same routing with another number of experts per token, and the scaling factor that training had.
 
     The factor is kept although it was derived for another K, so that exactly one thing changes.
     """
@@ -153,12 +159,15 @@ def with_top_k(cfg: MoEConfig, top_k: int) -> MoEConfig:
 
 @contextlib.contextmanager
 def use_inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
-    """Within the block every router chooses `top_k` experts a token; None leaves them alone."""
+    """A block in which every router of `model` chooses `top_k` experts per token; None changes nothing.
+
+    Raises `ConfigError` where `top_k` is above the number of experts.
+    """
     layers = model.moe_layers() if isinstance(model, Kimi) and top_k is not None else []
     before = [layer.cfg for layer in layers]
     try:
         for layer in layers:
-            layer.cfg = with_top_k(layer.cfg, top_k)
+            layer.cfg = _replace_top_k(layer.cfg, top_k)
         yield
     finally:
         for layer, cfg in zip(layers, before, strict=True):
@@ -169,11 +178,11 @@ def use_inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
 def freeze_experts(
     model: Model, optimizers: Sequence[torch.optim.Optimizer], experts: Iterable[tuple[int, int]]
 ) -> Iterator[None]:
-    """Within the block, which takes the optimizer step, the weights of these (layer, expert) pairs do not move.
+    """A block for one optimizer step in which the weights of these (layer, expert) pairs do not move.
 
-    Their gradient is set to zero (so it does not count in the gradient's norm either), and after the step weights
-    and momenta are bit for bit what they were: no update, no decay. Experts of one bank share one parameter, so
-    no optimizer can leave one of them out by itself. The router's row for the expert goes on learning.
+    At the start their gradients are set to zero, so that they do not count in the gradient's norm. At the end weights
+    and momenta are bit for bit what they were: no update, no decay. Experts of one bank share one parameter, so no
+    optimizer can leave out one of them by itself. The router's row for the expert goes on learning.
     """
     kept = []
     for layer, expert in experts:

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from nanokimi.record import StepRecord
 from nanokimi.steering import Intervention
-from nanokimi.train import StepRecord
 
 KEPT_ROWS = 240  # points of a curve; a longer run is averaged, not dropped
 

@@ -30,9 +30,10 @@ from lab_utils.machine.front_end import answer_widgets, is_live
 from nanokimi.config import ConfigError
 from nanokimi.generate import generate
 from nanokimi.model import Model
+from nanokimi.record import StepRecord
 from nanokimi.steering import EndTraining, Intervention, Steering, use_inference_top_k
+from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import Corpus
-from nanokimi.train import StepRecord, TrainingDiverged
 
 REDRAW_EVERY = 1.0  # seconds, at least: a browser on the same cores takes much longer to draw than the kernel
 SHARE = 0.015  # of the time that passes, at most, goes into drawing
@@ -104,7 +105,7 @@ class TrainingPanel:
             arm.train.qk_clip_tau,
         )
         self.histories.append(history)
-        self._running, self._model, self._steering = records, model, Steering.of(arm.train)
+        self._running, self._model, self._steering = records, model, Steering.from_config(arm.train)
         self._wanted.clear()  # what was clicked after the training before this one is not for this one
         if self._view is not None:
             self._view.begin(history, arm, model)
@@ -191,7 +192,7 @@ class TrainingPanel:
     def _take(self, record: StepRecord, history: RunHistory, model: Model) -> None:
         first_mark = 1 + sum(len(each.marks) for each in self.histories)
         history.add(record, first_mark)
-        self._steering = self._steering.after(record.interventions)
+        self._steering = self._steering.intervene(record.interventions)
         if record.evaluation is not None and math.isfinite(record.evaluation.loss):
             history.sample = self._sample(model)
 

@@ -29,8 +29,9 @@ from nanokimi.config import (
     TrainConfig,
 )
 from nanokimi.kimi import Kimi
+from nanokimi.record import StepRecord
 from nanokimi.text.corpus import Corpus, load_corpus
-from nanokimi.train import StepRecord, train
+from nanokimi.train import train
 
 SCORINGS = ("softmax", "sigmoid")
 METHODS = {

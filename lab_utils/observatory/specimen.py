@@ -115,11 +115,11 @@ def find_specimen(
     for folder, wanted in ((run_folder(root, ARM, 0), arm), (kept, own)):
         if checkpoint.has_checkpoint(folder):
             found = checkpoint.load_checkpoint(folder)
-            whole = found.progress.step == found.train.steps
+            whole = found.state.step == found.train.steps
             if (
                 whole
                 and found.model.cfg == wanted.model
-                and found.progress.corpus_fingerprint == corpus.fingerprint
+                and found.state.corpus_fingerprint == corpus.fingerprint
             ):
                 return _read(folder, corpus, lexicon)
     _train(own, corpus, kept, say)
@@ -129,11 +129,11 @@ def find_specimen(
 def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
     found = checkpoint.load_checkpoint(path)
     model = check_model(found.model)
-    if found.progress.corpus_fingerprint != corpus.fingerprint:
+    if found.state.corpus_fingerprint != corpus.fingerprint:
         raise ValueError(
             f"checkpoint {path} was trained on another text than {corpus.name} with this profile"
         )
-    steps = found.progress.step
+    steps = found.state.step
     return Specimen(
         model=model,
         corpus=corpus,

@@ -18,12 +18,14 @@ from nanokimi import checkpoint, hub
 from nanokimi.cli.terminal import Interrupt, decode, load_corpus, printable, with_bar
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
 from nanokimi.count import count_parameters, flops_per_token
-from nanokimi.evaluate import resolve_device
+from nanokimi.device import choose_device
 from nanokimi.generate import generate as generate_tokens
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
+from nanokimi.step import TrainingDiverged
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
-from nanokimi.train import TrainingDiverged, train
+from nanokimi.train import train
 from nanokimi.yaml_config import (
     PRESETS,
     build,
@@ -92,7 +94,7 @@ def train_command(
         train_cfg = load_train_config(training, sets["train"] + ([f"device={device}"] if device else []))
         if (out / "run.yaml").exists() or checkpoint.has_checkpoint(out):
             raise ConfigError(f"{out} already holds a run: add --resume to go on, or name another --out")
-    resolve_device(train_cfg.device)
+    on_cpu = choose_device(train_cfg.device).type == "cpu"
     loaded = load_corpus(data_cfg, train_cfg.seq_len)
     if not resume:
         # The text decides how many tokens there are; a larger embedding would hold rows that are never used.
@@ -105,6 +107,8 @@ def train_command(
         f"{model_cfg.kind}: {counted.total:,} parameters, {counted.active:,} active, "
         f"{flops_per_token(model_cfg, train_cfg.seq_len):,.0f} FLOPs a token; {loaded.name}; {out}"
     )
+    if on_cpu:
+        keep_freed_memory()
     started = resume and checkpoint.has_checkpoint(out)
     with Interrupt() as interrupt:
         for record in with_bar(train(network, loaded, train_cfg, out, started), train_cfg):
@@ -113,7 +117,7 @@ def train_command(
                     f"stopped after step {record.step} and saved; to go on: nanokimi train --resume --out {out}"
                 )
                 raise typer.Exit(130)
-    if started and checkpoint.load_checkpoint(out).progress.step == train_cfg.steps:
+    if started and checkpoint.load_checkpoint(out).state.step == train_cfg.steps:
         print(f"{out} is trained to its last step, {train_cfg.steps}")
 
 

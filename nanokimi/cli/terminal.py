@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 from nanokimi.config import DataConfig, TrainConfig
+from nanokimi.record import StepRecord
 from nanokimi.text import corpus
-from nanokimi.train import StepRecord
 
 
 def load_corpus(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:

@@ -57,7 +57,7 @@ def test_train_generate_export_resume(run, text: Path) -> None:
     code, out, _ = run("train", *SMALL, f"--data={text}", "--out=out/a")
     assert code == 0 and "step 6: validation loss" in out
     assert len(Path("out/a/steps.jsonl").read_text().splitlines()) == 6
-    assert checkpoint.load_checkpoint("out/a").progress.step == 6
+    assert checkpoint.load_checkpoint("out/a").state.step == 6
     # The text's vocabulary, not the preset's, sizes the model.
     found = checkpoint.load_checkpoint("out/a")
     assert found.model.cfg.vocab_size == found.tokenizer.n_vocab <= 300
@@ -123,7 +123,7 @@ def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, text: Path) -> 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "saved; to go on: nanokimi train --resume --out out/stopped" in out
-    stopped_at = checkpoint.load_checkpoint("out/stopped").progress.step
+    stopped_at = checkpoint.load_checkpoint("out/stopped").state.step
     assert 3 <= stopped_at < 60
 
     assert run("train", "--resume", "--out=out/stopped")[0] == 0
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_writes_nothing(case: str, run, text: Path, tm
 
 def test_damaged_checkpoint_is_named(run, text: Path) -> None:
     assert run("train", *SMALL, f"--data={text}", "--out=out/a")[0] == 0
-    weights = checkpoint.newest(Path("out/a")) / "model.safetensors"
+    weights = checkpoint.find_newest(Path("out/a")) / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)

@@ -7,19 +7,18 @@ import pytest
 import torch
 
 from nanokimi.config import ConfigError
-from nanokimi.evaluate import autocast, evaluate, resolve_device
+from nanokimi.evaluate import evaluate
 from nanokimi.gpt import GPT
 from nanokimi.model import build_model
 from nanokimi.output import ModelOutput
 from nanokimi.text.corpus import ROLES, windows
-from nanokimi.train import train
 from tests import tiny
 
 CFG = tiny.train_config()
 
 
 class Scripted(GPT):
-    """A model of one's own: `logits_of(tokens)` instead of a network."""
+    """A model that returns `logits_of(tokens)` instead of running a network."""
 
     def __init__(self, logits_of):
         super().__init__(tiny.gpt())
@@ -35,7 +34,7 @@ def certain_of(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def slow_losses(model, inputs, targets) -> list[list[float]]:
-    """Nats a token: window by window, token by token, in Python's double precision."""
+    """Nats per token: window by window, token by token, in Python's double precision."""
     losses = []
     for x, y in zip(inputs, targets, strict=True):
         rows = model(x[None]).logits[0].tolist()
@@ -51,7 +50,7 @@ def slow_losses(model, inputs, targets) -> list[list[float]]:
 @pytest.mark.parametrize("name", tiny.MODELS)
 @torch.no_grad()
 def test_evaluation_is_the_slow_loop(name):
-    """Loss, perplexity, bits a byte (from the decoded text's own bytes), roles and floors."""
+    """Loss, perplexity, bits per byte (from the decoded text's own bytes), roles and floors."""
     model, corpus = tiny.harsh_(build_model(tiny.model_config(name))), tiny.corpus(annotated=True)
     found = evaluate(model, corpus, CFG)
 
@@ -87,7 +86,7 @@ def test_roles_add_up_to_the_total():
     assert sum(p.n_tokens for p in parts) == found.n_tokens
     total = sum(p.nats_per_token * p.n_tokens for p in parts)
     assert total == pytest.approx(found.loss * found.n_tokens, rel=1e-12)
-    # nats / bits a byte = bytes, the same bytes in the parts as in the whole.
+    # nats / bits per byte = bytes, the same bytes in the parts as in the whole.
     size = [p.nats_per_token * p.n_tokens / math.log(2) / p.bits_per_byte for p in parts]
     assert sum(size) == pytest.approx(total / math.log(2) / found.bits_per_byte, rel=1e-9)
     floors = sum(p.floor_bits_per_byte * s for p, s in zip(parts, size, strict=True))
@@ -106,7 +105,7 @@ def test_a_uniform_model_has_the_perplexity_of_its_vocabulary():
 
 
 def test_a_model_that_knows_the_exact_probabilities_stands_on_the_floor():
-    """It gives every target 2^-bits, so its bits a byte are the floor, in the whole and for each role."""
+    """It gives every target 2^-bits, so its bits per byte are the floor, in the whole and for each role."""
     corpus = tiny.corpus(annotated=True)
     _, targets, index = windows(corpus.val, CFG.eval_windows, CFG.seq_len)
     bits = torch.from_numpy(corpus.val.bits[index.numpy()])
@@ -152,8 +151,10 @@ def test_mistake_27_the_windows_are_always_the_same():
     seen = []
     record = lambda t: (seen.append(t), torch.zeros(*t.shape, tiny.VOCAB))[1]
     evaluate(Scripted(record), corpus, CFG)
-    wanted = torch.tensor(corpus.val.tokens[: CFG.eval_windows * CFG.seq_len].tolist()).view(-1, CFG.seq_len)
-    assert torch.equal(torch.cat(seen), wanted)
+    expected = torch.tensor(corpus.val.tokens[: CFG.eval_windows * CFG.seq_len].tolist()).view(
+        -1, CFG.seq_len
+    )
+    assert torch.equal(torch.cat(seen), expected)
 
 
 def test_more_windows_than_there_are_means_all_of_them():
@@ -179,42 +180,22 @@ def test_a_loss_too_large_for_a_perplexity_is_still_a_loss():
     assert found.perplexity == math.inf
 
 
-# ---------------------------------------------------------------- device and number format
+def test_the_number_format_of_the_configuration_is_used():
+    with pytest.raises(ConfigError, match="dtype=bfloat16 needs device=cuda"):
+        evaluate(build_model(tiny.gpt()), tiny.corpus(), replace(CFG, dtype="bfloat16"))
 
 
-def test_cuda_without_cuda_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(
-        ConfigError, match=r"^device=cuda: this machine offers no CUDA device; use device=cpu or auto$"
-    ):
-        resolve_device("cuda")
-    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="device=cuda"):
-        next(train(build_model(tiny.gpt()), tiny.corpus(), tiny.train_config(device="cuda")))
+def test_the_caller_is_called_after_every_batch_and_may_leave():
+    """Five windows in batches of two: three calls; an exception from the second one ends the evaluation."""
+    model, cfg, calls = build_model(tiny.gpt()), replace(CFG, batch_size=2), []
+    evaluate(model, tiny.corpus(), cfg, interrupt=lambda: calls.append(torch.is_grad_enabled()))
+    assert calls == [False] * 3
 
+    def leave():
+        calls.append("left" if len(calls) == 4 else "stayed")
+        if calls[-1] == "left":
+            raise KeyError
 
-def test_auto_takes_cuda_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [resolve_device(n).type for n in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
-
-
-def test_bfloat16_on_a_cpu_is_refused():
-    cfg = tiny.train_config(dtype="bfloat16")
-    with pytest.raises(
-        ConfigError, match=r"^dtype=bfloat16 needs device=cuda; on a CPU use dtype=float32 or auto$"
-    ):
-        autocast(cfg, torch.device("cpu"))
-    for run in (lambda: evaluate(build_model(tiny.gpt()), tiny.corpus(), cfg), lambda: next(train_with(cfg))):
-        with pytest.raises(ConfigError, match="dtype=bfloat16"):
-            run()
-
-
-def train_with(cfg):
-    return train(build_model(tiny.gpt()), tiny.corpus(), cfg)
-
-
-@pytest.mark.parametrize("dtype", ["auto", "float32"])
-def test_a_cpu_computes_in_float32(dtype):
-    with autocast(tiny.train_config(dtype=dtype), torch.device("cpu")):
-        assert not torch.is_autocast_enabled("cpu")
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    with pytest.raises(KeyError):
+        evaluate(model, tiny.corpus(), cfg, interrupt=leave)
+    assert calls[3:] == ["stayed", "left"]

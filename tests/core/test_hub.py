@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from nanokimi import hub
+from nanokimi import hub, hub_config
 from nanokimi.config import (
     BlockLatentConfig,
     GPTConfig,
@@ -23,7 +23,7 @@ from nanokimi.config import (
 )
 from nanokimi.generate import generate
 from nanokimi.gpt import GPT
-from nanokimi.hub import HubError
+from nanokimi.hub_config import HubError
 from nanokimi.kimi import Kimi
 from nanokimi.rope import rope_frequencies
 from nanokimi.text import tokenizer
@@ -304,16 +304,16 @@ def test_gpt2_tokenizer_has_the_same_ids(real_text, monkeypatch):
 
 
 def test_published_config_of_k2_is_the_preset():
-    assert hub.from_hub_config(PUBLISHED_K2) == load_model_config("kimi-k2")
+    assert hub_config.from_hub_config(PUBLISHED_K2) == load_model_config("kimi-k2")
 
 
 @pytest.mark.parametrize("name", ["kimi-k2", "deepseek-v3", "moonlight-16b", "kimi-tiny"])
 def test_config_survives_transformers(name, tmp_path):
     """Ours to theirs, saved by them, read by us: the same, but for the derived factor that is a number then."""
     cfg = load_model_config(name)
-    (tmp_path / "config.json").write_text(json.dumps(hub.to_hub_config(cfg, 5)))
+    (tmp_path / "config.json").write_text(json.dumps(hub_config.to_hub_config(cfg, 5)))
     AutoConfig.from_pretrained(tmp_path).save_pretrained(tmp_path / "saved")
-    again = hub.from_hub_config(json.loads((tmp_path / "saved" / "config.json").read_text()))
+    again = hub_config.from_hub_config(json.loads((tmp_path / "saved" / "config.json").read_text()))
     factor = again.moe.routed_scaling_factor
     assert again == replace(cfg, moe=replace(cfg.moe, routed_scaling_factor=factor))
     assert factor == pytest.approx(
@@ -328,8 +328,8 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
             base=100.0, yarn=YarnConfig(factor=8.0, original_max_seq_len=64, mscale_all_dim=mscale)
         )
     )
-    data = hub.to_hub_config(cfg)
-    assert hub.from_hub_config(data).rope == cfg.rope
+    data = hub_config.to_hub_config(cfg)
+    assert hub_config.from_hub_config(data).rope == cfg.rope
     theirs = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(**data), attn_implementation="eager", experts_implementation="eager"
     )
@@ -367,7 +367,7 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
 def test_what_a_config_cannot_mean_is_one_line(change, message):
     data = {k: v for k, v in (PUBLISHED_K2 | change).items() if v is not ...}
     with pytest.raises(ValueError) as error:
-        hub.from_hub_config(data)
+        hub_config.from_hub_config(data)
     assert message in str(error.value)
     assert str(error.value).startswith("config.json: ")
     assert "\n" not in str(error.value)
@@ -375,7 +375,7 @@ def test_what_a_config_cannot_mean_is_one_line(change, message):
 
 def test_defaults_of_yarn_are_those_of_transformers(tmp_path):
     """What a config.json leaves out: beta_fast 32, beta_slow 1, the original context is the whole."""
-    data = hub.to_hub_config(config())
+    data = hub_config.to_hub_config(config())
     data["rope_parameters"] = {
         "rope_type": "yarn",
         "rope_theta": 100.0,
@@ -383,7 +383,7 @@ def test_defaults_of_yarn_are_those_of_transformers(tmp_path):
         "mscale": 1,
         "mscale_all_dim": 1,
     }
-    rope = hub.from_hub_config(data).rope
+    rope = hub_config.from_hub_config(data).rope
     assert rope.yarn == YarnConfig(factor=4.0, original_max_seq_len=64, beta_fast=32.0, beta_slow=1.0)
     theirs = AutoModelForCausalLM.from_config(AutoConfig.for_model(**data)).model.rotary_emb
     torch.testing.assert_close(rope_frequencies(8, rope), theirs.inv_freq)

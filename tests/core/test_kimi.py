@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, DeepseekV3Config
 
-from nanokimi import hub, kimi, mla, router
+from nanokimi import hub, hub_config, kimi, mla, router
 from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, RopeConfig, YarnConfig
 from nanokimi.kimi import Kimi
 from tests.harsh_weights import draw_
@@ -49,7 +49,7 @@ def config(q_lora_rank=12, n_group=4, norm_topk_prob=True, yarn=YARN) -> KimiCon
 def pair(cfg: KimiConfig, seed: int = 0):
     """transformers' model with harsh weights, and ours with the same."""
     theirs = AutoModelForCausalLM.from_config(
-        DeepseekV3Config(**hub.to_hub_config(cfg)),
+        DeepseekV3Config(**hub_config.to_hub_config(cfg)),
         attn_implementation="eager",
         experts_implementation="eager",
     )

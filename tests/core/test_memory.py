@@ -1,18 +1,22 @@
-"""Keeping freed memory, counted by the kernel: how many pages a process had to ask for."""
+"""Keeping freed memory, counted by the kernel: how many pages a process had to ask for. And who asks for it."""
 
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from nanokimi import memory
+from nanokimi.cli import commands
+from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
 from nanokimi.train import train
 from tests import tiny
 
-# A buffer of 64 MiB, written in full and freed, again and again: above the size up to which glibc keeps memory by
-# itself. Torch's aligned one comes to lie in a gap, that of bytes at the end of the heap, where freed memory is
-# trimmed. The first rounds are not counted: they settle where the buffer lies.
+# A buffer of 67 MB is written in full and freed, again and again; glibc keeps only smaller ones by itself. The aligned
+# buffer of torch lies in a gap, that of bytes at the end of the heap, where freed memory is trimmed. The first rounds
+# are not counted: in them the place of the buffer is settled.
 BUFFERS = {"torch": "torch.ones(2**24)", "bytes": "bytes([1]) * 2**26"}
 COUNT_FAULTS = """
 import resource, sys, torch
@@ -38,24 +42,71 @@ def page_faults(mode: str, buffer: str) -> int:
 @pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
 def test_a_buffer_that_was_freed_is_used_again(buffer):
     assert page_faults("keep", buffer) < 20
-    assert page_faults("leave", buffer) > 100  # with pages of 2 MiB: 32 a round
+    assert page_faults("leave", buffer) > 100  # even with pages of 2.1 MB there are 32 per round
 
 
-@pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_other_systems_are_left_alone(monkeypatch, platform):
-    monkeypatch.setattr(memory.sys, "platform", platform)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("asked for the C library"))
-    memory.keep_freed_memory()
+class Library:
+    """A C library that notes how it is called; `mallopt` is there or not."""
+
+    def __init__(self, has_mallopt: bool):
+        self.has_mallopt, self.calls = has_mallopt, []
+
+    def __getattr__(self, name: str):
+        if name != "mallopt" or not self.has_mallopt:
+            raise AttributeError(name)
+        return lambda setting, value: self.calls.append((setting, value))
 
 
-def test_a_c_library_without_the_setting_is_left_alone(monkeypatch):
-    monkeypatch.setattr(memory.sys, "platform", "linux")
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
-    memory.keep_freed_memory()
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("has_mallopt", [True, False], ids=["glibc", "musl"])
+def test_only_a_c_library_with_the_setting_is_asked(monkeypatch, platform, has_mallopt):
+    """By the numbers of malloc.h: M_TRIM_THRESHOLD is -1 and gets the largest int, M_MMAP_MAX is -4 and gets 0."""
+    library, loaded = Library(has_mallopt), []
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: loaded.append(name) or library)
+    keep_freed_memory()
+    assert loaded == ([None] if platform == "linux" else [])
+    assert library.calls == ([(-1, 2147483647), (-4, 0)] if platform == "linux" and has_mallopt else [])
 
 
-def test_training_on_a_cpu_asks_for_it_before_its_first_step(monkeypatch):
-    asked = []
-    monkeypatch.setattr("nanokimi.train.keep_freed_memory", lambda: asked.append(True))
-    next(train(build_model(tiny.model_config("gpt"), 0), tiny.corpus(), tiny.train_config(device="cpu")))
-    assert asked == [True]
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+TRAINS = re.compile(r"\b(train|load_or_train|find_specimen|time_in_turns)\(")
+
+
+def code_of(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_every_notebook_that_trains_asks_for_it_before():
+    """The kernel is the program; without the setting the benchmark's seconds would be others."""
+    found = {path.name[:2]: code_of(path) for path in NOTEBOOKS.glob("*.ipynb")}
+    training = {number: TRAINS.search(code) for number, code in found.items()}
+    assert {number for number, first in training.items() if first} == {"00", "07", "08", "09", "10"}
+    for number, first in training.items():
+        if first:
+            assert "\nkeep_freed_memory()" in found[number][: first.start()], number
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_train_command_asks_for_it_on_a_cpu_only(device, monkeypatch, tmp_path):
+    order = []
+    monkeypatch.setattr(commands, "keep_freed_memory", lambda: order.append("keep"))
+    monkeypatch.setattr(commands, "train", lambda *_: order.append("train") or iter(()))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    (tmp_path / "text.txt").write_text("a kimi cat sat on the mat. " * 400)
+    commands.train_command(
+        model="gpt-smoke",
+        training="train-smoke",
+        data=str(tmp_path / "text.txt"),
+        out=tmp_path / "run",
+        overrides=["data.tokenizer=char"],
+        device=device,
+    )
+    assert order == (["keep", "train"] if device == "cpu" else ["train"])
+
+
+def test_a_training_leaves_the_process_as_it_is(monkeypatch):
+    """A library decides nothing for the program that calls it."""
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("the training asked for the C library"))
+    next(train(build_model(tiny.gpt()), tiny.corpus(), tiny.train_config()))

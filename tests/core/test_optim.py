@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nanokimi.config import OptimConfig, TrainConfig
+from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import Muon, build_optimizers, lr_at, newton_schulz
-from nanokimi.train import next_token_loss
 from tests import tiny
 
 repeatable = settings(max_examples=40, deadline=None, derandomize=True)

@@ -11,6 +11,7 @@ from nanokimi.checkpoint import TrainingState
 from nanokimi.config import BalanceConfig, ConfigError, OptimConfig
 from nanokimi.evaluate import evaluate
 from nanokimi.generate import generate
+from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.router import scaling_factor
@@ -23,7 +24,7 @@ from nanokimi.steering import (
     use_inference_top_k,
 )
 from nanokimi.text.corpus import batch
-from nanokimi.train import next_token_loss, train
+from nanokimi.train import train
 from tests import tiny
 
 ADAMW = tiny.train_config(steps=8, balance=BalanceConfig(bias_update_rate=1e-2))
@@ -123,7 +124,7 @@ def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, 
         raise EndTraining
 
     before = list(train(start(), tiny.corpus(), cfg, tmp_path, steer=Minds(n, end)))
-    assert len(before) == ASKED[n] - 1 == checkpoint.load_checkpoint(tmp_path).progress.step
+    assert len(before) == ASKED[n] - 1 == checkpoint.load_checkpoint(tmp_path).state.step
     after = run(cfg, run_dir=tmp_path, resume=True)
     wanted, cut = facts(run(cfg)), n in (9, 10)
     if cut:
@@ -145,7 +146,7 @@ def test_the_time_of_an_answer_and_of_a_step_given_up_is_not_trainings(monkeypat
         return slow
 
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("nanokimi.train.batch", slowly(2, batch))
+    monkeypatch.setattr("nanokimi.step.batch", slowly(2, batch))
     steer = slowly(100, Minds(4, by_hand(Intervention(2, "lr_factor", 0.5))))
     records = list(train(start(), tiny.corpus(), ADAMW, steer=steer))
     assert [r.seconds for r in records] == [2.0 * r.step for r in records]
@@ -163,7 +164,7 @@ def test_a_steered_run_goes_on_as_if_never_stopped(cfg, stop, tmp_path):
     running = train(start(), tiny.corpus(), cfg, tmp_path, steer=by_hand(*EVERYTHING))
     before = [next(running) for _ in range(stop)]
     running.close()
-    saved = checkpoint.load_checkpoint(tmp_path).progress.interventions
+    saved = checkpoint.load_checkpoint(tmp_path).state.interventions
     assert saved == tuple(each for each in EVERYTHING if each.step <= stop)
     after = run(cfg, *EVERYTHING, run_dir=tmp_path, resume=True)
     assert facts(before + after) == facts(wanted)
@@ -336,7 +337,7 @@ def test_a_refusal_takes_nothing_from_the_evaluated_step_before_it(tmp_path):
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     with pytest.raises(ConfigError, match="top_k=99"):
         next(steps)
-    assert checkpoint.load_checkpoint(tmp_path).progress.step == 3
+    assert checkpoint.load_checkpoint(tmp_path).state.step == 3
 
 
 def test_an_intervention_of_another_step_is_refused():
@@ -351,9 +352,9 @@ def test_interventions_survive_json():
 
 def test_settings_begin_with_the_configuration_and_take_the_last_value():
     cfg = tiny.train_config(balance=BalanceConfig(switch_coef=0.5), optim=OptimConfig(lr=1.0))
-    assert Steering.of(cfg) == Steering(switch_coef=0.5)
-    found = Steering.of(cfg).after(EVERYTHING)
+    assert Steering.from_config(cfg) == Steering(switch_coef=0.5)
+    found = Steering.from_config(cfg).intervene(EVERYTHING)
     assert found == Steering(lr_factor=2.0, switch_coef=0.1, sequence_coef=0.01, inference_top_k=1)
-    assert found.applied_to(cfg) == replace(
+    assert found.apply_to(cfg) == replace(
         cfg, optim=OptimConfig(lr=2.0), balance=BalanceConfig(switch_coef=0.1, sequence_coef=0.01)
     )

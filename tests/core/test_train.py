@@ -13,12 +13,15 @@ from nanokimi import checkpoint
 from nanokimi.config import BalanceConfig, ConfigError, OptimConfig
 from nanokimi.gpt import GPT
 from nanokimi.kimi import Kimi
+from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
+from nanokimi.record import StepRecord
 from nanokimi.router import load_balance_loss, sequence_balance_loss, z_loss
+from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import batch
-from nanokimi.train import StepRecord, TrainingDiverged, balance_term, next_token_loss, train
+from nanokimi.train import train
 from tests import tiny
 
 RECIPES = {
@@ -91,7 +94,7 @@ def test_every_model_sees_the_same_batches_in_the_same_order(monkeypatch):
             seen.append(batch(*args, **kwargs)[0])
             return seen[-1], batch(*args, **kwargs)[1]
 
-        monkeypatch.setattr("nanokimi.train.batch", spy)
+        monkeypatch.setattr("nanokimi.step.batch", spy)
         run(start(name), cfg)
     single = [torch.stack(seen) for key, seen in asked.items() if key.endswith(" 1")]
     assert len(single) == 2 and torch.equal(single[0][:6], single[1][:6])
@@ -425,7 +428,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(recipe, stop, tmp_path):
     ends = [checkpoint.load_checkpoint(folder) for folder in (whole, stopped)]
     assert_same_state(ends[0].optimizer_state, ends[1].optimizer_state)
     assert_same_state(ends[0].model.state_dict(), ends[1].model.state_dict())
-    assert {end.progress.step for end in ends} == {6}
+    assert {end.state.step for end in ends} == {6}
     assert logged(stopped) == logged(whole) == wanted
 
 
@@ -454,7 +457,7 @@ def test_seconds_go_on_counting_and_leave_evaluation_out(tmp_path, monkeypatch):
         return slow
 
     monkeypatch.setattr("nanokimi.train.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("nanokimi.train.batch", lasting(1, batch))
+    monkeypatch.setattr("nanokimi.step.batch", lasting(1, batch))
     monkeypatch.setattr("nanokimi.train.evaluate", lasting(100, lambda *args, **more: None))
     cfg = tiny.train_config()
     first = stop_after(start("gpt"), cfg, 4, tmp_path)

@@ -32,9 +32,11 @@ from nanokimi.config import BalanceConfig, OptimConfig
 from nanokimi.evaluate import Evaluation, RoleLoss
 from nanokimi.generate import generate
 from nanokimi.model import build_model
+from nanokimi.record import StepRecord
 from nanokimi.steering import Intervention
+from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import batch
-from nanokimi.train import StepRecord, TrainingDiverged, train
+from nanokimi.train import train
 from tests import tiny
 from tests.bench.made_up_results import three_seeds
 
@@ -371,7 +373,7 @@ def test_stop_keeps_the_checkpoint_and_the_cell_goes_on(shown, tmp_path, how):
         panel, records = follow(tmp_path, during=during)
         assert panel.stopped
     # Cancelled while it waits for step 5: given up or, where it was done already, kept and shown.
-    saved = checkpoint.load_checkpoint(tmp_path).progress.step
+    saved = checkpoint.load_checkpoint(tmp_path).state.step
     assert how == "break" or records[-1].step == saved
     assert saved == 4 or (saved == 5 and how == "cancelled")
     assert isinstance(shown[0], Snapshot)
@@ -403,7 +405,7 @@ def test_an_error_in_the_loop_leaves_checkpoint_and_picture(shown, tmp_path):
 
     with pytest.raises(KeyError, match="mine"):
         follow(tmp_path, during=during)
-    assert checkpoint.load_checkpoint(tmp_path).progress.step == 5
+    assert checkpoint.load_checkpoint(tmp_path).state.step == 5
     assert isinstance(shown[0], Snapshot)
 
 
@@ -506,7 +508,7 @@ def in_the_middle_of(step: int, click, monkeypatch) -> None:
             now()
         return batch(*args, **more)
 
-    monkeypatch.setattr("nanokimi.train.batch", clicking)
+    monkeypatch.setattr("nanokimi.step.batch", clicking)
 
 
 def test_a_click_in_a_step_concerns_this_step(shown, monkeypatch):
@@ -523,7 +525,7 @@ def test_stop_gives_up_the_step_under_way(shown, monkeypatch, tmp_path):
     panel = live.TrainingPanel(tiny.corpus(annotated=True))
     in_the_middle_of(5, panel.stop, monkeypatch)
     _, records = follow(tmp_path, panel=panel)
-    assert records[-1].step == 4 == checkpoint.load_checkpoint(tmp_path).progress.step
+    assert records[-1].step == 4 == checkpoint.load_checkpoint(tmp_path).state.step
 
 
 def test_pause_holds_the_step_under_way(shown, monkeypatch):
@@ -547,7 +549,7 @@ def test_stopped_before_the_first_step_the_cell_ends_and_leaves_a_checkpoint(sho
     panel = live.TrainingPanel(tiny.corpus(annotated=True))
     in_the_middle_of(1, panel.stop, monkeypatch)
     _, records = follow(tmp_path, panel=panel)
-    assert records == [] and checkpoint.load_checkpoint(tmp_path).progress.step == 0
+    assert records == [] and checkpoint.load_checkpoint(tmp_path).state.step == 0
 
 
 def test_drawing_goes_on_while_paused_and_ends_with_continue(live_shown):

@@ -428,7 +428,7 @@ def test_other_checkpoints_are_named_and_left(out, tmp_path):
 def test_an_unfinished_training_is_begun_again(out):
     folder = out / "runs" / "observatory-smoke-s0"
     find_specimen("smoke", out_dir=str(out))
-    path = checkpoint.newest(folder) / "checkpoint.json"
+    path = checkpoint.find_newest(folder) / "checkpoint.json"
     about = json.loads(path.read_text())
     about["progress"]["step"] = 7
     about["sha256"]["checkpoint.json"] = checkpoint._sha256_of_about(about)

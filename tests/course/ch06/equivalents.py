@@ -3,8 +3,8 @@
 import torch
 
 from nanokimi.kimi import KimiBlock
+from nanokimi.loss import balance_term
 from nanokimi.moe import MoE, dispatch
-from nanokimi.train import balance_term
 from tests.course.equivalents import changes
 
 

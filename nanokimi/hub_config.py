@@ -1,0 +1,146 @@
+"""A Kimi's configuration to and from the config.json of the DeepseekV3 format of `transformers`.
+
+Where the format has another word for a setting, the two words stand side by side in the tables below, and nowhere else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
+from nanokimi.router import scaling_factor
+from nanokimi.yaml_config import build
+
+# Our word -> the format's; every other setting has one name in both.
+_WORDS = {
+    "max_seq_len": "max_position_embeddings",
+    "d_model": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "norm_eps": "rms_norm_eps",
+    "top_k": "num_experts_per_tok",
+    "original_max_seq_len": "original_max_position_embeddings",
+}
+# Sections, which the format does not have, and choices in which it has one option only.
+_OURS_ALONE = {"kind", "rope", "attention", "mla", "block_latent", "moe", "scoring"}
+# What the format leaves open and Kimi does not; a field that is missing has this value.
+_FIXED = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "tie_word_embeddings": False,
+    "rope_interleave": True,
+    "scoring_func": "sigmoid",
+    "topk_method": "noaux_tc",
+    "moe_layer_freq": 1,
+}
+
+
+class HubError(ValueError):
+    """What the format or this model cannot express, or a folder that does not hold it: one line."""
+
+
+def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, Any]:
+    """The content of config.json. `end_of_text` is the id of <|endoftext|>, which begins and ends a document.
+
+    A model without experts is written as one in which all layers belong to the dense first ones. A derived
+    `routed_scaling_factor` is written as a number, since the format derives none. Raises `HubError` for what the format
+    cannot express: another attention than MLA, another scoring than sigmoid, too few experts.
+    """
+    if cfg.attention != "mla":
+        raise HubError(f"attention={cfg.attention} cannot be exported: the DeepseekV3 format has mla only")
+    data = _FIXED | {
+        # Never kimi_k2: transformers has no such model and would leave the experts at random.
+        "model_type": "deepseek_v3",
+        "architectures": ["DeepseekV3ForCausalLM"],
+        "num_key_value_heads": cfg.n_heads,
+        "num_nextn_predict_layers": 0,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "rope_parameters": {"rope_type": "default", "rope_theta": cfg.rope.base},
+    }
+    data |= _write(cfg) | _write(cfg.mla)
+    if cfg.rope.yarn is not None:
+        # m enters the logits as m², by mscale_all_dim; attention_factor would scale the rotations a second time.
+        yarn = {"rope_type": "yarn", "mscale": cfg.rope.yarn.mscale_all_dim, "attention_factor": 1.0}
+        data["rope_parameters"] |= yarn | _write(cfg.rope.yarn)
+    if cfg.moe is None:
+        return data | {"first_k_dense_replace": cfg.n_layers}
+    if cfg.moe.scoring != "sigmoid":
+        raise HubError(
+            f"scoring={cfg.moe.scoring} cannot be exported: the DeepseekV3 format has sigmoid only"
+        )
+    for name, least in (("n_routed_experts", 2), ("n_shared_experts", 1)):
+        if getattr(cfg.moe, name) < least:
+            raise HubError(
+                f"{name}={getattr(cfg.moe, name)} cannot be exported: the DeepseekV3 format needs {least} or more"
+            )
+    return data | _write(cfg.moe) | {"routed_scaling_factor": scaling_factor(cfg.moe)}
+
+
+def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
+    """The configuration that the content of a config.json of `deepseek_v3` or `kimi_k2` describes.
+
+    Raises `HubError` for a field that is missing or that asks for what Kimi does not have.
+    """
+    if data.get("model_type") not in ("deepseek_v3", "kimi_k2"):
+        raise HubError(f"config.json: model_type={data.get('model_type')!r} must be deepseek_v3 or kimi_k2")
+    heads = {"num_key_value_heads": data.get("num_attention_heads")}
+    for name, value in (_FIXED | heads).items():
+        # JSON's null is a field that is left open.
+        if data.get(name) not in (None, value):
+            raise HubError(f"config.json: {name}={data[name]!r} must be {value!r}: Kimi has nothing else")
+    model = _read(data, KimiConfig)
+    dense_only = model["first_k_dense_replace"] >= model["n_layers"]
+    model |= {
+        "rope": _read_rope(data),
+        "mla": _read(data, MLAConfig),
+        "moe": None if dense_only else _read(data, MoEConfig),
+    }
+    return build(KimiConfig, model, where="config.json")
+
+
+def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Rotary settings, as transformers 5 writes them (`rope_parameters`) or as K2 was published (`rope_scaling`)."""
+    rope = data.get("rope_parameters") or data.get("rope_scaling") or {}
+    rope = {name: value for name, value in rope.items() if value is not None}
+    base = rope.get("rope_theta", data.get("rope_theta"))
+    if base is None:
+        raise HubError("config.json: rope_theta is missing")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind not in ("default", "yarn"):
+        raise HubError(f"config.json: rope_type={kind!r} must be default or yarn")
+    if kind == "default":
+        return {"base": base}
+    mscale, mscale_all_dim = rope.get("mscale"), rope.get("mscale_all_dim")
+    # transformers derives the missing attention_factor: 1 for equal mscales, another number for missing ones.
+    keeps_length = bool(mscale) and mscale == mscale_all_dim
+    if rope.get("attention_factor", 1.0 if keeps_length else None) != 1.0:
+        raise HubError(
+            f"config.json: mscale={mscale} must equal mscale_all_dim={mscale_all_dim}, and attention_factor be "
+            "1 or missing: Kimi's rotations keep lengths"
+        )
+    if not rope.get("truncate", True):
+        raise HubError("config.json: truncate=False must be True: Kimi's YaRN ramp runs between whole pairs")
+    defaults = {
+        "original_max_position_embeddings": data.get("max_position_embeddings"),
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "mscale_all_dim": 0.0,
+    }
+    return {"base": base, "yarn": _read(defaults | rope, YarnConfig)}
+
+
+def _words(section: type) -> dict[str, str]:
+    """Our name -> the format's name, for the settings of a section that the format has."""
+    return {f.name: _WORDS.get(f.name, f.name) for f in fields(section) if f.name not in _OURS_ALONE}
+
+
+def _write(section: Any) -> dict[str, Any]:
+    return {theirs: getattr(section, ours) for ours, theirs in _words(type(section)).items()}
+
+
+def _read(data: Mapping[str, Any], section: type) -> dict[str, Any]:
+    for theirs in _words(section).values():
+        if theirs not in data:
+            raise HubError(f"config.json: {theirs} is missing")
+    return {ours: data[theirs] for ours, theirs in _words(section).items()}

@@ -1,0 +1,152 @@
+"""One optimizer step: gradients over its micro-batches, the update, the experts' biases, and QK-clip.
+
+The policy is here; the layers only report facts.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nanokimi.config import TrainConfig
+from nanokimi.device import autocast
+from nanokimi.kimi import Kimi
+from nanokimi.loss import balance_term, next_token_loss
+from nanokimi.model import Model
+from nanokimi.optim import lr_at
+from nanokimi.output import ModelOutput
+from nanokimi.router import expert_load, max_violation, update_expert_bias_
+from nanokimi.steering import Steering, freeze_experts
+from nanokimi.text.corpus import Corpus, batch
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class StepFacts:
+    """What one step found out; the fields have the meaning that they have in `StepRecord`."""
+
+    lr: float
+    loss: float
+    balance_loss: float
+    grad_norm: float
+    expert_load: list[list[float]]
+    max_vio: list[float]
+    router_entropy: list[float]
+    max_qk_logit: list[list[float]] | None
+
+
+def take_step(
+    model: Model,
+    optimizers: list[torch.optim.Optimizer],
+    corpus: Corpus,
+    cfg: TrainConfig,
+    steering: Steering,
+    step: int,
+    dtype: torch.dtype,
+    interrupt: Callable[[], object],
+) -> StepFacts:
+    """Take optimizer step `step` (from 0) and return its facts.
+
+    `interrupt` is called after every forward and every backward pass. An exception that it raises gives the step up:
+    the gradients are left half made, and nothing else has changed. Raises `TrainingDiverged` before the update where
+    the loss is not finite.
+    """
+    cfg = steering.apply_to(cfg)
+    lr = lr_at(step, cfg)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+    tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt)
+    if not math.isfinite(tally.loss):
+        raise TrainingDiverged(
+            f"the loss is {tally.loss} at step {step + 1}: try a lower lr than {cfg.optim.lr}"
+        )
+    with freeze_experts(model, optimizers, steering.frozen_experts):
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    if isinstance(model, Kimi) and cfg.balance.bias_update_rate:
+        for layer, load in zip(model.moe_layers(), tally.load, strict=True):
+            update_expert_bias_(layer.expert_bias, load, cfg.balance.bias_update_rate)
+    if cfg.qk_clip_tau is not None:
+        for layer, layer_max in zip(model.layers, tally.max_qk_logit, strict=True):
+            layer.clip_qk_(layer_max, cfg.qk_clip_tau)
+    return tally.to_facts(lr, grad_norm)
+
+
+def _make_gradients(
+    model: Model,
+    corpus: Corpus,
+    cfg: TrainConfig,
+    step: int,
+    dtype: torch.dtype,
+    interrupt: Callable[[], object],
+) -> "_Tally":
+    """Leave the gradient of the mean loss over the step's micro-batches in the parameters; return what was seen."""
+    device = next(model.parameters()).device
+    tally = _Tally(cfg.grad_accum)
+    for micro in range(cfg.grad_accum):
+        inputs, targets = batch(
+            corpus.train,
+            step * cfg.grad_accum + micro,
+            batch_size=cfg.batch_size,
+            seq_len=cfg.seq_len,
+            seed=cfg.seed,
+        )
+        with autocast(device, dtype):
+            out = model(inputs.to(device), with_max_qk_logit=cfg.qk_clip_tau is not None)
+            loss = next_token_loss(out.logits, targets.to(device))
+            balance = balance_term(out.routing, cfg.balance)
+        interrupt()
+        ((loss + balance) / cfg.grad_accum).backward()
+        tally.add(loss.item(), balance.item(), out)
+        interrupt()
+    return tally
+
+
+class _Tally:
+    """What the micro-batches of one step add up to: means of losses, sums of counts, the largest logits."""
+
+    def __init__(self, n_micro_batches: int):
+        self.n_micro_batches = n_micro_batches
+        self.loss = self.balance_loss = 0.0
+        self.load: list[Tensor] = []  # per MoE layer: how often each expert was chosen
+        self.probability: list[Tensor] = []  # per MoE layer: each expert's share of the scores, summed
+        self.max_qk_logit: Float[Tensor, "n_layers n_heads"] | None = None
+
+    @torch.no_grad()
+    def add(self, loss: float, balance_loss: float, out: ModelOutput) -> None:
+        self.loss += loss / self.n_micro_batches
+        self.balance_loss += balance_loss / self.n_micro_batches
+        shares = [stats.scores / stats.scores.sum(dim=-1, keepdim=True) for stats in out.routing]
+        loads = [expert_load(stats.expert_idx, stats.scores.shape[-1]) for stats in out.routing]
+        self.load = _add_each(self.load, loads)
+        self.probability = _add_each(self.probability, [share.flatten(0, -2).mean(dim=0) for share in shares])
+        if out.max_qk_logit is not None:
+            largest = out.max_qk_logit if self.max_qk_logit is None else self.max_qk_logit
+            self.max_qk_logit = torch.maximum(largest, out.max_qk_logit)
+
+    def to_facts(self, lr: float, grad_norm: float) -> StepFacts:
+        load = [count.float() for count in self.load]
+        probability = [p / p.sum() for p in self.probability]
+        return StepFacts(
+            lr=lr,
+            loss=self.loss,
+            balance_loss=self.balance_loss,
+            grad_norm=grad_norm,
+            expert_load=[(count / count.mean()).tolist() for count in load],
+            max_vio=[max_violation(count) for count in load],
+            router_entropy=[-(p * p.clamp(min=1e-30).log()).sum().item() for p in probability],
+            max_qk_logit=None if self.max_qk_logit is None else self.max_qk_logit.tolist(),
+        )
+
+
+def _add_each(sums: list[Tensor], values: list[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(sums, values, strict=True)] if sums else values
