@@ -1,8 +1,11 @@
+import os
+import shutil
 import stat
+import time
 
 import pytest
 
-from nanokimi.atomic import new_folder, write_json, write_text
+from nanokimi.atomic import new_folder, remove_folder, remove_leftovers, write_json, write_text
 
 
 def names(folder):
@@ -55,3 +58,52 @@ def test_a_folder_that_is_given_up_leaves_nothing(tmp_path, stop):
         (folder / "x").write_text("1")
         raise stop
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_folder_that_is_given_up_takes_the_folders_above_it_along_unless_they_are_in_use(tmp_path, used):
+    with pytest.raises(ValueError), new_folder(tmp_path / "cache" / "tokens" / "a"):
+        if used:
+            (tmp_path / "cache" / "note").write_text("mine")
+        raise ValueError
+    assert names(tmp_path) == (["cache"] if used else [])
+
+
+def test_a_full_folder_is_not_replaced(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("mine")
+    with pytest.raises(OSError), new_folder(tmp_path / "a") as folder:
+        (folder / "x").write_text("new")
+    assert (tmp_path / "a" / "x").read_text() == "mine" and names(tmp_path) == ["a"]
+
+
+def test_a_folder_disappears_before_its_files_are_deleted(tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "x").write_text("1")
+    seen = []
+    delete = shutil.rmtree
+
+    def watch(path, **options):
+        seen.append((folder.exists(), names(path)))
+        delete(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", watch)
+    remove_folder(folder)
+    assert seen == [(False, ["x"])] and names(tmp_path) == []
+
+
+def test_leftovers_are_removed_after_a_day_and_nothing_else_is(tmp_path):
+    long_ago = time.time() - 86_460
+    for name in (".writing-old", ".writing-new", "kept"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "x").write_text("1")
+        file = tmp_path / f"{name}.json"
+        file.write_text("{}")
+        if name != ".writing-new":
+            os.utime(folder, (long_ago, long_ago))
+            os.utime(file, (long_ago, long_ago))
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".writing-new", ".writing-new.json", "kept", "kept.json"]
+    remove_leftovers(tmp_path / "no such folder")
