@@ -1,6 +1,6 @@
 """The README's tables, made from the recorded results: `python -m benchmarks.tables` prints them.
 
-A test holds the README to them, so a figure there is always one that was measured.
+A test compares the README with them, so every number there was measured.
 """
 
 import json
@@ -21,9 +21,9 @@ WHAT = {
 
 
 def ladder_table(results: dict[str, Any]) -> str:
-    """One rung a row: what it adds, validation loss with its range over seeds, bits a byte, what reaching GPT takes."""
+    """A row per rung: what it adds, validation loss with its range over seeds, bits per byte, what reaching GPT takes."""
     lines = [
-        "| | validation loss, nats a token (least..greatest) | bits a byte | tokens to GPT's final loss "
+        "| | validation loss, nats per token (least..greatest) | bits per byte | tokens to GPT's final loss "
         "| step, vs GPT's | seconds to GPT's final loss | peak memory |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -37,7 +37,7 @@ def ladder_table(results: dict[str, Any]) -> str:
             f"| {WHAT[row['arm']]} | {loss['mean']:.3f} ({loss['low']:.3f}..{loss['high']:.3f}) "
             f"| {row['bits_per_byte']['mean']:.3f} "
             f"| {share} | {row['step_ratio']['mean']:.2f} | {seconds} "
-            f"| {row['peak_memory']['mean'] / 2**20:.0f} MiB |"
+            f"| {row['peak_memory']['mean'] / 10**6:.0f} MB |"
         )
     return "\n".join(lines)
 
@@ -53,7 +53,7 @@ def perf_table(title: str, perf: dict[str, Any]) -> str:
 
 def shakespeare_table(results: dict[str, Any]) -> str:
     """Tiny Shakespeare by characters: model, optimizer, learning rate and what it came to."""
-    lines = ["| | learning rate | validation loss, nats a character | bits a byte |", "|---|---|---|---|"]
+    lines = ["| | learning rate | validation loss, nats per character | bits per byte |", "|---|---|---|---|"]
     for row in results["rows"]:
         lines.append(f"| {row['model']} | {row['lr']:g} | {row['loss']:.3f} | {row['bits_per_byte']:.3f} |")
     return "\n".join(lines)

@@ -94,20 +94,20 @@ def _lines(cells: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def count(x: float) -> str:
-    """793344 as 793k, 1316000 as 1.32M: three digits and a unit."""
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    """793344 as 793k, 1316000 as 1.32M, 32.86e9 as 32.9B: three digits and a unit (k, M, B or T: 10^3 to 10^12)."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if x >= size * 0.9995:
             return f"{x / size:#.3g}".rstrip(".") + unit
     return f"{x:.0f}"
 
 
 def seconds(x: float) -> str:
+    """Seconds as a number without its unit: one decimal below a hundred, none above."""
     return f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
 
 
 def memory(n_bytes: float) -> str:
-    """Kibibytes below one mebibyte, mebibytes below ten thousand, else gibibytes."""
-    mebibytes = n_bytes / 2**20
-    if mebibytes < 1:
-        return f"{n_bytes / 1024:.0f}K"
-    return f"{mebibytes:.0f}M" if mebibytes < 9999.5 else f"{mebibytes / 1024:.1f}G"
+    """9210000000 as 9.2 GB: kB, MB or GB, which are powers of ten; a decimal only below a hundred GB."""
+    if n_bytes >= 999.5e6:
+        return f"{n_bytes / 1e9:.1f} GB" if n_bytes < 99.95e9 else f"{n_bytes / 1e9:,.0f} GB"
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 999.5e3 else f"{n_bytes / 1e3:.0f} kB"
