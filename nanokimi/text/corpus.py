@@ -1,9 +1,9 @@
-"""A text as training sees it: two memory-mapped splits of token ids, and the batches and windows cut from them.
+"""A text for training: two memory-mapped splits of token ids, and the batches and windows that are cut from them.
 
-`load_corpus(cfg)` takes any source (storyworld, tinystories, a file or folder of yours) and gives a `Corpus`. The
+`load_corpus(cfg)` takes any source (storyworld, tinystories, your own file or folder) and returns a `Corpus`. The
 first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
 
-Inputs and targets are the same tokens, one apart: `targets[i]` is the token that follows `inputs[i]`.
+Targets are the inputs, one token later: `targets[i]` is the token that follows `inputs[i]`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load_corpus", "win
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The tokens of one side, mapped from disk; for the validation side of storyworld, facts about each token.
+    """The tokens of one split, mapped from disk; for the validation split of storyworld, facts about each token.
 
-    `roles[i]` indexes `ROLES`; `bits[i]` is -log2 of token i's probability given the world and what stands
-    before it. `<|endoftext|>` is grammar and has 0 bits.
+    `roles[i]` indexes `ROLES`; `bits[i]` is -log2 of the probability of token i, given the world and the text before
+    it. `<|endoftext|>` is grammar and has 0 bits.
     """
 
     tokens: UInt[np.ndarray, " n_tokens"]
@@ -49,8 +49,8 @@ class Split:
 class Corpus:
     """Both splits and all that is needed to read them.
 
-    `token_bytes`: bytes of text a token (0 for `<|endoftext|>`). `floor`: bits a byte that no model can beat
-    on average over the validation split; known for storyworld, else None.
+    `token_bytes`: bytes of text per token (0 for `<|endoftext|>`). `floor`: the bits per byte that no model can beat
+    on average over the validation split; None for every source but storyworld.
     """
 
     train: Split
@@ -62,29 +62,29 @@ class Corpus:
     floor: float | None
 
 
-def load_corpus(cfg: DataConfig, progress: OnProgress | None = None, *, seq_len: int = 1) -> Corpus:
-    """The corpus that `cfg` describes; tokenized now, or found in the cache.
+def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_len: int = 1) -> Corpus:
+    """The corpus that `cfg` describes: from the cache, or tokenized now.
 
-    `progress(stage, done, total)` is told about the work (total may be None). Raises `TextError` for a text
-    that is missing, empty, not UTF-8, or shorter than one window of `seq_len`; nothing is then left behind.
+    `on_progress(stage, done, total)` hears about the work (total may be None). Raises `TextError` for a text that is
+    missing, empty, not UTF-8, or shorter than one window of `seq_len`, and then leaves nothing behind.
     """
     source = open_source(cfg)
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     cache = Path(cfg.cache_dir or user_cache / "nanokimi").expanduser()
-    folder = tokenfile.prepare(source, cfg, cache, seq_len, progress or (lambda *_: None))
+    folder = tokenfile.prepare(source, cfg, cache, seq_len, on_progress or (lambda *_: None))
     meta = tokenfile.read_meta(folder)
 
-    def mapped(name: str, dtype: str) -> np.memmap | None:
+    def map_file(name: str, dtype: str) -> np.memmap | None:
         path = folder / name
         return np.memmap(path, dtype=dtype, mode="r") if path.exists() else None
 
     encoding = tokenizer.load_tokenizer(folder / "tokenizer.json")
     corpus = Corpus(
-        train=Split(tokens=mapped("train.tokens", meta["dtype"])),
+        train=Split(tokens=map_file("train.tokens", meta["dtype"])),
         val=Split(
-            tokens=mapped("val.tokens", meta["dtype"]),
-            roles=mapped("val.roles", "uint8"),
-            bits=mapped("val.bits", "float32"),
+            tokens=map_file("val.tokens", meta["dtype"]),
+            roles=map_file("val.roles", "uint8"),
+            bits=map_file("val.bits", "float32"),
         ),
         tokenizer=encoding,
         token_bytes=torch.from_numpy(tokenizer.token_bytes(encoding)),
@@ -102,26 +102,26 @@ def batch(
 ) -> tuple[Int[Tensor, "batch_size seq_len"], Int[Tensor, "batch_size seq_len"]]:
     """Inputs and targets of training step `step` (0, 1, ...), as int64.
 
-    A function of its arguments alone: to resume, ask for the next step; two models with one seed see the
-    same batches in the same order. An epoch visits each of its windows once, in an order and from an offset
-    drawn from (seed, epoch); a batch may end one epoch and begin the next.
+    The arguments alone decide: to resume, ask for the next step. Two models with one seed see the same batches in
+    the same order. An epoch visits each of its windows once; (seed, epoch) decide their order and their offset. A
+    batch may end one epoch and begin the next.
     """
     check_length("the split", len(split), seq_len)
-    n = _windows_per_epoch(len(split), seq_len)
+    n = _count_windows(len(split), seq_len)
     starts = []
     for window in range(step * batch_size, (step + 1) * batch_size):
         epoch, position = divmod(window, n)
-        starts.append(int(_epoch_starts(len(split), seq_len, seed, epoch)[position]))
+        starts.append(int(_order_windows(len(split), seq_len, seed, epoch)[position]))
     return _cut(split, starts, seq_len)
 
 
 def windows(
     split: Split, n: int, seq_len: int
 ) -> tuple[Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"]]:
-    """The first `n` windows for evaluation, side by side, always the same: inputs, targets, index.
+    """The first `n` windows for evaluation, one after the other, always the same: inputs, targets, index.
 
-    `index` is the place of each target in the split: `split.bits[index]` are the exact bits of the targets
-    and `split.roles[index]` their roles. A split with fewer windows gives all that it has.
+    `index` is the position of each target in the split: `split.bits[index]` are the exact bits of the targets and
+    `split.roles[index]` their roles. A split with fewer windows gives all of them.
     """
     check_length("the split", len(split), seq_len)
     n = min(n, (len(split) - 1) // seq_len)
@@ -132,27 +132,28 @@ def windows(
 def _cut(
     split: Split, starts: list[int], seq_len: int
 ) -> tuple[Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"]]:
+    """Inputs and targets of the windows that begin at `starts`."""
     rows = np.stack([split.tokens[start : start + seq_len + 1] for start in starts])
     rows = torch.from_numpy(rows.astype(np.int64))
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-def _windows_per_epoch(n_tokens: int, seq_len: int) -> int:
-    """One less than fit, so that a random offset lets every token have its turn; one if only one fits."""
+def _count_windows(n_tokens: int, seq_len: int) -> int:
+    """The windows of one epoch: one less than fit, so that a random offset can reach every token; at least one."""
     return max(1, (n_tokens - 1) // seq_len - 1)
 
 
-@lru_cache(maxsize=4)  # a permutation of a million windows takes longer to draw than a batch to train on
-def _epoch_starts(n_tokens: int, seq_len: int, seed: int, epoch: int) -> Int[Tensor, " windows"]:
-    """Where the windows of one epoch start, in the order of their visit."""
-    n = _windows_per_epoch(n_tokens, seq_len)
-    generator = torch.Generator().manual_seed(_mix(seed, epoch))
+@lru_cache(maxsize=4)  # drawing the order of a million windows takes longer than training on a batch
+def _order_windows(n_tokens: int, seq_len: int, seed: int, epoch: int) -> Int[Tensor, " windows"]:
+    """The positions at which the windows of one epoch start, in the order of the epoch."""
+    n = _count_windows(n_tokens, seq_len)
+    generator = torch.Generator().manual_seed(_mix_seed(seed, epoch))
     room = n_tokens - 1 - n * seq_len
     offset = torch.randint(room + 1, (), generator=generator)
     return offset + seq_len * torch.randperm(n, generator=generator)
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """One 63-bit seed from two numbers: neighbouring seeds and epochs share nothing."""
+def _mix_seed(seed: int, epoch: int) -> int:
+    """One 63-bit seed from two numbers, unrelated to those of the next seed and the next epoch."""
     digest = hashlib.sha256(f"{seed} {epoch}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,19 +1,19 @@
-"""Text is tokenized once: the tokens go to files in a cache folder, and every later start only maps them.
+"""The cache of tokens: a text is tokenized once, into files, and every later start only maps them.
 
     CACHE/tokens/<fingerprint>/
         train.tokens  val.tokens    ids as uint16, or as uint32 where the vocabulary has more than 65,536
-        val.roles  val.bits         storyworld only: a uint8 and a float32 for each token
+        val.roles  val.bits         storyworld only: a uint8 and a float32 per token
         tokenizer.json  meta.json   meta.json lists the size of every file
     CACHE/sources/<identity>.json   the fingerprint that a source of files had when it was last read
 
-The fingerprint is a SHA-256 over the text (every document and its side of the split) and the tokenizer's
-settings. To find it without reading the text, a source has an identity: for files their paths, sizes and times
-of change, for storyworld its settings and the code of its grammar, for TinyStories its name. A file that is
-changed but keeps its size and its time of change, to the nanosecond, would not be noticed.
+The fingerprint is a SHA-256 over the text (every document and its split) and the settings of the tokenizer. A
+source has an identity, so that its fingerprint is found without reading its text: for files their paths, sizes and
+times of change, for storyworld its settings and its version, for TinyStories its name. A change that keeps the size
+and the time of a file, to the nanosecond, is not noticed.
 
-A folder is built under another name and renamed when it is complete, so whoever finds it finds all of it. Two
-processes that prepare one text at once do the work twice; the first to finish is kept. A folder with a missing
-file, or one of the wrong size, is built again.
+A folder is written under another name and renamed when it is complete, so a folder that exists is whole. When two
+processes prepare one text at once, both do the work, and the folder of the first remains. A folder with a missing
+file, or with a file of the wrong size, is written again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,23 +31,26 @@ import numpy as np
 import tiktoken
 from jaxtyping import Float32, Int, UInt8
 
+from nanokimi import atomic
 from nanokimi.config import DataConfig
 from nanokimi.text import tokenizer
 from nanokimi.text.sources import Document, Source, TextError
 
-FORMAT = 1  # counted up whenever the files or the way to them change
+FORMAT = 1  # count it up whenever the files, or the way to them, change
 SAMPLE = 20_000_000  # bytes of text that BPE is trained on, at most
 BATCH = 1 << 22  # characters tokenized at a time
-DAY_S = 86_400.0
 
-OnProgress = Callable[[str, float, "float | None"], None]
+OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total); total may be unknown
 
-# How free each role is: storyworld.ROLES are 0 grammar, 1 choice, 2 fact, 3 copy. It is its own inverse.
+# The freedom of each role: storyworld.ROLES are 0 grammar, 1 choice, 2 fact, 3 copy. The table is its own inverse.
 _FREEDOM = np.array([0, 3, 2, 1], dtype=np.uint8)
 
 
-def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, progress: OnProgress) -> Path:
-    """The folder with the tokens of `source`, made now if it is not there; `seq_len` is the least a split needs."""
+def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, on_progress: OnProgress) -> Path:
+    """The folder with the tokens of `source`, written now if it is not there.
+
+    `TextError` where a split has no window of `seq_len` tokens, or where the cache cannot be written.
+    """
     settings = {"format": FORMAT, "tokenizer": cfg.tokenizer}
     if cfg.tokenizer == "bpe":
         settings |= {"vocab_size": cfg.vocab_size, "sample": SAMPLE}
@@ -61,15 +61,16 @@ def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, progress
     if fingerprint and is_complete(cache / "tokens" / fingerprint):
         return cache / "tokens" / fingerprint
     try:
-        documents, texts, content = _look_through(source, cfg.tokenizer, progress)
+        for part in ("tokens", "sources"):
+            atomic.remove_leftovers(cache / part)
+        documents, texts, content = _read_source(source, cfg.tokenizer, on_progress)
         fingerprint = identity if source.fixed else _digest({**settings, "text": content})
         folder = cache / "tokens" / fingerprint
         if not is_complete(folder):
-            encoding = _make_tokenizer(cfg, texts, progress)
-            with _building(folder) as building:
-                _write(building, source, documents, encoding, seq_len, progress)
+            encoding = _make_tokenizer(cfg, texts, on_progress)
+            _write_folder(folder, source, documents, encoding, seq_len, on_progress)
         if not source.fixed:
-            _write_note(note, fingerprint)
+            atomic.write_json(note, {"fingerprint": fingerprint})
     except OSError as error:
         raise TextError(
             f"cache folder {cache} cannot be written: {error.strerror or error}; "
@@ -88,13 +89,14 @@ def is_complete(folder: Path) -> bool:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
+    """The facts in a folder's meta.json."""
     return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
 
 
 def spread_over_tokens(
     sizes: Int[np.ndarray, " tokens"], roles: UInt8[np.ndarray, " bytes"], bits: Float32[np.ndarray, " bytes"]
 ) -> tuple[UInt8[np.ndarray, " tokens"], Float32[np.ndarray, " tokens"]]:
-    """Roles and bits of bytes, as roles and bits of the tokens that stand for `sizes` bytes each.
+    """The roles and bits of tokens that stand for `sizes` bytes each, from the roles and bits of the bytes.
 
     A token has the freest role among its bytes (choice, then fact, copy, grammar) and the sum of their bits.
     """
@@ -106,16 +108,29 @@ def spread_over_tokens(
     return _FREEDOM[freest], np.add.reduceat(bits.astype(np.float64), starts).astype(np.float32)
 
 
+def _read_note(note: Path) -> str | None:
+    """The fingerprint in the note of a source; None without a readable note."""
+    try:
+        return str(json.loads(note.read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    """32 hexadecimal digits that stand for these facts."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
 # ---------------------------------------------------------------- reading the text
 
 
-def _look_through(
-    source: Source, kind: str, progress: OnProgress
+def _read_source(
+    source: Source, kind: str, on_progress: OnProgress
 ) -> tuple[Iterable[Document], list[str], str | None]:
-    """The documents, the texts that the tokenizer is made from, and a hash of all text (of files only).
+    """The documents, the texts that make the tokenizer, and a hash of all text (of files only).
 
-    Storyworld's stories cost time to make: BPE takes the first of them, which go on to be tokenized as well.
-    Files are read to their end for their hash, so the sample can be spread evenly over them.
+    A story takes time to write: BPE is trained on the first stories, which are then tokenized without a second
+    writing. Files are read to their end for their hash, so the sample can spread evenly over them.
     """
     if source.fixed and kind == "gpt2":
         return source.documents(), [], None
@@ -124,7 +139,7 @@ def _look_through(
         head, size = [], 0
         for document in stream:
             head.append(document)
-            size = _count(progress, size, len(document.text), SAMPLE)
+            size = _add_and_tell(on_progress, size, len(document.text), SAMPLE)
             if size >= SAMPLE:
                 break
         return chain(head, stream), [d.text for d in head if not d.validation], None
@@ -134,7 +149,7 @@ def _look_through(
     sample: list[str] = []
     characters: set[str] = set()
     seen = kept = 0
-    progress("reading text", 0, source.size)
+    on_progress("reading text", 0, source.size)
     for document in source.documents():
         data = document.text.encode()
         text_hash.update(b"%d %d %d\n" % (len(data), document.validation, document.closed) + data)
@@ -143,40 +158,61 @@ def _look_through(
         elif kind == "bpe" and not document.validation and kept <= share * seen:
             sample.append(document.text)
             kept += len(data)
-        seen = _count(progress, seen, len(data), source.size)
+        seen = _add_and_tell(on_progress, seen, len(data), source.size)
     return source.documents(), ["".join(sorted(characters))] if characters else sample, text_hash.hexdigest()
 
 
-def _count(progress: OnProgress, seen: int, more: int, total: int | None) -> int:
-    """`seen + more`, told to `progress` once a megabyte."""
+def _add_and_tell(on_progress: OnProgress, seen: int, more: int, total: int | None) -> int:
+    """`seen + more`. Tells `on_progress` once per 2^20 bytes."""
     if (seen + more) >> 20 > seen >> 20:
-        progress("reading text", seen + more, total)
+        on_progress("reading text", seen + more, total)
     return seen + more
 
 
-def _make_tokenizer(cfg: DataConfig, texts: list[str], progress: OnProgress) -> tiktoken.Encoding:
-    progress("making tokenizer", 0, 1)
+def _make_tokenizer(cfg: DataConfig, texts: list[str], on_progress: OnProgress) -> tiktoken.Encoding:
+    """The tokenizer that `cfg` names, made from `texts`."""
+    on_progress("making tokenizer", 0, 1)
     if cfg.tokenizer == "gpt2":
         encoding = tokenizer.gpt2()
     elif cfg.tokenizer == "char":
         encoding = tokenizer.char(texts)
     else:
         encoding = tokenizer.train_bpe(texts, cfg.vocab_size)
-    progress("making tokenizer", 1, 1)
+    on_progress("making tokenizer", 1, 1)
     return encoding
 
 
 # ---------------------------------------------------------------- writing the tokens
 
 
-def _write(
+def _write_folder(
     folder: Path,
     source: Source,
     documents: Iterable[Document],
     encoding: tiktoken.Encoding,
     seq_len: int,
-    progress: OnProgress,
+    on_progress: OnProgress,
 ) -> None:
+    """Write the tokens as a whole folder, in the place of a damaged one."""
+    try:
+        with atomic.new_folder(folder) as building:
+            _write_files(building, source, documents, encoding, seq_len, on_progress)
+            if folder.exists() and not is_complete(folder):
+                atomic.remove_folder(folder)
+    except OSError:
+        if not is_complete(folder):  # else another process was faster, with the same tokens
+            raise
+
+
+def _write_files(
+    folder: Path,
+    source: Source,
+    documents: Iterable[Document],
+    encoding: tiktoken.Encoding,
+    seq_len: int,
+    on_progress: OnProgress,
+) -> None:
+    """Tokenize the documents into the files of an empty folder; `TextError` for a split below one window."""
     sizes = tokenizer.token_bytes(encoding)
     end = encoding.n_vocab - 1
     dtype = np.dtype(np.uint16 if encoding.n_vocab <= 2**16 else np.uint32)
@@ -187,7 +223,7 @@ def _write(
             name: stack.enter_context(open(folder / name, "wb"))
             for name in ("train.tokens", "val.tokens", "val.roles", "val.bits")
         }
-        for batch in _batches(documents):
+        for batch in _group(documents):
             rows = encoding.encode_ordinary_batch(
                 [d.text for d in batch], num_threads=min(8, os.cpu_count() or 1)
             )
@@ -207,8 +243,8 @@ def _write(
                     np.append(bits, np.zeros(closing, np.float32)).tofile(files["val.bits"])
                     total_bits += float(document.bits.sum(dtype=np.float64))
             seen += sum(len(d.text) for d in batch)
-            progress("tokenizing", seen, source.size)
-    progress("tokenizing", seen, seen)
+            on_progress("tokenizing", seen, source.size)
+    on_progress("tokenizing", seen, seen)
     if not annotated:
         for name in ("val.roles", "val.bits"):
             (folder / name).unlink()
@@ -223,7 +259,7 @@ def _write(
         "splits": counts,
         "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    atomic.write_json(folder / "meta.json", meta)
 
 
 def check_length(what: str, n_tokens: int, seq_len: int) -> None:
@@ -235,7 +271,8 @@ def check_length(what: str, n_tokens: int, seq_len: int) -> None:
         )
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _group(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """The documents in lists of about `BATCH` characters."""
     batch, size = [], 0
     for document in documents:
         batch.append(document)
@@ -245,54 +282,3 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-# ---------------------------------------------------------------- the cache
-
-
-@contextmanager
-def _building(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if all goes well, and of which nothing stays if not."""
-    missing = [parent for parent in folder.parents if not parent.exists()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(".building-*"):  # by a killed process
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > DAY_S:
-                shutil.rmtree(left)
-    building = folder.parent / f".building-{uuid.uuid4().hex}"
-    building.mkdir()
-    try:
-        yield building
-        if folder.exists() and not is_complete(folder):
-            damaged = building.with_name(f"{building.name}-damaged")
-            folder.rename(damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
-        try:
-            building.rename(folder)
-        except OSError:
-            if not is_complete(folder):  # else another process was first, with the same tokens
-                raise
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        for parent in missing:
-            with suppress(OSError):  # not empty: in use
-                parent.rmdir()
-
-
-def _read_note(note: Path) -> str | None:
-    """The fingerprint noted for a source; None where there is no note that can be read."""
-    try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write_note(note: Path, fingerprint: str) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    new = note.with_name(f".{uuid.uuid4().hex}.json")
-    new.write_text(json.dumps({"fingerprint": fingerprint}) + "\n", encoding="utf-8")
-    new.replace(note)
-
-
-def _digest(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,12 +1,12 @@
-"""Text to token ids and back: three tokenizers, and each of them is a `tiktoken.Encoding` when it runs.
+"""Text to token ids and back: three tokenizers, each of them a `tiktoken.Encoding`.
 
 * `train_bpe`: byte-level byte-pair encoding, trained here on the corpus (Sennrich et al. 2016; Radford et al.
-  2019). The 256 bytes come first, so that any text at all has ids; then one token a merge, in merge order.
+  2019). The 256 bytes come first, so that every text has ids; then one token per merge, in merge order.
 * `gpt2`: the 50,257 tokens of GPT-2, from tiktoken.
-* `char`: one token a character, for nanoGPT's tiny Shakespeare setting (65 characters).
+* `char`: one token per character, for nanoGPT's tiny Shakespeare setting (65 characters).
 
-The last id of each is `<|endoftext|>`, the separator of documents. It is put in by the corpus, never by a
-text: encode text with `encode_ordinary`, which reads the string "<|endoftext|>" as thirteen ordinary bytes.
+The last id of each is `<|endoftext|>`, the separator of documents. The corpus writes it, a text never does: encode
+text with `encode_ordinary`, which reads the string "<|endoftext|>" as thirteen ordinary bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CHARACTERS = r"(?s:.)"
 
 
 class TokenizerError(ValueError):
-    """A tokenizer that cannot be had, or a text that it has no tokens for: one line that says what to do."""
+    """A tokenizer that is not available, or a text that it has no tokens for: one line that says what to do."""
 
 
 # ---------------------------------------------------------------- the three tokenizers
@@ -41,22 +41,22 @@ class TokenizerError(ValueError):
 def train_bpe(texts: Iterable[str], vocab_size: int = 2048) -> tiktoken.Encoding:
     """Byte-level BPE of at most `vocab_size` tokens: 256 bytes, the most frequent merges, `<|endoftext|>`.
 
-    A text too small to repeat that many pairs gives a smaller vocabulary (`n_vocab` says how many). The
+    A text that is too small to repeat that many pairs gives a smaller vocabulary (its size is `n_vocab`). The
     merges depend on the texts alone, so one corpus always gives one tokenizer. 20 MB take about 2 s.
     """
     if vocab_size < 257:
         raise TokenizerError(f"vocab_size={vocab_size} must be at least 257: 256 bytes and {END_OF_TEXT}")
-    return _from_ranks("bpe", _merge_ranks(_train(texts, vocab_size - 1)))
+    return _build_encoding("bpe", _read_ranks(_train_merges(texts, vocab_size - 1)))
 
 
 def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
     """GPT-2's encoding. tiktoken downloads it once (1.5 MB) and keeps it in `TIKTOKEN_CACHE_DIR`.
 
-    Raises `TokenizerError` where there is neither a copy nor a network, after `wait_s` seconds at the latest.
+    `TokenizerError` without a copy and without a network, after `wait_s` seconds at the latest.
     """
     try:
         return call_within(wait_s, lambda: tiktoken.get_encoding("gpt2"))
-    except (OSError, ValueError) as error:  # no connection, no time, no place to write; a damaged download
+    except (OSError, ValueError) as error:  # no connection, too slow, no place to write, a damaged download
         raise TokenizerError(
             f"tokenizer='gpt2': tiktoken has no copy of it here and could not download one "
             f"({type(error).__name__}); go online once, or set TIKTOKEN_CACHE_DIR to a folder that "
@@ -71,15 +71,15 @@ def char(texts: Iterable[str]) -> tiktoken.Encoding:
         seen.update(text)
     if not seen:
         raise TokenizerError("tokenizer='char': the text holds no character; give a text that is not empty")
-    return _from_ranks("char", {c.encode(): i for i, c in enumerate(sorted(seen))})
+    return _build_encoding("char", {c.encode(): i for i, c in enumerate(sorted(seen))})
 
 
 class CharacterEncoding(tiktoken.Encoding):
     """A `tiktoken.Encoding` whose tokens are whole characters.
 
-    tiktoken looks a piece of text up as a whole before it tries any merge, and the pattern makes every
-    character a piece, so a character of several bytes needs no merges. A character without a token would
-    make tiktoken look for its bytes and crash; it is named in a `TokenizerError` instead.
+    tiktoken looks up a piece of text as a whole before it tries any merge, and the pattern makes every character a
+    piece, so a character of several bytes needs no merges. For a character without a token tiktoken would look for
+    its bytes and crash; here a `TokenizerError` names the character.
     """
 
     def encode_ordinary(self, text: str) -> list[int]:
@@ -116,7 +116,7 @@ def save_tokenizer(encoding: tiktoken.Encoding, path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
-    """Read what `save` wrote; needs no network, for GPT-2's encoding neither."""
+    """The encoding that `save_tokenizer` wrote. It needs no network, not even for GPT-2's encoding."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         tokens = [base64.b64decode(token, validate=True) for token in content["tokens"]]
@@ -125,7 +125,7 @@ def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
         raise TokenizerError(f"{path}: no such file; it should hold a tokenizer") from None
     except (ValueError, KeyError, TypeError) as error:
         raise TokenizerError(f"{path}: not a tokenizer ({type(error).__name__}); write it anew") from None
-    return _from_ranks(name, {token: rank for rank, token in enumerate(tokens)}, pattern)
+    return _build_encoding(name, {token: rank for rank, token in enumerate(tokens)}, pattern)
 
 
 # ---------------------------------------------------------------- facts about tokens, and safe cuts
@@ -134,8 +134,8 @@ def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
 def token_bytes(encoding: tiktoken.Encoding) -> Int64[np.ndarray, " vocab_size"]:
     """How many bytes of text each token stands for; 0 for `<|endoftext|>`.
 
-    It turns nats a token into bits a byte, the one loss that tokenizers can be compared by. The separator
-    is predicted and its loss counts, but it adds no bytes: it is no text.
+    It turns nats per token into bits per byte, the one loss that compares tokenizers. The separator is predicted
+    and its loss counts, but it adds no bytes: it is not text.
     """
     sizes = np.zeros(encoding.n_vocab, dtype=np.int64)
     for token, rank in encoding._mergeable_ranks.items():
@@ -144,14 +144,14 @@ def token_bytes(encoding: tiktoken.Encoding) -> Int64[np.ndarray, " vocab_size"]
 
 
 def to_transformers(encoding: tiktoken.Encoding) -> Tokenizer:
-    """The same tokenizer for `transformers`, in its own library: the same ids for every text.
+    """The same tokenizer for `transformers`, in the library `tokenizers`: the same ids for every text.
 
-    tiktoken joins the neighbours whose union has the lowest rank; here the joins are listed, so every way to
-    make a token of two is listed, by the token's rank. One difference stays: a character that a tokenizer of
-    characters does not know is an error here and is skipped there.
+    tiktoken joins the neighbours whose union has the lowest rank. `tokenizers` needs a list of joins, so every way
+    to make a token from two is listed, in the order of the token's rank. One difference remains: a character that a
+    tokenizer of characters does not know is an error in tiktoken, and `tokenizers` skips it.
     """
     ranks = encoding._mergeable_ranks
-    letters = _byte_letters()
+    letters = _spell_bytes()
     spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
     merges = [
         (spelled[token[:i]], spelled[token[i:]])
@@ -175,11 +175,11 @@ def to_transformers(encoding: tiktoken.Encoding) -> Tokenizer:
     return tokenizer
 
 
-def pieces(text: str, size: int) -> Iterator[str]:
-    """`text` in parts of about `size` characters whose tokens, joined, are the tokens of the whole.
+def cut_text(text: str, size: int) -> Iterator[str]:
+    """`text` in parts of about `size` characters whose tokens, joined, are the tokens of the whole text.
 
-    A cut stands only between a character and the blank or new line after it, which no token of ours spans:
-    in `WORDS` white space begins a token or fills one. Where a text has no such place, a part gets longer.
+    A cut stands only between a character and the blank or new line after it. No token contains both: in `WORDS`,
+    white space begins a token or fills one. Where a text has no such place, a part gets longer.
     """
     start = 0
     while len(text) - start > size:
@@ -195,8 +195,8 @@ def pieces(text: str, size: int) -> Iterator[str]:
 # ---------------------------------------------------------------- building blocks
 
 
-def _train(texts: Iterable[str], n_tokens: int) -> Tokenizer:
-    """The trainer's own tokenizer, before it becomes a tiktoken.Encoding."""
+def _train_merges(texts: Iterable[str], n_tokens: int) -> Tokenizer:
+    """The trained tokenizer of the library `tokenizers`, before it becomes a `tiktoken.Encoding`."""
     trainer = trainers.BpeTrainer(
         vocab_size=n_tokens,
         min_frequency=2,
@@ -214,20 +214,21 @@ def _train(texts: Iterable[str], n_tokens: int) -> Tokenizer:
     return tokenizer
 
 
-def _byte_letters() -> list[str]:
-    """GPT-2's printable letter for each of the 256 bytes, with which the `tokenizers` library spells tokens."""
+def _spell_bytes() -> list[str]:
+    """GPT-2's printable letter for each of the 256 bytes. The library `tokenizers` spells tokens with them."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = (chr(256 + i) for i in range(256))
     return [chr(byte) if byte in printable else next(hidden) for byte in range(256)]
 
 
-def _merge_ranks(trained: Tokenizer) -> dict[bytes, int]:
-    """The bytes of every token and its id, read back from the trainer's letters."""
-    byte_of = {letter: byte for byte, letter in enumerate(_byte_letters())}
+def _read_ranks(trained: Tokenizer) -> dict[bytes, int]:
+    """The bytes and the id of every token, from the trainer's letters."""
+    byte_of = {letter: byte for byte, letter in enumerate(_spell_bytes())}
     return {bytes(byte_of[c] for c in token): rank for token, rank in trained.get_vocab().items()}
 
 
-def _from_ranks(name: str, ranks: dict[bytes, int], pattern: str | None = None) -> tiktoken.Encoding:
+def _build_encoding(name: str, ranks: dict[bytes, int], pattern: str | None = None) -> tiktoken.Encoding:
+    """The encoding with these tokens, and `<|endoftext|>` as the last one."""
     kind = CharacterEncoding if name == "char" else tiktoken.Encoding
     return kind(
         name,

@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_what_is_there_and_leaves_no_kernel(tmp_path):
         ("--seeds 0", "seeds=0 must be"),
         ("--seeds many", "invalid int value: 'many'"),
         ("--data no/such/text.txt", "source='no/such/text.txt': no such file or folder"),
-        ("--data storyworl", "did you mean 'storyworld'?"),
+        ("--data storyworl", "did you mean storyworld?"),
         ("-p profle=cpu", "'profle' is not a parameter of 08_train_kimi_vs_gpt.ipynb; did you mean profile?"),
         ("-p profile=cpu", "has its own option: --profile"),
         ("-p profile", "must look like name=value"),

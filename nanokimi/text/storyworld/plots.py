@@ -1,8 +1,8 @@
 """The templates of the stories, in the notation of `grammar`.
 
-A story is an opening, a way somewhere with a thing carried along (`obj`), a first and a second event, perhaps
-a third and a fourth, and an ending. Every first event leaves something that it `found`, to return later.
-Slots in the singular are facts and remembered words, slots in the plural are lists to choose from.
+A story has an opening, a journey with an object in the hero's hands (`obj`), a first and a second event, perhaps a
+third and a fourth, and an ending. Every first event leaves something `found`, which returns later. Slots in the
+singular are facts and remembered words; slots in the plural are lists to choose from.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ ending:
 """
 
 
-def rules(source: str) -> dict[str, list[str]]:
-    """Read `name:` lines and the `- alternative` lines below them; an indented line goes on with the last one."""
+def read_rules(source: str) -> dict[str, list[str]]:
+    """The alternatives under each name, from `name:` lines and `- alternative` lines; an indented line continues."""
     found: dict[str, list[str]] = {}
     alternatives: list[str] = []
     for line in source.splitlines():
@@ -219,4 +219,4 @@ def rules(source: str) -> dict[str, list[str]]:
 def default_grammar() -> Grammar:
     """The grammar of all stories, compiled (0.1 s)."""
     lists = {name: words.entries(source) for name, source in words.LISTS.items()}
-    return Grammar(lists | rules(SOURCE), fact_values())
+    return Grammar(lists | read_rules(SOURCE), fact_values())

@@ -1,10 +1,10 @@
-"""The words of the story world: what facts can be, and the lists that stories choose from.
+"""The words of the storyworld: the values of facts, and the lists that stories choose from.
 
-One entry stands between two commas. FACTS are the values that lasting facts take; LISTS are rules of the
-grammar, one word or phrase drawn afresh each time. Nothing may stand in a list twice.
+Commas separate the entries. FACTS are the values of lasting facts. LISTS are rules of the grammar: each use draws
+one word or phrase anew. A list holds no entry twice.
 """
 
-# Species, and with each the way it goes, the way it speaks and what it waves with.
+# Each species with its way to move, its way to speak and what it waves with.
 SPECIES = """
 fox trotted barked paw, rabbit hopped squeaked paw, hedgehog shuffled snuffled paw, mouse scurried squeaked paw,
 bear lumbered growled paw, badger plodded grunted paw, otter slid chirped paw, squirrel scampered chattered paw,
@@ -262,7 +262,7 @@ VILLAGES = (
     "Hill Green Bottom Hollow Bridge Corner Cross End Field Ford Gate Marsh Mill Row Well Wood",
 )
 
-# Names in use come first; a bigger world invents more out of the syllables below.
+# Real names come first; a larger world makes more from the syllables below.
 GIRLS = """
 Ada Agnes Alma Amy Anna Annie Audrey Bella Bertha Bess Betty Biddy Birdie Blanche Bonnie Bridget Carla Cecily Celia Clara
 Cora Daphne Della Dinah Dolly Dora Dottie Edie Edith Effie Elena Elsa Elsie Emma Esther Etta Eva Fiona Flora Freda
@@ -287,9 +287,9 @@ SYLLABLES = (
     "bb dd lk ll ln mm nn rl rm rn rr sk st".split(),
     "a el ette i ik in o ola".split(),
 )
-NOT_NAMES = {"Barrel", "Hello", "Kennel", "Sorrel"}  # words of the stories that the syllables happen to make
+NOT_NAMES = {"Barrel", "Hello", "Kennel", "Sorrel"}  # words of the stories that the syllables would also make
 
 
 def entries(source: str) -> list[str]:
-    """The entries of a comma-separated list, whatever its line breaks."""
+    """The entries of a comma-separated list; line breaks in it do not matter."""
     return [" ".join(e.split()) for e in source.split(",")]

@@ -1,8 +1,8 @@
 """The world: characters with lasting facts, drawn from a seed.
 
-Everybody lives in a village, has a best friend and a neighbour there (both ways: the friend of my friend is
-me), and has one value of every fact in `words.FACTS`. Nothing ever lists these facts, they just
-hold in every story, so a model that remembers who is who foresees them.
+Each character lives in a village and has a best friend and a neighbour there (both ways: the friend of my friend is
+me). Each has one value of every fact in `words.FACTS`. No text lists these facts. They hold in every story, so a
+model that remembers who is who can predict them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import accumulate, product
 from math import log2
 
 from nanokimi.text.storyworld import words
-from nanokimi.text.storyworld.grammar import PRONOUNS, article
+from nanokimi.text.storyworld.english import PRONOUNS, article
 from nanokimi.text.storyworld.writer import Dice
 
 PER_VILLAGE = 8
@@ -23,7 +23,7 @@ PRONOUN_FORMS = ("he", "him", "his", "himself")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Character:
-    """Somebody. `index` is the rank by fame (0 first), `friend` and `neighbour` are indices too."""
+    """One character. `index` is the rank by fame (0 is the most famous); `friend` and `neighbour` are indices too."""
 
     index: int
     name: str
@@ -58,7 +58,7 @@ def fact_values() -> dict[str, tuple[str, ...]]:
 
 @cache
 def names() -> tuple[tuple[str, str], ...]:
-    """(name, "he" or "she") for all names there are, those of real children first."""
+    """(name, "he" or "she") for all possible names, the names of real children first."""
     known = [(n, "she") for n in words.GIRLS] + [(n, "he") for n in words.BOYS]
     taken = words.NOT_NAMES | {n for n, _ in known}
     made = ["".join(parts) for parts in product(*words.SYLLABLES)]
@@ -68,26 +68,26 @@ def names() -> tuple[tuple[str, str], ...]:
 class World:
     """`n_characters` characters, the same for the same seed on every machine.
 
-    `characters` are sorted by fame; the hero of a story is number r (from 1) with a probability proportional
-    to 1/r (Zipf's law), so in a world of 400 the most famous is the hero of every 7th story and the last
-    of one in 2,600. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a neighbour
-    and four guests may meet in one story) or above the number of names (about 12,000).
+    `characters` are sorted by fame. The hero of a story is number r (counted from 1) with a probability
+    proportional to 1/r (Zipf's law): in a world of 400 the most famous character is the hero of every 7th story,
+    the last one of every 2,600th. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a
+    neighbour and four guests may meet in one story) or above the number of names (about 12,000).
     """
 
     def __init__(self, seed: int = 0, n_characters: int = 400):
         if n_characters % 2 or not 8 <= n_characters <= len(names()):
             raise ValueError(
                 f"n_characters={n_characters} must be an even number in 8..{len(names())} "
-                "(everybody has a best friend)"
+                "(every character has a best friend)"
             )
         self.seed, self.n_characters = seed, n_characters
         dice = Dice(f"storyworld/world/{seed}/{n_characters}")
-        friend, neighbour, village = _relations(dice, n_characters)
+        friend, neighbour, village = _draw_relations(dice, n_characters)
         known = len(words.GIRLS) + len(words.BOYS)
-        named = _shuffled(dice, names()[:known]) + _shuffled(dice, names()[known:])
-        named = _shuffled(dice, named[:n_characters])  # so that fame does not go by the kind of name
+        named = _shuffle(dice, names()[:known]) + _shuffle(dice, names()[known:])
+        named = _shuffle(dice, named[:n_characters])  # so that fame does not depend on the kind of name
         self.characters = tuple(
-            Character(i, name, _facts(dice, name, he, village[i]), friend[i], neighbour[i])
+            Character(i, name, _draw_facts(dice, name, he, village[i]), friend[i], neighbour[i])
             for i, (name, he) in enumerate(named)
         )
         self.weights = [(1 << 32) // (rank + 1) for rank in range(n_characters)]
@@ -98,8 +98,8 @@ class World:
         return f"World(seed={self.seed}, n_characters={self.n_characters})"
 
 
-def _shuffled(dice: Dice, items) -> list:
-    """Fisher and Yates' shuffle."""
+def _shuffle(dice: Dice, items) -> list:
+    """The items in random order (Fisher and Yates)."""
     items = list(items)
     for last in range(len(items) - 1, 0, -1):
         i = dice(last + 1)
@@ -107,17 +107,17 @@ def _shuffled(dice: Dice, items) -> list:
     return items
 
 
-def _relations(dice: Dice, n: int) -> tuple[list[int], list[int], list[str]]:
-    """Friend, neighbour and village of everybody.
+def _draw_relations(dice: Dice, n: int) -> tuple[list[int], list[int], list[str]]:
+    """The friend, the neighbour and the village of every character.
 
     A village is a ring: friends sit at places 0-1, 2-3, ..., neighbours at 1-2, 3-4, ..., and the last is the
-    neighbour of the first. A rest too small for a ring joins the last village.
+    neighbour of the first. The last characters join the village before theirs when they are too few for a ring.
     """
-    order = _shuffled(dice, range(n))
+    order = _shuffle(dice, range(n))
     starts = list(range(0, max(n - 3, 1), PER_VILLAGE))
     ends = [*starts[1:], n]
     friend, neighbour, village = [0] * n, [0] * n, [""] * n
-    available = _shuffled(dice, fact_values()["village"])
+    available = _shuffle(dice, fact_values()["village"])
     for v, (start, end) in enumerate(zip(starts, ends, strict=True)):
         ring = order[start:end]
         for place, who in enumerate(ring):
@@ -127,7 +127,8 @@ def _relations(dice: Dice, n: int) -> tuple[list[int], list[int], list[str]]:
     return friend, neighbour, village
 
 
-def _facts(dice: Dice, name: str, he: str, village: str) -> dict[str, str]:
+def _draw_facts(dice: Dice, name: str, he: str, village: str) -> dict[str, str]:
+    """Every fact of one character."""
     facts = {"name": name, "village": village}
     facts |= {form: PRONOUNS[form] if he == "she" else form for form in PRONOUN_FORMS}
     species = [entry.split() for entry in words.entries(words.SPECIES)]

@@ -1,8 +1,8 @@
-"""Writing stories: one walk over the grammar, whoever makes the choices.
+"""Stories from one walk over the grammar. Chance makes the choices, or a script does.
 
-The walk asks a `pick` function for every choice. `Dice` answers from a counter-based random stream, `Script`
-from a list of moves; with scripts the same walk enumerates all stories of a small grammar
-(`every_story`) and recovers how a given text came about (`derivations`).
+The walk asks a `pick` function for every choice. `Dice` answers from a counter-based random stream, `Script` from
+a list of moves. With scripts the same walk lists all stories of a small grammar (`every_story`) and finds the
+choices behind a given text (`derivations`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from math import log2
 
 import numpy as np
 
-from nanokimi.text.storyworld.grammar import CHOICE, FACT, ROLES, TOKEN, Choice, Draw, Grammar, Mark
+from nanokimi.text.storyworld.grammar import TOKEN, Grammar
+from nanokimi.text.storyworld.nodes import CHOICE, FACT, ROLES, Choice, Draw, Mark
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Story:
-    """A text, and for each of its bytes the role and the surprise in bits (see the package's docstring)."""
+    """A text, and the role and the surprise in bits of each of its bytes (see the docstring of the package)."""
 
     text: str
     roles: np.ndarray  # uint8, an index into ROLES for each byte
-    bits: np.ndarray  # float32, -log2 probability given the world, on the first byte of the word chosen
+    bits: np.ndarray  # float32, -log2 probability given the world, on the first byte of the chosen word
 
     def segments(self) -> list[tuple[str, str, float]]:
         """(role, text, bits) of every run of bytes with one role, in order; the texts join to the story."""
@@ -39,23 +40,23 @@ class Story:
         return runs
 
     def marked(self) -> str:
-        """The story as plain text with its roles: <choice>, {fact}, (copy), and forced words bare."""
+        """The story as plain text with its roles: <choice>, {fact}, (copy); forced words stand without a mark."""
         left = {"grammar": "", "choice": "<", "fact": "{", "copy": "("}
         right = {"grammar": "", "choice": ">", "fact": "}", "copy": ")"}
         return "".join(left[role] + text + right[role] for role, text, _ in self.segments())
 
 
-# ---- who chooses ------------------------------------------------------------------------------------------
+# ---- what answers a choice --------------------------------------------------------------------------------
 
 
 def stream(key: str) -> Iterator[int]:
-    """64-bit random integers without end, the same for the same key on every machine (SHAKE-128)."""
+    """Endless 64-bit random integers, the same for the same key on every machine (SHAKE-128)."""
     for block in count():
         yield from struct.unpack("<128Q", hashlib.shake_128(f"{key}/{block}".encode()).digest(1024))
 
 
 class Dice:
-    """Picks at random. Integers only: (64 random bits * n) >> 64, even to one part in 2**64 / n."""
+    """Picks at random, with integers only: (64 random bits * n) >> 64 is uniform to one part in 2**64 / n."""
 
     def __init__(self, key: str):
         self._next = stream(key).__next__
@@ -67,14 +68,14 @@ class Dice:
 
 
 class OutOfMoves(Exception):
-    """The script has ended, and the story asks to pick one of `n`."""
+    """The script has ended, and the story still has to pick one of `n`."""
 
     def __init__(self, n: int):
         self.n = n
 
 
 class Script:
-    """Picks as told and multiplies up the exact probability of doing so."""
+    """Picks as told, and keeps the exact probability of these picks."""
 
     def __init__(self, moves: Sequence[int]):
         self.moves, self.at, self.probability = moves, 0, Fraction(1)
@@ -98,14 +99,14 @@ class Writer:
     def __init__(self, world, pick):
         self.world, self.pick = world, pick
         self.cast: dict = {}  # who is in the story: hero, friend, neighbour, guests
-        self.memory: dict[str, str] = {}  # words to come back to
-        self.said: set[tuple[str, str]] = set()  # (name, attribute) already told
+        self.memory: dict[str, str] = {}  # words that may return
+        self.said: set[tuple[str, str]] = set()  # (name, attribute) that the story has already said
         self.surprise = 0.0  # bits waiting for the next word
         self.size = 0
         self.pieces: list[str] = []
         self.roles: list[bytes] = []
-        self.places: list[int] = []  # where bits stand, and how many
-        self.bits: list[float] = []
+        self.places: list[int] = []  # the bytes that carry bits,
+        self.bits: list[float] = []  # and how many bits each of them carries
 
     def say(self, text: str, role: bytes) -> None:
         if self.surprise:
@@ -138,32 +139,22 @@ class Writer:
             self.cast[who] = characters[i]
         person = self.cast[who]
         self.said.add((person.name, "name"))
-        self.say(person.name, FACT)  # a choice if there was one: `say` sees to it
+        self.say(person.name, FACT)  # `say` makes it a choice if there was one
 
     def run(self, grammar: Grammar) -> Writer:
         for node in grammar.start:
             node.write(self)
         return self
 
-    def parts(self) -> tuple[str, bytes, list[int], list[float]]:
-        return "".join(self.pieces), b"".join(self.roles), self.places, self.bits
-
-
-def dense(text: str, roles: bytes, places, bits) -> Story:
-    """A `Story` from the few places at which bits stand."""
-    every = np.zeros(len(text), np.float32)
-    every[places] = bits
-    return Story(text, np.frombuffer(roles, np.uint8), every)
-
-
-def walk(grammar: Grammar, world, seed: int, index: int) -> tuple[str, bytes, list[int], list[float]]:
-    """Story number `index` of `seed`: its text and roles, and where bits stand and how many."""
-    return Writer(world, Dice(f"storyworld/story/{seed}/{index}")).run(grammar).parts()
+    def story(self) -> Story:
+        bits = np.zeros(self.size, np.float32)
+        bits[self.places] = self.bits
+        return Story("".join(self.pieces), np.frombuffer(b"".join(self.roles), np.uint8), bits)
 
 
 def write(grammar: Grammar, world, seed: int, index: int) -> Story:
-    """Story number `index` of `seed`. The same arguments give the same bytes on any machine."""
-    return dense(*walk(grammar, world, seed, index))
+    """Story number `index` of `seed`. The same arguments give the same bytes on every machine."""
+    return Writer(world, Dice(f"storyworld/story/{seed}/{index}")).run(grammar).story()
 
 
 # ---- what the same walk can prove -------------------------------------------------------------------------
@@ -180,14 +171,14 @@ def every_story(grammar: Grammar, world) -> Iterator[tuple[Story, Fraction]]:
         except OutOfMoves as more:
             todo += [(*moves, i) for i in reversed(range(more.n))]
         else:
-            yield dense(*w.parts()), script.probability
+            yield w.story(), script.probability
 
 
 def derivations(grammar: Grammar, world, text: str) -> list[tuple[tuple[int, ...], Fraction]]:
     """All ways in which the grammar can write `text`, each with its probability: one way, or none.
 
-    A plain search that knows nothing of how the grammar tells alternatives apart, so that it can vouch for
-    it. About half a second a story.
+    A plain search. It does not use the rule by which the grammar tells alternatives apart, so it can confirm that
+    rule. It takes about half a second per story.
     """
     found, todo = [], [()]
     while todo:
@@ -205,10 +196,10 @@ def derivations(grammar: Grammar, world, text: str) -> list[tuple[tuple[int, ...
 
 
 def entropy(grammar: Grammar, world) -> float:
-    """The exact mean of a story's bits, by recursion over the grammar.
+    """The exact mean number of bits per story, by recursion over the grammar.
 
-    The one thing that a later choice depends on is how many characters have come in (a guest is one of the
-    others), so the recursion carries the distribution of that number along.
+    A later choice depends on one thing only: how many characters are in the story already, because a guest is one
+    of the others. So the recursion carries the distribution of that number along.
     """
     n = len(world.characters)
     known: dict[tuple[int, int], tuple[float, dict[int, float]]] = {}

@@ -3,7 +3,7 @@
 import torch
 
 from nanokimi.text.corpus import windows
-from nanokimi.text.storyworld.grammar import article
+from nanokimi.text.storyworld.english import article
 from nanokimi.text.tokenizer import token_bytes
 from nanokimi.train import next_token_loss
 from tests.course.equivalents import after, changes
