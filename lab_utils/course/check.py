@@ -1,4 +1,4 @@
-"""check(your_function): run it against the core on small inputs, and name the mistake where it is a known one."""
+"""check(your_function): a panel that says whether it is right, and what is wrong; the logbook notes the outcome."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from lab_utils.course.logbook import Logbook
 
 
 def check(answer: Callable, *, seconds: float = SECONDS) -> CheckResult:
-    """Judge a learner's function or class; the exercise is the one of its name. The logbook notes the outcome."""
+    """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
+
+    Raises a `ValueError` where no exercise has that name. All cases together may take `seconds`.
+    """
     exercise = find(answer)
     if answer is exercise.core:
-        # Below the handover the name is the lab's. To judge that would call an exercise solved that nobody wrote.
+        # After the handover the name is the lab's function. To pass it would call an exercise solved that nobody wrote.
         return CheckResult(exercise, "handed over", 0)
     result = judge(exercise, answer, seconds)
     Logbook.open().note_check(exercise.name, result.status)

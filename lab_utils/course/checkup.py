@@ -1,4 +1,4 @@
-"""Is this machine ready, and what will a run cost on it? For notebook 00."""
+"""The check-up of notebook 00: is this machine ready, and how long will a run take on it?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
 
 def tested_versions() -> dict[str, str]:
-    """The versions that are tested together, from constraints.txt; none where only the package was installed."""
+    """The versions that are tested together, from constraints.txt; empty where only the package is installed."""
     if not CONSTRAINTS.exists():
         return {}
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
@@ -28,7 +28,7 @@ def tested_versions() -> dict[str, str]:
 
 
 def version_table(tested: Mapping[str, str] | None = None) -> Table:
-    """The packages that matter: the version here, the one that was tested, and what to make of it."""
+    """A table of the packages that matter: the version here, the tested version, and what that means."""
     tested = tested_versions() if tested is None else tested
     rows = [_row("Python", platform.python_version(), "3.11", platform.python_version() >= "3.11")]
     for name in PACKAGES:
@@ -42,26 +42,26 @@ def version_table(tested: Mapping[str, str] | None = None) -> Table:
 
 def _row(name: str, here: str | None, tested: str | None, usable: bool) -> list[str]:
     if not usable:
-        verdict = "missing: run make lab, or pip install -c constraints.txt -e '.[lab,test]'"
+        status = "missing: run make lab, or pip install -c constraints.txt -e '.[lab,test]'"
     elif tested is None or here.partition("+")[0].startswith(tested):
-        verdict = "ready"
+        status = "ready"
     else:
-        verdict = "not the tested version; should work"
-    return [name, here or "–", tested or "–", verdict]
+        status = "not the tested version; should work"
+    return [name, here or "–", tested or "–", status]
 
 
 def device_line() -> str:
-    """What the models will run on, in one line."""
+    """The device that the models will run on, in one line."""
     cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch"
     ram = total_memory()
     cpu = f"{cpu_name()}, {cores}" + (f", {memory(ram)} of memory" if ram else "")
     if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()} (CUDA), beside {cpu}"
+        return f"{torch.cuda.get_device_name()} (CUDA), with {cpu}"
     return f"CPU: {cpu}. No CUDA device: every notebook works, with the small sizes of the profile cpu"
 
 
 def cost_table(plans: Mapping[str, Plan], step_seconds: Mapping[str, Sequence[float]]) -> Table:
-    """Minutes of training steps on this machine, from the median of a few steps of each model."""
+    """A table of minutes of training on this machine, from the median of a few steps of each model."""
     rows = []
     for what, plan in plans.items():
         seconds = sum(arm.train.steps * median(step_seconds[arm.name]) for arm in plan.trials())

@@ -1,8 +1,7 @@
-"""What an exercise is: the core's function, inputs to try a learner's on, known wrong answers, hints.
+"""An exercise: the core's function, the inputs on which answers are tried, known wrong answers, hints.
 
-An answer is looked at through *parts*: a dictionary of what is compared, by name. `call` takes them from the
-returned value; an exercise whose answer is a change in place, a gradient, a module or a test says so with
-another `observe`.
+An answer is compared by its *parts*, a dictionary of values by name. `call` takes the parts from the returned value.
+Where the answer is a change in place, a gradient, a module or a test, the exercise has another `observe`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
-VERDICT = "the test"  # the part of an answer that is a test: it "passes" or "fails"
+TEST = "the test"  # the one part of an answer that is a test: it "passes" or "fails"
 
 
 class Problem(Exception):
@@ -25,7 +24,7 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One input: what is special about it, as in "one token", and the arguments.
+    """One input: what is special about it ("one token"), and the arguments.
 
     A case that is not judged only helps to tell one mistake from another.
     """
@@ -35,13 +34,13 @@ class Case:
     judged: bool = True
 
     def fresh_args(self) -> tuple:
-        """Copies, so that an answer that writes into its arguments spoils nothing."""
-        return tuple(_copied(arg) for arg in self.args)
+        """Copies of the arguments, so that an answer that writes into them spoils nothing."""
+        return tuple(_copy(arg) for arg in self.args)
 
 
 @dataclass(frozen=True)
 class Property:
-    """Something that every right answer has: "the weights of a token sum to 1". `holds(parts, *args)` tells."""
+    """Something that holds for every right answer: "the weights of a token sum to 1". `holds(parts, *args)` tells."""
 
     says: str
     holds: Callable[..., bool]
@@ -49,7 +48,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that learners give: what it is, and where to look, without the answer itself."""
+    """A wrong answer that learners give: what is wrong, and where to look, without the right answer."""
 
     wrong: Callable
     says: str
@@ -72,9 +71,10 @@ def call(implementation: Callable, *args: Any) -> Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
-    """One function to write. `cases` gives the inputs, smallest first, the same ones every time.
+    """One function to write. `cases` gives the inputs, the smallest first, the same ones every time.
 
-    `core` is the answer; `hints` say more and more; `moral` is what to remember when it is solved.
+    `core` is the right answer. Each of the `hints` says more than the one before. `moral` is what to remember.
+    The first of the `mistakes` that gives the same parts is the diagnosis.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Exercise:
     properties: tuple[Property, ...] = ()
     observe: Callable[..., Parts] = call
     writes_into_arguments: bool = False
-    tolerance: float = 1e-5  # of |expected - got|, relative above 1
+    tolerance: float = 1e-5  # for |expected - got|; relative where numbers are larger than 1
 
 
 # ---------------------------------------------------------------- ways to look at an answer
@@ -111,14 +111,14 @@ def parts_of(value: Any) -> Parts:
 def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     """The returned parts, and the gradient of a fixed weighted sum of them for every float32 or float64 argument.
 
-    Not for bfloat16: its gradient is rounded once for each time the argument was widened, and two right answers
-    that widen it once and twice differ in the last bit.
+    A bfloat16 argument gets none: its gradient is rounded once each time the argument is converted, so two right
+    answers that convert it once and twice differ in the last bit.
     """
     leaves, prepared = {}, []
     for number, arg in enumerate(args, 1):
         if isinstance(arg, Tensor) and arg.dtype in (torch.float32, torch.float64):
             leaves[number] = arg.detach().requires_grad_()
-            # A leaf cannot be written into, and what torch says then helps nobody.
+            # Nobody may write into a leaf, and torch's error about it would not help a learner.
             arg = leaves[number].clone()
         prepared.append(arg)
     value = implementation(*prepared)
@@ -126,7 +126,7 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
         if not torch.allclose(prepared[number - 1], leaf, rtol=0, atol=0, equal_nan=True):
             raise Problem(f"It writes into its argument number {number}, which belongs to the caller.")
     parts = parts_of(value)
-    total = sum(_weighted(p) for p in parts.values() if isinstance(p, Tensor) and p.requires_grad)
+    total = sum(_weighted_sum(p) for p in parts.values() if isinstance(p, Tensor) and p.requires_grad)
     if isinstance(total, Tensor):
         total.backward()
     gradients = {
@@ -136,23 +136,17 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     return {name: p.detach() if isinstance(p, Tensor) else p for name, p in parts.items()} | gradients
 
 
-def first_argument_after(implementation: Callable, *args: Any) -> Parts:
-    """For functions that change their first argument in place: what it has become."""
-    implementation(*args)
-    return {"first argument afterwards": args[0]}
-
-
-def verdict(test: Callable, candidate: Callable) -> Parts:
-    """For exercises that ask for a test: whether it lets `candidate` pass, by raising AssertionError or not."""
+def run_test(test: Callable, candidate: Callable) -> Parts:
+    """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test."""
     try:
         test(candidate)
     except AssertionError:
-        return {VERDICT: "fails"}
-    return {VERDICT: "passes"}
+        return {TEST: "fails"}
+    return {TEST: "passes"}
 
 
-def with_weights_of(module: nn.Module, reference: nn.Module) -> nn.Module:
-    """`module` with the weights of `reference`; a `Problem` that compares their names and shapes if they differ."""
+def copy_weights(reference: nn.Module, module: nn.Module) -> nn.Module:
+    """`module`, with the weights of `reference`. Raises a `Problem` where their names or shapes differ."""
     ours = {name: tuple(t.shape) for name, t in reference.state_dict().items()}
     theirs = {name: tuple(t.shape) for name, t in module.state_dict().items()}
     for name, shape in ours.items():
@@ -164,18 +158,18 @@ def with_weights_of(module: nn.Module, reference: nn.Module) -> nn.Module:
             raise Problem(f"The weight {name} has shape {theirs[name]}; it must be {shape}.")
     for name in theirs:
         if name not in ours:
-            raise Problem(f"Your module has a weight too many: {name}, of shape {theirs[name]}.")
+            raise Problem(f"Your module has one weight too many: {name}, of shape {theirs[name]}.")
     module.load_state_dict(reference.state_dict())
     return module
 
 
-def _weighted(tensor: Tensor) -> Tensor:
-    """A scalar that every entry moves differently."""
+def _weighted_sum(tensor: Tensor) -> Tensor:
+    """A sum in which every entry has another weight."""
     weights = torch.arange(1, tensor.numel() + 1, dtype=torch.float64).sin()
     return (tensor.double().flatten() * weights).sum()
 
 
-def _copied(arg: Any) -> Any:
+def _copy(arg: Any) -> Any:
     if isinstance(arg, Tensor):
         return arg.clone()
     if isinstance(arg, torch.Generator):

@@ -1,9 +1,9 @@
 """Judge a learner's notebooks: python -m lab_utils.course.grade notebooks/04_*.ipynb [--json grades.json]
 
-Each notebook runs in a kernel of its own, within a time and a memory bound, and after every exercise cell the
-function that it defined is judged, whatever the learner's own check cells say. Exit code 0: every exercise of
-every notebook passed; 1: not all; 2: a file that cannot be graded. A learner's code runs with your rights on your
-machine: grade work of strangers in a container.
+Each notebook runs in its own kernel, with bounds on time and memory. After every exercise cell the grader judges the
+function that the cell defines; the learner's own check cells do not count. Exit code 0: every exercise of every
+notebook passed; 1: not all; 2: a file that cannot be graded. A learner's code runs with your rights on your machine:
+grade the work of strangers in a container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,17 @@ from lab_utils.course.judgement import sentences
 from lab_utils.machine.headless import ThisInterpreter
 
 MIME = "application/vnd.nanokimi.grade+json"
-SECONDS, MEMORY_GIB = 300.0, 8.0
+SECONDS, MEMORY_GB = 300.0, 8.0
 PASSED, FAILED, NOT_TRIED = "passed", "failed", "not tried"
 
 
 class NotGradable(ValueError):
-    """A file that is no notebook of the course: one line that says why."""
+    """A file is no notebook of the course. The message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """The judgement on one exercise; `says` is why it did not pass, the diagnosis where the mistake is a known one."""
+    """The judgement on one exercise. `says` is why it did not pass: the diagnosis where the mistake is a known one."""
 
     notebook: str
     exercise: str
@@ -52,14 +52,14 @@ class Grade:
 
 
 def judge_in_kernel(name: str, namespace: dict[str, Any]) -> None:
-    """Show the judgement on `namespace[name]` as JSON; runs in the kernel, after the exercise cell."""
+    """Display the judgement on `namespace[name]` as JSON. Runs in the kernel, after the exercise cell."""
     from IPython.display import display
 
     # Only the kernel displays; the grader itself needs no IPython.
-    display({MIME: _judged(name, namespace.get(name)), "text/plain": ""}, raw=True)
+    display({MIME: _judge_by_name(name, namespace.get(name)), "text/plain": ""}, raw=True)
 
 
-def _judged(name: str, answer: Callable | None) -> dict[str, str]:
+def _judge_by_name(name: str, answer: Callable | None) -> dict[str, str]:
     exercise = find(name)
     if answer is None:
         return {"status": FAILED, "says": f"The cell defines nothing called {name}.", "mistake": ""}
@@ -73,28 +73,28 @@ def _judged(name: str, answer: Callable | None) -> dict[str, str]:
     return {"status": result.status, "says": says, "mistake": found.name if found else ""}
 
 
-def bound_memory(gib: float) -> None:
-    """Let this process have so much memory of its own and no more, where the system can hold it to that."""
+def bound_memory(gb: float) -> None:
+    """Limit the memory of this process to `gb` * 10^9 bytes, where the system can do that (Linux)."""
     if sys.platform == "linux":
         import resource
 
         # Data, not address space: torch reserves far more addresses than it ever uses.
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30), hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gb * 1e9), hard))
 
 
 # ---------------------------------------------------------------- the grader
 
 
-def grade(path: Path, seconds: float = SECONDS, memory_gib: float = MEMORY_GIB) -> list[Grade]:
-    """Run one learner's notebook and judge its exercises, in the order of the course."""
+def grade(path: Path, seconds: float = SECONDS, memory_gb: float = MEMORY_GB) -> list[Grade]:
+    """The grades of one learner's notebook, after a run of it, in the order of the course."""
     notebook = _read(path)
     names = [_exercise_of(cell) for cell in notebook.cells]
-    expected = _expected([name for name in names if name], path)
-    graded = _with_judgements(notebook, names, memory_gib)
-    why_not_reached = _run(graded, seconds)
+    expected = _find_expected([name for name in names if name], path)
+    judging = _add_judging_cells(notebook, names, memory_gb)
+    why_not_reached = _run(judging, seconds)
     found = {}
-    for name, exercise_cell, judgement in _judgements(graded):
+    for name, exercise_cell, judgement in _read_judgements(judging):
         error = next((o for o in exercise_cell.outputs if o.output_type == "error"), None)
         if error is not None:
             says = f"The cell raises {error.ename}: {(error.evalue.splitlines() or [''])[0]}"
@@ -115,24 +115,24 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 
 def _exercise_of(cell: nbformat.NotebookNode) -> str | None:
-    """The exercise that a cell is the answer to. A learner's front end keeps the cell's id and tags."""
+    """The exercise that a cell answers. A learner's front end keeps the cell's id and tags."""
     name = cell.get("id", "").removesuffix("-exercise")
     return name if "exercise" in cell.metadata.get("tags", []) and name in all_exercises() else None
 
 
-def _expected(found: Sequence[str], path: Path) -> list[str]:
-    """All exercises of the chapters that the notebook has exercises of: a deleted cell is not forgotten."""
+def _find_expected(found: Sequence[str], path: Path) -> list[str]:
+    """All exercises of each chapter of which the notebook has some, so that a deleted cell counts as missing."""
     if not found:
         raise NotGradable(f"{path}: it holds no exercise of the course")
     chapters = {find(name).notebook for name in found}
     return [e.name for e in all_exercises().values() if e.notebook in chapters]
 
 
-def _with_judgements(
-    notebook: nbformat.NotebookNode, names: Sequence[str | None], memory_gib: float
+def _add_judging_cells(
+    notebook: nbformat.NotebookNode, names: Sequence[str | None], memory_gb: float
 ) -> nbformat.NotebookNode:
-    """The same notebook with a judging cell after each exercise, up to the last exercise, without its checks."""
-    bound = f"from lab_utils.course.grade import bound_memory; bound_memory({memory_gib!r})"
+    """The notebook up to its last exercise, with a judging cell after each exercise and without the check cells."""
+    bound = f"from lab_utils.course.grade import bound_memory; bound_memory({memory_gb!r})"
     cells = [nbformat.v4.new_code_cell(bound)]
     last = max(i for i, name in enumerate(names) if name)
     for cell, name in zip(notebook.cells[: last + 1], names):
@@ -148,7 +148,7 @@ def _with_judgements(
 
 
 def _run(notebook: nbformat.NotebookNode, seconds: float) -> str:
-    """Execute within `seconds` in all; why it did not come to its end, or nothing."""
+    """Run the notebook within `seconds`; returns why it did not come to its end, or an empty string."""
     deadline = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         environ = dict(os.environ)
@@ -168,27 +168,29 @@ def _run(notebook: nbformat.NotebookNode, seconds: float) -> str:
         try:
             client.execute()
         except CellTimeoutError:
-            return f"Not reached: the notebook did not come so far within {seconds:g} seconds."
+            return f"Not reached: the notebook did not get there within {seconds:g} seconds."
         except DeadKernelError:
-            return "Not reached: the kernel died before."
+            return "Not reached: the kernel died earlier."
         finally:
             os.environ.clear()
             os.environ.update(environ)
     return ""
 
 
-def _judgements(notebook: nbformat.NotebookNode):
-    """Each exercise's name, its cell, and the judgement that the cell after it showed, if it ran."""
+def _read_judgements(
+    notebook: nbformat.NotebookNode,
+) -> Iterator[tuple[str, nbformat.NotebookNode, dict[str, str] | None]]:
+    """Each exercise's name, its cell, and the judgement that the cell after it displayed; None if that did not run."""
     for cell, judging in zip(notebook.cells, notebook.cells[1:]):
         if name := judging.metadata.get("judges"):
-            shown = [
+            displayed = [
                 o.data[MIME] for o in judging.outputs if o.output_type == "display_data" and MIME in o.data
             ]
-            yield name, cell, shown[-1] if shown else None
+            yield name, cell, displayed[-1] if displayed else None
 
 
 def as_text(grades: Sequence[Grade]) -> str:
-    """A line an exercise, and a line that counts."""
+    """One line per exercise, and a last line that counts them."""
     width = max(len(g.exercise) for g in grades)
     lines, notebook = [], ""
     for g in grades:
@@ -203,10 +205,10 @@ def as_text(grades: Sequence[Grade]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab_utils.course.grade")
     parser.add_argument("notebooks", nargs="+", type=Path)
-    parser.add_argument("--json", type=Path, help="write the grades there as well")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for a notebook in all")
+    parser.add_argument("--json", type=Path, help="a file for the grades")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="time for one notebook")
     parser.add_argument(
-        "--memory", type=float, default=MEMORY_GIB, help="GiB for a notebook's kernel (Linux)"
+        "--memory", type=float, default=MEMORY_GB, help="GB of memory for one notebook (Linux)"
     )
     options = parser.parse_args(argv)
     grades: list[Grade] = []

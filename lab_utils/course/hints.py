@@ -1,4 +1,4 @@
-"""hint(f), three times, each says more; reveal(f) shows the core's own source; show_code(f) any source."""
+"""hint(f) gives three hints, each says more; reveal(f) shows the core's own source; show_code(f) shows any source."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from lab_utils.show.note import BLUE, Note
 
 
 def hint(answer: Callable | str) -> Note:
-    """The next hint for an exercise; after the third, the third again."""
+    """The next hint for an exercise; after the third the third again."""
     exercise = find(answer)
     logbook = Logbook.open()
     number = min(logbook.hints.get(exercise.name, 0) + 1, len(exercise.hints))
     logbook.note_hint(exercise.name, number)
-    more = (
-        f"hint({exercise.name}) again says more."
-        if number < len(exercise.hints)
-        else (f"That was the last one; reveal({exercise.name}) shows the answer.")
-    )
+    if number < len(exercise.hints):
+        more = f"hint({exercise.name}) again says more."
+    else:
+        more = f"That was the last one; reveal({exercise.name}) shows the answer."
     return Note(f"Hint {number} of {len(exercise.hints)}: {exercise.hints[number - 1]}\n{more}", BLUE)
 
 
 def reveal(answer: Callable | str) -> Code:
-    """The answer of an exercise: the core's own source, in a fold."""
+    """The right answer to an exercise: the core's own source, folded away."""
     exercise = find(answer)
     core = exercise.core
     return Code(source_of(core), f"The lab's version: {core.__module__}.{core.__qualname__}")
@@ -39,4 +38,5 @@ def show_code(function: Callable) -> Code:
 
 
 def source_of(function: Callable) -> str:
+    """The source of a function or class, without common indentation."""
     return textwrap.dedent(inspect.getsource(function)).rstrip()

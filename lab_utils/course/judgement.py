@@ -1,61 +1,91 @@
-"""How the judgement on an answer looks: a small panel in a notebook, the same words in a terminal."""
+"""The judgement on one answer, and how it shows itself: a small panel in a notebook, the same words in a terminal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lab_utils.course.exercise import VERDICT, Exercise, Mistake
+from lab_utils.course.exercise import TEST, Exercise, Mistake
+from lab_utils.show.note import GREEN, VERMILION
 
-if TYPE_CHECKING:
-    from lab_utils.course.judgement import CheckResult, Difference
-
-# Okabe and Ito's green, vermilion and grey; the word beside the bar says the same.
-COLOURS = {"passed": "#009E73", "failed": "#D55E00", "not tried": "#8a93a3", "handed over": "#8a93a3"}
+# The word beside the bar says the same as its colour.
+GREY = "#8a93a3"
+COLOURS = {"passed": GREEN, "failed": VERMILION, "not tried": GREY, "handed over": GREY}
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first place where an answer is wrong: in which case, what is wrong, and both values."""
+
+    case: str
+    says: str
+    part: str = ""
+    expected: Any = None
+    got: Any = None
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The judgement on one answer; it shows itself as a panel.
+
+    `status` is "passed", "failed", "not tried" or "handed over": then the name stands for the lab's own function.
+    """
+
+    exercise: Exercise
+    status: str
+    n_cases: int
+    difference: Difference | None = None
+    violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
+    diagnosis: Mistake | None = None
+
+    def __repr__(self) -> str:
+        return panel_text(self)
+
+    def _repr_html_(self) -> str:
+        return panel_html(self)
 
 
 def panel_text(result: CheckResult) -> str:
     """The panel for a terminal."""
     lines = [f"{result.exercise.name}: {headline(result)}"]
     lines += [f"  {line}" for line in sentences(result)]
-    if shown := side_by_side(result):
-        for title, text in shown:
-            lines += [f"  {title}", *(f"    {line}" for line in text.splitlines())]
+    for title, text in side_by_side(result):
+        lines += [f"  {title}", *(f"    {line}" for line in text.splitlines())]
     return "\n".join(lines)
 
 
 def panel_html(result: CheckResult) -> str:
     """The panel for a notebook. Everything that comes from the learner is escaped."""
-    colour = COLOURS[result.status]
     body = "".join(f'<div style="margin-top:.25em">{escape(line)}</div>' for line in sentences(result))
-    if shown := side_by_side(result):
+    if values := side_by_side(result):
         cells = "".join(
             f'<div style="flex:1 1 14em;min-width:0"><div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
             f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
             f'font-size:.85em">{escape(text)}</pre></div>'
-            for title, text in shown
+            for title, text in values
         )
         body += f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin-top:.5em">{cells}</div>'
     return (
-        f'<div role="status" style="border:1px solid #dfe3ea;border-left:6px solid {colour};border-radius:4px;'
-        f'padding:.6em .9em;max-width:60em;color:{INK};background:{PAPER}">'
+        f'<div role="status" style="border:1px solid #dfe3ea;border-left:6px solid {COLOURS[result.status]};'
+        f'border-radius:4px;padding:.6em .9em;max-width:60em;color:{INK};background:{PAPER}">'
         f"<b><code>{escape(result.exercise.name)}</code>: {escape(headline(result))}</b>{body}</div>"
     )
 
 
 def headline(result: CheckResult) -> str:
-    said = {"failed": "failed", "not tried": "not tried yet", "handed over": "this is the lab's own"}
-    return said.get(result.status, f"passed, on all {result.n_cases} inputs")
+    """The status in a few words: "passed, on all 5 inputs"."""
+    words = {"failed": "failed", "not tried": "not tried yet", "handed over": "this is the lab's own"}
+    return words.get(result.status, f"passed, on all {result.n_cases} inputs")
 
 
 def sentences(result: CheckResult) -> list[str]:
-    """What the panel says, a line each."""
+    """What the panel says, one sentence per line."""
     name = result.exercise.name
     if result.status == "passed":
         return [result.exercise.moral] if result.exercise.moral else []
@@ -65,11 +95,11 @@ def sentences(result: CheckResult) -> list[str]:
         return [
             "Since the handover the name stands for the lab's version. Run your own cell, then this one again."
         ]
-    difference = result.difference
-    where = f" ({difference.case})" if difference.case else ""
-    part = f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
-    found = [_of_a_test(difference) if difference.part == VERDICT else part]
-    found += [f"A right answer has this, and yours has not: {says}." for says in result.violated]
+    assert result.difference is not None
+    found = [_describe(result.difference)]
+    found += [
+        f"Every right answer has this property, and yours does not: {says}." for says in result.violated
+    ]
     if result.diagnosis is not None:
         found += [f"Diagnosis: {result.diagnosis.says}", f"Look at this: {result.diagnosis.look_at}"]
     else:
@@ -77,17 +107,20 @@ def sentences(result: CheckResult) -> list[str]:
     return found
 
 
-def _of_a_test(difference: Difference) -> str:
-    """What an answer that is a test itself did wrong."""
-    if difference.got == "passes":
+def _describe(difference: Difference) -> str:
+    """The difference in one sentence, with its part and its case."""
+    if difference.part == TEST and difference.got == "passes":
         return f"Your test passes for this: {difference.case}. It should fail for it."
-    return f"Your test fails for this: {difference.case}. It should pass for it."
+    if difference.part == TEST:
+        return f"Your test fails for this: {difference.case}. It should pass for it."
+    where = f" ({difference.case})" if difference.case else ""
+    return f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
 
 
 def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
-    """Expected and got, each with its shape, where there are two values to show."""
+    """Title and text of what was expected and of what came; empty where there are no two values to compare."""
     difference = result.difference
-    if difference is None or not difference.part or difference.part == VERDICT:
+    if difference is None or not difference.part or difference.part == TEST:
         return []
     return [
         (f"expected{_shape(difference.expected)}", as_text(difference.expected)),
@@ -102,9 +135,9 @@ def _shape(value: Any) -> str:
 def as_text(value: Any) -> str:
     """A value in a few lines: four digits, the middle of large tensors left out."""
     if isinstance(value, Tensor):
-        shown = value.float() if value.dtype == torch.bfloat16 else value  # which numpy does not have
+        value = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
         return np.array2string(
-            shown.cpu().numpy(),
+            value.cpu().numpy(),
             precision=4,
             suppress_small=True,
             threshold=48,
@@ -113,35 +146,3 @@ def as_text(value: Any) -> str:
         )
     text = repr(value)
     return text if len(text) <= 400 else text[:400] + " ..."
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first place where an answer is not right: which case, what is wrong, and both values."""
-
-    case: str
-    says: str
-    part: str = ""
-    expected: Any = None
-    got: Any = None
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The judgement on one answer; shows itself as a small panel.
-
-    `status` is passed, failed, "not tried" or "handed over", where the name stands for the lab's own function.
-    """
-
-    exercise: Exercise
-    status: str
-    n_cases: int
-    difference: Difference | None = None
-    violated: tuple[str, ...] = ()  # properties of a right answer that this one lacks
-    diagnosis: Mistake | None = None
-
-    def __repr__(self) -> str:
-        return panel_text(self)
-
-    def _repr_html_(self) -> str:
-        return panel_html(self)

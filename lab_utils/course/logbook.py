@@ -1,7 +1,7 @@
 """The learner's logbook: which exercises are solved, which hints were taken, how predictions came out.
 
-A small JSON file on the learner's own machine, at `NANOKIMI_PROGRESS` or in the user's data folder; nothing
-leaves it. It is written whole or not at all.
+A small JSON file on the learner's own machine, at `NANOKIMI_PROGRESS` or in the user's data folder. Nothing leaves
+the machine.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nanokimi import atomic
+
 
 def logbook_path() -> Path:
-    """`NANOKIMI_PROGRESS`, or nanokimi/progress.json in the user's data folder."""
+    """Where the logbook is: `NANOKIMI_PROGRESS`, or nanokimi/progress.json in the user's data folder."""
     if named := os.environ.get("NANOKIMI_PROGRESS"):
         return Path(named)
     return (
@@ -24,7 +26,7 @@ def logbook_path() -> Path:
 
 @dataclass
 class Logbook:
-    """The file's content. Every `note_...` writes it at once."""
+    """The file's content. Each `note_...` writes the file at once."""
 
     path: Path
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)  # exercise: {"solved", "attempts"}
@@ -33,7 +35,7 @@ class Logbook:
 
     @classmethod
     def open(cls, path: Path | None = None) -> Logbook:
-        """The logbook as it is now. A file that cannot be read is kept under another name and begun anew."""
+        """The logbook as it is now. A file that cannot be read gets another name, and a new one begins."""
         path = path or logbook_path()
         if not path.exists():
             return cls(path)
@@ -45,7 +47,7 @@ class Logbook:
             return cls(path)
 
     def note_check(self, exercise: str, status: str) -> None:
-        """One more attempt; an exercise once solved stays solved. An untouched stub is no attempt."""
+        """Count one more attempt; a solved exercise stays solved. An untouched stub is no attempt."""
         if status == "not tried":
             return
         before = self.checks.get(exercise, {"solved": False, "attempts": 0})
@@ -56,11 +58,12 @@ class Logbook:
         self._write()
 
     def note_hint(self, exercise: str, number: int) -> None:
+        """Keep the number of the last hint that was read."""
         self.hints[exercise] = max(self.hints.get(exercise, 0), number)
         self._write()
 
     def note_prediction(self, question: str, right: bool) -> None:
-        """Only the first guess counts: the second is made with the answer on the screen."""
+        """Keep whether the first guess was right. Later ones do not count: the answer is on the screen then."""
         if question not in self.predictions:
             self.predictions[question] = right
             self._write()
@@ -69,13 +72,10 @@ class Logbook:
         return bool(self.checks.get(exercise, {}).get("solved"))
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete the logbook."""
         self.checks, self.hints, self.predictions = {}, {}, {}
         self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"checks": self.checks, "hints": self.hints, "predictions": self.predictions}
-        new = self.path.with_suffix(".new")
-        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        new.replace(self.path)
+        atomic.write_json(self.path, content)

@@ -1,4 +1,4 @@
-"""Plan a model: from the sizes of a Kimi to what it stores, uses, computes and caches. For notebook 06."""
+"""The planner of notebook 06: what a Kimi of given sizes stores, uses, computes and caches."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lab_utils.show.table import Table, count, memory
 from nanokimi.config import KimiConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 
-# Slider: what it says, its values, and how the configuration takes the value up.
+# Per slider: its label, its values, and the change of the configuration.
 SLIDERS: tuple[tuple[str, tuple[int, ...], Callable[[KimiConfig, int], KimiConfig]], ...] = (
     ("channels (d_model)", (64, 128, 256, 512, 1024, 2048, 4096, 7168), lambda c, v: replace(c, d_model=v)),
     ("layers", (2, 4, 8, 16, 32, 61), lambda c, v: replace(c, n_layers=v)),
-    ("experts a layer", (4, 8, 16, 32, 64, 128, 256, 384), lambda c, v: _moe(c, n_routed_experts=v)),
-    ("chosen for a token", (1, 2, 4, 6, 8), lambda c, v: _moe(c, top_k=v)),
+    ("experts per layer", (4, 8, 16, 32, 64, 128, 256, 384), lambda c, v: _moe(c, n_routed_experts=v)),
+    ("experts per token", (1, 2, 4, 6, 8), lambda c, v: _moe(c, top_k=v)),
     (
         "width of an expert",
         (32, 64, 128, 256, 512, 1024, 2048),
@@ -37,7 +37,7 @@ def _moe(cfg: KimiConfig, **changes: int) -> KimiConfig:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What follows from a configuration. Bytes are those of 16-bit numbers."""
+    """What follows from a configuration. Bytes are for numbers of 16 bits."""
 
     total: int
     active: int
@@ -48,7 +48,7 @@ class Sizes:
 
 
 def sizes(cfg: KimiConfig) -> Sizes:
-    """The numbers for one configuration, counted on the meta device."""
+    """What follows from one configuration, counted without memory for the weights."""
     parameters = count_parameters(cfg)
     return Sizes(
         total=parameters.total,
@@ -61,13 +61,13 @@ def sizes(cfg: KimiConfig) -> Sizes:
 
 
 def size_table(models: dict[str, KimiConfig]) -> Table:
-    """A row a model."""
+    """A table of `sizes`, one row per model."""
     heads = [
         "",
         "parameters",
         "active",
-        "operations\na token",
-        "cache\nnumbers a token",
+        "operations\nper token",
+        "cache\nnumbers per token",
         "weights\n16 bit",
         "cache of one\nfull context",
     ]
@@ -79,20 +79,20 @@ def size_table(models: dict[str, KimiConfig]) -> Table:
     return Table.of(heads, rows)
 
 
-def planned(cfg: KimiConfig, values: dict[str, int]) -> KimiConfig:
-    """The configuration with the sliders' values; `ValueError` with a sentence where they do not go together."""
+def apply_sliders(cfg: KimiConfig, values: dict[str, int]) -> KimiConfig:
+    """The configuration with the sliders' values. Raises a `ValueError` where they do not go together."""
     for label, _, change in SLIDERS:
         cfg = change(cfg, values[label])
     return cfg
 
 
 def planner(cfg: KimiConfig, name: str = "your model") -> Any:
-    """Sliders with the table under them; without a front end the table of `cfg` alone."""
+    """Sliders with the table of `sizes` below them; without a front end only the table of `cfg`."""
     if not is_live():
         return size_table({name: cfg})
     import ipywidgets
 
-    # Only a live notebook has a use for widgets, and importing them takes its time.
+    # Only a live notebook needs widgets, and their import takes time.
     layout, style = {"width": "34em"}, {"description_width": "12em"}
     start = (
         cfg.d_model,
@@ -113,23 +113,23 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
         )
         for (label, values, _), at in zip(SLIDERS, start, strict=True)
     }
-    shown = ipywidgets.HTML()
+    table = ipywidgets.HTML()
 
     def update(_: Any = None) -> None:
         try:
-            chosen = planned(cfg, {label: slider.value for label, slider in sliders.items()})
-            shown.value = size_table({name: chosen})._repr_html_()
+            chosen = apply_sliders(cfg, {label: slider.value for label, slider in sliders.items()})
+            table.value = size_table({name: chosen})._repr_html_()
         except ValueError as error:
-            shown.value = f"<p>These sizes do not go together: {escape(_sentence(error))}</p>"
+            table.value = f"<p>These sizes do not go together: {escape(_shorten(error))}</p>"
 
     for slider in sliders.values():
         slider.observe(update, names="value")
     update()
-    return ipywidgets.VBox([*sliders.values(), shown])
+    return ipywidgets.VBox([*sliders.values(), table])
 
 
-def _sentence(error: ValueError) -> str:
-    """pydantic says it in several lines; the one that names the value is enough."""
+def _shorten(error: ValueError) -> str:
+    """The one line of a pydantic error that names the value."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = next((line for line in lines if line.startswith("Value error, ")), lines[0])
-    return said.removeprefix("Value error, ").partition(" [type=")[0]
+    line = next((line for line in lines if line.startswith("Value error, ")), lines[0])
+    return line.removeprefix("Value error, ").partition(" [type=")[0]

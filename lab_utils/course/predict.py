@@ -1,11 +1,11 @@
-"""Predict before you run: commit a guess, run the cell, see it scored. A guess is never required.
+"""Predict before you run: make a guess, run the cell, see whether it was right. A guess is never required.
 
     guess = predict("scale", "Without 1/sqrt(d), does the largest weight grow?", choices=("grows", "shrinks"))
     ...                       # the cell that measures it
     guess.score("grows")      # or, for a number: guess.score(0.83, tolerance=0.1)
 
-In a live notebook the question comes with buttons or a number field; elsewhere, and under Run All, it is text,
-and the score says what the answer was. `guess=` commits one in code.
+In a live notebook the question has buttons or a number field. Elsewhere, and under Run All, it is text, and the score
+says what the answer was. `guess=` makes a guess in code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab_utils.show.note import BLUE, GREEN, VERMILION, Note
 
 
 class Prediction:
-    """A question and the reader's guess, as far as there is one."""
+    """A question, and the reader's guess where there is one."""
 
     def __init__(
         self, name: str, choices: tuple[str, ...] | None, guess: str | float | None, field: Any = None
@@ -31,25 +31,27 @@ class Prediction:
 
     @property
     def guess(self) -> str | float | None:
-        """The reader's guess: what was given in code, else what the buttons or the field say now."""
+        """The reader's guess: the one given in code, or else what the buttons or the field say now."""
         return self._guess if self._field is None else self._field.value
 
     def score(self, answer: str | float, tolerance: float = 0.1) -> Note:
-        """Compare with what was measured: a choice must be the same, a number within `tolerance` of it (relative)."""
+        """A note that says whether the guess was right. A choice must be the same; a number may differ by a share of
+        `tolerance`."""
         if self.choices is not None and answer not in self.choices:
             raise ValueError(f"answer={answer!r} is none of the choices: {', '.join(self.choices)}")
-        shown = answer if isinstance(answer, str) else f"{answer:.4g}"
+        measured = answer if isinstance(answer, str) else f"{answer:.4g}"
         if self.guess is None:
-            return Note(f"Measured: {shown}. You made no guess; the next question is a new chance.", BLUE)
+            return Note(f"Measured: {measured}. You made no guess; the next question is a new chance.", BLUE)
         if self.choices is not None:
             right = self.guess == answer
         else:
             right = abs(self.guess - answer) <= tolerance * abs(answer)
         Logbook.open().note_prediction(self.name, right)
         near = "" if self.choices is not None else f" (within {tolerance:.0%} counts)"
-        said = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
-        verdict = "Your guess was right" if right else "Not what you guessed"
-        return Note(f"{verdict}: you said {said}, measured was {shown}{near}.", GREEN if right else VERMILION)
+        guess = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
+        begin = "Your guess was right" if right else "Not what you guessed"
+        text = f"{begin}: you said {guess}, measured was {measured}{near}."
+        return Note(text, GREEN if right else VERMILION)
 
 
 def predict(
@@ -59,24 +61,24 @@ def predict(
     choices: tuple[str, ...] | None = None,
     guess: str | float | None = None,
 ) -> Prediction:
-    """Show the question and give back where its guess will stand. Without `choices` a number is asked for."""
+    """Show a question; the returned object holds the guess and scores it. Without `choices` the guess is a number."""
     if guess is not None and choices is not None and guess not in choices:
         raise ValueError(f"guess={guess!r} is none of the choices: {', '.join(choices)}")
     if guess is None and is_live():
         field = _field(question, choices)
         return Prediction(name, choices, None, field)
-    asked = f"Before you run on: {question}"
+    text = f"Before you run on: {question}"
     if choices is not None:
-        asked += "\nChoices: " + " · ".join(choices)
-    display(Note(asked, BLUE))
+        text += "\nChoices: " + " · ".join(choices)
+    display(Note(text, BLUE))
     return Prediction(name, choices, guess)
 
 
 def _field(question: str, choices: tuple[str, ...] | None) -> Any:
-    """Buttons or a number field under the question; empty until the reader touches them."""
+    """Shows the question with buttons or a number field, empty until the reader touches them; returns the field."""
     import ipywidgets
 
-    # Only a live notebook has a use for widgets, and importing them takes its time.
+    # Only a live notebook needs widgets, and their import takes time.
     label = ipywidgets.HTML(f"<b>Before you run on:</b> {escape(question)}")
     if choices is not None:
         field = ipywidgets.RadioButtons(
@@ -84,14 +86,14 @@ def _field(question: str, choices: tuple[str, ...] | None) -> Any:
         )
     else:
         field = _NumberField(ipywidgets.Text(placeholder="a number", continuous_update=False))
-    shown = field.widget if isinstance(field, _NumberField) else field
-    display(ipywidgets.VBox([label, shown]))
+    widget = field.widget if isinstance(field, _NumberField) else field
+    display(ipywidgets.VBox([label, widget]))
     return field
 
 
 @dataclass(frozen=True)
 class _NumberField:
-    """A text field read as a number; what is no number is no guess."""
+    """A text field that is read as a number; text that is no number is no guess."""
 
     widget: Any
 

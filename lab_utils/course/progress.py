@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
+from lab_utils.show.table import Table, as_html
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """A notebook of the course and what it is about, in one sentence."""
+    """A notebook of the course, and what it is about in a few words."""
 
     file: str
     title: str
@@ -31,7 +31,7 @@ class Chapter:
 COURSE = (
     Chapter("00_start_here.ipynb", "Start here", "check the machine, see a model learn for a minute"),
     Chapter("01_text_and_tokens.ipynb", "Text and tokens", "a text with a known floor, cut into tokens"),
-    Chapter("02_attention.ipynb", "Attention", "look-up by dot product, the mask, heads, RoPE, norms"),
+    Chapter("02_attention.ipynb", "Attention", "looking up by dot product, the mask, heads, RoPE, norms"),
     Chapter("03_swiglu_experts.ipynb", "SwiGLU experts", "gating, and a bank of small MLPs"),
     Chapter(
         "04_topk_routing.ipynb",
@@ -39,7 +39,9 @@ COURSE = (
         "who gets which token, and how the load stays even",
     ),
     Chapter(
-        "05_latent_attention.ipynb", "Latent attention", "a small cache: MLA, and blocks summed up by latents"
+        "05_latent_attention.ipynb",
+        "Latent attention",
+        "a small cache: MLA, and blocks that latents summarise",
     ),
     Chapter(
         "06_full_model.ipynb",
@@ -57,7 +59,7 @@ COURSE = (
 
 @dataclass(frozen=True)
 class Row:
-    """How far one chapter is done; `unsolved` are the exercises left."""
+    """How far the reader is in one chapter; `unsolved` are the exercises that are left."""
 
     chapter: Chapter
     solved: int
@@ -68,25 +70,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Progress:
-    """A table of chapters, and how the predictions came out."""
+    """How far the reader is: a row per chapter, and how many predictions were right."""
 
     rows: tuple[Row, ...]
     right: int
     guesses: int
 
     def __repr__(self) -> str:
-        lines = [f"{row.chapter.number} {row.chapter.title:28s} {_told(row)}" for row in self.rows]
-        return "\n".join([*lines, self._predictions()])
+        lines = [f"{row.chapter.number} {row.chapter.title:28s} {_describe(row)}" for row in self.rows]
+        return "\n".join([*lines, self._count_predictions()])
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><td style="text-align:left">{row.chapter.number} · {escape(row.chapter.title)}</td>'
-            f'<td style="text-align:left">{_bar(row)}</td><td style="text-align:left">{escape(_told(row))}</td></tr>'
-            for row in self.rows
-        )
-        return f"<table><tbody>{cells}</tbody></table><p>{escape(self._predictions())}</p>"
+        rows = [
+            [f"{row.chapter.number} · {row.chapter.title}", _bar(row), _describe(row)] for row in self.rows
+        ]
+        heads = ["notebook", "progress", "exercises"]
+        return as_html(Table.of(heads, rows, self._count_predictions(), words=(0, 1, 2)))
 
-    def _predictions(self) -> str:
+    def _count_predictions(self) -> str:
         return (
             f"Predictions: {self.right} of {self.guesses} right."
             if self.guesses
@@ -94,23 +95,26 @@ class Progress:
         )
 
 
-def _told(row: Row) -> str:
+def _describe(row: Row) -> str:
+    """How far one chapter is, in words."""
     if not row.total:
         return "no exercises"
-    told = f"{row.solved} of {row.total} solved"
+    text = f"{row.solved} of {row.total} solved"
     if row.hints:
-        told += f", {row.hints} hints"
-    return told + (f"; left: {', '.join(row.unsolved)}" if 0 < len(row.unsolved) < row.total else "")
+        text += f", {row.hints} hints"
+    return text + (f"; left: {', '.join(row.unsolved)}" if 0 < len(row.unsolved) < row.total else "")
 
 
 def _bar(row: Row) -> str:
     """Ten squares, filled as far as the chapter is solved."""
-    filled = round(10 * row.solved / row.total) if row.total else 0
-    return f'<span aria-hidden="true">{"■" * filled}{"□" * (10 - filled)}</span>' if row.total else ""
+    if not row.total:
+        return ""
+    filled = round(10 * row.solved / row.total)
+    return "■" * filled + "□" * (10 - filled)
 
 
 def progress(number: str | None = None) -> Progress:
-    """How far the reader is, in one chapter ("02") or in all that have exercises."""
+    """How far the reader is in one chapter ("02"), or in all that have exercises."""
     if number is not None and number not in {chapter.number for chapter in COURSE}:
         raise ValueError(f"there is no notebook {number!r}; known: {', '.join(c.number for c in COURSE)}")
     logbook, rows = Logbook.open(), []
@@ -126,34 +130,32 @@ def progress(number: str | None = None) -> Progress:
 
 
 def reset_button() -> Any:
-    """A button that empties the logbook, asked twice; where there is no front end, how to do it in code."""
+    """A button that empties the logbook after a second click. Without a front end: a line that says how to do it."""
     if not is_live():
         return ResetByHand()
     import ipywidgets
 
-    # Only a live notebook has a use for widgets, and importing them takes its time.
+    # Only a live notebook needs widgets, and their import takes time.
     button = ipywidgets.Button(
         description="Forget my progress", icon="trash", layout={"width": "max-content"}
     )
-    said = ipywidgets.Label("")
+    message = ipywidgets.Label("")
 
     def click(_: Any) -> None:
         if button.description == "Forget my progress":
-            button.description, said.value = (
-                "Really? Click again",
-                "Solved exercises, hints and guesses are erased.",
-            )
+            button.description = "Really? Click again"
+            message.value = "Solved exercises, hints and guesses are erased."
             return
         Logbook.open().reset()
-        button.description, said.value = "Forget my progress", "The logbook is empty."
+        button.description, message.value = "Forget my progress", "The logbook is empty."
 
     button.on_click(click)
-    return ipywidgets.HBox([button, said])
+    return ipywidgets.HBox([button, message])
 
 
 @dataclass(frozen=True)
 class ResetByHand:
-    """What stands in the button's place."""
+    """What is shown where there can be no button."""
 
     def __repr__(self) -> str:
         return "To forget all progress: from lab_utils.course.logbook import Logbook; Logbook.open().reset()"

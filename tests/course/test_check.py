@@ -10,7 +10,7 @@ import torch
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.check import check
 from lab_utils.course.exercise import Exercise
-from lab_utils.course.judge import judge, unlike
+from lab_utils.course.judge import judge
 from lab_utils.course.logbook import Logbook
 
 EXERCISES = list(all_exercises().values())
@@ -204,23 +204,3 @@ def test_check_notes_the_outcome_and_find_knows_the_nearest_name(tmp_path, monke
     assert Logbook.open().checks["causal_mask"] == {"solved": True, "attempts": 2}
     with pytest.raises(ValueError, match=r"no exercise called 'casual_mask'; did you mean causal_mask\?"):
         find("casual_mask")
-
-
-@pytest.mark.parametrize(
-    ("right", "got", "same"),
-    [
-        (1.0, 1.0 + 1e-7, True),
-        (1.0, 1.1, False),
-        (1, True, False),
-        (True, True, True),
-        ("a", "b", False),
-        ([1, 2], [1, 2], True),
-        ([1, 2], [1], False),
-        ([1, 2], (1, 2), False),
-        (torch.tensor([torch.inf]), torch.tensor([torch.inf]), True),
-        (torch.tensor([1 + 2j]), torch.tensor([1 - 2j]), False),
-        (torch.tensor(3), torch.tensor(4), False),
-    ],
-)
-def test_unlike(right, got, same):
-    assert (unlike(right, got, 1e-5) == "") is same

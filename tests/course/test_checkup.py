@@ -11,16 +11,16 @@ def test_the_tested_versions_are_those_of_the_constraints():
     assert all("==" not in version and "#" not in name for name, version in checkup.tested_versions().items())
 
 
-def test_every_package_has_its_verdict(monkeypatch):
+def test_every_package_has_its_status(monkeypatch):
     monkeypatch.setattr("lab_utils.course.checkup.PACKAGES", ("numpy", "pytest", "no-such-package"))
     from importlib.metadata import version
 
-    # Which verdict belongs to which version is decided by the table alone.
+    # The table alone decides which status belongs to which version.
     cells = checkup.version_table({"numpy": version("numpy"), "pytest": "1.0"}).cells
-    verdicts = {name: verdict for (name,), _, _, (verdict,) in cells}
-    assert verdicts["numpy"] == "ready"
-    assert verdicts["pytest"] == "not the tested version; should work"
-    assert verdicts["no-such-package"].startswith("missing: run make lab")
+    statuses = {name: status for (name,), _, _, (status,) in cells}
+    assert statuses["numpy"] == "ready"
+    assert statuses["pytest"] == "not the tested version; should work"
+    assert statuses["no-such-package"].startswith("missing: run make lab")
 
 
 def test_minutes_are_steps_times_the_median_step():

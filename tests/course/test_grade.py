@@ -56,7 +56,7 @@ def test_time_and_memory_are_bounded(tmp_path):
     endless = notebook(tmp_path, ("causal_mask", "while True: pass"), ("attend", RIGHT))
     assert "within 2 seconds" in graded(endless, "attend", seconds=2).says
     greedy = RIGHT.replace("    return", "    torch.zeros(2**30).fill_(1)\n    return")
-    found = graded(notebook(tmp_path, ("causal_mask", greedy)), memory_gib=3)
+    found = graded(notebook(tmp_path, ("causal_mask", greedy)), memory_gb=3)
     assert found.status == "failed" and "alloc" in found.says
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab_utils.course.planner import SLIDERS, planned, planner, size_table, sizes
+from lab_utils.course.planner import SLIDERS, apply_sliders, planner, size_table, sizes
 from nanokimi.yaml_config import load_model_config
 
 
@@ -17,11 +17,11 @@ def test_k2s_numbers():
 
 def test_the_sliders_reach_the_configuration():
     values = dict(zip([label for label, *_ in SLIDERS], (256, 8, 32, 4, 64, 32), strict=True))
-    cfg = planned(load_model_config("kimi-tiny"), values)
+    cfg = apply_sliders(load_model_config("kimi-tiny"), values)
     assert (cfg.d_model, cfg.n_layers, cfg.mla.kv_lora_rank) == (256, 8, 32)
     assert (cfg.moe.n_routed_experts, cfg.moe.top_k, cfg.moe.moe_intermediate_size) == (32, 4, 64)
     with pytest.raises(ValueError, match="top_k=8 must lie in"):
-        planned(cfg, values | {"chosen for a token": 8, "experts a layer": 4})
+        apply_sliders(cfg, values | {"experts per token": 8, "experts per layer": 4})
 
 
 def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch):

@@ -1,7 +1,7 @@
 """The exercises of notebook 01: text, tokens, and what a loss is measured in."""
 
 from lab_utils.course.chapters.ch01_text import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, call_with_gradients, verdict
+from lab_utils.course.exercise import Exercise, Property, call_with_gradients, run_test
 from nanokimi.loss import next_token_loss
 from nanokimi.text.corpus import windows
 from nanokimi.text.storyworld.english import article
@@ -72,7 +72,7 @@ EXERCISES = (
         notebook="01",
         core=hunts.test_sound_pairs,
         cases=hunts.pairs_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.PAIRS_TESTS,
         hints=(
             "What relation do inputs and targets have, token by token?",
@@ -86,7 +86,7 @@ EXERCISES = (
         notebook="01",
         core=hunts.test_sound_split,
         cases=hunts.split_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.SPLIT_TESTS,
         hints=(
             "What must never be true of a document that the model is tested on?",

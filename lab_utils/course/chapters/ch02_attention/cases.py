@@ -7,7 +7,7 @@ from lab_utils.course.exercise import (
     Case,
     Parts,
     call_with_gradients,
-    with_weights_of,
+    copy_weights,
 )
 from nanokimi.config import RopeConfig
 from nanokimi.norm import RMSNorm
@@ -124,7 +124,7 @@ def run_norm(implementation: type, x: Tensor, eps: float) -> Parts:
     reference = RMSNorm(x.shape[-1], eps)
     with torch.no_grad():
         reference.weight.copy_(torch.linspace(0.5, 1.5, x.shape[-1]))
-    module = with_weights_of(implementation(x.shape[-1], eps), reference)
+    module = copy_weights(reference, implementation(x.shape[-1], eps))
     module.to(
         torch.promote_types(x.dtype, torch.float32)
     )  # float64 stays float64, bfloat16 meets float32 gains

@@ -5,7 +5,7 @@ from lab_utils.course.exercise import (
     Exercise,
     Property,
     call_with_gradients,
-    verdict,
+    run_test,
 )
 from nanokimi.attention import attend, causal_mask, join_heads, split_heads
 from nanokimi.norm import RMSNorm
@@ -47,7 +47,7 @@ EXERCISES = (
         notebook="02",
         core=hunts.test_sound_attend,
         cases=hunts.attend_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.ATTEND_TESTS,
         hints=(
             "The weights of one query over all the keys that it sees must sum to ... ?",
@@ -137,7 +137,7 @@ EXERCISES = (
         notebook="02",
         core=hunts.test_sound_decoding,
         cases=hunts.decoding_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.DECODING_TESTS,
         hints=(
             "What should come out of decoding, compared with all tokens at once?",

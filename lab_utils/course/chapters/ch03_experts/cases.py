@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.exercise import (
     Case,
+    copy_weights,
     parts_of,
-    with_weights_of,
 )
 from nanokimi.experts import ExpertBank
 
@@ -47,7 +47,7 @@ def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
     with torch.no_grad():
         for seed, p in enumerate(reference.parameters()):
             p.copy_(_numbers(*p.shape, seed=seed))
-    module = with_weights_of(bank(len(counts), rows.shape[1], width), reference)
+    module = copy_weights(reference, bank(len(counts), rows.shape[1], width))
     with FlopCounterMode(display=False) as counter:
         parts = parts_of(module(rows, counts))
     needed = len(rows) * 2 * 3 * rows.shape[1] * width

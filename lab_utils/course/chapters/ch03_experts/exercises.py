@@ -5,7 +5,7 @@ from lab_utils.course.exercise import (
     Exercise,
     Property,
     call_with_gradients,
-    verdict,
+    run_test,
 )
 from nanokimi.experts import ExpertBank, swiglu
 
@@ -45,7 +45,7 @@ EXERCISES = (
         notebook="03",
         core=hunts.test_sound_swiglu,
         cases=hunts.swiglu_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.SWIGLU_TESTS,
         hints=(
             "One token and one channel are enough: choose a gate and an up that are different numbers.",
@@ -59,7 +59,7 @@ EXERCISES = (
         notebook="03",
         core=hunts.test_sound_dispatch,
         cases=hunts.dispatch_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.DISPATCH_TESTS,
         hints=(
             "The numbers are right. What is wasted? How many rows should the bank be given in all?",

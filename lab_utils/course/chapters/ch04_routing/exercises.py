@@ -1,7 +1,7 @@
 """The exercises of notebook 04: who gets which token, and how the load stays even."""
 
 from lab_utils.course.chapters.ch04_routing import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, verdict
+from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.moe import dispatch
 from nanokimi.router import (
     derived_scaling_factor,
@@ -146,7 +146,7 @@ EXERCISES = (
         notebook="04",
         core=hunts.test_sound_router,
         cases=hunts.router_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.ROUTER_TESTS,
         hints=(
             "What may the bias change, and what must it leave alone?",
@@ -160,7 +160,7 @@ EXERCISES = (
         notebook="04",
         core=hunts.test_sound_loss,
         cases=hunts.loss_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.LOSS_TESTS,
         hints=(
             "For which router do you know the loss without computing it?",
@@ -174,7 +174,7 @@ EXERCISES = (
         notebook="04",
         core=hunts.test_sound_capacity,
         cases=hunts.capacity_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.CAPACITY_TESTS,
         hints=(
             "For which load would a buffer of a fixed size be too small?",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, with_weights_of
+from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights
 from nanokimi.attention import AttentionOutput, SequenceCache
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig
@@ -96,7 +96,7 @@ def observe_mla(
     """The output for x, whole or piece by piece with a cache; gradients; largest logits; and all after QK-clip."""
     d_model = x.shape[-1]
     reference = harsh(MultiHeadLatentAttention(d_model, n_heads, cfg, rope))
-    layer = with_weights_of(implementation(d_model, n_heads, cfg, rope), reference)
+    layer = copy_weights(reference, implementation(d_model, n_heads, cfg, rope))
     rotation = rotations(torch.arange(x.shape[1]), cfg.qk_rope_head_dim, rope)
     if pieces:
         cache = SequenceCache()

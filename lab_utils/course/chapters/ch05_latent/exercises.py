@@ -1,7 +1,7 @@
 """The exercises of notebook 05: expansion, absorption, the whole of MLA, then blocks of latents and their cache."""
 
 from lab_utils.course.chapters.ch05_latent import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, call_with_gradients, verdict
+from lab_utils.course.exercise import Exercise, Property, call_with_gradients, run_test
 from nanokimi.block_latent import BlockLatentAttention, block_visibility
 from nanokimi.count import cache_elements
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
@@ -49,7 +49,7 @@ EXERCISES = (
         notebook="05",
         core=hunts.test_sound_latents,
         cases=hunts.latents_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.LATENTS_TESTS,
         hints=(
             "Both forms compute the same logit. What is the naive form's scale, and what is the piece's?",
@@ -83,7 +83,7 @@ EXERCISES = (
         notebook="05",
         core=hunts.test_sound_layer,
         cases=hunts.layer_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.LAYER_TESTS,
         hints=(
             "The outputs are right. Read what the piece hands to cache.append.",
@@ -97,7 +97,7 @@ EXERCISES = (
         notebook="05",
         core=hunts.test_sound_summary,
         cases=hunts.summary_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.SUMMARY_TESTS,
         hints=(
             "Change something late in the text. Which outputs must not notice?",

@@ -1,7 +1,7 @@
 """The exercises of notebook 06: the mixture layer, the block, the model, and what balancing adds to the loss."""
 
 from lab_utils.course.chapters.ch06_model import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, verdict
+from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
 from nanokimi.moe import MoE
@@ -76,7 +76,7 @@ EXERCISES = (
         notebook="06",
         core=hunts.test_sound_block,
         cases=hunts.block_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.BLOCK_TESTS,
         hints=(
             "Where is each matrix made, and how often?",
@@ -90,7 +90,7 @@ EXERCISES = (
         notebook="06",
         core=hunts.test_sound_moe,
         cases=hunts.moe_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.MOE_TESTS,
         hints=(
             "Which experts does the weight of the router belong to, and which are there for every token?",

@@ -2,7 +2,7 @@
 
 from lab_utils.course.chapters.ch07_muon import hunts, mistakes
 from lab_utils.course.chapters.ch07_muon.cases import muon, optimizers, qk_clip
-from lab_utils.course.exercise import Exercise, Property, verdict
+from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.attention import max_logit
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, build_optimizers, lr_at, newton_schulz
@@ -51,7 +51,7 @@ EXERCISES = (
         notebook="07",
         core=hunts.test_sound_newton_schulz,
         cases=hunts.newton_schulz_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.NEWTON_SCHULZ_TESTS,
         hints=(
             "Give the piece a bank of two different matrices. What should be true of each of the two results?",
@@ -65,7 +65,7 @@ EXERCISES = (
         notebook="07",
         core=hunts.test_sound_muon,
         cases=hunts.muon_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.MUON_TESTS,
         hints=(
             "What is the one thing that Muon's update has and Adam's lacks?",
@@ -152,7 +152,7 @@ EXERCISES = (
         notebook="07",
         core=hunts.test_sound_clip,
         cases=hunts.clip_cases,
-        observe=hunts.verdict_on_clip,
+        observe=hunts.run_clip_test,
         mistakes=mistakes.CLIP_TESTS,
         hints=(
             "What exactly should the largest logits be after a clip, above tau and below?",

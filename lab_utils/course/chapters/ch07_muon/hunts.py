@@ -10,7 +10,7 @@ from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
 from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import clip_qk_of_every_head, clip_qk_that_blows_up
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter, MuonWithoutScale
-from lab_utils.course.exercise import Case, Parts, verdict
+from lab_utils.course.exercise import Case, Parts, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz
 
@@ -94,10 +94,10 @@ class Descent(Standstill):
                 p.sub_(p.grad, alpha=group["lr"])
 
 
-def verdict_on_clip(test: Callable, candidate: Callable) -> Parts:
-    """As `verdict`, for a test that is also given a layer and the function that measures it."""
+def run_clip_test(test: Callable, candidate: Callable) -> Parts:
+    """As `run_test`, for a test that also gets a layer, and the function that measures its largest logits."""
     layer, largest_logits = small_attention()
-    return verdict(lambda clip: test(clip, layer, largest_logits), candidate)
+    return run_test(lambda clip: test(clip, layer, largest_logits), candidate)
 
 
 @torch.no_grad()

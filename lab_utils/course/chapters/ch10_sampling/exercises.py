@@ -1,7 +1,7 @@
 """The exercises of notebook 10: from logits to text."""
 
 from lab_utils.course.chapters.ch10_sampling import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, verdict
+from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.attention import SequenceCache
 from nanokimi.generate import generate, next_token_probs
 
@@ -58,7 +58,7 @@ EXERCISES = (
         notebook="10",
         core=hunts.test_sound_sampling,
         cases=hunts.sampling_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.SAMPLING_TESTS,
         hints=(
             "Three settings, three steps. Is their order the one of the docstring of next_token_probs?",
@@ -72,7 +72,7 @@ EXERCISES = (
         notebook="10",
         core=hunts.test_sound_top_k,
         cases=hunts.top_k_cases,
-        observe=verdict,
+        observe=run_test,
         mistakes=mistakes.TOP_K_TESTS,
         hints=(
             "Which logits make `smaller than the k-th` and `not among the first k` different things?",

@@ -1,0 +1,68 @@
+"""Is a value the right one? If not, why, in a sentence for the learner."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def explain_difference(right: Any, got: Any, tolerance: float) -> str:
+    """Why `got` is not `right`, as a sentence; empty where it is, up to `tolerance`."""
+    if isinstance(right, Tensor):
+        return _explain_tensors(right, got, tolerance)
+    if isinstance(right, list):
+        if not isinstance(got, list):
+            return f"It is a {type(got).__name__}; it should be a list."
+        if len(right) != len(got):
+            return f"It has {len(got)} entries; it should have {len(right)}."
+        return next((why for pair in zip(right, got) if (why := explain_difference(*pair, tolerance))), "")
+    if isinstance(right, str) and isinstance(got, str):
+        return "" if right == got else f"It is {got!r}; it should be {right!r}."
+    if isinstance(right, bool | str) or not isinstance(right, int | float):
+        return "" if type(right) is type(got) and right == got else "It is not what it should be."
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        return f"It is a {type(got).__name__}; it should be a Python number."
+    near = math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance)
+    return "" if near else f"It is {got:.4g}; it should be {right:.4g}."
+
+
+def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:
+    """Whether all entries are equal up to `tolerance`; nan equals nan. Any number formats, the same shape."""
+    return torch.allclose(_widen(got), _widen(right), rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
+    if not isinstance(got, Tensor):
+        return f"It is a {type(got).__name__}; it should be a tensor."
+    if got.shape != right.shape:
+        return f"Its shape is {tuple(got.shape)}; it should be {tuple(right.shape)}."
+    if got.dtype != right.dtype:
+        return f"Its numbers are {_dtype_name(got)}; they should be {_dtype_name(right)}."
+    if right.isfinite().all() and not got.isfinite().all():
+        return "It holds numbers that are not finite (nan or inf)."
+    if equal_tensors(right, got, tolerance):
+        return ""
+    if right.ndim == 0:
+        return f"It is {_number(got)}; it should be {_number(right)}."
+    wrong = ~torch.isclose(_widen(got), _widen(right), rtol=tolerance, atol=tolerance, equal_nan=True)
+    place = tuple(wrong.nonzero()[0].tolist())
+    return (
+        f"{int(wrong.sum())} of {wrong.numel()} entries differ, the first at {list(place)}: "
+        f"{_number(got[place])} instead of {_number(right[place])}."
+    )
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def _dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _number(value: Tensor) -> str:
+    number = value.item()
+    return f"{number:.4g}" if isinstance(number, float) else str(number)
