@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nanokimi.config import BalanceConfig, TrainConfig
+from nanokimi.kimi import Kimi
 from nanokimi.model import Model, build_model
 from nanokimi.record import StepRecord
 from nanokimi.steering import Intervention, Steer
@@ -26,6 +27,19 @@ RECIPES = {
     "kimi-muonclip": ("kimi-mla", tiny.muon_clip()),
     "kimi-accumulated": ("kimi-block_latent", tiny.muon_clip(grad_accum=2)),
 }
+# Both balance the experts, so that there is a bias to steer.
+ADAMW = tiny.train_config(steps=8, balance=BalanceConfig(bias_update_rate=1e-2))
+MUON = tiny.muon_clip(steps=8)
+EVERYTHING = (
+    Intervention(2, "lr_factor", 0.5),
+    Intervention(3, "bias_update_rate", 0),
+    Intervention(3, "switch_coef", 0.1),
+    Intervention(4, "frozen_experts", ((1, 2),)),
+    Intervention(5, "inference_top_k", 1),
+    Intervention(6, "lr_factor", 2.0),
+    Intervention(7, "frozen_experts", ()),
+    Intervention(7, "sequence_coef", 0.01),
+)
 CLOCK = ("seconds", "tokens_per_s")
 
 
@@ -65,6 +79,16 @@ def read_log(run_dir: Path) -> list[dict]:
     """The lines of steps.jsonl without the clock's numbers."""
     lines = [json.loads(line) for line in (run_dir / "steps.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
+
+
+def make_kimi() -> Kimi:
+    """A Kimi with experts and harsh weights."""
+    return make_model("kimi-mla", harsh=True)
+
+
+def run_steered(cfg: TrainConfig, *interventions: Intervention, **more) -> list[StepRecord]:
+    """All records of a training of `make_kimi()` with these interventions."""
+    return run(more.pop("model", None) or make_kimi(), cfg, steer=intervene(*interventions), **more)
 
 
 def intervene(*interventions: Intervention) -> Steer:

@@ -1,4 +1,4 @@
-"""Steering: interventions stand in the log, hold after resuming, and fed back give the same numbers bit for bit."""
+"""Steering: what each setting does; a log fed back gives the same numbers bit for bit; what is refused."""
 
 import json
 from dataclasses import replace
@@ -15,159 +15,50 @@ from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import lr_at
 from nanokimi.router import scaling_factor
-from nanokimi.steering import (
-    EndTraining,
-    Intervention,
-    Steering,
-    check_interventions,
-    replay,
-    use_inference_top_k,
-)
-from nanokimi.text.corpus import batch
+from nanokimi.steering import Intervention, Steering, check_interventions, replay, use_inference_top_k
 from nanokimi.train import train
 from tests import tiny
-
-ADAMW = tiny.train_config(steps=8, balance=BalanceConfig(bias_update_rate=1e-2))
-MUON = tiny.muon_clip(steps=8)
-EVERYTHING = (
-    Intervention(2, "lr_factor", 0.5),
-    Intervention(3, "bias_update_rate", 0),
-    Intervention(3, "switch_coef", 0.1),
-    Intervention(4, "frozen_experts", ((1, 2),)),
-    Intervention(5, "inference_top_k", 1),
-    Intervention(6, "lr_factor", 2.0),
-    Intervention(7, "frozen_experts", ()),
-    Intervention(7, "sequence_coef", 0.01),
+from tests.training import (
+    ADAMW,
+    EVERYTHING,
+    MUON,
+    drop_clock,
+    intervene,
+    make_kimi,
+    run_steered,
+    stop_after,
+    take_batch,
 )
-
-
-def by_hand(*interventions: Intervention):
-    return lambda step: [each for each in interventions if each.step == step]
-
-
-def start(name: str = "kimi-mla"):
-    return tiny.harsh_(build_model(tiny.model_config(name)))
-
-
-def run(cfg, *interventions, model=None, **more):
-    model = model or start()
-    return list(train(model, tiny.corpus(), cfg, steer=by_hand(*interventions), **more))
-
-
-def facts(records) -> list[dict]:
-    return [{k: v for k, v in r.to_dict().items() if k not in ("seconds", "tokens_per_s")} for r in records]
-
-
-# ---------------------------------------------------------------- the same numbers again
 
 
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_log_fed_back_gives_the_same_run_bit_for_bit(cfg, tmp_path):
-    steered, again = start(), start()
-    wanted = run(cfg, *EVERYTHING, model=steered, run_dir=tmp_path)
+    steered, again = make_kimi(), make_kimi()
+    expected = run_steered(cfg, *EVERYTHING, model=steered, run_dir=tmp_path)
     log = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
-    assert log == [record.to_dict() for record in wanted]
+    assert log == [record.to_dict() for record in expected]
     found = list(train(again, tiny.corpus(), cfg, steer=replay(log)))
-    assert facts(found) == facts(wanted)
+    assert drop_clock(found) == drop_clock(expected)
     assert all(
         torch.equal(a, b)
         for a, b in zip(steered.state_dict().values(), again.state_dict().values(), strict=True)
     )
-    assert [r.loss for r in run(cfg)] != [r.loss for r in wanted]  # the interventions did something
-
-
-class Minds:
-    """A steer that answers nothing until it was asked `n` times, and from then on does what `then` does."""
-
-    def __init__(self, n: int, then):
-        self.left, self.then, self.asked_about = n, then, []
-
-    def __call__(self, step: int):
-        self.asked_about.append(step)
-        self.left -= 1
-        return [] if self.left >= 0 else self.then(step)
-
-
-# A step asks before, after its forward and after its backward pass; an evaluation, here after step 3, after each of
-# its two batches. So the first questions are about the steps
-ASKED = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4)
-
-
-@pytest.mark.parametrize("n", range(len(ASKED)))
-@pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
-def test_a_step_that_the_caller_thinks_of_anew_is_as_if_it_had_been_wanted_so_from_the_start(cfg, n):
-    """Whenever the answer changes: what is given up leaves nothing behind, no gradient and no update."""
-    changes = [
-        Intervention(ASKED[n], what, value)
-        for what, value in (("lr_factor", 0.5), ("switch_coef", 0.1), ("frozen_experts", ((1, 2),)))
-    ]
-    steer = Minds(n, by_hand(*changes))
-    found = list(train(start(), tiny.corpus(), cfg, steer=steer))
-    assert tuple(steer.asked_about[: n + 1]) == ASKED[: n + 1]
-    assert facts(found) == facts(run(cfg, *changes))
-
-
-def test_a_change_that_is_taken_back_is_none():
-    """The second answer about step 2 is a change, the next is not."""
-    minds = iter([[], [], [], [], [Intervention(2, "lr_factor", 0.5)]])
-    assert facts(train(start(), tiny.corpus(), ADAMW, steer=lambda step: next(minds, []))) == facts(
-        run(ADAMW)
-    )
-
-
-@pytest.mark.parametrize("n", range(len(ASKED)))
-@pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
-def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, n, tmp_path):
-    """The step under way is given up; the one whose evaluation is cut short counts, without evaluation."""
-
-    def end(step):
-        raise EndTraining
-
-    before = list(train(start(), tiny.corpus(), cfg, tmp_path, steer=Minds(n, end)))
-    assert len(before) == ASKED[n] - 1 == checkpoint.load_checkpoint(tmp_path).state.step
-    after = run(cfg, run_dir=tmp_path, resume=True)
-    wanted, cut = facts(run(cfg)), n in (9, 10)
-    if cut:
-        assert before[2].evaluation is None and wanted[2]["evaluation"] is not None
-        wanted[2]["evaluation"] = None
-    assert facts(before + after) == wanted
-    assert len((tmp_path / "steps.jsonl").read_text().splitlines()) == cfg.steps
-
-
-def test_the_time_of_an_answer_and_of_a_step_given_up_is_not_trainings(monkeypatch):
-    """By a clock of our own: an answer takes a hundred seconds, taking a batch two, all else none."""
-    now = [0.0]
-
-    def slowly(seconds, function):
-        def slow(*args, **more):
-            now[0] += seconds
-            return function(*args, **more)
-
-        return slow
-
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("nanokimi.step.batch", slowly(2, batch))
-    steer = slowly(100, Minds(4, by_hand(Intervention(2, "lr_factor", 0.5))))
-    records = list(train(start(), tiny.corpus(), ADAMW, steer=steer))
-    assert [r.seconds for r in records] == [2.0 * r.step for r in records]
-    assert now[0] > 100 * 3 * len(records) + 2 * (len(records) + 1)
+    assert [r.loss for r in run_steered(cfg)] != [r.loss for r in expected]  # the interventions did something
 
 
 def test_asking_for_nothing_changes_nothing():
-    assert facts(run(ADAMW)) == facts(train(start(), tiny.corpus(), ADAMW))
+    assert drop_clock(run_steered(ADAMW)) == drop_clock(train(make_kimi(), tiny.corpus(), ADAMW))
 
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 7])
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_steered_run_goes_on_as_if_never_stopped(cfg, stop, tmp_path):
-    wanted = run(cfg, *EVERYTHING)
-    running = train(start(), tiny.corpus(), cfg, tmp_path, steer=by_hand(*EVERYTHING))
-    before = [next(running) for _ in range(stop)]
-    running.close()
+    expected = run_steered(cfg, *EVERYTHING)
+    before = stop_after(make_kimi(), cfg, stop, tmp_path, steer=intervene(*EVERYTHING))
     saved = checkpoint.load_checkpoint(tmp_path).state.interventions
     assert saved == tuple(each for each in EVERYTHING if each.step <= stop)
-    after = run(cfg, *EVERYTHING, run_dir=tmp_path, resume=True)
-    assert facts(before + after) == facts(wanted)
+    after = run_steered(cfg, *EVERYTHING, run_dir=tmp_path, resume=True)
+    assert drop_clock(before + after) == drop_clock(expected)
 
 
 def test_a_checkpoint_of_before_steering_is_read(tmp_path):
@@ -180,7 +71,7 @@ def test_a_checkpoint_of_before_steering_is_read(tmp_path):
 
 
 def test_the_rate_is_the_schedules_times_the_factor():
-    records = run(ADAMW, Intervention(3, "lr_factor", 0.25), Intervention(6, "lr_factor", 1.0))
+    records = run_steered(ADAMW, Intervention(3, "lr_factor", 0.25), Intervention(6, "lr_factor", 1.0))
     factors = [1, 1, 0.25, 0.25, 0.25, 1, 1, 1]
     assert [r.lr for r in records] == pytest.approx(
         [f * lr_at(i, ADAMW) for i, f in enumerate(factors)], rel=1e-12
@@ -189,12 +80,12 @@ def test_the_rate_is_the_schedules_times_the_factor():
 
 def test_balancing_switched_off_leaves_the_biases_where_they_are():
     """And switched on, the term of the coefficient appears in the record."""
-    model, seen = start(), []
+    model, seen = make_kimi(), []
     for record in train(
         model,
         tiny.corpus(),
         ADAMW,
-        steer=by_hand(Intervention(4, "bias_update_rate", 0.0), Intervention(6, "switch_coef", 0.5)),
+        steer=intervene(Intervention(4, "bias_update_rate", 0.0), Intervention(6, "switch_coef", 0.5)),
     ):
         seen.append((model.layers[1].mlp.expert_bias.clone(), record.balance_loss))
     biases = [bias for bias, _ in seen]
@@ -208,8 +99,8 @@ def test_balancing_switched_off_leaves_the_biases_where_they_are():
 def test_a_frozen_expert_does_not_move_at_all(cfg, first, tmp_path):
     """Weights and momenta are bit for bit what they were; all other experts move. Decay is 0.1 in both recipes."""
     assert cfg.optim.weight_decay == 0.1
-    model, bank = start(), lambda m: m.layers[1].mlp.experts
-    frozen = by_hand(Intervention(first, "frozen_experts", ((1, 2),)))
+    model, bank = make_kimi(), lambda m: m.layers[1].mlp.experts
+    frozen = intervene(Intervention(first, "frozen_experts", ((1, 2),)))
     steps = train(model, tiny.corpus(), cfg, tmp_path, steer=frozen)
     for _ in range(first - 1):
         next(steps)
@@ -228,16 +119,8 @@ def test_a_frozen_expert_does_not_move_at_all(cfg, first, tmp_path):
 def test_momenta_of_a_frozen_expert_wait(tmp_path):
     """Stopped at step 3, and again after two frozen steps: the expert's momenta are the same."""
     for steps, folder in ((3, "a"), (5, "b")):
-        running = train(
-            start(),
-            tiny.corpus(),
-            MUON,
-            tmp_path / folder,
-            steer=by_hand(Intervention(4, "frozen_experts", ((1, 2),))),
-        )
-        for _ in range(steps):
-            next(running)
-        running.close()
+        frozen = intervene(Intervention(4, "frozen_experts", ((1, 2),)))
+        stop_after(make_kimi(), MUON, steps, tmp_path / folder, steer=frozen)
     a, b = (checkpoint.load_checkpoint(tmp_path / folder).optimizer_state for folder in "ab")
     for key in [key for key in a if ".mlp.experts." in key]:
         assert torch.equal(a[key][2], b[key][2]) and not torch.equal(a[key][1], b[key][1]), key
@@ -245,22 +128,20 @@ def test_momenta_of_a_frozen_expert_wait(tmp_path):
 
 def test_a_frozen_expert_counts_in_no_gradient_norm():
     """The norm is that of all gradients but its own."""
-    model, cfg = start(), replace(ADAMW, balance=BalanceConfig())
-    inputs, targets = batch(
-        tiny.corpus().train, 0, batch_size=cfg.batch_size, seq_len=cfg.seq_len, seed=cfg.seed
-    )
+    model, cfg = make_kimi(), replace(ADAMW, balance=BalanceConfig())
+    inputs, targets = take_batch(cfg)
     next_token_loss(model(inputs).logits, targets).backward()
     for p in model.layers[1].mlp.experts.parameters():
         assert p.grad[2].abs().max() > 0
         p.grad[2] = 0
-    wanted = torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()
-    records = run(cfg, Intervention(1, "frozen_experts", ((1, 2),)))
-    assert records[0].grad_norm == pytest.approx(wanted, rel=1e-5)
-    assert run(cfg)[0].grad_norm != pytest.approx(wanted, rel=1e-5)
+    expected = torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()
+    records = run_steered(cfg, Intervention(1, "frozen_experts", ((1, 2),)))
+    assert records[0].grad_norm == pytest.approx(expected, rel=1e-5)
+    assert run_steered(cfg)[0].grad_norm != pytest.approx(expected, rel=1e-5)
 
 
 def test_top_k_at_inference_changes_evaluations_only():
-    plain, steered = run(ADAMW), run(ADAMW, Intervention(5, "inference_top_k", 1))
+    plain, steered = run_steered(ADAMW), run_steered(ADAMW, Intervention(5, "inference_top_k", 1))
     assert [r.loss for r in plain] == [r.loss for r in steered]
     losses = [[r.evaluation.loss for r in records if r.evaluation] for records in (plain, steered)]
     assert losses[0][0] == losses[1][0]  # step 3
@@ -268,8 +149,8 @@ def test_top_k_at_inference_changes_evaluations_only():
 
 
 def test_inference_top_k_keeps_the_scaling_factor_and_puts_everything_back():
-    """Against a model that was built with one expert a token and the factor of two."""
-    model, other = start(), start()
+    """Against a model that was built with one expert per token and the factor of two."""
+    model, other = make_kimi(), make_kimi()
     before = model.layers[1].mlp.cfg
     moe = other.layers[1].mlp
     moe.cfg = replace(before, top_k=1, routed_scaling_factor=scaling_factor(before))
@@ -321,7 +202,7 @@ def test_a_bad_intervention_is_one_line(step, what, value, message):
 def test_what_the_model_lacks_is_refused_before_the_step(name, what, value, message, tmp_path):
     model = build_model(tiny.model_config(name))
     steps = train(
-        model, tiny.corpus(), tiny.train_config(), tmp_path, steer=by_hand(Intervention(2, what, value))
+        model, tiny.corpus(), tiny.train_config(), tmp_path, steer=intervene(Intervention(2, what, value))
     )
     next(steps)
     with pytest.raises(ConfigError) as error:
@@ -332,8 +213,8 @@ def test_what_the_model_lacks_is_refused_before_the_step(name, what, value, mess
 
 def test_a_refusal_takes_nothing_from_the_evaluated_step_before_it(tmp_path):
     """The evaluation after step 3 asks about step 4 already, whose intervention does not fit."""
-    steer = by_hand(Intervention(4, "inference_top_k", 99))
-    steps = train(start(), tiny.corpus(), ADAMW, tmp_path, steer=steer)
+    steer = intervene(Intervention(4, "inference_top_k", 99))
+    steps = train(make_kimi(), tiny.corpus(), ADAMW, tmp_path, steer=steer)
     assert [next(steps).step for _ in range(3)] == [1, 2, 3]
     with pytest.raises(ConfigError, match="top_k=99"):
         next(steps)
@@ -342,7 +223,7 @@ def test_a_refusal_takes_nothing_from_the_evaluated_step_before_it(tmp_path):
 
 def test_an_intervention_of_another_step_is_refused():
     with pytest.raises(ConfigError, match=r"lr_factor=2.0 of step 7 came at step 2"):
-        check_interventions((Intervention(7, "lr_factor", 2.0),), 2, start())
+        check_interventions((Intervention(7, "lr_factor", 2.0),), 2, make_kimi())
 
 
 def test_interventions_survive_json():
