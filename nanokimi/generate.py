@@ -1,4 +1,4 @@
-"""Sampling: from logits to a distribution, from a distribution to a token, one token after another with a cache."""
+"""Sampling: from logits to a distribution, from the distribution to a token, and one token after another."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,10 +13,13 @@ def next_token_probs(
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> Float[Tensor, " vocab"]:
-    """The distribution that is sampled from: temperature first, then top-k, then top-p (nucleus).
+    """The distribution to sample from, in float32: temperature first, then top-k, then top-p (Holtzman et al. 2020).
 
-    temperature 0 puts everything on the likeliest token. top_k keeps exactly k tokens, at a tie the lower ids. top_p
-    keeps the fewest likeliest tokens whose probabilities reach p, at least one.
+    temperature: divides the logits; 1 leaves them as they are, 0 puts everything on the likeliest token.
+    top_k: keep exactly k tokens, at a tie those with the lower ids; None keeps all.
+    top_p: keep the fewest likeliest tokens whose probabilities together reach p, at least one; None keeps all.
+
+    Raises `ValueError` for a setting outside its range.
     """
     _check_sampling(temperature, top_k, top_p)
     logits = logits.float()
@@ -55,10 +58,12 @@ def generate(
     seed: int = 0,
     stop_id: int | None = None,
 ) -> Iterator[int]:
-    """Yield the tokens that continue `prompt`, at most `max_new_tokens`, ending before `stop_id`.
+    """Yield the ids of the tokens that continue `prompt`: at most `max_new_tokens`, and none from `stop_id` on.
 
-    Every token runs through the model once: the cache holds what the rest needs. When the context is full, its
-    older half is forgotten and the newer half read again.
+    `temperature`, `top_k` and `top_p` are those of `next_token_probs`; one `seed` gives one text. Every token runs
+    through the model once, because the cache holds what the next ones need. When the context is full, its older half is
+    forgotten and the newer half is read again. Raises `ValueError` at the first token for a prompt that is empty or
+    longer than the context, and for a setting outside its range.
     """
     _check_sampling(temperature, top_k, top_p)
     context = model.cfg.max_seq_len

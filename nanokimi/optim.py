@@ -1,8 +1,8 @@
 """Muon for matrices and banks of experts, AdamW for the rest, and the learning-rate schedules.
 
 Muon (Jordan et al. 2024) replaces the momentum of a weight matrix by the nearest orthogonal matrix, so that every
-direction of the matrix is updated by the same amount, however small its gradient. With QK-clip, which `train`
-applies after the step, it is Kimi K2's MuonClip.
+direction of the matrix is updated by the same amount, however small its gradient. With QK-clip, which `step` applies
+after the update, it is Kimi K2's MuonClip.
 """
 
 import math
@@ -16,17 +16,18 @@ from nanokimi.config import OptimConfig, TrainConfig
 
 # Matrices stored as one tensor but acting as several: Muon orthogonalises each by itself.
 FUSED_ROWS = {"gate_up_proj": 2, "qkv_proj": 3}
-# Look-up tables, not maps between spaces: their rows are used one at a time, so AdamW takes them.
+# Look-up tables, not maps between spaces: their rows are used one at a time, so AdamW updates them.
 TABLES = ("embed_tokens", "embed_positions", "lm_head", "latents")
 
 
 def newton_schulz(
     g: Float[Tensor, "*batch rows cols"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
 ) -> Float[Tensor, "*batch rows cols"]:
-    """Approximately U·Vᵀ of each matrix's singular value decomposition U·S·Vᵀ, by products alone.
+    """Approximately U·Vᵀ for each matrix with the singular value decomposition U·S·Vᵀ, by matrix products alone.
 
-    Five steps of x ← a·x + (b·xxᵀ + c·(xxᵀ)²)·x take singular values of 0.01..1 to 0.68..1.14. Leading dimensions
-    are separate matrices. bfloat16 is enough on a GPU; a CPU without native bfloat16 wants float32.
+    Every index of the leading dimensions is a matrix of its own. Five steps of x ← a·x + (b·xxᵀ + c·(xxᵀ)²)·x take
+    singular values of 0.01..1 to 0.68..1.14. The result has the format `dtype`: bfloat16 is exact enough, float32 is
+    faster on a CPU without native bfloat16. The coefficients are those of Jordan et al. 2024.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = g.shape[-2] > g.shape[-1]
@@ -41,12 +42,15 @@ def newton_schulz(
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon`'s rule with Nesterov momentum and `match_rms_adamw`, extended to banks and fused matrices.
+    """The rule of `torch.optim.Muon` with Nesterov momentum and `match_rms_adamw`, for banks and fused matrices too.
 
-    Parameters have shape (..., rows, cols); every leading index, and each of the `fused` parts that the rows are
-    made of, is a matrix of its own. Matrices of one shape, the whole model over, are orthogonalised in one
-    batch. The update is scaled by 0.2·sqrt(max(rows, cols)), AdamW's typical root mean square (Moonlight,
-    eq. 4), so AdamW's learning rate and decay carry over.
+    groups: parameters of shape (..., rows, cols), and `fused_rows`, the number of equal matrices that their rows are
+        made of. Every leading index and each of those parts is a matrix of its own.
+    lr, weight_decay: those of AdamW carry over, because the update is scaled by 0.2·sqrt(max(rows, cols)) to the root
+        mean square that AdamW's updates typically have (Moonlight, eq. 4).
+    ns_steps, ns_dtype: see `newton_schulz`.
+
+    Matrices of one shape, in the whole model, are orthogonalised in one batch.
     """
 
     def __init__(
@@ -88,9 +92,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW alone, or Muon and AdamW; every parameter in exactly one group.
+    """AdamW alone, or Muon and AdamW, as `cfg.optimizer` says; every parameter of `model` is in exactly one group.
 
-    Weight decay acts on matrices and tables; norms and biases are left alone, as in nanoGPT.
+    Muon takes matrices and banks of experts. Weight decay acts on matrices and tables, not on norms and biases, as in
+    nanoGPT.
     """
     muon: dict[int, list[nn.Parameter]] = {}
     decayed, free = [], []
@@ -130,7 +135,11 @@ def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Opt
 
 
 def lr_at(step: int, cfg: TrainConfig) -> float:
-    """The learning rate of optimizer step `step` (from 0): linear warm-up, then cosine or warm-up-stable-decay."""
+    """The learning rate of optimizer step `step` (counted from 0).
+
+    It rises linearly to `cfg.optim.lr`, which step `warmup_steps - 1` has, and falls to `min_lr_ratio` times that at
+    the last step: along a half cosine, or ("wsd") in a straight line over the last `decay_fraction` of the steps.
+    """
     peak, floor = cfg.optim.lr, cfg.optim.lr * cfg.min_lr_ratio
     if step < cfg.warmup_steps:
         return peak * (step + 1) / cfg.warmup_steps
