@@ -1,4 +1,4 @@
-"""What a person sees in a terminal while something runs: bars, text as it is written, and Ctrl-C taken politely."""
+"""What a terminal shows while something runs: progress bars and the text of a model. What Ctrl-C does."""
 
 import codecs
 import signal
@@ -12,11 +12,11 @@ from nanokimi.record import StepRecord
 from nanokimi.text import corpus
 
 
-def load_corpus(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
-    """The corpus, with a bar a stage on stderr while it is made."""
+def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
+    """The corpus. While it is made, stderr shows a bar per stage."""
     bars: dict[str, tqdm] = {}
 
-    def progress(stage: str, done: int | float, total: int | float | None) -> None:
+    def show(stage: str, done: int | float, total: int | float | None) -> None:
         if stage not in bars:
             for bar in bars.values():
                 bar.close()
@@ -24,14 +24,14 @@ def load_corpus(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
         bars[stage].update(done - bars[stage].n)
 
     try:
-        return corpus.load_corpus(cfg, progress, seq_len=seq_len)
+        return corpus.load_corpus(cfg, show, seq_len=seq_len)
     finally:
         for bar in bars.values():
             bar.close()
 
 
-def with_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:
-    """The same records, drawn as a bar with loss, tokens/s and time left; evaluations as lines above it."""
+def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:
+    """The same records. A bar shows loss, tokens/s and the time left; each evaluation is a line above the bar."""
     with tqdm(total=cfg.steps, unit="step", file=sys.stderr) as bar:
         for record in records:
             bar.update(record.step - bar.n)
@@ -42,14 +42,14 @@ def with_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRe
                 beside = "" if floor is None else f" (floor {floor:.3f})"
                 bar.write(
                     f"step {record.step}: validation loss {found.loss:.4f}, perplexity {found.perplexity:.2f}, "
-                    f"{found.bits_per_byte:.4f} bits a byte{beside}",
+                    f"{found.bits_per_byte:.4f} bits per byte{beside}",
                     file=sys.stdout,
                 )
             yield record
 
 
 class Interrupt:
-    """Turns the first Ctrl-C into a request that the loop sees between two steps; the second one ends at once."""
+    """Makes the first Ctrl-C a request, which the loop reads between two steps. The second one ends the program."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -67,13 +67,13 @@ class Interrupt:
 
 
 def decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterator[str]:
-    """Text as it comes: a character cut between two tokens waits for its second half."""
+    """The text of the tokens, as it comes: half a character waits for its other half in the next token."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
         yield decoder.decode(token_bytes(token))
     yield decoder.decode(b"", final=True)
 
 
-def printable(text: str) -> str:
-    """Without control characters: a model's text must not steer the terminal."""
+def keep_printable(text: str) -> str:
+    """The text without control characters, so that a model cannot control the terminal."""
     return "".join(c for c in text if c in "\n\t" or c.isprintable())

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: whole runs on a small text, and one line for whatever is wrong."""
+"""The command line as a user sees it: whole runs on a small text, and one line for every mistake."""
 
 import json
 import os
@@ -122,7 +122,7 @@ def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, text: Path) -> 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "saved; to go on: nanokimi train --resume --out out/stopped" in out
+    assert "saved; to continue: nanokimi train --resume --out out/stopped" in out
     stopped_at = checkpoint.load_checkpoint("out/stopped").state.step
     assert 3 <= stopped_at < 60
 
@@ -188,7 +188,7 @@ def test_damaged_checkpoint_is_named(run, text: Path) -> None:
     assert code == 2 and "model.safetensors is damaged" in err and err.count("\n") == 1
 
 
-def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
-    assert terminal.printable("a\x1b[2Jb\x07\r\nc\té雨") == "a[2Jb\nc\té雨"
+def test_what_a_model_writes_cannot_control_the_terminal() -> None:
+    assert terminal.keep_printable("a\x1b[2Jb\x07\r\nc\té雨") == "a[2Jb\nc\té雨"
     pieces = list(terminal.decode(lambda i: "é".encode()[i : i + 1], iter([0, 1])))
     assert "".join(pieces) == "é"

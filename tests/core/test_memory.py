@@ -95,7 +95,7 @@ def test_the_train_command_asks_for_it_on_a_cpu_only(device, monkeypatch, tmp_pa
     monkeypatch.setattr(commands, "train", lambda *_: order.append("train") or iter(()))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     (tmp_path / "text.txt").write_text("a kimi cat sat on the mat. " * 400)
-    commands.train_command(
+    commands.train_model(
         model="gpt-smoke",
         training="train-smoke",
         data=str(tmp_path / "text.txt"),
