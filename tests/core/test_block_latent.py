@@ -1,4 +1,4 @@
-"""Block latent attention never sees the future: SPEC section 3, every line, and the mutant that would."""
+"""Block latent attention never sees the future: every line of docs/specification.md, section 3, and a mutant that sees it."""
 
 import math
 
@@ -49,7 +49,10 @@ def reads(layer, x):
 
 
 def by_definition(layer, x, block_len=B):
-    """SPEC section 3 a token at a time: (largest logit a head, output). A latent stands at its block's last token."""
+    """docs/specification.md, section 3, one token at a time: (largest logit per head, output).
+
+    A latent stands at its block's last token.
+    """
     w = {name.removesuffix(".weight"): p.detach() for name, p in layer.named_parameters()}
     outs, best = [], torch.full((H,), -math.inf, dtype=x.dtype)
     for t in range(x.shape[1]):

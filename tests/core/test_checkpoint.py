@@ -85,7 +85,7 @@ def test_everything_comes_back_bit_for_bit(name, optimizer, tmp_path):
 
 
 def test_every_parameter_has_its_state_by_name():
-    """AdamW: step and two moments; Muon: one. MISTAKES 5: none is without."""
+    """AdamW: step and two moments; Muon: one. docs/mistakes.md, number 5: none is without."""
     model, optimizers = trained()
     packed = checkpoint.pack_optimizers(model, optimizers)
     entries: dict[str, set[str]] = {}

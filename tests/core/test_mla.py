@@ -41,7 +41,10 @@ def rms(x, gain):
 
 
 def by_definition(layer, x, rope):
-    """SPEC, literally, a head at a time: (scaled logits (B, H, T, T) with -inf in the future, output)."""
+    """docs/specification.md, section 1, literally, one head at a time.
+
+    Scaled logits (B, H, T, T) with -inf in the future, and the output.
+    """
     w = {name: p.detach() for name, p in layer.named_parameters()}
     T = x.shape[1]
     if "q_proj.weight" in w:

@@ -71,7 +71,10 @@ def distinct_choices(tokens: int, n_experts: int, top_k: int, seed: int) -> Tens
 @example(tokens=9, n_experts=7, top_k=1, used=1, seed=0)  # all tokens on one expert
 @example(tokens=9, n_experts=4, top_k=4, used=4, seed=0)  # every expert for every token
 def test_dispatch_is_the_every_expert_loop(tokens, n_experts, top_k, used, seed):
-    """MISTAKES 1, 3 and 15: values, and gradients of input, weights and bank; idle experts' are exactly zero."""
+    """Values, and gradients of input, weights and bank; those of idle experts are exactly zero.
+
+    See docs/mistakes.md, numbers 1, 3 and 15.
+    """
     used = min(used, n_experts)
     expert_idx = distinct_choices(tokens, used, min(top_k, used), seed)
     bank = bank_of(n_experts, seed)
@@ -168,7 +171,10 @@ def test_mistake_14_only_the_chosen_experts_run(top_k, n_experts):
     ids=str,
 )
 def test_layer_is_the_loop_with_the_shared_experts_beside_it(changes):
-    """y = sum of w · expert(x) + shared(x), in double precision from the gate on; MISTAKES 1, 9, 13 and 15."""
+    """y = sum of w · expert(x) + shared(x), in double precision from the gate on.
+
+    See docs/mistakes.md, numbers 1, 9, 13 and 15.
+    """
     cfg = replace(CFG, **changes)
     layer = layer_of(cfg)
     x = normal(2, 7, D, dtype=torch.float32)

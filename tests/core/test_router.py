@@ -39,7 +39,7 @@ def scores_by_hand(logits: list[float], scoring: str) -> list[float]:
 
 
 def route_by_hand(logits: list[float], bias: list[float], cfg: MoEConfig, factor: float) -> dict[int, float]:
-    """SPEC's formulas for one token, in Python's double precision: expert -> weight."""
+    """Expert -> weight for one token, by docs/specification.md, section 1, in Python's double precision."""
     scores = scores_by_hand(logits, cfg.scoring)
     choice = [s + b for s, b in zip(scores, bias, strict=True)]
     allowed = list(range(len(logits)))
@@ -99,7 +99,7 @@ def moe_configs(draw) -> MoEConfig:
     cfg=MoEConfig(n_routed_experts=8, top_k=3, n_group=4, topk_group=2, routed_scaling_factor=1.0), seed=1
 )
 def test_route_is_the_loop_in_double_precision(cfg, seed):
-    """MISTAKES 9 among others: softmax before top-k, and weights made to sum to one only where asked for."""
+    """Softmax stands before top-k, and weights sum to one only where that is set; docs/mistakes.md, number 9."""
     logits, bias = (
         2 * normal(2, 3, cfg.n_routed_experts, seed=seed),
         0.3 * normal(cfg.n_routed_experts, seed=seed + 1),
@@ -402,7 +402,7 @@ def test_bias_update_stays_outside_autograd():
 
 
 def test_a_frozen_skewed_router_is_evened_in_400_updates():
-    """SPEC's landmark, E = 8, rate 1e-3: MaxVio from 1.66 to 0.05. Every update sees fresh tokens."""
+    """E = 8, rate 1e-3: MaxVio falls from 1.66 to 0.05 (docs/specification.md, section 1). Every update sees fresh tokens."""
     cfg = MoEConfig(n_routed_experts=8, top_k=2)
     generator = torch.Generator().manual_seed(0)
     skew = torch.linspace(-0.64, 0.64, 8)

@@ -1,4 +1,4 @@
-"""The inspector: sound modules pass all that applies; every probe finds its own mistakes (MISTAKES.md) and no other."""
+"""Sound modules pass every probe that applies; every probe finds its own mistakes (docs/mistakes.md) and no others."""
 
 import copy
 import math
@@ -140,7 +140,7 @@ def test_cache_size_by_hand():
 
 
 class LeakyLatents(Plain):
-    """MISTAKES 2: learned latents read the whole input, and every token reads them."""
+    """docs/mistakes.md, number 2: learned latents read the whole input, and every token reads them."""
 
     def forward(self, x):
         latent = (self.q(self.positions[:3]) @ self.k(x).mT).softmax(-1) @ self.v(x)
@@ -153,7 +153,7 @@ class SeesTheNext(Plain):
 
 
 class NeverItself(Plain):
-    """MISTAKES 16: the mask is one too strict; the first token alone has to look at something."""
+    """docs/mistakes.md, number 16: the mask is one too strict; the first token alone has to look at something."""
 
     def visible(self, queries, keys):
         mask = torch.ones(queries, keys).tril(-1).bool()
@@ -185,7 +185,7 @@ class LosesTheOldest(Attention):
 
 
 class StartsAtZero(Attention):
-    """MISTAKES 19: with a cache every piece starts at position 0."""
+    """docs/mistakes.md, number 19: with a cache every piece starts at position 0."""
 
     def start(self, cache):
         return 0
@@ -200,7 +200,7 @@ class DoublesWithACache(Attention):
 
 
 class ScaledByTheLatent(Latent):
-    """MISTAKES 18: the absorbed query is as wide as the latent, its scale is not."""
+    """docs/mistakes.md, number 18: the absorbed query is as wide as the latent, its scale is not."""
 
     def absorbed_scale(self):
         return self.kv_lora_rank**-0.5
@@ -212,7 +212,7 @@ class OneHeadsValues(Latent):
 
 
 class CachesExpanded(Latent):
-    """MISTAKES 21: keys and values of all heads are kept, and the layer is called latent."""
+    """docs/mistakes.md, number 21: keys and values of all heads are kept, and the layer is called latent."""
 
     def absorbed(self, q, c, cache):
         k, v = (torch.einsum("hwr,btr->bthw", up, c).flatten(2) for up in (self.up_k, self.up_v))
@@ -273,7 +273,7 @@ class OneOfTwo(Experts):
 
 
 class CountsDoubled(Experts):
-    """MISTAKES 11: as under activation checkpointing, which runs the forward pass twice."""
+    """docs/mistakes.md, number 11: as under activation checkpointing, which runs the forward pass twice."""
 
     def count(self, idx):
         super().count(idx)
@@ -281,7 +281,7 @@ class CountsDoubled(Experts):
 
 
 class Capacity(Experts):
-    """MISTAKES 3: an expert takes 128 choices and lets the others go."""
+    """docs/mistakes.md, number 3: an expert takes 128 choices and lets the others go."""
 
     def served(self, idx, weights):
         place = nn.functional.one_hot(idx.flatten(), E).cumsum(0).gather(1, idx.flatten()[:, None])
@@ -294,7 +294,7 @@ class SkipsTheWeak(Experts):
 
 
 class BiasInTheWeights(Experts):
-    """MISTAKES 6."""
+    """docs/mistakes.md, number 6."""
 
     def weigh(self, scores, idx):
         return super().weigh(scores + self.expert_bias, idx)
@@ -357,19 +357,19 @@ def test_all_experts_chosen_and_the_output_moves_with_the_bias(broken):
 
 
 def p_over_chosen(stats):
-    """MISTAKES 7."""
+    """docs/mistakes.md, number 7."""
     share = expert_load(stats.expert_idx, E) / stats.expert_idx.numel()
     chosen = torch.zeros_like(stats.logits).scatter(-1, stats.expert_idx, 1.0)
     return E * (share * (stats.logits.softmax(-1) * chosen).flatten(0, -2).mean(0)).sum()
 
 
 def times_k(stats):
-    """MISTAKES 10."""
+    """docs/mistakes.md, number 10."""
     return stats.expert_idx.shape[-1] * load_balance_loss(stats)
 
 
 def p_detached(stats):
-    """MISTAKES 12."""
+    """docs/mistakes.md, number 12."""
     return load_balance_loss(stats).detach()
 
 
@@ -431,7 +431,7 @@ def test_right_balance_losses(right):
 
 
 class BuiltInForward(Plain):
-    """MISTAKES 5: a new layer every time, and none is ever trained."""
+    """docs/mistakes.md, number 5: a new layer every time, and none is ever trained."""
 
     def forward(self, x):
         return super().forward(x) + nn.Linear(D, D, bias=False, dtype=x.dtype)(x)
