@@ -1,4 +1,4 @@
-"""Block latent attention never sees the future: every line of docs/specification.md, section 3, and a mutant that sees it."""
+"""Block latent attention never sees the future: docs/specification.md, section 3, and a mutant that does see it."""
 
 import math
 

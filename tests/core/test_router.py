@@ -402,7 +402,10 @@ def test_bias_update_stays_outside_autograd():
 
 
 def test_a_frozen_skewed_router_is_evened_in_400_updates():
-    """E = 8, rate 1e-3: MaxVio falls from 1.66 to 0.05 (docs/specification.md, section 1). Every update sees fresh tokens."""
+    """E = 8, rate 1e-3: MaxVio falls from 1.66 to 0.05 (docs/specification.md, section 1).
+
+    Every update sees fresh tokens.
+    """
     cfg = MoEConfig(n_routed_experts=8, top_k=2)
     generator = torch.Generator().manual_seed(0)
     skew = torch.linspace(-0.64, 0.64, 8)

@@ -43,7 +43,7 @@ def test_every_step_has_the_rate_of_the_schedule(schedule):
 @pytest.mark.parametrize("name", ["gpt", "kimi-mla"])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_accumulated_micro_batches_are_one_large_batch(name, optimizer):
-    """Loss, gradient norm, weights, logit maxima; loads and bias as of one batch, not doubled (docs/mistakes.md, number 11)."""
+    """Loss, gradient norm, weights, logit maxima; loads and bias as of one batch: docs/mistakes.md, number 11."""
     one = tiny.train_config(
         steps=1,
         warmup_steps=0,
