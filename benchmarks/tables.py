@@ -21,7 +21,7 @@ WHAT = {
 
 
 def ladder_table(results: dict[str, Any]) -> str:
-    """A row per rung: what it adds, validation loss with its range over seeds, bits per byte, what reaching GPT takes."""
+    """A row per rung: what it adds, validation loss with its range over seeds, bits per byte, the way to GPT's loss."""
     lines = [
         "| | validation loss, nats per token (least..greatest) | bits per byte | tokens to GPT's final loss "
         "| step, vs GPT's | seconds to GPT's final loss | peak memory |",

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from lab_utils.bench.curves import Curve, RoleCurves
+from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.style import FLOOR, OTHER_STYLE, STYLES, legend_below, new_figure, tidy
 
 
@@ -64,28 +64,18 @@ def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int
     height = 1.3 + len(loads) * (0.65 + 0.42 * n_layers)
     figure = new_figure(9.0, height)
     figure.suptitle("Share of tokens per expert at the end of training: 1.0 is even, 0.0 is a dead expert")
-    norm = TwoSlopeNorm(
-        vmin=0.0, vcenter=1.0, vmax=max(2.0, *(max(map(max, load)) for load in loads.values()))
-    )
+    scale = share_scale(max(2.0, *(max(map(max, load)) for load in loads.values())))
     panels = figure.subplots(len(loads), 1, squeeze=False)[:, 0]
     for axes, (arm, load) in zip(panels, loads.items()):
-        values = np.asarray(load)
-        image = axes.imshow(values, cmap="PuOr_r", norm=norm, aspect="auto")
-        for (layer, expert), value in np.ndenumerate(values):
-            # Cells far from 1.0 are dark and need white letters.
-            dark = not 0.25 < norm(value) < 0.75
-            size = "small" if values.shape[1] <= 16 else "xx-small"
-            axes.text(
-                expert,
-                layer,
-                f"{value:.1f}",
-                ha="center",
-                va="center",
-                fontsize=size,
-                color="w" if dark else "k",
-            )
+        image = draw_heat_map(
+            axes,
+            np.asarray(load),
+            scale,
+            words=[[f"{share:.1f}" for share in layer] for layer in load],
+            rows=[str(first_layer + i) for i in range(len(load))],
+            size=8 if len(load[0]) <= 16 else 6,
+        )
         axes.set_title(arm, fontsize="medium", loc="left")
-        axes.set_yticks(range(len(values)), [str(first_layer + i) for i in range(len(values))])
         axes.set_ylabel("layer")
     panels[-1].set_xlabel("expert")
     figure.colorbar(image, ax=list(panels), label="load (1.0 = even)", aspect=30)

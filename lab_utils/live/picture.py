@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from lab_utils.live.data import Line, PanelData, panel_data
+from lab_utils.live.data import DEAD_BELOW, Line, PanelData, panel_data
 from lab_utils.live.figure import closing_figure
 from lab_utils.live.history import RunHistory
+from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.snapshot import Snapshot
 from lab_utils.show.style import FLOOR, OTHER_STYLE, SERIES, STYLES, new_figure
 
@@ -131,15 +130,11 @@ def _draw_load(axes: Axes, data: PanelData) -> None:
         _nothing(axes, "no model with a router was trained")
         _tidy(axes, title, "expert", "layer")
         return
-    norm = TwoSlopeNorm(vmin=0.0, vcenter=1.0, vmax=2.0)
-    axes.imshow(data.load, cmap="PuOr_r", norm=norm, aspect="auto")
-    for (row, expert), value in np.ndenumerate(data.load):
-        if data.load.shape[1] <= 16:
-            dead = (row, expert) in data.dead
-            dark = not 0.25 < norm(value) < 0.75
-            words = "×" if dead else f"{value:.1f}"
-            axes.text(expert, row, words, ha="center", va="center", fontsize=8, color="w" if dark else "k")
-    axes.set_yticks(range(len(data.layers)), [str(layer) for layer in data.layers])
+    few = data.load.shape[1] <= 16
+    write = lambda share: "×" if share < DEAD_BELOW else f"{share:.1f}"
+    words = [[write(share) if few else "" for share in shares] for shares in data.load]
+    names = [str(layer) for layer in data.layers]
+    draw_heat_map(axes, data.load, share_scale(2.0), words=words, rows=names, size=8)
     _tidy(axes, title, "expert", "layer")
     axes.grid(visible=False)
 

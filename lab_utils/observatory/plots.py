@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
@@ -19,6 +19,7 @@ from matplotlib.path import Path
 from lab_utils.observatory.counts import LayerChange, Lift
 from lab_utils.observatory.lesions import LesionRow
 from lab_utils.observatory.token_strip import TokenFacts, tint, visible
+from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.style import new_figure
 
 FEW = 5.0  # a cell in which chance would put fewer choices than this is noise
@@ -77,27 +78,30 @@ def _short(weight: float) -> str:
 
 
 def draw_lift(lift: Lift, title: str, order: Sequence[int]) -> Figure:
-    """Experts x classes: the lift in letters and colour, the count below it; grey hatch where chance gives too few."""
+    """Experts x classes: the lift in numbers and colour, the count below it; grey hatch where chance gives too few."""
     n_experts, n_classes = len(order), len(lift.classes)
     figure = new_figure(max(6.0, 1.6 + 1.0 * n_classes), 1.6 + 0.29 * n_experts)
     figure.suptitle(title, fontsize=11)
     axes = figure.subplots()
     values, counts, expected = (x[list(order)] for x in (lift.lift, lift.counts, lift.expected))
-    shades = np.log2(np.clip(np.nan_to_num(values, nan=1.0), 0.25, 4.0))
-    image = axes.imshow(shades, cmap="PuOr_r", vmin=-2, vmax=2, aspect="auto")
-    for (y, x), value in np.ndenumerate(values):
-        if expected[y, x] < FEW:
-            axes.add_patch(
-                Rectangle(
-                    (x - 0.5, y - 0.5), 1, 1, facecolor="#e8e8e8", edgecolor="#aaaaaa", hatch="///", lw=0
-                )
-            )
-        sure = expected[y, x] >= FEW and counts[y, x]
-        words = f"{value:.2f} ({counts[y, x]:,})" if sure else f"{counts[y, x]:,}"
-        dark = abs(shades[y, x]) > 1.2 and expected[y, x] >= FEW
-        axes.text(x, y, words, ha="center", va="center", fontsize=7.5, color="w" if dark else "k")
-    axes.set_xticks(range(n_classes), lift.classes)
-    axes.set_yticks(range(n_experts), [str(e) for e in order])
+    noise = expected < FEW
+    words = [
+        [f"{n:,}" if doubt or not n else f"{value:.2f} ({n:,})" for value, n, doubt in zip(*row)]
+        for row in zip(values, counts, noise)
+    ]
+    # In octaves, so that twice and half as often as chance are equally dark.
+    octaves = np.log2(np.clip(np.nan_to_num(values, nan=1.0), 0.25, 4.0))
+    image = draw_heat_map(
+        axes,
+        np.where(noise, np.nan, octaves),
+        Normalize(-2, 2),
+        words=words,
+        rows=[str(expert) for expert in order],
+        columns=lift.classes,
+    )
+    grey = dict(facecolor="#e8e8e8", edgecolor="#aaaaaa", hatch="///", lw=0)
+    for y, x in np.argwhere(noise):
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **grey))
     axes.set_ylabel("expert")
     axes.set_xlabel(f"class of the token (hatched: chance gives fewer than {FEW:g} choices)")
     bar = figure.colorbar(image, ax=axes, label="lift over chance", aspect=30)
@@ -106,7 +110,7 @@ def draw_lift(lift: Lift, title: str, order: Sequence[int]) -> Figure:
 
 
 def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers: Sequence[int]) -> Figure:
-    """Bands from expert to expert, as thick as they have tokens; a column a layer, ordered by number."""
+    """Bands from expert to expert, as thick as they have tokens; a column per layer, ordered by number."""
     n_experts = len(counts[0])
     total = counts[0].sum()
     gap = 0.25 / n_experts
@@ -164,28 +168,29 @@ def draw_pairs(lift: Float[np.ndarray, "n_experts n_experts"], layer: int) -> Fi
     axes = figure.subplots()
     # A pair has no order, so half of the table says it all.
     half = np.where(np.triu(np.ones(lift.shape, dtype=bool), k=1), lift, np.nan)
-    norm = TwoSlopeNorm(1.0, 0.0, max(2.0, np.nanmax(half)))
-    image = axes.imshow(np.ma.masked_invalid(half), cmap="PuOr_r", norm=norm)
-    _write_values(axes, half, "{:.1f}", image.norm)
+    image = draw_heat_map(
+        axes,
+        half,
+        share_scale(max(2.0, np.nanmax(half))),
+        words=write_cells(half, "{:.1f}"),
+        size=7,
+    )
     axes.set(xlabel="expert", ylabel="expert", xticks=range(n_experts), yticks=range(n_experts))
+    axes.set_aspect("equal")
     figure.colorbar(image, ax=axes, label="together, against chance", aspect=30)
     return figure
 
 
-def _write_values(axes: Axes, values: Float[np.ndarray, "rows columns"], form: str, norm: Normalize) -> None:
-    """A number into every cell that has one, white on the dark ends of the colour map."""
-    for (y, x), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            dark = not 0.2 < norm(value) < 0.8
-            axes.text(
-                x, y, _number(value, form), ha="center", va="center", fontsize=7, color="w" if dark else "k"
-            )
+def write_cells(values: Float[np.ndarray, "rows columns"], form: str) -> list[list[str]]:
+    """The numbers rounded, without a minus before a zero; nothing for nan."""
 
+    def write(value: float) -> str:
+        if np.isnan(value):
+            return ""
+        text = form.format(value)
+        return text.removeprefix("-") if float(text) == 0 else text
 
-def _number(value: float, form: str) -> str:
-    """Rounded, and no minus before a zero."""
-    text = form.format(value)
-    return text.removeprefix("-") if float(text) == 0 else text
+    return [[write(value) for value in row] for row in values]
 
 
 def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
@@ -211,8 +216,8 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
     counts = change.first_to_first
     rows = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, rows, out=np.full(counts.shape, np.nan), where=rows > 0)
-    image = right.imshow(np.ma.masked_invalid(share), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    _write_large(right, share)
+    words = [[_short(value) if value >= LARGE else "" for value in row] for row in share]
+    image = draw_heat_map(right, share, Normalize(0, 1), words=words, colours="Blues", size=6.5)
     right.set(xlabel=f"first expert after (numbers from {LARGE:g} on)", ylabel="first expert before")
     right.set_title(f"layer {shown}: where an expert's tokens went", fontsize="medium", loc="left")
     right.set(xticks=range(len(counts)), yticks=range(len(counts)))
@@ -221,22 +226,14 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
     return figure
 
 
-def _write_large(axes: Axes, share: Float[np.ndarray, "rows columns"]) -> None:
-    for (y, x), value in np.ndenumerate(share):
-        if np.isfinite(value) and value >= LARGE:
-            axes.text(
-                x, y, _short(value), ha="center", va="center", fontsize=6.5, color="w" if value > 0.6 else "k"
-            )
-
-
 def draw_lesions(rows: Sequence[LesionRow]) -> Figure:
-    """What it costs to lose an expert: layers x experts, a panel a role of the token predicted."""
+    """What it costs to lose an expert: layers x experts, a panel per role of the token predicted."""
     roles = list(rows[0].cost)
     layers = sorted({row.layer for row in rows})
     n_experts = len(rows) // len(layers)
     figure = new_figure(9.5, 0.9 + len(roles) * (0.5 + 0.25 * len(layers)))
     figure.suptitle(
-        "What it costs to lose one expert: loss added, in thousandths of a nat a token, by what is predicted",
+        "What it costs to lose one expert: loss added, in thousandths of a nat per token, by what is predicted",
         fontsize=11,
     )
     panels = figure.subplots(len(roles), 1, squeeze=False, sharex=True)[:, 0]
@@ -244,10 +241,9 @@ def draw_lesions(rows: Sequence[LesionRow]) -> Figure:
         values = 1000 * np.array([row.cost[role] for row in rows]).reshape(len(layers), n_experts)
         # Every role has a scale of its own: facts cost ten times what grammar does.
         limit = max(1e-3, np.abs(values).max())
-        image = axes.imshow(values, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
-        _write_values(axes, values, "{:.0f}", image.norm)
+        numbers, names = write_cells(values, "{:.0f}"), [str(layer) for layer in layers]
+        draw_heat_map(axes, values, Normalize(-limit, limit), words=numbers, rows=names, size=7)
         axes.set_title(f"{role} (darkest: ±{limit:.0f})", fontsize="medium", loc="left")
-        axes.set_yticks(range(len(layers)), [str(layer) for layer in layers])
         axes.set_ylabel("layer")
         axes.set_xticks(range(n_experts))
     panels[-1].set_xlabel("expert switched off")

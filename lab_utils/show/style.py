@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,17 +18,38 @@ STYLES = {
     "kimi-bias": ("#000000", ":", "X"),
     "kimi": ("#0072B2", "-", "o"),
 }
-
-
 OTHER_STYLE = ("#666666", "-", "*")
+# Whatever else a picture compares: colour, line, marker of the first, the second ...
+LOOKS = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
+# The same where the way that fails comes first: it is vermilion, and the way that works is blue.
+PROBLEM_FIRST = (LOOKS[1], LOOKS[0], LOOKS[2], LOOKS[3])
 
-
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # layers, roles
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FLOOR = dict(color="#444444", linestyle=(0, (1, 1)), linewidth=1.5)
 
 
 def new_figure(width: float = 9.0, height: float = 3.8) -> Figure:
     """A figure without pyplot, which would remember it."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def draw_lines(
+    axes: Axes,
+    lines: Mapping[str, Sequence[float]],
+    *,
+    x: Sequence[float] | None = None,
+    start: int = 0,
+    looks: Sequence[tuple[str, str, str]] = LOOKS,
+    **more: Any,
+) -> None:
+    """A line per name, over `x` or over whole numbers from `start`. Lines differ in colour, dashes and markers.
+
+    `more` goes to matplotlib's `plot`, and wins over the looks.
+    """
+    for (name, y), (colour, dashes, marker) in zip(lines.items(), looks):
+        style = dict(color=colour, linestyle=dashes, marker=marker, markersize=4, label=name) | more
+        axes.plot(range(start, start + len(y)) if x is None else x, y, **style)
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
@@ -35,11 +59,6 @@ def legend_below(figure: Figure, axes: Axes) -> None:
 
 
 def tidy(axes: Axes) -> None:
+    """A faint grid, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-
-
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-
-
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

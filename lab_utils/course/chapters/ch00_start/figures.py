@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from lab_utils.show.style import FLOOR, STYLES, new_figure
+from lab_utils.show.style import FLOOR, STYLES, new_figure, tidy
 
 
 def draw_first_minute(
@@ -21,9 +21,8 @@ def draw_first_minute(
     if floor_nats is not None:
         axes.axhline(floor_nats, label=f"the text's floor, {floor_nats:.2f}", **FLOOR)
     axes.set_xlabel("step")
-    axes.set_ylabel("nats a token")
+    axes.set_ylabel("nats per token")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    tidy(axes)
     return figure

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from lab_utils.show.style import new_figure
+from lab_utils.show.style import new_figure, tidy
 
 ROLE_COLOURS = {"grammar": "#999999", "choice": "#E69F00", "fact": "#0072B2", "copy": "#009E73"}
 HATCH = {"grammar": "", "choice": "//", "fact": "..", "copy": "xx"}
 
 
 def draw_roles(shares: Mapping[str, Mapping[str, float]]) -> Figure:
-    """A bar a quantity, divided among the four roles."""
+    """A bar per quantity, divided among the four roles."""
     figure = new_figure(9.0, 2.6)
     figure.suptitle("A third of the bytes are choices, and all surprise sits there")
     axes = figure.subplots()
@@ -32,17 +32,16 @@ def draw_roles(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
-def draw_merges(sizes: Sequence[int], bytes_a_token: Sequence[float]) -> Figure:
+def draw_merges(sizes: Sequence[int], bytes_per_token: Sequence[float]) -> Figure:
     """How much text a token holds, over the size of the vocabulary."""
     figure = new_figure(9.0, 2.8)
-    figure.suptitle("Past 512 tokens, twice the vocabulary holds about a third more text a token")
+    figure.suptitle("Past 512 tokens, twice the vocabulary holds about a third more text per token")
     axes = figure.subplots()
-    axes.plot(sizes, bytes_a_token, color="#0072B2", marker="o")
+    axes.plot(sizes, bytes_per_token, color="#0072B2", marker="o")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.set_xlabel("tokens in the vocabulary (log scale)")
-    axes.set_ylabel("bytes of text a token")
+    axes.set_ylabel("bytes of text per token")
     axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure

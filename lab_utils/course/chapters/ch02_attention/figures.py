@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import new_figure
-
-LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
+from lab_utils.show.heat_map import draw_heat_map
+from lab_utils.show.style import draw_lines, new_figure, tidy
 
 
 def draw_weights(panels: Mapping[str, Tensor], words: Sequence[str], title: str) -> Figure:
@@ -19,13 +19,16 @@ def draw_weights(panels: Mapping[str, Tensor], words: Sequence[str], title: str)
     for axes, (name, weights) in zip(
         figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items()
     ):
-        image = axes.imshow(weights, cmap="cividis", vmin=0, vmax=1)
-        for (row, column), value in np.ndenumerate(weights.numpy()):
-            if value > 0:
-                axes.text(column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize="small",
-                          color="k" if value > 0.5 else "w")  # fmt: skip
+        image = draw_heat_map(
+            axes,
+            weights.numpy(),
+            Normalize(0, 1),
+            words=[[f"{w:.2f}".lstrip("0") if w > 0 else "" for w in row] for row in weights.tolist()],
+            rows=words,
+            colours="cividis",
+            size=8,
+        )
         axes.set_xticks(range(len(words)), words, rotation=45, ha="right")
-        axes.set_yticks(range(len(words)), words)
         axes.set_title(name, fontsize="medium")
         axes.set_xlabel("key")
     figure.axes[0].set_ylabel("query")
@@ -33,7 +36,7 @@ def draw_weights(panels: Mapping[str, Tensor], words: Sequence[str], title: str)
     return figure
 
 
-def draw_lines(
+def draw_measurements(
     x: Sequence[float],
     lines: Mapping[str, Sequence[float]],
     *,
@@ -46,21 +49,18 @@ def draw_lines(
     figure = new_figure(9.0, 3.0)
     figure.suptitle(title)
     axes = figure.subplots()
-    for (name, y), (colour, style) in zip(lines.items(), LINES):
-        axes.plot(x, y, color=colour, linestyle=style, marker="o", markersize=3, label=name)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    draw_lines(axes, lines, x=x, marker="o", markersize=3)
+    axes.set(xlabel=x_label, ylabel=y_label)
     if log:
         axes.set_xscale("log", base=2)
         axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure
 
 
 def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
-    """Where the vector (1, 0) of each pair points at a few positions, a circle a pair."""
+    """Where the vector (1, 0) of each pair points at a few positions, a circle per pair."""
     figure = new_figure(9.0, 2.5)
     figure.suptitle("Fast pairs tell neighbours apart, slow pairs tell far places apart")
     turn = torch.linspace(0, 2 * torch.pi, 100)
@@ -69,18 +69,18 @@ def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
         for t in positions:
             tip = (np.cos(speed * t), np.sin(speed * t))
             axes.annotate("", tip, (0, 0), arrowprops=dict(arrowstyle="->", color="#0072B2"))
-        for group in _close_together(positions, speed):
+        for group in _group_close(positions, speed):
             angle = speed * sum(group) / len(group)
             x, y = np.cos(angle), np.sin(angle)
             axes.text(
                 1.1 * x,
                 1.15 * y,
-                _named(group),
+                _name(group),
                 ha="left" if x > 0 else "right",
                 va="center",
                 fontsize="small",
             )
-        axes.set_title(f"pair {i}: {speed:.3f} rad a token", fontsize="small")
+        axes.set_title(f"pair {i}: {speed:.3f} rad per token", fontsize="small")
         axes.set_aspect("equal")
         axes.set_xlim(-1.4, 1.7)
         axes.set_ylim(-1.3, 1.3)
@@ -88,7 +88,7 @@ def draw_rotation(theta: Tensor, positions: Sequence[int]) -> Figure:
     return figure
 
 
-def _close_together(positions: Sequence[int], speed: float, least: float = 0.15) -> list[list[int]]:
+def _group_close(positions: Sequence[int], speed: float, least: float = 0.15) -> list[list[int]]:
     """Positions in groups whose arrows are less than `least` radians apart: their labels would cover each other."""
     groups = [[positions[0]]]
     for t in positions[1:]:
@@ -99,5 +99,5 @@ def _close_together(positions: Sequence[int], speed: float, least: float = 0.15)
     return groups
 
 
-def _named(group: Sequence[int]) -> str:
+def _name(group: Sequence[int]) -> str:
     return str(group[0]) if len(group) == 1 else f"{group[0]} to {group[-1]}"

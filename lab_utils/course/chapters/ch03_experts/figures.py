@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import new_figure
+from lab_utils.show.heat_map import DIVERGING, draw_heat_map
+from lab_utils.show.style import new_figure, tidy
 
 CURVES = (
     ("ReLU", torch.relu, "#E69F00", "--"),
@@ -33,8 +34,7 @@ def draw_activations(low: float = -5.0, high: float = 3.0) -> Figure:
         axes.axhline(0, color="#444444", linewidth=0.8)
         axes.set_xlabel("z")
         axes.set_ylabel(label)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     values.legend(frameon=False)
     return figure
 
@@ -48,7 +48,7 @@ def draw_gating(reach: float = 4.0) -> Figure:
     passed = F.silu(line)[None, :] * line[:, None]
     norm = TwoSlopeNorm(vmin=passed.min().item(), vcenter=0.0, vmax=passed.max().item())
     edges = (-reach, reach, -reach, reach)
-    image = axes.imshow(passed, cmap="PuOr_r", norm=norm, origin="lower", extent=edges, aspect="equal")
+    image = axes.imshow(passed, cmap=DIVERGING, norm=norm, origin="lower", extent=edges, aspect="equal")
     lines = axes.contour(line, line, passed, levels=[-8, -4, -1, 1, 4, 8], colors="k", linewidths=0.7)
     axes.clabel(lines, fontsize="small")
     axes.set_xlabel("gate")
@@ -58,18 +58,16 @@ def draw_gating(reach: float = 4.0) -> Figure:
 
 
 def draw_runs(expert_of_row: Sequence[int], n_experts: int) -> Figure:
-    """The rows of a batch as they come, and sorted by expert: one run an expert."""
+    """The rows of a batch as they come, and sorted by expert: one run per expert."""
     figure = new_figure(9.0, 2.3)
     figure.suptitle("Sorted by expert, every expert's rows lie together and become one product")
     panels = figure.subplots(2, 1, sharex=True)
     for axes, rows, title in zip(
         panels, (list(expert_of_row), sorted(expert_of_row)), ("as they come", "sorted"), strict=True
     ):
-        axes.imshow(np.asarray(rows)[None], cmap="cividis", vmin=0, vmax=n_experts - 1, aspect="auto")
-        for i, expert in enumerate(rows):
-            axes.text(
-                i, 0, str(expert), ha="center", va="center", color="w" if expert < n_experts / 2 else "k"
-            )
+        words = [[str(expert) for expert in rows]]
+        scale = Normalize(0, n_experts - 1)
+        draw_heat_map(axes, np.asarray([rows], float), scale, words=words, colours="cividis", size=10)
         axes.set_ylabel(title, rotation=0, ha="right", va="center")
         axes.set_yticks([])
         axes.set_xticks([])
@@ -78,7 +76,7 @@ def draw_runs(expert_of_row: Sequence[int], n_experts: int) -> Figure:
 
 
 def draw_fits(names: Sequence[str], errors: Sequence[Tensor]) -> Figure:
-    """The error of several fits a name, every seed a point, the median as a bar."""
+    """The error of several fits per name, a point per seed, the median as a bar."""
     figure = new_figure(9.0, 2.8)
     figure.suptitle("Fitting a product: the error of three networks with the same number of weights")
     axes = figure.subplots()

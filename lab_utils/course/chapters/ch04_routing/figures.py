@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import new_figure
-
-LINES = (("#D55E00", "--", "s"), ("#0072B2", "-", "o"), ("#009E73", "-.", "^"), ("#CC79A7", ":", "D"))
+from lab_utils.show.heat_map import draw_shares_over_steps
+from lab_utils.show.style import PROBLEM_FIRST, draw_lines, new_figure, tidy
 
 
 def draw_choice(scores: Tensor, bias: Tensor, top_k: int) -> Figure:
@@ -38,7 +36,7 @@ def draw_choice(scores: Tensor, bias: Tensor, top_k: int) -> Figure:
 
 
 def draw_loads(loads: Mapping[str, Sequence[Tensor]], every: int) -> Figure:
-    """Each expert's share over the steps, a panel a way of balancing: 1.0 is even, 0.0 a dead expert."""
+    """Each expert's share over the steps, a panel per way of balancing: 1.0 is even, 0.0 a dead expert."""
     figure = new_figure(9.0, 0.8 + 1.15 * len(loads))
     figure.suptitle("Who gets the tokens while the router learns: white is an even share, purple is dead")
     panels = figure.subplots(len(loads), 1, sharex=True, squeeze=False)[:, 0]
@@ -46,10 +44,7 @@ def draw_loads(loads: Mapping[str, Sequence[Tensor]], every: int) -> Figure:
         stacked = np.stack([(load / load.mean()).numpy() for load in history]).T
         n = stacked.shape[1] // every * every
         shares = stacked[:, :n].reshape(len(stacked), -1, every).mean(axis=2)
-        norm = TwoSlopeNorm(vmin=0.0, vcenter=1.0, vmax=3.0)
-        image = axes.imshow(
-            shares, cmap="PuOr_r", norm=norm, aspect="auto", extent=(0, n, len(shares) - 0.5, -0.5)
-        )
+        image = draw_shares_over_steps(axes, shares, n, largest=3.0)
         axes.set_title(name, fontsize="medium", loc="left")
         axes.set_ylabel("expert")
         axes.set_yticks(range(0, len(shares), 2))
@@ -59,20 +54,16 @@ def draw_loads(loads: Mapping[str, Sequence[Tensor]], every: int) -> Figure:
 
 
 def draw_violations(violations: Mapping[str, Sequence[float]]) -> Figure:
-    """MaxVio over the steps, a line a way of balancing."""
+    """MaxVio over the steps, a line per way of balancing."""
     figure = new_figure(9.0, 3.0)
     figure.suptitle("MaxVio: 0 is even, 1 means that one expert does twice its share")
     axes = figure.subplots()
-    for (name, values), (colour, line, marker) in zip(violations.items(), LINES):
-        axes.plot(
-            values, color=colour, linestyle=line, marker=marker, markevery=0.12, markersize=4, label=name
-        )
+    draw_lines(axes, violations, looks=PROBLEM_FIRST, markevery=0.12)
     axes.set_xlabel("step")
     axes.set_ylabel("MaxVio, mean of ten steps")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure
 
 

@@ -7,13 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from lab_utils.show.style import FLOOR, new_figure
-
-LINES = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"))
+from lab_utils.show.style import FLOOR, draw_lines, new_figure, tidy
 
 
 def draw_cache_sizes(sizes: Mapping[str, int]) -> Figure:
-    """Numbers that a layer keeps of one token, a bar a kind of attention, on a log axis."""
+    """Numbers that a layer keeps of one token, a bar per kind of attention, on a log axis."""
     figure = new_figure(9.0, 2.6)
     figure.suptitle("What one layer of K2's size keeps of a token: shorter is better (log axis)")
     axes = figure.subplots()
@@ -25,61 +23,54 @@ def draw_cache_sizes(sizes: Mapping[str, int]) -> Figure:
     axes.bar_label(bars, [f"{sizes[name]:,}" for name in names], padding=4)
     axes.set_xscale("log")
     axes.set_xlim(100, 60_000)
-    axes.set_xlabel("numbers a token and layer")
+    axes.set_xlabel("numbers per token and layer")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def draw_rank_errors(errors: Mapping[str, Sequence[float]]) -> Figure:
-    """The share of keys and values that is lost with r numbers a token, r = 0, 1, 2, ..., a line a text."""
+    """The share of keys and values that is lost with r numbers per token, r = 0, 1, 2, ..., a line per text."""
     figure = new_figure(9.0, 3.0)
-    figure.suptitle("How much is lost with r numbers a token: little, where few directions carry the most")
+    figure.suptitle("How much is lost with r numbers per token: little, where few directions carry the most")
     axes = figure.subplots()
-    for (name, values), (colour, line, marker) in zip(errors.items(), LINES):
-        axes.plot(values, color=colour, linestyle=line, marker=marker, markersize=4, label=name)
+    draw_lines(axes, errors)
     axes.set_xlabel("rank r, numbers kept of a token")
     axes.set_ylabel("squared error, share of all")
     axes.set_xlim(0, max(map(len, errors.values())) - 1)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure
 
 
 def draw_logits_over_distance(right: Tensor, folded: Tensor) -> Figure:
-    """One query's logits with one key that stands ever further back: rotated, and by one absorbed query for all."""
+    """One query's logits with one key further and further back: rotated, and by one absorbed query for all."""
     figure = new_figure(9.0, 3.0)
     figure.suptitle("One absorbed query for all distances is right at distance 0 only")
     axes = figure.subplots()
-    for values, name, (colour, line, marker) in zip(
-        (right, folded), ("rotation between latent and expansion", "one absorbed query"), LINES
-    ):
-        axes.plot(values.tolist(), color=colour, linestyle=line, marker=marker, markersize=4, label=name)
+    draw_lines(
+        axes,
+        {"rotation between latent and expansion": right.tolist(), "one absorbed query": folded.tolist()},
+    )
     axes.set_xlabel("distance t - s, tokens")
     axes.set_ylabel("logit before the scale")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure
 
 
 def draw_noise_losses(losses: Mapping[str, Sequence[float]], floor: float) -> Figure:
-    """Training losses on pure noise, a line a layer, with the loss that nobody can beat who sees no future."""
+    """Training losses on pure noise, a line per layer, with the least possible loss without a view of the future."""
     figure = new_figure(9.0, 3.0)
-    figure.suptitle("Training on pure noise: whoever falls below the dotted line has seen the answers")
+    figure.suptitle("Training on pure noise: a loss below the dotted line has seen the answers")
     axes = figure.subplots()
-    for (name, values), (colour, line, marker) in zip(losses.items(), LINES):
-        axes.plot(
-            values, color=colour, linestyle=line, marker=marker, markevery=0.1, markersize=4, label=name
-        )
+    draw_lines(axes, losses, markevery=0.1)
     axes.axhline(floor, label=f"ln 4 = {floor:.3f}", **FLOOR)
     axes.set_xlabel("step")
-    axes.set_ylabel("loss, nats a token")
+    axes.set_ylabel("loss, nats per token")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     return figure
 
 

@@ -3,18 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import FLOOR, new_figure
-
-# Colour, line and marker of the first, second and third thing in a picture.
-LINES = (("#D55E00", "--", "s"), ("#0072B2", "-", "o"), ("#009E73", "-.", "^"), ("#000000", ":", "D"))
+from lab_utils.show.style import FLOOR, PROBLEM_FIRST, draw_lines, new_figure, tidy
 
 
 def draw_circles(matrices: Mapping[str, Tensor]) -> Figure:
-    """What 2 x 2 matrices make of the unit circle, a panel each, with the images of the two axes as arrows."""
+    """What 2 x 2 matrices make of the unit circle, one panel per matrix, with the images of the two axes as arrows."""
     figure = new_figure(9.0, 2.9)
     figure.suptitle("What a matrix makes of a circle: its singular values are the half axes")
     angle = torch.linspace(0, 2 * torch.pi, 200, dtype=torch.float64)
@@ -38,7 +34,7 @@ def draw_circles(matrices: Mapping[str, Tensor]) -> Figure:
 def draw_quintic(f: Callable[[Tensor], Tensor], rival: Callable[[Tensor], Tensor], steps: int) -> Figure:
     """Left, one step of the polynomial; right, where a singular value is after each step, for it and for a rival."""
     figure = new_figure(9.0, 3.7)
-    figure.suptitle("The quintic throws small singular values upwards, and lets them dance around 1")
+    figure.suptitle("The quintic lifts small singular values quickly, and leaves them near 1, not at 1")
     once, often = figure.subplots(1, 2)
     s = torch.linspace(0, 1.2, 300, dtype=torch.float64)
     once.plot(s, f(s), color="#0072B2", label="quintic")
@@ -60,7 +56,7 @@ def draw_quintic(f: Callable[[Tensor], Tensor], rival: Callable[[Tensor], Tensor
     often.set_ylabel("singular value (log scale)")
     once.legend(frameon=False)
     for axes in (once, often):
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -69,32 +65,28 @@ def draw_spectra(spectra: Mapping[str, Sequence[float]], title: str) -> Figure:
     figure = new_figure(9.0, 3.4)
     figure.suptitle(title)
     axes = figure.subplots()
-    for (name, values), (colour, line, marker) in zip(spectra.items(), LINES):
-        s = torch.as_tensor(values)
-        places = range(1, len(s) + 1)
-        axes.plot(places, s / s[0], color=colour, linestyle=line, marker=marker, markersize=4, label=name)
+    relative = {name: torch.as_tensor(values) / values[0] for name, values in spectra.items()}
+    draw_lines(axes, relative, start=1, looks=PROBLEM_FIRST)
     axes.set_yscale("log")
     axes.set_xlabel("singular value, from the largest to the smallest")
     axes.set_ylabel("size, largest = 1 (log scale)")
     axes.legend(frameon=False, loc="lower left")
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
 def draw_memory(errors: Mapping[str, Sequence[float]]) -> Figure:
-    """How much of every fact is still missing, over its rank of frequency, a line an optimizer."""
+    """How much of every fact is still missing, over its rank of frequency, a line per optimizer."""
     figure = new_figure(9.0, 3.2)
     figure.suptitle("Half of the loss is learned: of which facts?")
     axes = figure.subplots()
-    for (name, values), (colour, line, marker) in zip(errors.items(), LINES):
-        places = range(1, len(values) + 1)
-        axes.plot(places, values, color=colour, linestyle=line, marker=marker, markersize=4, label=name)
+    draw_lines(axes, errors, start=1, looks=PROBLEM_FIRST)
     axes.axhline(1, label="nothing learned", **FLOOR)
     axes.set_xlabel("fact, from the most frequent to the rarest (its frequency falls as 1/rank)")
     axes.set_ylabel("error left")
     axes.set_ylim(0, 1.12)
     axes.legend(frameon=False, loc="lower right", ncols=2)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -103,13 +95,12 @@ def draw_schedules(rates: Mapping[str, Sequence[float]]) -> Figure:
     figure = new_figure(9.0, 2.9)
     figure.suptitle("Two schedules with one peak and one floor: what differs is how long the rate stays up")
     axes = figure.subplots()
-    for (name, values), (colour, line, _) in zip(rates.items(), LINES):
-        axes.plot(values, color=colour, linestyle=line, label=name)
+    draw_lines(axes, rates, looks=PROBLEM_FIRST, marker="")
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -121,18 +112,12 @@ def draw_growth(
     figure.suptitle("The largest attention logit grows on, unless it is clipped; the loss hardly notices")
     left, right = figure.subplots(1, 2)
     for axes, series in ((left, logits), (right, losses)):
-        for (name, values), (colour, line, _) in zip(series.items(), LINES):
-            axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=line, lw=1.2, label=name)
+        draw_lines(axes, series, start=1, looks=PROBLEM_FIRST, marker="", linewidth=1.2)
         axes.set_xlabel("step")
-        _tidy(axes)
+        tidy(axes)
     left.axhline(tau, label=f"tau = {tau:g}", **FLOOR)
     left.set_ylabel("largest scaled logit")
     left.set_ylim(bottom=0)
-    right.set_ylabel("nats a token (mean of ten steps)")
+    right.set_ylabel("nats per token (mean of ten steps)")
     left.legend(frameon=False)
     return figure
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import STYLES, new_figure
+from lab_utils.show.style import STYLES, new_figure, tidy
 
 KEPT, CUT = "#0072B2", "#D0D5DD"
 
@@ -13,7 +13,7 @@ KEPT, CUT = "#0072B2", "#D0D5DD"
 def draw_distributions(
     tokens: Sequence[str], before: Tensor, settings: Mapping[str, Tensor], title: str
 ) -> Figure:
-    """One panel a setting: the probabilities of the same few tokens, against the distribution as it was (outline)."""
+    """One panel per setting: the probabilities of the same few tokens, against the distribution as it was (outline)."""
     figure = new_figure(9.0, 0.9 + 1.75 * ((len(settings) + 1) // 2))
     figure.suptitle(title)
     panels = figure.subplots((len(settings) + 1) // 2, 2, sharex=True, sharey=True, squeeze=False).flat
@@ -25,7 +25,7 @@ def draw_distributions(
             f"{name}: {int((probs > 0).sum())} of these can be drawn", fontsize="medium", loc="left"
         )
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in list(panels):  # an odd number of settings leaves a panel over
+    for axes in list(panels):  # an odd number of settings leaves one panel empty
         axes.set_visible(False)
     for row in range((len(settings) + 1) // 2):
         figure.axes[2 * row].set_ylabel("probability")
@@ -50,6 +50,5 @@ def draw_work(n_tokens: Sequence[int], ratios: Sequence[float]) -> Figure:
     time.set_ylim(bottom=0)
     for axes in (work, time):
         axes.set_xlabel("tokens written")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     return figure
