@@ -1,5 +1,6 @@
 """Every exercise against right and wrong answers: the core passes, each known mistake fails as itself."""
 
+import functools
 import sys
 import time
 from html import escape
@@ -10,16 +11,22 @@ import torch
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.check import check
 from lab_utils.course.exercise import Exercise
-from lab_utils.course.judge import judge
+from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.logbook import Logbook
 
 EXERCISES = list(all_exercises().values())
 MISTAKES = [(exercise, known) for exercise in EXERCISES for known in exercise.mistakes]
 
 
+@functools.cache
+def key_of(name: str) -> AnswerKey:
+    """What the core and the known mistakes give, computed once for all the tests below."""
+    return AnswerKey(find(name))
+
+
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
 def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
-    result = judge(exercise, exercise.core)
+    result = judge(exercise, exercise.core, key=key_of(exercise.name))
     assert result.status == "passed", result
     for case in exercise.cases():
         if case.judged:
@@ -29,7 +36,7 @@ def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
 
 @pytest.mark.parametrize(("exercise", "known"), MISTAKES, ids=[f"{e.name}-{m.name}" for e, m in MISTAKES])
 def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
-    result = judge(exercise, known.wrong)
+    result = judge(exercise, known.wrong, key=key_of(exercise.name))
     assert result.status == "failed"
     assert result.diagnosis is not None and result.diagnosis.name == known.name, result
     assert known.says in repr(result) and escape(known.says) in result._repr_html_()
@@ -156,8 +163,7 @@ def test_the_panel_shows_both_values_and_escapes_what_the_learner_wrote():
     assert "expected, shape (1, 1)" in text and "[[ True]]" in text and "[[False]]" in text
 
 
-def test_the_labs_own_function_solves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
+def test_the_labs_own_function_solves_nothing():
     result = check(find("causal_mask").core)
     assert result.status == "handed over"
     assert "Run your own cell" in repr(result) and "Run your own cell" in result._repr_html_()
@@ -188,9 +194,7 @@ def test_what_the_panel_says_of_a_test():
     assert "expected" not in text
 
 
-def test_check_notes_the_outcome_and_find_knows_the_nearest_name(tmp_path, monkeypatch):
-    monkeypatch.setenv("NANOKIMI_PROGRESS", str(tmp_path / "progress.json"))
-
+def test_check_notes_the_outcome_and_find_knows_the_nearest_name():
     def causal_mask(n_queries, n_keys, device):
         return ~causal(n_queries, n_keys, device)
 

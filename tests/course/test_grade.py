@@ -31,6 +31,7 @@ def graded(path, exercise: str = "causal_mask", **bounds) -> Grade:
     return next(g for g in grade(path, **bounds) if g.exercise == exercise)
 
 
+@pytest.mark.slow
 def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
     imported = "from nanokimi.attention import split_heads"
     path = notebook(
@@ -46,12 +47,14 @@ def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
     assert grades["join_heads"].says == "The exercise's cell is missing."
 
 
+@pytest.mark.slow
 def test_right_and_untouched(tmp_path):
     assert graded(notebook(tmp_path, ("causal_mask", RIGHT))).status == "passed"
     assert graded(notebook(tmp_path, ("causal_mask", STUB))).status == "not tried"
     assert "defines nothing" in graded(notebook(tmp_path, ("causal_mask", "x = 1"))).says
 
 
+@pytest.mark.slow
 def test_time_and_memory_are_bounded(tmp_path):
     endless = notebook(tmp_path, ("causal_mask", "while True: pass"), ("attend", RIGHT))
     assert "within 2 seconds" in graded(endless, "attend", seconds=2).says
@@ -60,6 +63,7 @@ def test_time_and_memory_are_bounded(tmp_path):
     assert found.status == "failed" and "alloc" in found.says
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
     path, out = notebook(tmp_path, ("causal_mask", RIGHT)), tmp_path / "grades.json"
     assert main([str(path), "--json", str(out)]) == 1

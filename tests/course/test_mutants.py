@@ -9,7 +9,7 @@ import pytest
 
 from lab_utils.course.chapters import CHAPTERS, all_exercises
 from lab_utils.course.exercise import Exercise
-from lab_utils.course.judge import judge
+from lab_utils.course.judge import AnswerKey, judge
 from tests.course.mutants import mutants
 
 # Where the answer is a test, its mutants are mostly other good tests; test_vacuous.py holds the wrong ones.
@@ -27,17 +27,18 @@ def written_by_hand(kind: str) -> dict:
 EQUIVALENT, EXTRA = written_by_hand("EQUIVALENT"), written_by_hand("EXTRA")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # a mutant may do what torch warns of
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
 def test_mutants_fail(exercise: Exercise):
     same = EQUIVALENT.get(exercise.name, {})
-    unforeseen, survivors, seen = 0, [], set()
+    unforeseen, survivors, seen, key = 0, [], set(), AnswerKey(exercise)
     found = [*mutants(exercise.core), *((f.__name__, f) for f in EXTRA.get(exercise.name, ()))]
     for change, mutant in found:
         seen.add(change)
         if change in same:
             continue
-        result = judge(exercise, mutant, SECONDS)
+        result = judge(exercise, mutant, SECONDS, key)
         if result.status == "passed":
             survivors.append(change)
         elif result.diagnosis is None and result.status == "failed" and result.difference.part:

@@ -2,10 +2,10 @@
 
 import torch
 
+from nanokimi.loss import next_token_loss
 from nanokimi.text.corpus import windows
 from nanokimi.text.storyworld.english import article
 from nanokimi.text.tokenizer import token_bytes
-from nanokimi.train import next_token_loss
 from tests.course.equivalents import after, changes
 
 EXTRA = {

@@ -6,11 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_utils.course.chapters.ch03_experts import exercises as experts
+from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from nanokimi.experts import ExpertBank, swiglu
-
-EXERCISES = {exercise.name: exercise for exercise in experts.EXERCISES}
 
 
 def swiglu_by_einsum(x, gate_up, down):
@@ -143,7 +141,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(EXERCISES[name], answer)
+    result = judge(find(name), answer)
     assert result.status == "passed", result
 
 
@@ -176,4 +174,4 @@ def of_finite_numbers(swiglu):
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_wrong_answer_fails(name, answer):
-    assert judge(EXERCISES[name], answer).status == "failed"
+    assert judge(find(name), answer).status == "failed"

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from lab_utils.course.chapters.ch07_muon import exercises as muon
+from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from nanokimi.attention import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
-
-EXERCISES = {exercise.name: exercise for exercise in muon.EXERCISES}
 
 
 def newton_schulz_one_by_one(g, steps=5, dtype=torch.bfloat16):
@@ -205,7 +203,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(EXERCISES[name], answer)
+    result = judge(find(name), answer)
     assert result.status == "passed", result
 
 
@@ -222,5 +220,5 @@ class MuonOverwritingGradients(MuonBase):
 
 
 def test_an_optimizer_that_overwrites_gradients_is_told_so():
-    result = judge(EXERCISES["Muon"], MuonOverwritingGradients)
+    result = judge(find("Muon"), MuonOverwritingGradients)
     assert result.status == "failed" and "p.grad" in repr(result)

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lab_utils.course.chapters.ch10_sampling import exercises as sampling
+from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from nanokimi.generate import next_token_probs
-
-EXERCISES = {exercise.name: exercise for exercise in sampling.EXERCISES}
 
 
 def with_refusals(cut):
@@ -165,7 +163,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(EXERCISES[name], answer)
+    result = judge(find(name), answer)
     assert result.status == "passed", result
 
 
@@ -178,8 +176,8 @@ def in_the_format_of_the_logits(logits, temperature=1.0, top_k=None, top_p=None)
 
 
 def test_the_bfloat16_case_asks_for_float32():
-    assert judge(EXERCISES["next_token_probs"], top_p_never_reaches_the_end).status == "passed"
-    result = judge(EXERCISES["next_token_probs"], in_the_format_of_the_logits)
+    assert judge(find("next_token_probs"), top_p_never_reaches_the_end).status == "passed"
+    result = judge(find("next_token_probs"), in_the_format_of_the_logits)
     assert result.status == "failed" and "bfloat16" in repr(result) and "float32" in repr(result)
 
 
@@ -190,8 +188,8 @@ def test_a_value_error_that_is_not_asked_for_is_shown_with_its_text():
     def next_token_probs(logits, *settings, **more):
         raise ValueError("five logits are too many")
 
-    assert "no room for token 13" in repr(judge(EXERCISES["generate"], generate))
-    assert "five logits are too many" in repr(judge(EXERCISES["next_token_probs"], next_token_probs))
+    assert "no room for token 13" in repr(judge(find("generate"), generate))
+    assert "five logits are too many" in repr(judge(find("next_token_probs"), next_token_probs))
 
 
 @pytest.mark.parametrize("name", ["test_sound_sampling", "test_sound_top_k"])
@@ -212,5 +210,5 @@ def test_a_broken_piece_of_a_hunt_is_broken_in_one_place(name):
         assert (candidate(torch.tensor([3.0, 0.0, 0.0]), top_p=0.5) > 0).tolist() == [True, False, False]
 
     for test in (greedy, refusal, nucleus):
-        result = judge(EXERCISES[name], test)
+        result = judge(find(name), test)
         assert result.status == "failed" and result.difference.case == "the broken piece", (test, result)

@@ -1,0 +1,24 @@
+"""Three hints, then the answer; the source of anything."""
+
+from lab_utils.course import hints
+from lab_utils.course.logbook import Logbook
+
+
+def test_hints_come_one_after_the_other_and_then_the_answer_is_named():
+    said = [hints.hint("attend").text for _ in range(4)]
+    assert [text[:11] for text in said] == ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3", "Hint 3 of 3"]
+    assert "hint(attend)" in said[0] and "reveal(attend)" in said[2]
+    assert Logbook.open().hints == {"attend": 3}
+
+
+def test_reveal_shows_the_core_with_its_comments_in_a_fold():
+    shown = hints.reveal("attend")
+    assert shown.source.startswith("def attend(")
+    assert "scaled_dot_product_attention" in repr(shown)
+    assert shown._repr_html_().startswith(
+        "<details><summary>The lab's version: nanokimi.attention.attend</summary>"
+    )
+
+
+def test_code_is_escaped():
+    assert "<b>" not in hints.Code('x = "<b>"')._repr_html_()

@@ -1,0 +1,57 @@
+"""Guesses are scored and noted once; without a guess nothing stops."""
+
+import pytest
+
+from lab_utils.course import predict
+from lab_utils.course.logbook import Logbook
+
+
+def test_a_choice_is_right_or_not(capsys):
+    right = predict.predict("one", "Up or down?", choices=("up", "down"), guess="up")
+    assert right.score("up").text == "Your guess was right: you said up, measured was up."
+    wrong = predict.predict("two", "Up or down?", choices=("up", "down"), guess="up")
+    assert wrong.score("down").text == "Not what you guessed: you said up, measured was down."
+    assert Logbook.open().predictions == {"one": True, "two": False}
+    assert "Choices: up · down" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("guess", "right"), [(95.0, True), (111.0, False), (-100.0, False)])
+def test_a_number_is_right_within_its_tolerance(guess, right):
+    found = predict.predict("n", "How many?", guess=guess).score(100.0, tolerance=0.1)
+    assert found.text.startswith("Your guess was right" if right else "Not what you guessed")
+    assert "within 10% counts" in found.text
+
+
+def test_no_guess_blocks_nothing_and_is_no_prediction():
+    assert predict.predict("n", "How many?").score(3).text.startswith("Measured: 3. You made no guess")
+    assert Logbook.open().predictions == {}
+
+
+def test_the_second_guess_does_not_count():
+    predict.predict("n", "How many?", guess=1.0).score(2.0)
+    predict.predict("n", "How many?", guess=2.0).score(2.0)
+    assert Logbook.open().predictions == {"n": False}
+
+
+def test_what_is_no_choice_is_refused():
+    with pytest.raises(ValueError, match="guess='left' is none of the choices: up, down"):
+        predict.predict("q", "?", choices=("up", "down"), guess="left")
+    with pytest.raises(ValueError, match="answer='left' is none of the choices"):
+        predict.predict("q", "?", choices=("up", "down"), guess="up").score("left")
+
+
+def test_live_the_question_has_buttons_or_a_field(monkeypatch):
+    shown = []
+    monkeypatch.setenv("NANOKIMI_LIVE", "1")
+    monkeypatch.setattr("lab_utils.course.predict.display", shown.append)
+    choice = predict.predict("q", "<b>?", choices=("up", "down"))
+    number = predict.predict("r", "How many?")
+    (question, buttons), (_, field) = (box.children for box in shown)
+    assert "&lt;b&gt;?" in question.value
+    assert choice.guess is None and number.guess is None
+    buttons.value = "down"
+    assert choice.score("down").text.startswith("Your guess was right")
+    field.value = "2,5"
+    assert number.guess == 2.5
+    field.value = "many"
+    assert number.guess is None
