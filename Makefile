@@ -1,4 +1,4 @@
-# make lab | bench | test | perf | render | site: each sets the environment up by itself, in .venv, the first time.
+# make lab | bench | test | perf | render | map | site: each sets the environment up by itself, in .venv, the first time.
 #
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
@@ -19,7 +19,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_FOR_BROWSER := .venv/.ready-for-browser
 
-.PHONY: help lab bench test perf render site
+.PHONY: help lab bench test perf render map site
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -45,6 +45,10 @@ perf: $(READY)
 # The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu.
 render: $(READY)
 	$(BIN)/python -m lab_utils.site.render notebooks/*.ipynb
+
+# docs/map.md: one line per module, made from the docstrings.
+map: $(READY)
+	$(BIN)/python docs/make_map.py
 
 # The notebooks with their committed outputs as pages that need no network: open out/site/index.html.
 site: $(READY)

@@ -1,0 +1,1 @@
+"""What the repository measures about itself; results/ keeps what was measured, one JSON per machine."""
