@@ -146,7 +146,7 @@ def generate_text(
 
 @app.command(name="bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def run_bench(options: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Compare Kimi with GPT and write a report; `nanokimi bench --help` has the options."""
+    """Compare Kimi with GPT; see `nanokimi bench --help`."""
     # In a process of its own: the core knows the name of the lab and nothing else of it.
     done = subprocess.run([sys.executable, "-m", "lab_utils.bench", *(options or [])], check=False)
     raise typer.Exit(done.returncode)
@@ -171,7 +171,7 @@ def export_checkpoint(
     checkpoint_path: CheckpointPath,
     to: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
-    """Write a Kimi checkpoint as a folder for transformers (DeepseekV3)."""
+    """Write a Kimi checkpoint for transformers."""
     loaded = checkpoint.load_checkpoint(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     print(f"wrote {to}: transformers.AutoModelForCausalLM.from_pretrained({str(to)!r}) loads it")

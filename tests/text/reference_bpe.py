@@ -1,4 +1,4 @@
-"""Byte-pair encoding by other hands: trained by the library `tokenizers` alone, and merged pair by pair."""
+"""Byte-pair encoding made independently: trained by the library `tokenizers` alone, merged pair by pair."""
 
 import json
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def train_with_library(texts: Iterable[str], n_tokens: int) -> Tokenizer:
 
 
 def merge_by_hand(trained: Tokenizer, text: str) -> list[bytes]:
-    """BPE as the paper has it: in each word, again and again, join the pair that was learned first."""
+    """The tokens of a text by the rule of the paper: in each word, always join the pair that was learned first."""
     pairs = json.loads(trained.to_str())["model"]["merges"]
     letters = printable_letters()
     rank = {tuple(b"".join(letters[c] for c in side) for side in pair): i for i, pair in enumerate(pairs)}

@@ -48,7 +48,7 @@ def test_an_interrupted_start_leaves_nothing(text_file, data, monkeypatch, error
 
 
 def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
-    """Were they copied to their place, a kill in between would leave a folder that others use."""
+    """If they were copied to their place, a killed process would leave a part that others use."""
     replace = os.replace
 
     def refuse_folders(source, target):

@@ -1,4 +1,4 @@
-"""The cache of tokens: found again without reading, followed by its fingerprint, mended when damaged; long texts."""
+"""The cache of tokens: found without reading the text, repaired when damaged; and what it holds."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The stories are what they were: equal settings and an equal `storyworld.VERSION` give equal bytes on every machine.
+"""The stories do not change: equal settings and an equal `storyworld.VERSION` give equal bytes on every machine.
 
 The digests come from two sides. One is over stories with their roles and bits. The other is over the words, plots,
 facts and names that any story can use, so it also sees a change that no story of the sample happens to show.

@@ -71,7 +71,7 @@ def test_bits_of_a_story_are_its_surprise(enumerated):
 
 
 def test_bits_stand_where_the_surprise_is_and_all_other_words_are_forced(enumerated):
-    """The conditional probability of every word, from the enumeration alone, against roles and bits."""
+    """Roles and bits agree with the conditional probability of every word, taken from the list of all stories."""
     mass = defaultdict(float)
     for story, p in enumerated:
         for end in [0, *(m.end() for m in TOKENS.finditer(story.text))]:

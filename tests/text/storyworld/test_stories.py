@@ -1,4 +1,4 @@
-"""Stories of the full grammar: probabilities, length, plain English, roles; whatever the seed."""
+"""Stories of the full grammar: probabilities, length, plain English and roles, for every seed."""
 
 import re
 import time
@@ -148,7 +148,7 @@ def test_a_story_is_plain_correct_english(seed, index, world_seed, n):
 
 
 def test_roles_tell_first_mentions_from_returns(world, stories):
-    """A name is first chosen or known, and a copy ever after; other copies have stood in the text before."""
+    """A name is first chosen or known, and a copy after that. Every other copy stands in the text before."""
     everybody = {c.name for c in world.characters}
     pronouns = {"he", "she", "him", "her", "his", "himself", "herself"}
     copies = 0
