@@ -17,24 +17,14 @@ from lab_utils.bench.pictures import all_pictures
 from lab_utils.bench.results import Results, ResultsError, read_results, to_json
 from lab_utils.machine.describe import describe
 from lab_utils.show import table
+from lab_utils.show.page import make_page
 from nanokimi.atomic import write_json, write_text
 
 CSS = """
-:root { --ink: #1d2433; --quiet: #5b6475; --line: #dfe3ea; --soft: #f5f7fa; --kimi: #0072b2; --gpt: #b36b00; }
-* { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; }
-p, li { max-width: 46rem; }
-.lead, small, figcaption, footer { color: var(--quiet); }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .84rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .5rem; text-align: right; vertical-align: top; white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--ink); vertical-align: bottom; font-weight: 600; line-height: 1.25; }
-tbody tr { border-bottom: 1px solid var(--line); }
-tbody tr:hover { background: var(--soft); }
-th:first-child { text-align: left; }
+main { max-width: 1100px; }
+table { font-size: .82rem; }
+figcaption { font-size: .88rem; max-width: 46rem; }
+figure { margin: 1rem 0; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); gap: .9rem; margin: .8rem 0; }
 .card { border: 1px solid var(--line); border-left: 5px solid #8a93a3; border-radius: 6px; padding: .7rem .9rem; }
 .card.challenger { border-left-color: var(--kimi); }
@@ -42,13 +32,6 @@ th:first-child { text-align: left; }
 .card b { display: block; font-size: 1.05rem; }
 .card p { margin: .25rem 0 0; font-size: .86rem; }
 .card .question { color: var(--quiet); font-size: .8rem; letter-spacing: .02em; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; display: block; }
-figcaption { font-size: .88rem; max-width: 46rem; }
-details { margin: .6rem 0; }
-summary { cursor: pointer; }
-pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .8rem; border-radius: 6px; }
-@media (max-width: 600px) { main { padding: 1.25rem .8rem; } h1 { font-size: 1.45rem; } }
 """
 
 CAPTIONS = {
@@ -121,13 +104,7 @@ def render(results: Results, out_dir: Path) -> str:
         _details(results),
     ]
     title = f"Kimi against GPT on {results.corpus['source']}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>"
-        + "\n".join(part for part in body if part)
-        + "</main></body></html>\n"
-    )
+    return make_page(title, "<main>" + "\n".join(part for part in body if part) + "</main>", CSS)
 
 
 def _steered(results: Results) -> str:
@@ -153,7 +130,7 @@ def _head(results: Results) -> str:
     when = results.environment["created"].replace("T", " ")
     return (
         f"<h1>Kimi against GPT on {escape(corpus['source'])}</h1>"
-        f'<p class="lead">Profile {escape(results.profile)}: {facts.train["steps"]:,} steps of '
+        f'<p class="quiet">Profile {escape(results.profile)}: {facts.train["steps"]:,} steps of '
         f"{facts.tokens_per_step:,} tokens ({table.count(tokens)} in all) of {table.count(corpus['train_tokens'])} "
         f"different ones, vocabulary {corpus['n_vocab']:,}, {seeds} seed{'s' if seeds > 1 else ''}. "
         f"{escape(describe(results.environment['machine']))}. {escape(when)}.</p>"

@@ -1,0 +1,66 @@
+"""The committed notebooks keep the rules of `rules.py`, and their outputs are those of their code."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lab_utils.site import render
+from tests.notebooks.rules import (
+    course_faults,
+    defined_again,
+    faults,
+    old_progress,
+    read_opening,
+    source,
+    walls_of_text,
+)
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_built_as_the_course_is(path):
+    assert list(course_faults(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_number_of_a_notebook_is_that_of_its_file(path):
+    assert read_opening(nbformat.read(path, as_version=4)).title[:2] == path.name[:2]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_outputs_come_from_the_code_that_stands_there(path):
+    assert render.is_fresh(nbformat.read(path, as_version=4)), f"{path.name} has changed: run make render"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_has_no_fault(path):
+    assert list(faults(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_outputs_are_committed_and_in_order(path):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), (
+        "run lab_utils.site.render"
+    )
+    assert any(cell["outputs"] for cell in cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_wall_of_text(path):
+    """More than eight lines of text want a picture, a number, code or a list between them."""
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
+    assert [wall for cell in cells for wall in walls_of_text(source(cell))] == []
+
+
+def test_no_notebook_defines_a_core_name_again_after_its_handover():
+    notebooks = [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in NOTEBOOKS]
+    assert list(defined_again(notebooks)) == []
+
+
+def test_tables_of_progress_count_the_exercises_that_there_are():
+    notebooks = [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in NOTEBOOKS]
+    assert list(old_progress(notebooks)) == []
