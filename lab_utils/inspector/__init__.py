@@ -1,1 +1,1 @@
-"""Any module held against what must be true of it: `inspect_model`, its probes, and `capture`."""
+"""Looking inside models: captured inputs and outputs, and probes for what must hold for every sound model."""

@@ -1,6 +1,6 @@
-"""What a module gives: the output among what it returned, and the facts of every router on the way.
+"""What a module gave in one run: its output, and the facts of every router that ran.
 
-Found by shape and by the field's own names, without knowing a class.
+Both are found by shape and by the names that are usual in the field, without knowing a class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Routing(NamedTuple):
-    """One router's facts in one run, and the layer that returned them (None for a plain function)."""
+    """One router's facts in one run, and the layer that returned them (None in a plain function)."""
 
     stats: Any  # has expert_idx (..., K) and weights (..., K)
     layer: nn.Module | None
@@ -28,7 +28,7 @@ class Routing(NamedTuple):
         return self.stats.weights.flatten(0, -2)
 
     def n_experts(self) -> int:
-        """E, from the scores or logits where they are given, else from the layer, else the largest index + 1."""
+        """E: the width of the scores or logits, or else the layer's own number, or else the largest index + 1."""
         for name in ("scores", "logits"):
             if isinstance(found := getattr(self.stats, name, None), Tensor):
                 return found.shape[-1]
@@ -37,7 +37,7 @@ class Routing(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a run gave: one vector a token, and the facts of every router that it passed."""
+    """What a run gave: one vector per token, and the facts of every router that ran."""
 
     out: Tensor  # batch x seq x channels
     routing: tuple[Routing, ...]
@@ -53,7 +53,7 @@ def named_number(holder: Any, *names: str) -> int | None:
 
 
 def tensor_in(returned: Any) -> Tensor | None:
-    """The output among what was returned: logits, out, or the first tensor."""
+    """The output in a returned value: `logits`, `out`, `last_hidden_state` or the first tensor."""
     if isinstance(returned, Tensor):
         return returned
     for name in ("logits", "out", "last_hidden_state"):
@@ -66,7 +66,7 @@ def tensor_in(returned: Any) -> Tensor | None:
 
 
 def facts_in(returned: Any) -> Iterator[Any]:
-    """Every object in a returned value that says which experts were chosen, and with what weights."""
+    """Every object in a returned value that has the chosen experts and their weights."""
     if isinstance(getattr(returned, "expert_idx", None), Tensor):
         if isinstance(getattr(returned, "weights", None), Tensor):
             yield returned
@@ -78,7 +78,10 @@ def facts_in(returned: Any) -> Iterator[Any]:
 
 
 class watch:
-    """Collects, while a model runs, what its routers return; the innermost layer that returns it counts."""
+    """A list of what the routers of a model return while the `with` block runs it.
+
+    Where several layers return the same facts, the innermost one counts.
+    """
 
     def __init__(self, model: Any):
         self.modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
@@ -102,7 +105,7 @@ class watch:
                 if known is None:
                     self.seen.append(Routing(stats, module, name, out))
                 elif self.seen[known].out is None and out is not None:
-                    # A router of its own has no output to look at; the layer around it has.
+                    # A router that is a module of its own returns no output; the layer around it does.
                     self.seen[known] = Routing(stats, module, name, out)
 
         return keep

@@ -1,4 +1,4 @@
-"""A balance loss is 1 when the experts are evenly used, grows on the way to collapse, and reaches the router."""
+"""The balance loss: it is 1 when the experts are evenly used, grows towards collapse, and moves the router."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, listed, plural
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, join_names, plural
 from lab_utils.inspector.routing import BATCH, NO_ROUTER, where
 from lab_utils.inspector.subject import Subject
 from nanokimi.router import RouterStats
@@ -17,41 +17,43 @@ from nanokimi.router import RouterStats
 NAME = "balance loss"
 
 
-def even_is_least(subject: Subject, loss: Callable[[Any], Tensor]) -> Finding:
-    """1 at even routing, never less on the way to collapse, E / K there, with a gradient for the router.
+def probe_balance_loss(subject: Subject, loss: Callable[[Any], Tensor]) -> Finding:
+    """Whether `loss` is 1 at even routing, never smaller towards collapse, E / K there, and moves the router.
 
-    The values are asked of `loss` with made-up facts of 4 experts; the gradient with the module's own.
+    The values come from made-up facts of 4 experts, the gradient from the module's own facts.
     """
     model, x = subject.fresh(), subject.inputs(BATCH, subject.seq_len)
     layers = subject.run(model, x).routing
     if not layers:
         return does_not_apply(NAME, NO_ROUTER)
     if not all(feeds_a_loss(layer) for layer in layers):
-        return does_not_apply(NAME, "Its router reports no logits and scores for a loss to be made of.")
+        return does_not_apply(NAME, "Its router reports no logits and scores, so no loss can be computed.")
     curve = {}
     for top_k in (1, 2):
         curve[top_k] = [
-            (skew, float(loss(_skewed(top_k, skew)))) for skew in (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 100.0)
+            (skew, float(loss(_make_facts(top_k, skew)))) for skew in (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 100.0)
         ]
     data = {"curve": curve}
-    if problem := _value_problem(curve):
+    if problem := _find_value_problem(curve):
         return Finding(NAME, False, problem, data)
     reached = []
     for layer in layers:
         with torch.enable_grad():
             value = loss(layer.stats)
-        touched = _touched(value, layer.layer)
-        if touched is None:
+        moved = _find_moved(value, layer.layer)
+        if moved is None:
             return Finding(NAME, False, f"{where(layer)}the loss of its own facts carries no gradient.", data)
-        if not touched and layer.layer is not None:
+        if not moved and layer.layer is not None:
             return Finding(
                 NAME,
                 False,
                 f"{where(layer)}the loss moves no parameter of the layer: its router is cut off.",
                 data,
             )
-        reached += touched
-    names = listed(sorted(set(reached))) + f" in {plural(len(layers), 'layer')}" if reached else "the router"
+        reached += moved
+    names = (
+        join_names(sorted(set(reached))) + f" in {plural(len(layers), 'layer')}" if reached else "the router"
+    )
     collapsed = [curve[top_k][-1][1] for top_k in (1, 2)]
     return Finding(
         NAME,
@@ -63,11 +65,12 @@ def even_is_least(subject: Subject, loss: Callable[[Any], Tensor]) -> Finding:
 
 
 def feeds_a_loss(layer: Routing) -> bool:
-    """Whether the facts hold what a balance loss is made of, beyond the choice."""
+    """Whether the facts have logits and scores, from which balance losses are computed."""
     return all(isinstance(getattr(layer.stats, name, None), Tensor) for name in ("logits", "scores"))
 
 
-def _value_problem(curve: dict[int, list[tuple[float, float]]]) -> str:
+def _find_value_problem(curve: dict[int, list[tuple[float, float]]]) -> str:
+    """What is wrong with the values over the skew, as a sentence; empty where they are right."""
     n_experts = 4
     for top_k, points in curve.items():
         even, collapsed = points[0][1], points[-1][1]
@@ -86,22 +89,22 @@ def _value_problem(curve: dict[int, list[tuple[float, float]]]) -> str:
     return ""
 
 
-def _skewed(top_k: int, skew: float) -> RouterStats:
-    """Facts of a router of 4 experts over 2 x 8 tokens whose logits favour the first K by `skew`; 0 is even."""
+def _make_facts(top_k: int, skew: float) -> RouterStats:
+    """Facts of a router of 4 experts for 2 x 8 tokens. The logits favour the first K experts by `skew`; 0 is even."""
     n_experts, seq_len = 4, 8
     favoured = torch.full((n_experts,), -skew)
     favoured[:top_k] = skew
     logits = favoured.expand(2, seq_len, n_experts).clone()
     turn = torch.arange(seq_len)[:, None] * top_k + torch.arange(top_k)
-    # At a skew of 0 all experts are equally good, and taking turns is the even choice among them.
+    # At a skew of 0 all experts are equally good, and the tokens take turns.
     chosen = (turn % n_experts if skew == 0 else torch.arange(top_k).expand(seq_len, top_k)).expand(2, -1, -1)
     scores = logits.softmax(dim=-1) if top_k > 1 else logits.sigmoid()
     weights = scores.gather(-1, chosen)
     return RouterStats(logits, scores, chosen.contiguous(), weights / weights.sum(dim=-1, keepdim=True))
 
 
-def _touched(value: Tensor, layer: nn.Module | None) -> list[str] | None:
-    """The layer's parameters that get a gradient from `value`; None where it has no gradient at all."""
+def _find_moved(value: Tensor, layer: nn.Module | None) -> list[str] | None:
+    """The names of the layer's parameters that get a gradient from `value`; None where it carries no gradient."""
     if not value.requires_grad:
         return None
     if layer is None:

@@ -1,11 +1,11 @@
-"""Look inside a model while it runs: what went into its modules and what came out, through forward hooks.
+"""Capture what goes into the modules of a model and what comes out while it runs, through forward hooks.
 
     with capture(model, "layers.*.mlp") as seen:
         model(tokens)
         added, routing = seen["layers.1.mlp"].output
 
-The model is not changed and the captured tensors are detached. At the end of the `with` block the hooks are gone
-and everything captured is let go: compute what you need inside it.
+The model is not changed, and the captured tensors are detached. At the end of the `with` block the hooks are removed
+and everything captured is freed: compute what you need inside the block.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Call:
 
 
 class Capture:
-    """What was seen so far, by the name of the module. Empty and closed after the `with` block."""
+    """What was captured so far, by the module's name. Closed after the `with` block."""
 
     def __init__(self, names: tuple[str, ...]):
         self.names = names
@@ -53,7 +53,7 @@ class Capture:
 
     def _note(self, name: str, inputs: tuple[Any, ...], output: Any) -> None:
         assert self._calls is not None
-        self._calls[name].append(Call(_detached(inputs), _detached(output)))
+        self._calls[name].append(Call(_detach(inputs), _detach(output)))
 
     def _close(self) -> None:
         self._calls = None
@@ -61,20 +61,20 @@ class Capture:
 
 @contextmanager
 def capture(model: nn.Module, *patterns: str) -> Iterator[Capture]:
-    """Watch the modules whose names match one of `patterns` (`*` stands for any characters, dots included).
+    """A `Capture` of the modules whose names match one of `patterns`; `*` stands for any characters, dots included.
 
-    Raises `ValueError` for a pattern that no module matches.
+    Raises a `ValueError` for a pattern that no module matches.
     """
     modules = {name: module for name, module in model.named_modules() if name}
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in modules):
             raise ValueError(f"no module is called {pattern!r}; {nearest(pattern, list(modules))}")
-    wanted = {n: m for n, m in modules.items() if any(fnmatchcase(n, pattern) for pattern in patterns)}
-    seen = Capture(tuple(wanted))
+    watched = {n: m for n, m in modules.items() if any(fnmatchcase(n, pattern) for pattern in patterns)}
+    seen = Capture(tuple(watched))
     hooks = []
     try:
-        for name, module in wanted.items():
-            hooks.append(module.register_forward_hook(_noting(seen, name)))
+        for name, module in watched.items():
+            hooks.append(module.register_forward_hook(_make_hook(seen, name)))
         yield seen
     finally:
         for hook in hooks:
@@ -82,19 +82,19 @@ def capture(model: nn.Module, *patterns: str) -> Iterator[Capture]:
         seen._close()
 
 
-def _noting(seen: Capture, name: str):
+def _make_hook(seen: Capture, name: str):
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         seen._note(name, inputs, output)
 
     return hook
 
 
-def _detached(value: Any) -> Any:
+def _detach(value: Any) -> Any:
     """The same tensors without their graph, inside tuples, named tuples and lists as well."""
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_detached, value))
+        return type(value)(*map(_detach, value))
     if isinstance(value, tuple | list):
-        return type(value)(map(_detached, value))
+        return type(value)(map(_detach, value))
     return value

@@ -1,4 +1,4 @@
-"""Who sees whom: the size of d out_t / d in_s for every pair of tokens, what it must be, and its picture."""
+"""Which token sees which: the size of d out_t / d in_s for every pair of tokens, what it must be, and its picture."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ N_SUBSTITUTES = 3
 LEAK = "#D55E00"
 
 
-def causality(subject: Subject) -> Finding:
-    """No token sees a later one, to the last bit, and every token sees itself.
+def probe_causality(subject: Subject) -> Finding:
+    """Whether no token sees a later one, exactly, and every token sees itself.
 
-    Gradients above the diagonal of a causal module are products with exact zeros, so nothing but 0 is accepted.
-    Landmark: attention over the whole input instead of the past has every entry above the diagonal filled.
+    In a causal module a gradient above the diagonal is a product with an exact zero, so only 0 passes.
+    Landmark: attention over the whole input instead of the past fills every entry above the diagonal.
     """
     seen, how = reach(subject)
     n = len(seen)
@@ -66,21 +66,21 @@ def causality(subject: Subject) -> Finding:
 
 
 def future_pairs(seen: Float[Tensor, "reading read"]) -> list[tuple[int, int]]:
-    """(t, s) with s > t and an entry that is not 0: token t has seen a later one."""
+    """The pairs (t, s) with s > t and an entry that is not 0: token t has seen a later token s."""
     return [(int(t), int(s)) for t, s in seen.triu(1).nonzero()]
 
 
 def reach(subject: Subject) -> tuple[Float[Tensor, "reading read"], str]:
-    """|d out_t / d in_s| (Frobenius norm of the block), and what the entries are called.
+    """|d out_t / d in_s|, the Frobenius norm of each block, and what the entries are called.
 
-    Up to four output channels the norm is exact; beyond, it is estimated from four orthonormal directions of the
-    output, which leaves every exact 0 a 0. Tokens are followed from their embedding. Where no embedding can be
-    held on to, each token is replaced by others, and the largest move of each output is taken.
+    With up to four output channels the norm is exact. With more it is estimated from four orthonormal directions of
+    the output; an exact 0 stays 0. The gradient of a token is that of its embedding. Where the model has no embedding
+    module, each token is replaced by others instead, and the entry is the largest change of each output.
     """
     model, x = subject.fresh(), subject.inputs(1, subject.seq_len)
     if not subject.takes_tokens:
         leaf = x.requires_grad_()
-        return _gradients(subject, lambda: subject.run(model, leaf).out, [leaf]), "gradients"
+        return _measure_gradients(subject, lambda: subject.run(model, leaf).out, [leaf]), "gradients"
     leaves: list[Tensor] = []
     handles = _follow_embeddings(model, x, leaves)
 
@@ -91,15 +91,15 @@ def reach(subject: Subject) -> tuple[Float[Tensor, "reading read"], str]:
     with torch.no_grad():
         forward()
     if not leaves:
-        return _substitutions(subject, model, x), "moves by replacing a token"
-    gradients = _gradients(subject, forward, leaves)
+        return _substitute_tokens(subject, model, x), "moves by replacing a token"
+    gradients = _measure_gradients(subject, forward, leaves)
     for handle in handles:
         handle.remove()
     return gradients, "gradients"
 
 
 def _follow_embeddings(model: Any, x: Tensor, leaves: list[Tensor]) -> list[Any]:
-    """Make the output of every look-up of `x` a leaf of the graph, kept in `leaves`."""
+    """Make every embedding of `x` a leaf of the graph, kept in `leaves`; returns the hooks' handles."""
 
     def cut(module: nn.Module, args: tuple, looked_up: Tensor) -> Tensor | None:
         if args and args[0].shape == x.shape and torch.equal(args[0], x):
@@ -113,7 +113,7 @@ def _follow_embeddings(model: Any, x: Tensor, leaves: list[Tensor]) -> list[Any]
     return [table.register_forward_hook(cut) for table in tables]
 
 
-def _gradients(subject: Subject, forward: Callable[[], Tensor], leaves: list[Tensor]) -> Tensor:
+def _measure_gradients(subject: Subject, forward: Callable[[], Tensor], leaves: list[Tensor]) -> Tensor:
     with torch.enable_grad():
         out = forward()[0]
     n, width = out.shape
@@ -129,7 +129,7 @@ def _gradients(subject: Subject, forward: Callable[[], Tensor], leaves: list[Ten
 
 
 @torch.no_grad()
-def _substitutions(subject: Subject, model: Any, x: Tensor) -> Tensor:
+def _substitute_tokens(subject: Subject, model: Any, x: Tensor) -> Tensor:
     out, n = subject.run(model, x).out[0], x.shape[1]
     moves = torch.zeros(n, n, dtype=torch.float64)
     for s in range(n):
@@ -138,7 +138,7 @@ def _substitutions(subject: Subject, model: Any, x: Tensor) -> Tensor:
             other[0, s] = (x[0, s] + step) % subject.width
             moved = (subject.run(model, other).out[0] - out).norm(dim=-1).double().cpu()
             moves[:, s] = torch.maximum(moves[:, s], moved)
-    # Experts that get other numbers of rows round differently, so here the smallest moves mean nothing.
+    # An expert that gets another number of rows rounds differently, so the smallest changes here mean nothing.
     return moves.where(moves > subject.tolerance * out.norm(dim=-1).max().item(), 0.0)
 
 
@@ -146,7 +146,7 @@ def _substitutions(subject: Subject, model: Any, x: Tensor) -> Tensor:
 
 
 def causality_picture(seen: Float[Tensor, "reading read"]) -> Snapshot:
-    """The heat map of `reach` with its leaks crossed, and words for those who cannot see it."""
+    """The heat map of `reach`, with a cross on every leak, and its description in words."""
     n, leaks, blind = len(seen), future_pairs(seen), int((seen.diagonal() == 0).sum())
     alt = f"Heat map of {n} reading tokens (rows) by {n} read tokens (columns): "
     if leaks:
@@ -159,7 +159,7 @@ def causality_picture(seen: Float[Tensor, "reading read"]) -> Snapshot:
 
 
 def draw_reach(seen: Float[Tensor, "reading read"]) -> Figure:
-    """Sizes on a log scale, exact zeros left white, every field that must not be there crossed."""
+    """A heat map on a log scale: exact zeros are white, and every entry that should be 0 has a cross."""
     figure = plots.new_figure(6.4, 5.0)
     axes = figure.subplots()
     leaks, blind = future_pairs(seen), (seen.diagonal() == 0).nonzero().flatten().tolist()

@@ -1,10 +1,10 @@
-"""The invariant inspector: ask any module or function what every sound model must answer, in one table.
+"""The invariant inspector: one table that says what holds for a module of what must hold for every sound model.
 
     inspect_model(model)                                   # the core's, or one of your own
     inspect_model(layer, d_model=64)                       # one layer
     inspect_model(lambda x: x.cumsum(1), d_model=4)        # a plain function
 
-Each row is one of `lab_utils.probes`; it passes, fails or does not apply, with the evidence beside it.
+Each row is the finding of one probe: it passes, fails or does not apply, with the evidence beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from textwrap import wrap
+from textwrap import fill
 from typing import Any
 
 import torch
@@ -22,29 +22,29 @@ from lab_utils.inspector import balance, causality, parameters, routing, sequenc
 from lab_utils.inspector.finding import Finding, ask
 from lab_utils.inspector.subject import Subject, as_subject
 from lab_utils.show.snapshot import Snapshot
+from lab_utils.show.table import Table, as_html
 from nanokimi.router import load_balance_loss
 
 RUNS = "runs at all"
-# Okabe and Ito's; the sign and the word beside them say the same.
-MARKS = {"pass": ("✓", "#009E73"), "FAIL": ("✗", "#D55E00"), "does not apply": ("–", "#8a93a3")}
-INK, QUIET, PAPER, RULE = "#1d2433", "#5b6475", "#ffffff", "#dfe3ea"
-TEXT_WIDTH = 110
+MARKS = {"pass": "✓", "FAIL": "✗", "does not apply": "–"}
+EVIDENCE_WIDTH = 84  # letters, in a terminal
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The findings about one module, in the order in which they were asked for."""
+    """The findings about one module, in the order of the probes."""
 
     subject: str
     findings: tuple[Finding, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no invariant failed."""
         return not self.failed
 
     @property
     def failed(self) -> tuple[str, ...]:
+        """The names of the invariants that failed."""
         return tuple(finding.name for finding in self.findings if finding.passed is False)
 
     def __getitem__(self, name: str) -> Finding:
@@ -54,55 +54,41 @@ class Inspection:
         raise KeyError(f"{name!r} is none of {', '.join(finding.name for finding in self.findings)}")
 
     def causality_picture(self) -> Snapshot | None:
-        """Who sees whom, as a heat map; None where the module could not be asked."""
+        """The heat map of which token sees which; None where the module could not be run."""
         for finding in self.findings:
             if "reach" in finding.data:
                 return causality.causality_picture(finding.data["reach"])
         return None
 
     def __repr__(self) -> str:
-        name_width = max(len(finding.name) for finding in self.findings)
-        head = f"{'':2}{'invariant':{name_width}}  {'result':14}  evidence"
-        indent = len(head) - len("evidence")
-        lines = [self.headline(), "", head, "─" * TEXT_WIDTH]
-        for finding in self.findings:
-            first, *rest = wrap(finding.evidence, TEXT_WIDTH - indent, break_on_hyphens=False) or [""]
-            mark = MARKS[finding.verdict][0]
-            lines.append(f"{mark} {finding.name:{name_width}}  {finding.verdict:14}  {first}")
-            lines += [" " * indent + line for line in rest]
-        return "\n".join(lines)
+        table = self._table(lambda evidence: fill(evidence, EVIDENCE_WIDTH, break_on_hyphens=False))
+        return f"{self.headline()}\n\n{table}"
 
     def _repr_html_(self) -> str:
         """The table, and the heat map in a fold that is open where causality failed. All text is escaped."""
-        cell = f"text-align:left;vertical-align:top;padding:.35em .7em;border-bottom:1px solid {RULE}"
-        heads = "".join(
-            f'<th scope="col" style="{cell};color:{QUIET};font-weight:normal">{head}</th>'
-            for head in ("invariant", "evidence")
-        )
-        rows = "".join(_row(finding, cell) for finding in self.findings)
-        return (
-            f'<div style="border:1px solid {RULE};border-radius:4px;padding:.6em .9em;max-width:60em;color:{INK};'
-            f'background:{PAPER};overflow-x:auto"><b>{escape(self.headline())}</b>'
-            '<table style="border-collapse:collapse;margin-top:.4em;width:100%;font-size:.95em;'
-            f'background:{PAPER};color:{INK}"><thead><tr style="background:{PAPER}">{heads}</tr></thead>'
-            f"<tbody>{rows}</tbody></table>{self._fold()}</div>"
-        )
+        table = as_html(self._table(lambda evidence: evidence))
+        return f'<div style="max-width:60em"><b>{escape(self.headline())}</b>{table}{self._fold()}</div>'
+
+    def _table(self, wrap: Callable[[str], str]) -> Table:
+        # Name and result in one column: three columns are too wide for a phone.
+        rows = [[f"{f.name}\n{MARKS[f.result]} {f.result}", wrap(f.evidence)] for f in self.findings]
+        return Table.of(["invariant", "evidence"], rows, words=(0, 1))
 
     def headline(self) -> str:
         """`Kimi: 9 of 9 invariants hold, 1 does not apply`."""
-        asked = [finding for finding in self.findings if finding.passed is not None]
-        rest = len(self.findings) - len(asked)
-        held = len(asked) - len(self.failed)
-        idle = f", {rest} {'does' if rest == 1 else 'do'} not apply" if rest else ""
-        return f"{self.subject}: {held} of {len(asked)} invariants hold{idle}"
+        applied = [finding for finding in self.findings if finding.passed is not None]
+        rest = len(self.findings) - len(applied)
+        held = len(applied) - len(self.failed)
+        more = f", {rest} {'does' if rest == 1 else 'do'} not apply" if rest else ""
+        return f"{self.subject}: {held} of {len(applied)} invariants hold{more}"
 
     def _fold(self) -> str:
         picture = self.causality_picture()
         if picture is None:
             return ""
         opened = " open" if causality.NAME in self.failed else ""
-        shown = picture.html().replace("<img ", '<img style="max-width:100%" ', 1)
-        return f'<details{opened} style="margin-top:.5em"><summary>Who sees whom</summary>{shown}</details>'
+        image = picture.html().replace("<img ", '<img style="max-width:100%" ', 1)
+        return f'<details{opened} style="margin-top:.5em"><summary>Which token sees which</summary>{image}</details>'
 
 
 def inspect_model(
@@ -117,12 +103,13 @@ def inspect_model(
     seq_len: int | None = None,
     seed: int = 0,
 ) -> Inspection:
-    """Probe a module or function that maps tokens (batch, seq) or vectors (batch, seq, d_model) to a vector a token.
+    """The findings about a module or function from tokens (batch, seq) or vectors (batch, seq, d_model) to one vector
+    per token.
 
-    The module is copied, never called or changed, and the same seed gives the same table. What it takes is found
-    by trying; `d_model` or `vocab_size` settle it. `optimizers` are those that will train it, `balance_loss` takes
-    its router's facts, `cache_elements(n)` is how many numbers a sequence of n tokens may keep, and `new_cache`
-    makes an empty cache where the module does not say how. A plain function is called as it is.
+    The module is copied, never called or changed, and the same seed gives the same table. A plain function is called
+    as it is. What it takes is found by trying; `d_model` or `vocab_size` says it. `optimizers` are those that will
+    train it, `balance_loss` takes its router's facts, `cache_elements(n)` is how many numbers a sequence of n tokens
+    may keep, and `new_cache` makes an empty cache where the module does not say how.
     """
     name = (
         type(model).__name__
@@ -135,7 +122,7 @@ def inspect_model(
             model, d_model=d_model, vocab_size=vocab_size, seq_len=seq_len, new_cache=new_cache, seed=seed
         )
     except Exception as error:
-        return Inspection(name, (Finding(RUNS, False, f"It could not be asked: {error}."),))
+        return Inspection(name, (Finding(RUNS, False, f"It could not be run: {error}."),))
     probes = _probes(subject, optimizers, balance_loss, cache_elements)
     return Inspection(name, tuple(ask(what, probe) for what, probe in probes))
 
@@ -146,27 +133,13 @@ def _probes(
     balance_loss: Callable[[Any], Tensor],
     cache_elements: Callable[[int], int] | None,
 ) -> Iterator[tuple[str, Callable[[], Finding]]]:
-    yield causality.NAME, lambda: causality.causality(subject)
-    yield sequence.PREFIX, lambda: sequence.prefix_consistency(subject)
-    yield sequence.CACHED, lambda: sequence.cached_decode(subject)
-    yield sequence.ABSORBED, lambda: sequence.absorbed_is_naive(subject)
-    yield sequence.CACHE_SIZE, lambda: sequence.cache_size(subject, cache_elements)
-    yield routing.K_EXPERTS, lambda: routing.k_experts(subject)
-    yield routing.NO_DROPS, lambda: routing.no_dropped_tokens(subject)
-    yield routing.BIAS, lambda: routing.bias_steers_only(subject)
-    yield balance.NAME, lambda: balance.even_is_least(subject, balance_loss)
-    yield (
-        parameters.NAME,
-        lambda: parameters.parameters_learn(subject, optimizers, balance_loss),
-    )
-
-
-def _row(finding: Finding, cell: str) -> str:
-    mark, colour = MARKS[finding.verdict]
-    weight = "bold" if finding.passed is False else "normal"
-    # Name and verdict in one column: three do not fit on a phone.
-    return (
-        f'<tr style="background:{PAPER}"><th scope="row" style="{cell};font-weight:{weight}">{escape(finding.name)}<br>'
-        f'<span style="color:{colour}">{mark}</span> {finding.verdict}</th>'
-        f'<td style="{cell}">{escape(finding.evidence)}</td></tr>'
-    )
+    yield causality.NAME, lambda: causality.probe_causality(subject)
+    yield sequence.PREFIX, lambda: sequence.probe_prefixes(subject)
+    yield sequence.CACHED, lambda: sequence.probe_cached_decode(subject)
+    yield sequence.ABSORBED, lambda: sequence.probe_absorbed_form(subject)
+    yield sequence.CACHE_SIZE, lambda: sequence.probe_cache_size(subject, cache_elements)
+    yield routing.K_EXPERTS, lambda: routing.probe_k_experts(subject)
+    yield routing.NO_DROPS, lambda: routing.probe_dropped_tokens(subject)
+    yield routing.BIAS, lambda: routing.probe_expert_bias(subject)
+    yield balance.NAME, lambda: balance.probe_balance_loss(subject, balance_loss)
+    yield parameters.NAME, lambda: parameters.probe_parameters(subject, optimizers, balance_loss)

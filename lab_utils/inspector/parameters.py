@@ -1,4 +1,4 @@
-"""Does every parameter learn? Known to the optimizers exactly once, reached by a gradient, moved by one step."""
+"""Does every parameter learn? The optimizers must hold it exactly once, a gradient must reach it, one step move it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing
 from lab_utils.inspector.balance import feeds_a_loss
-from lab_utils.inspector.finding import Finding, does_not_apply, listed, plural
+from lab_utils.inspector.finding import Finding, does_not_apply, join_names, plural
 from lab_utils.inspector.routing import chosen_experts
 from lab_utils.inspector.subject import Subject, copy_module
 
@@ -22,15 +22,15 @@ BATCH = 8
 BALANCE_COEF = 0.01
 
 
-def parameters_learn(
+def probe_parameters(
     subject: Subject, optimizers: Sequence[torch.optim.Optimizer] = (), balance_loss: Callable | None = None
 ) -> Finding:
-    """One step on a copy of the module and of its optimizers (AdamW over all parameters where none are given).
+    """Whether every parameter learns in one step of a copy of the module and its optimizers.
 
-    The loss is the next token's (tokens) or a random mixture of the output (vectors), with a hundredth of the balance
-    loss: a router of K = 1 with normalised weights has no other gradient. Found are parameters that no optimizer or
-    more than one holds, frozen ones, ones without gradient or movement, and tensors that learn in the graph but are no
-    parameters of the module: made in forward, or kept in a plain list.
+    Without optimizers it is AdamW over all parameters. The loss is the next-token loss (tokens) or a random mixture of
+    the output (vectors), plus a hundredth of the balance loss: a router of K = 1 with normalised weights has no other
+    gradient. It finds parameters that no optimizer or more than one holds, frozen ones, ones without a gradient or a
+    change, and tensors in the graph that are no parameters of the module: made in forward or kept in a plain list.
     """
     if not isinstance(subject.model, nn.Module):
         return does_not_apply(NAME, "A function has no parameters.")
@@ -47,7 +47,7 @@ def parameters_learn(
             loss.backward()
     for optimizer in copies:
         optimizer.step()
-    parameters = {names[id(p)]: p for p in _known(model, names)}
+    parameters = {names[id(p)]: p for p in model.parameters() if id(p) in names}
     idle = {name for name in parameters if _is_idle_expert(name, parameters[name], routing)}
     problems = {
         "unknown to the optimizer": [names[i] for i in names if not held[i]],
@@ -59,27 +59,27 @@ def parameters_learn(
             if p.requires_grad and not _has_gradient(p) and name not in idle
         ],
     }
-    # A late layer leaves the parameter that it replaces behind, without gradient.
+    # A layer made late leaves the parameter that it replaces without a gradient.
     late = [name for name, p in model.named_parameters() if id(p) not in names]
     accounted = {name for found in problems.values() for name in found} | idle
     problems["with a gradient, yet unmoved"] = [
         name for name, p in parameters.items() if name not in accounted and torch.equal(p, before[name])
     ]
     found = {what: those for what, those in problems.items() if those}
-    said = [f"{what}: {listed(those)}" for what, those in found.items()]
+    sentences = [f"{what}: {join_names(those)}" for what, those in found.items()]
     if strangers:
         kinds = [str(tuple(leaf.shape)) for leaf in strangers]
-        made = f" ({listed(late)})" if late else ""
+        made = f" ({join_names(late)})" if late else ""
         learn = "tensor learns" if len(strangers) == 1 else "tensors learn"
-        said.insert(
+        sentences.insert(
             0,
             f"{len(strangers)} {learn} without being a parameter of the module, made in forward or kept in a plain "
-            f"list{made}: {listed(kinds)}",
+            f"list{made}: {join_names(kinds)}",
         )
         found["not parameters of the module"] = kinds
-    if said:
-        return Finding(NAME, False, _capitalised("; ".join(said)) + ".", found)
-    resting = f"; {_resting(idle, routing)}" if _resting(idle, routing) else ""
+    if sentences:
+        text = "; ".join(sentences)
+        return Finding(NAME, False, f"{text[:1].upper()}{text[1:]}.", found)
     whose = (
         f"the {plural(len(optimizers), 'optimizer')}"
         if optimizers
@@ -88,7 +88,8 @@ def parameters_learn(
     return Finding(
         NAME,
         True,
-        f"All {len(names)} parameters are held once by {whose}, have a gradient and move in one step{resting}.",
+        f"All {len(names)} parameters are held once by {whose}, have a gradient and move in one step"
+        f"{_describe_idle_experts(idle, routing)}.",
         {"idle": sorted(idle)},
     )
 
@@ -96,18 +97,18 @@ def parameters_learn(
 def _copy_with_optimizers(
     subject: Subject, optimizers: Sequence[torch.optim.Optimizer]
 ) -> tuple[nn.Module, list[torch.optim.Optimizer]]:
-    """The module and its optimizers copied together, so that the copies hold the copies; their state starts afresh."""
+    """Copies of the module and of its optimizers: the new optimizers hold the new module and have no state."""
     memo: dict[int, Any] = {}
     model = copy_module(subject.model, memo)
     copies = []
     for optimizer in optimizers:
         twin = object.__new__(type(optimizer))
-        # Not by copy.deepcopy(optimizer): that keeps what torch knows and loses the attributes of other optimizers.
-        # A scheduler's wrapper around `step` would step the original, so it stays behind.
+        # copy.deepcopy(optimizer) would lose the attributes that torch does not know.
+        # A scheduler's wrapper around `step` would step the original, so it is left out.
         kept = {name: value for name, value in vars(optimizer).items() if name not in ("step", "state")}
         vars(twin).update(copy.deepcopy(kept, memo), state=defaultdict(dict))
         copies.append(twin)
-    # In place, parameter by parameter: the optimizers go on holding them.
+    # Each parameter in place, so that the optimizers still hold it.
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
             tensor.data = tensor.data.to(subject.dtype)
@@ -134,7 +135,7 @@ def _loss(
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:
-    """Every tensor at the edge of the graph that would get a gradient, in the order in which it is met."""
+    """Every leaf of the graph that would get a gradient, in the order in which the search meets it."""
     found: dict[int, Tensor] = {}
     todo, met = [loss.grad_fn], set()
     while todo:
@@ -146,10 +147,6 @@ def _leaves(loss: Tensor) -> list[Tensor]:
             found[id(variable)] = variable
         todo += [before for before, _ in node.next_functions]
     return list(found.values())
-
-
-def _known(model: nn.Module, names: dict[int, str]) -> list[nn.Parameter]:
-    return [p for p in model.parameters() if id(p) in names]
 
 
 def _has_gradient(p: nn.Parameter) -> bool:
@@ -168,14 +165,10 @@ def _is_idle_expert(name: str, p: nn.Parameter, routing: tuple[Routing, ...]) ->
     return False
 
 
-def _resting(idle: set[str], routing: tuple[Routing, ...]) -> str:
-    """What to say of experts that had nothing to learn from in this batch."""
+def _describe_idle_experts(idle: set[str], routing: tuple[Routing, ...]) -> str:
+    """The end of a sentence about the experts that had no token in this batch; empty where all had some."""
     unused = sum(layer.n_experts() - len(set(layer.expert_idx.flatten().tolist())) for layer in routing)
     if not unused:
         return ""
     whole = f" (with {plural(len(idle), 'parameter')} of their own)" if idle else ""
-    return f"{plural(unused, 'expert')} had no token in this batch and rested{whole}"
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"; {plural(unused, 'expert')} had no token in this batch and did not learn{whole}"

@@ -1,5 +1,5 @@
-"""What must hold for a router and its experts, whoever wrote them: K experts a token, none dropped, and a bias
-that only steers."""
+"""What must hold for every router and its experts: K experts per token, no choice dropped, and a bias that changes
+only who is chosen."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing, named_number
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative_difference
 from lab_utils.inspector.subject import Subject
 
-K_EXPERTS, NO_DROPS = "K experts a token", "no dropped tokens"
+K_EXPERTS, NO_DROPS = "K experts per token", "no dropped tokens"
 BIAS = "bias steers only"
 
 COUNT_NAMES = ("counts", "load", "expert_load", "expert_counts", "tokens_per_expert")
@@ -21,38 +21,38 @@ BIAS_NAMES = ("expert_bias", "e_score_correction_bias")
 TOP_K_NAMES = ("top_k", "num_experts_per_tok", "k")
 NO_ROUTER = "Nothing in it reports what a router chose (expert_idx and weights)."
 BATCH = 4
-CROWD = 256  # equal tokens, which all choose the same experts: more than any capacity that somebody would set
+CROWD = 256  # equal tokens, which all choose the same experts: more than any sensible capacity
 
 
-def k_experts(subject: Subject) -> Finding:
-    """K different experts for every token; all counts that the module keeps sum to tokens x K."""
+def probe_k_experts(subject: Subject) -> Finding:
+    """Whether every token has K different experts, and all counts that the module keeps sum to tokens x K."""
     model, x = subject.fresh(), subject.inputs(BATCH, subject.seq_len)
     with torch.no_grad():
         layers = subject.run(model, x).routing
         if not layers:
             return does_not_apply(K_EXPERTS, NO_ROUTER)
-        # Counted over a second pass, since a module may count from its first on.
+        # The counts of a second pass: a module may count from its first pass on.
         before = [_counts(layer) for layer in layers]
         layers = subject.run(model, x).routing
-    n_tokens, said = x.numel() if subject.takes_tokens else x.shape[0] * x.shape[1], []
+    n_tokens, chosen_each = x.numel() if subject.takes_tokens else x.shape[0] * x.shape[1], []
     for layer, old in zip(layers, before, strict=True):
-        wanted = named_number(layer.layer, *TOP_K_NAMES) or layer.expert_idx.shape[1]
-        if problem := _choice_problem(layer, wanted, n_tokens) or _count_problem(
-            layer, old, n_tokens * wanted
-        ):
+        top_k = named_number(layer.layer, *TOP_K_NAMES) or layer.expert_idx.shape[1]
+        problem = _find_choice_problem(layer, top_k, n_tokens)
+        if problem := problem or _find_count_problem(layer, old, n_tokens * top_k):
             return Finding(K_EXPERTS, False, f"{where(layer)}{problem}")
-        said.append(wanted)
+        chosen_each.append(top_k)
     counted = sum(len(counts) for counts in before)
     kept = f"; {plural(counted, 'count')} that it keeps sum to the same" if counted else ""
     return Finding(
         K_EXPERTS,
         True,
-        f"Each of {n_tokens} tokens has {said[0]} different experts of {layers[0].n_experts()} in "
-        f"{plural(len(layers), 'router')}: {n_tokens} x {said[0]} = {n_tokens * said[0]} choices{kept}.",
+        f"Each of {n_tokens} tokens has {chosen_each[0]} different experts of {layers[0].n_experts()} in "
+        f"{plural(len(layers), 'router')}: {n_tokens} x {chosen_each[0]} = {n_tokens * chosen_each[0]} choices{kept}.",
     )
 
 
-def _choice_problem(layer: Routing, top_k: int, n_tokens: int) -> str:
+def _find_choice_problem(layer: Routing, top_k: int, n_tokens: int) -> str:
+    """What is wrong with the chosen experts, as a sentence; empty where nothing is."""
     chosen, n_experts = layer.expert_idx, layer.n_experts()
     if len(chosen) != n_tokens:
         return f"{len(chosen)} of {n_tokens} tokens have a choice at all."
@@ -69,7 +69,7 @@ def _choice_problem(layer: Routing, top_k: int, n_tokens: int) -> str:
 
 
 def _counts(layer: Routing) -> dict[str, Tensor]:
-    """Numbers of tokens an expert that the facts or the layer carry, by name."""
+    """The counts of tokens per expert that the facts or the layer keep, by name."""
     found = {}
     for holder in (layer.stats, layer.layer):
         for name in COUNT_NAMES:
@@ -79,29 +79,30 @@ def _counts(layer: Routing) -> dict[str, Tensor]:
     return found
 
 
-def _count_problem(layer: Routing, before: dict[str, Tensor], wanted: int) -> str:
+def _find_count_problem(layer: Routing, before: dict[str, Tensor], expected: int) -> str:
+    """What is wrong with the counts, as a sentence; empty where nothing is."""
     true = torch.bincount(layer.expert_idx.flatten(), minlength=layer.n_experts())
     for name, value in _counts(layer).items():
         # A count of this pass alone, or one that has grown by this pass.
         grown = value - before[name]
         if not any(torch.equal(seen.long(), true) for seen in (value, grown)):
             got = int(grown.sum()) if grown.any() else int(value.sum())
-            if got == wanted:
+            if got == expected:
                 worst = int((value - true).abs().argmax())
                 return f"{name} says {int(value[worst])} tokens of expert {worst}, which {int(true[worst])} chose."
-            return f"{name} sums to {got}, and tokens x K is {wanted}."
+            return f"{name} sums to {got}, and tokens x K is {expected}."
     return ""
 
 
-def no_dropped_tokens(subject: Subject) -> Finding:
-    """Every choice counts: the output moves with every weight of every token, in training too.
+def probe_dropped_tokens(subject: Subject) -> Finding:
+    """Whether every choice counts: the output depends on every weight of every token, in training too.
 
-    Asked twice: with random tokens, and with a crowd of equal ones, which an expert of limited capacity cannot
-    serve. d out / d weight of a (token, choice) is that expert's output; where it is exactly 0, nobody ran it.
+    It is asked twice: with random tokens, and with a crowd of equal ones, which an expert of limited capacity cannot
+    serve. d out / d weight of a (token, choice) is that expert's output; where it is exactly 0, the expert did not run.
     """
     model = subject.fresh()
     if isinstance(model, nn.Module):
-        _training_without_dropout(model)
+        _train_without_dropout(model)
     rows = max(1, CROWD // subject.seq_len)
     alike = subject.inputs(1, 1).expand(rows, subject.seq_len, *([] if subject.takes_tokens else [-1]))
     cases = (("random", subject.inputs(BATCH, subject.seq_len)), ("equal", alike.contiguous()))
@@ -112,7 +113,7 @@ def no_dropped_tokens(subject: Subject) -> Finding:
         if not answer.routing:
             return does_not_apply(NO_DROPS, NO_ROUTER)
         for layer in answer.routing:
-            effect = _effect_of_choices(subject, answer.out, layer)
+            effect = _effects_of_choices(subject, answer.out, layer)
             if effect is None:
                 return does_not_apply(
                     NO_DROPS, f"{where(layer)}the weights that it reports carry no gradient from the output."
@@ -137,16 +138,16 @@ def no_dropped_tokens(subject: Subject) -> Finding:
     )
 
 
-def _training_without_dropout(model: nn.Module) -> None:
-    """Training mode, where capacities act, with nothing masked at random."""
+def _train_without_dropout(model: nn.Module) -> None:
+    """Set training mode, in which capacities act, but without random masks."""
     model.train()
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.eval()
 
 
-def _effect_of_choices(subject: Subject, out: Tensor, layer: Routing) -> Tensor | None:
-    """d (a random mixture of the output) / d weight, tokens x K; None where no path leads there."""
+def _effects_of_choices(subject: Subject, out: Tensor, layer: Routing) -> Tensor | None:
+    """d (a random mixture of the output) / d weight, tokens x K; None where no gradient arrives."""
     weights = layer.stats.weights
     if not (weights.requires_grad and out.requires_grad):
         return None
@@ -156,10 +157,10 @@ def _effect_of_choices(subject: Subject, out: Tensor, layer: Routing) -> Tensor 
     return None if grad is None else grad.flatten(0, -2)
 
 
-def bias_steers_only(subject: Subject) -> Finding:
-    """The balancing bias changes who is chosen, and nothing else.
+def probe_expert_bias(subject: Subject) -> Finding:
+    """Whether the balancing bias changes who is chosen, and nothing else.
 
-    Tokens that keep their experts under a random bias must keep weights and output, so with K = E all of them must.
+    A token that keeps its experts under a random bias must keep its weights and output; with K = E every token must.
     A large bias on the least chosen expert must bring every token to it.
     """
     model, x = subject.fresh(), subject.inputs(BATCH, subject.seq_len)
@@ -171,16 +172,16 @@ def bias_steers_only(subject: Subject) -> Finding:
         if len(biases) != len(layers):
             return does_not_apply(
                 BIAS,
-                f"It has {plural(len(layers), 'router')} and {len(biases)} biases named expert_bias: nothing to steer.",
+                f"It has {plural(len(layers), 'router')} and {len(biases)} biases called expert_bias.",
             )
         compared = 0
         for i, bias in enumerate(biases):
             for other in biases:
                 other.zero_()
             plain = subject.run(model, x).routing[i]
-            if problem := _steering_problem(subject, model, x, i, bias, plain):
+            if problem := _find_steering_problem(subject, model, x, i, bias, plain):
                 return Finding(BIAS, False, f"{where(plain)}{problem}")
-            kept, moved, by = _leak(subject, model, x, i, bias, plain)
+            kept, moved, by = _measure_leak(subject, model, x, i, bias, plain)
             compared += kept
             if not moved <= subject.tolerance:
                 return Finding(
@@ -199,17 +200,20 @@ def bias_steers_only(subject: Subject) -> Finding:
 
 
 def _biases(model: Any) -> list[Tensor]:
+    """The balancing biases, in the order of the layers."""
     if not isinstance(model, nn.Module):
         return []
     named = [*model.named_buffers(), *model.named_parameters()]
     found = {name: tensor for name, tensor in named if name.rpartition(".")[2] in BIAS_NAMES}
-    # In the order of the layers, not buffers first.
     order = {id(m): i for i, m in enumerate(model.modules())}
     owner = {name: order[id(model.get_submodule(name.rpartition(".")[0]))] for name in found}
     return [found[name] for name in sorted(found, key=owner.__getitem__)]
 
 
-def _steering_problem(subject: Subject, model: Any, x: Tensor, i: int, bias: Tensor, plain: Routing) -> str:
+def _find_steering_problem(
+    subject: Subject, model: Any, x: Tensor, i: int, bias: Tensor, plain: Routing
+) -> str:
+    """Whether a large bias fails to bring every token to its expert, as a sentence; empty where it does not fail."""
     n_experts = plain.n_experts()
     if plain.expert_idx.shape[1] == n_experts:
         return ""
@@ -225,10 +229,10 @@ def _steering_problem(subject: Subject, model: Any, x: Tensor, i: int, bias: Ten
     )
 
 
-def _leak(
+def _measure_leak(
     subject: Subject, model: Any, x: Tensor, i: int, bias: Tensor, plain: Routing
 ) -> tuple[int, float, float]:
-    """Tokens that keep their experts under a random bias, how far their weights or output move, and the bias.
+    """How many tokens keep their experts under a random bias, how much their weights or output change, and the bias.
 
     The bias shrinks until at least half of the tokens keep their experts.
     """
@@ -243,24 +247,25 @@ def _leak(
             break
     bias.zero_()
     assert kept is not None
-    difference = relative(_by_expert(moved)[kept], before[kept])
+    difference = relative_difference(_by_expert(moved)[kept], before[kept])
     if plain.out is not None and moved.out is not None:
         outs = (layer.out.flatten(0, 1)[kept] for layer in (moved, plain))
-        difference = max(difference, relative(*outs))
+        difference = max(difference, relative_difference(*outs))
     return int(kept.sum()), difference, float(draw.abs().max() * size)
 
 
 def _by_expert(layer: Routing) -> Tensor:
-    """The weights as tokens x experts, 0 where an expert was not chosen."""
+    """The weights as tokens x experts; 0 where an expert was not chosen."""
     weights = layer.weights
     return weights.new_zeros(len(weights), layer.n_experts()).scatter(1, layer.expert_idx, weights)
 
 
 def where(layer: Routing) -> str:
+    """The layer's name and a colon, to begin a sentence with; empty for a plain function."""
     return f"{layer.name}: " if layer.name else ""
 
 
 def chosen_experts(layers: tuple[Routing, ...]) -> Iterator[tuple[str, set[int]]]:
-    """Every router's name and the experts that at least one token chose."""
+    """For every router its name and the experts that at least one token chose."""
     for layer in layers:
         yield layer.name, set(layer.expert_idx.flatten().tolist())

@@ -1,5 +1,5 @@
-"""What must hold along the sequence: every prefix answers as the whole does, with a cache as without, and no cache
-is larger than its formula says."""
+"""What must hold along the sequence: a prefix gets the same outputs as inside the whole, a cache changes nothing, and
+no cache is larger than its formula says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.inspector.answer import named_number
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative, same
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative_difference
 from lab_utils.inspector.subject import Subject
 from nanokimi import count
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig
@@ -18,10 +18,10 @@ from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig
 PREFIX, CACHED, ABSORBED, CACHE_SIZE = "prefix consistency", "cached decode", "absorbed = naive", "cache size"
 
 
-def prefix_consistency(subject: Subject) -> Finding:
-    """f(x[:, :n]) == f(x)[:, :n]: what comes later changes nothing before it."""
+def probe_prefixes(subject: Subject) -> Finding:
+    """Whether f(x[:, :n]) == f(x)[:, :n]: later tokens change no earlier output."""
     length = min(3 * subject.seq_len, subject.max_seq_len or 3 * subject.seq_len)
-    # Every short prefix, then a dozen more over the whole length: odd and even, inside and at the end of a block.
+    # Every short prefix, and a dozen over the whole length: odd and even, inside a block and at its end.
     lengths = sorted(
         {*range(1, min(length, 9)), *(length * i // 12 for i in range(1, 12)), length - 1} - {0, length}
     )
@@ -32,7 +32,7 @@ def prefix_consistency(subject: Subject) -> Finding:
         )
     with torch.no_grad():
         whole = subject.run(model, x).out
-        off = {n: relative(subject.run(model, x[:, :n]).out, whole[:, :n]) for n in lengths}
+        off = {n: relative_difference(subject.run(model, x[:, :n]).out, whole[:, :n]) for n in lengths}
     wrong = [n for n in lengths if not off[n] <= subject.tolerance]
     data = {"relative_difference": off}
     if wrong:
@@ -53,19 +53,21 @@ def prefix_consistency(subject: Subject) -> Finding:
     )
 
 
-def cached_decode(subject: Subject) -> Finding:
-    """Fed in pieces with a cache, any pieces, the answer is that of the whole at once.
+def probe_cached_decode(subject: Subject) -> Finding:
+    """Whether pieces with a cache, whatever the pieces, give the same outputs as the whole at once.
 
-    The whole is read without a cache; by a module with an absorbed form, which `absorbed_is_naive` compares with
-    the naive one, it is read with a cache, so that each of the two probes has its own mistake to find.
+    The whole runs without a cache. For a module with an absorbed form it runs with a cache: `probe_absorbed_form`
+    compares the two forms, so that each of the two probes finds its own mistake.
     """
     if subject.new_cache is None:
         return does_not_apply(CACHED, "Its forward takes no cache.")
     x = subject.inputs(2, subject.seq_len)
-    n, has_two_forms = x.shape[1], _keeps_latents(subject)
+    n, has_two_forms = x.shape[1], _has_latent_attention(subject)
     with torch.no_grad():
         whole = _decode(subject, x, [n])[0] if has_two_forms else subject.run(subject.fresh(), x).out
-        off = {tuple(pieces): _off(subject, x, pieces, whole) for pieces in _splits(n)}
+        off = {
+            tuple(pieces): relative_difference(_decode(subject, x, pieces)[0], whole) for pieces in _splits(n)
+        }
     wrong = [pieces for pieces, difference in off.items() if not difference <= subject.tolerance]
     data = {"relative_difference": off}
     if wrong:
@@ -74,7 +76,7 @@ def cached_decode(subject: Subject) -> Finding:
             CACHED,
             False,
             f"{len(wrong)} of {len(off)} ways to cut {n} tokens answer differently with a cache; in pieces of "
-            f"{_said(pieces)} it is off by {amount(off[pieces])} of the largest output.",
+            f"{_describe_pieces(pieces)} it is off by {amount(off[pieces])} of the largest output.",
             data,
         )
     against = "fed at once" if has_two_forms else "without a cache"
@@ -87,17 +89,18 @@ def cached_decode(subject: Subject) -> Finding:
     )
 
 
-def absorbed_is_naive(subject: Subject) -> Finding:
-    """Latent attention with a cache (absorbed), fed the whole at once, against without (naive)."""
-    if not _keeps_latents(subject):
+def probe_absorbed_form(subject: Subject) -> Finding:
+    """Whether latent attention gives the same with a cache (absorbed) as without (naive), for the whole at once."""
+    if not _has_latent_attention(subject):
         return does_not_apply(
-            ABSORBED, "It has no latent attention (nothing with a kv_lora_rank and a cache)."
+            ABSORBED, "It has no latent attention: no module with a kv_lora_rank and a cache."
         )
     x = subject.inputs(2, subject.seq_len)
     with torch.no_grad():
         naive = subject.run(subject.fresh(), x).out
         absorbed = _decode(subject, x, [x.shape[1]])[0]
-    off, passed = relative(absorbed, naive), same(absorbed, naive, subject)
+    off = relative_difference(absorbed, naive)
+    passed = off <= subject.tolerance
     words = "agree to" if passed else "differ by"
     return Finding(
         ABSORBED,
@@ -108,65 +111,65 @@ def absorbed_is_naive(subject: Subject) -> Finding:
     )
 
 
-def cache_size(subject: Subject, formula: Callable[[int], int] | None = None) -> Finding:
-    """Numbers that the cache holds a sequence, after every third token, against the formula.
+def probe_cache_size(subject: Subject, formula: Callable[[int], int] | None = None) -> Finding:
+    """Whether the cache holds as many numbers per sequence as the formula says, after every third token.
 
-    `formula(n_tokens)` where it is given, else `nanokimi.count.cache_elements` of the module's configuration.
+    Without `formula(n_tokens)` it is `nanokimi.count.cache_elements` of the module's configuration.
     """
     if subject.new_cache is None:
         return does_not_apply(CACHE_SIZE, "Its forward takes no cache.")
-    formula = formula or _known_formula(subject)
+    formula = formula or _find_formula(subject)
     if formula is None:
         return does_not_apply(
             CACHE_SIZE,
-            "No configuration says how much it may keep: pass cache_elements=, numbers after n tokens.",
+            "No configuration says how much it may keep: pass cache_elements=, the numbers after n tokens.",
         )
     batch, kept = 2, {}
     for n in sorted({1, *range(3, subject.seq_len + 1, 3), subject.seq_len}):
         with torch.no_grad():
             cache = _decode(subject, subject.inputs(batch, n), [n])[1]
-        kept[n] = stored_numbers(cache, subject.dtype) / batch
-    wanted = {n: formula(n) for n in kept}
-    wrong = [n for n in kept if kept[n] != wanted[n]]
+        kept[n] = count_numbers(cache, subject.dtype) / batch
+    expected = {n: formula(n) for n in kept}
+    wrong = [n for n in kept if kept[n] != expected[n]]
     n = wrong[-1] if wrong else subject.seq_len
     words = "and the formula says" if wrong else "as the formula says:"
     return Finding(
         CACHE_SIZE,
         not wrong,
-        f"After {plural(n, 'token')} it keeps {kept[n]:,.0f} numbers a sequence, {words} {wanted[n]:,}"
-        + (f" ({kept[n] / wanted[n]:.2f} times as many)." if wrong else f" ({wanted[n] / n:,.0f} a token)."),
-        {"kept": kept, "formula": wanted},
+        f"After {plural(n, 'token')} it keeps {kept[n]:,.0f} numbers per sequence, {words} {expected[n]:,}"
+        + (
+            f" ({kept[n] / expected[n]:.2f} times as many)."
+            if wrong
+            else f" ({expected[n] / n:,.0f} per token)."
+        ),
+        {"kept": kept, "formula": expected},
     )
 
 
-def stored_numbers(cache: Any, dtype: torch.dtype) -> int:
-    """How many numbers a cache holds: its `nbytes`, where it knows them (room to grow left out), else its tensors."""
+def count_numbers(cache: Any, dtype: torch.dtype) -> int:
+    """How many numbers a cache holds: from its `nbytes` where it has them (without reserved room), else its tensors."""
     if isinstance(cache, Tensor):
         return cache.numel()
     if isinstance(nbytes := getattr(cache, "nbytes", None), int):
         return nbytes // dtype.itemsize
     if isinstance(cache, dict):
-        return sum(stored_numbers(part, dtype) for part in cache.values())
+        return sum(count_numbers(part, dtype) for part in cache.values())
     if isinstance(cache, list | tuple):
-        return sum(stored_numbers(part, dtype) for part in cache)
-    return stored_numbers(vars(cache), dtype) if hasattr(cache, "__dict__") else 0
+        return sum(count_numbers(part, dtype) for part in cache)
+    return count_numbers(vars(cache), dtype) if hasattr(cache, "__dict__") else 0
 
 
 # ---------------------------------------------------------------- decoding
 
 
 def _decode(subject: Subject, x: Tensor, pieces: Sequence[int]) -> tuple[Tensor, Any]:
-    """The outputs of `x` fed in pieces of these lengths, and the cache at the end."""
+    """The outputs for `x` in pieces of these lengths, and the cache at the end."""
     assert subject.new_cache is not None
     model, cache, outs, start = subject.fresh(), subject.new_cache(), [], 0
     for piece in x.split(list(pieces), dim=1):
         outs.append(subject.run(model, piece, cache, start).out)
         start += piece.shape[1]
     return torch.cat(outs, dim=1), cache
-
-
-def _off(subject: Subject, x: Tensor, pieces: Sequence[int], wanted: Tensor) -> float:
-    return relative(_decode(subject, x, pieces)[0], wanted)
 
 
 def _splits(n: int) -> Iterator[list[int]]:
@@ -186,19 +189,19 @@ def _splits(n: int) -> Iterator[list[int]]:
             yield way
 
 
-def _said(pieces: Sequence[int]) -> str:
+def _describe_pieces(pieces: Sequence[int]) -> str:
     shown = " + ".join(map(str, pieces[:5]))
     return shown if len(pieces) <= 5 else f"{shown} + ..."
 
 
-def _keeps_latents(subject: Subject) -> bool:
+def _has_latent_attention(subject: Subject) -> bool:
     if subject.new_cache is None or not isinstance(subject.model, torch.nn.Module):
         return False
     return any(named_number(module, "kv_lora_rank") is not None for module in subject.model.modules())
 
 
-def _known_formula(subject: Subject) -> Callable[[int], int] | None:
-    """The core's formula for a model of the core's configuration, or for one attention layer with its section."""
+def _find_formula(subject: Subject) -> Callable[[int], int] | None:
+    """The core's formula, for a model or one attention layer that has a configuration of the core; else None."""
     cfg = getattr(subject.model, "cfg", None)
     if isinstance(cfg, MLAConfig):
         cfg = KimiConfig(n_layers=1, first_k_dense_replace=0, attention="mla", mla=cfg)

@@ -1,7 +1,7 @@
-"""Any module or function, as the inspector asks it: copied, fed and read without knowing its class.
+"""A module or function as the probes run it: copied, fed and read without knowing its class.
 
-What it takes (tokens or vectors), whether it wants rotations or a cache, and what it returns are found by trying
-and by the field's own names. The model itself is never called: every probe works on a copy of its own.
+Whether it takes tokens or vectors, rotations or a cache, and what it returns is found by trying and by the names that
+are usual in the field. The model itself is never called: every probe works on its own copy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Answer, Routing, facts_in, named_number, tensor_in, watch
-from nanokimi.attention import SequenceCache
+from nanokimi.cache import SequenceCache
 from nanokimi.config import RopeConfig
 from nanokimi.rope import rotations
 
@@ -28,7 +28,7 @@ SHORT, GUESSED_WIDTH = 12, 16
 
 @dataclass(frozen=True)
 class Subject:
-    """What is inspected, and how to ask it. Made by `as_subject`."""
+    """A module or function, and how to run it. Made by `as_subject`."""
 
     model: Callable[..., Any]
     takes_tokens: bool
@@ -47,17 +47,17 @@ class Subject:
 
     @property
     def tolerance(self) -> float:
-        """Largest difference, relative to the output's size, that is rounding. Routers stay in float32."""
+        """The largest relative difference that counts as rounding. Routers stay in float32."""
         return 1e-5 if self.dtype == torch.float64 else 1e-3
 
     def fresh(self) -> Callable[..., Any]:
-        """A copy to do anything with, in eval mode; a plain function is itself."""
+        """A copy in eval mode that a probe may change; a plain function itself."""
         if not self.is_module:
             return self.model
         return copy_module(self.model).to(self.dtype).eval()
 
     def inputs(self, batch: int, seq_len: int, draw: int = 0) -> Tensor:
-        """Tokens (batch, seq) or vectors (batch, seq, d_model) from the subject's own seed."""
+        """Random tokens (batch, seq) or vectors (batch, seq, d_model) from the subject's own seed."""
         generator = torch.Generator().manual_seed(self.seed + draw)
         if self.takes_tokens:
             return torch.randint(self.width, (batch, seq_len), generator=generator).to(self.device)
@@ -65,16 +65,16 @@ class Subject:
         return x.to(self.device, self.dtype)
 
     def directions(self, n: int, width: int) -> Tensor:
-        """n orthonormal vectors of `width` numbers, scaled so that their squares add up to `width` in the mean."""
+        """n orthogonal vectors of `width` numbers; the squares of all their numbers sum to `width`."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         q, _ = torch.linalg.qr(torch.randn(width, n, generator=generator, dtype=torch.float64))
         return (q.mT * (width / n) ** 0.5).to(self.device, self.dtype)
 
     def run(self, model: Callable[..., Any], x: Tensor, cache: Any = None, start: int = 0) -> Answer:
-        """One forward pass. `start` is the position of the first token, with a cache that holds the earlier ones.
+        """The answer of one forward pass. `start` is the position of the first token; a cache holds the earlier ones.
 
-        The global generator is set before and put back after: a module that draws numbers on its way draws the
-        same ones in every run, and the caller's stream does not move.
+        The global generator gets the subject's seed for the run and its old state afterwards. So a module that draws
+        random numbers draws the same ones in every run, and the caller's random numbers stay as they were.
         """
         extra: dict[str, Any] = {} if cache is None else {"cache": cache}
         if self.rope_dim is not None:
@@ -91,7 +91,7 @@ class Subject:
             got = "no tensor" if out is None else f"a tensor of shape {tuple(out.shape)}"
             raise ValueError(f"it returns {got} for an input of shape {tuple(x.shape)}")
         if not out.is_floating_point():
-            raise ValueError(f"it returns {out.dtype}, which is no vector a token")
+            raise ValueError(f"it returns {out.dtype}; it must return one vector of floats per token")
         return Answer(out, tuple(seen))
 
 
@@ -104,10 +104,10 @@ def as_subject(
     new_cache: Callable[[], Any] | None = None,
     seed: int = 0,
 ) -> Subject:
-    """Find out how to ask `model`: with tokens where it has an embedding, else with vectors.
+    """The subject for `model`: it runs with tokens where it has an embedding, else with vectors.
 
-    float64 where it can, so that a difference is a mistake and not rounding. Raises a `ValueError` that quotes the
-    module where no kind of input is accepted.
+    It runs in float64 where that works, so that a difference is a mistake and not rounding. Raises a `ValueError` with
+    the module's own error where it accepts no kind of input.
     """
     if not callable(model):
         raise ValueError(f"{type(model).__name__} is not a module or a function: it cannot be called")
@@ -151,14 +151,14 @@ def as_subject(
 
 
 def one_line(error: Exception, width: int = 160) -> str:
-    """An exception in one short line: its kind and the first line of what it says."""
+    """An exception in one short line: its class and the first line of its message."""
     first = next(iter(str(error).strip().splitlines()), "").rstrip(".:")
     text = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return text if len(text) <= width else text[: width - 4] + " ..."
 
 
 def copy_module(module: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
-    """A deep copy, also of modules that kept a tensor of their last forward pass, which torch refuses to copy."""
+    """A deep copy, even of a module that keeps a tensor of its last forward pass, which torch refuses to copy."""
     memo = {} if memo is None else memo
     for part in module.modules():
         for value in vars(part).values():
@@ -183,7 +183,7 @@ def _largest(model: Any, name: str) -> int | None:
 
 
 def _inputs_to_try(model: Any, d_model: int | None, vocab_size: int | None) -> Iterator[tuple[bool, int]]:
-    """(takes tokens?, width) from the likeliest on. What the caller names is taken at its word."""
+    """Pairs (takes tokens?, width), the likeliest first; where the caller names widths, only those."""
     if d_model is not None or vocab_size is not None:
         if vocab_size is not None:
             yield True, vocab_size
@@ -197,19 +197,19 @@ def _inputs_to_try(model: Any, d_model: int | None, vocab_size: int | None) -> I
     widths = [named_number(model, "d_model", "n_embd", "hidden_size", "dim")]
     widths += [m.in_features for m in _modules(model) if isinstance(m, nn.Linear)]
     widths += [p.shape[-1] for p in _parameters(model) if p.ndim]
-    # Eight widths are plenty: the first matrices of a layer are those that read its input.
+    # Eight widths are enough: the first matrices of a layer are the ones that read its input.
     yield from ((False, width) for width in [*dict.fromkeys(filter(None, widths))][:8] or [GUESSED_WIDTH])
 
 
 def _arguments(model: Any) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(model.forward if isinstance(model, nn.Module) else model).parameters)
-    except (TypeError, ValueError):  # a built-in: it takes nothing that we would pass by name
+    except (TypeError, ValueError):  # a built-in, to which we pass nothing by name
         return {}
 
 
 def _rope_dim(model: Any, width: int) -> int | None:
-    """Channels that a layer turns, where its forward wants a `rotation` beside x."""
+    """How many channels a layer rotates, where its forward takes a `rotation`; else None."""
     if "rotation" not in _arguments(model):
         return None
     rotated = named_number(model, "qk_rope_head_dim")
@@ -217,7 +217,7 @@ def _rope_dim(model: Any, width: int) -> int | None:
 
 
 def _cache_maker(model: Any) -> Callable[[], Any] | None:
-    """What makes an empty cache: the model's own `new_cache`, else the class that forward's `cache` is declared as."""
+    """What makes an empty cache: the model's own `new_cache`, or else the declared class of forward's `cache`."""
     if isinstance(model, nn.Module) and callable(getattr(model, "new_cache", None)):
         return model.new_cache
     if "cache" not in _arguments(model):

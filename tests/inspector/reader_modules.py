@@ -149,3 +149,18 @@ class Experts(nn.Module):
         every = torch.stack([expert(x).tanh() for expert in self.experts], dim=-2)
         chosen = every.gather(-2, idx[..., None].expand(*idx.shape, D))
         return self.shared(x) + (used * chosen).sum(-2), self.report(logits, scores, idx, weights)
+
+
+class CutOffRouter(Experts):
+    """The router's weight is outside the graph: nothing ever moves it."""
+
+    def forward(self, x):
+        self.gate.weight.requires_grad_(False)
+        answer = super().forward(x)
+        self.gate.weight.requires_grad_(True)
+        return answer
+
+
+class SeesTheNext(Plain):
+    def visible(self, queries, keys):
+        return torch.ones(queries, keys).tril(1).bool()

@@ -4,7 +4,7 @@ import torch
 
 from lab_utils.course.exercise import mistake
 from nanokimi.attention import attend as core_attend
-from nanokimi.attention import causal_mask
+from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
 
 # ---------------------------------------------------------------- test_sound_attend
@@ -14,12 +14,12 @@ from nanokimi.rope import apply_rope as core_rope
     "The test lets every function pass: it compares nothing, or something that is right in all of them.",
     "Is there an `assert` that a wrong output breaks? Run your test on the piece above: does it fail?",
 )
-def test_that_never_fails(attend):
+def attend_test_that_never_fails(attend):
     attend(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 1.0)
 
 
 @mistake("The test fails for every function, the sound one too.", "Run it on the core's attend first.")
-def test_that_always_fails(attend):
+def attend_test_that_always_fails(attend):
     raise AssertionError
 
 
@@ -27,7 +27,7 @@ def test_that_always_fails(attend):
     "The test looks at the shape only. The broken piece gives the right shape.",
     "Which *number* would be different?",
 )
-def test_of_the_shape(attend):
+def attend_test_of_the_shape(attend):
     assert attend(torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 4), 1.0).shape == (
         1,
         1,
@@ -40,7 +40,7 @@ def test_of_the_shape(attend):
     "The test looks at the mask: does the past change with the future? In the broken piece it does not.",
     "Which number of the output would be different although the mask is right?",
 )
-def test_of_the_mask(attend):
+def attend_test_of_the_mask(attend):
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, 4, 3, generator=generator) for _ in range(3))
     before = attend(q, k, v, 0.5)
@@ -52,7 +52,7 @@ def test_of_the_mask(attend):
     "The test uses a single token. There the two axes of the softmax have one entry each, and cannot be told apart.",
     "Take at least two queries and two keys.",
 )
-def test_with_one_token(attend):
+def attend_test_with_one_token(attend):
     one = torch.ones(1, 1, 1, 2)
     assert torch.allclose(attend(one, one, one, 1.0), one)
 
@@ -61,7 +61,7 @@ def test_with_one_token(attend):
     "The test asks for bit-equal results and rejects a sound function that adds in another order.",
     "Compare with a tolerance.",
 )
-def test_for_equal_bits(attend):
+def attend_test_for_equal_bits(attend):
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, 5, 3, generator=generator) for _ in range(3))
     mask = causal_mask(5, 5, q.device)
@@ -70,12 +70,12 @@ def test_for_equal_bits(attend):
 
 
 ATTEND_TESTS = (
-    test_that_never_fails,
-    test_that_always_fails,
-    test_of_the_shape,
-    test_of_the_mask,
-    test_with_one_token,
-    test_for_equal_bits,
+    attend_test_that_never_fails,
+    attend_test_that_always_fails,
+    attend_test_of_the_shape,
+    attend_test_of_the_mask,
+    attend_test_with_one_token,
+    attend_test_for_equal_bits,
 )
 
 # ---------------------------------------------------------------- test_sound_decoding
