@@ -12,44 +12,15 @@ block began.
 """
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from nanokimi.attention import AttentionOutput, attend, join_heads, max_logit, split_heads
+from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
+from nanokimi.cache import BlockLatentCache
 from nanokimi.config import BlockLatentConfig
+from nanokimi.mask import block_visibility
+from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.rope import apply_rope
-
-
-def block_visibility(
-    seq_len: int, block_len: int, n_latents: int, device: torch.device
-) -> Bool[Tensor, "seq latents_and_seq"]:
-    """Who sees what: token t sees latent j iff j < floor(t/b), and token s iff s <= t in the same block.
-
-    Columns are first the n_latents of every complete block, then the tokens.
-    """
-    position = torch.arange(seq_len, device=device)
-    block = position // block_len
-    latent_block = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)
-    sees_latent = latent_block[None, :] < block[:, None]
-    sees_token = (block[None, :] == block[:, None]) & (position[None, :] <= position[:, None])
-    return torch.cat([sees_latent, sees_token], dim=1)
-
-
-class BlockLatentCache:
-    """The decoding state: keys and values of the finished blocks' latents, and the tokens of the open block."""
-
-    def __init__(self) -> None:
-        self.length = 0
-        self.latents: tuple[Tensor, Tensor] | None = None  # rotated keys, values: (B, H, N·m, head_dim)
-        self.tokens: tuple[Tensor, Tensor, Tensor] | None = (
-            None  # rotated keys, values, and inputs (B, 1, t, D)
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the stored entries, all sequences of the batch together."""
-        stored = (*(self.latents or ()), *(self.tokens or ()))
-        return sum(t.numel() * t.element_size() for t in stored)
 
 
 class BlockLatentAttention(nn.Module):
@@ -142,9 +113,8 @@ class BlockLatentAttention(nn.Module):
             new = tuple(torch.cat(pair, dim=2) for pair in zip(cache.latents, new, strict=True))
         cache.latents, cache.tokens = new, None
 
-    @torch.no_grad()
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
-        """QK-clip, as in ordinary attention: sqrt(g) on the head's query rows and on its key rows."""
-        root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
-        for proj in (self.q_proj, self.k_proj):
-            proj.weight.unflatten(0, (self.n_heads, -1)).mul_(root)
+        """QK-clip, as in ordinary attention: sqrt(g) on the query rows and on the key rows of every head."""
+        root = clip_factor(max_qk_logit, tau).sqrt()
+        scale_heads_(self.q_proj.weight, root)
+        scale_heads_(self.k_proj.weight, root)

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nanokimi.attention import SequenceCache, attend, join_heads, max_logit, split_heads
+from nanokimi.attention import attend, join_heads, split_heads
+from nanokimi.cache import SequenceCache
 from nanokimi.config import GPTConfig
 from nanokimi.output import ModelOutput, empty_embedding
+from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 
 
 class GPTBlock(nn.Module):
@@ -39,14 +41,13 @@ class GPTBlock(nn.Module):
         x = x + self.down_proj(F.gelu(self.up_proj(self.ln_2(x))))
         return x, max_logit(q, k, self.scale) if with_max_qk_logit else None
 
-    @torch.no_grad()
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
-        """QK-clip: sqrt(g) on the head's query and key rows and on their biases."""
-        root = (tau / max_qk_logit.clamp(min=tau)).sqrt()[:, None, None]
-        q_and_k = slice(0, 2 * self.qkv_proj.out_features // 3)
-        for rows in (self.qkv_proj.weight[q_and_k], self.qkv_proj.bias[q_and_k, None]):
-            for part in rows.chunk(2):
-                part.unflatten(0, (self.n_heads, -1)).mul_(root)
+        """QK-clip: sqrt(g) on the query rows and on the key rows of every head, and on their biases."""
+        root = clip_factor(max_qk_logit, tau).sqrt()
+        q_weight, k_weight, _ = self.qkv_proj.weight.chunk(3)
+        q_bias, k_bias, _ = self.qkv_proj.bias.chunk(3)
+        for rows in (q_weight, k_weight, q_bias[:, None], k_bias[:, None]):
+            scale_heads_(rows, root)
 
 
 class GPT(nn.Module):

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
-from nanokimi.attention import CausalSelfAttention, SequenceCache
-from nanokimi.block_latent import BlockLatentAttention, BlockLatentCache
+from nanokimi.attention import CausalSelfAttention
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.cache import BlockLatentCache, LayerCache, SequenceCache
 from nanokimi.config import KimiConfig
 from nanokimi.experts import SwiGLU
 from nanokimi.mla import MultiHeadLatentAttention
@@ -20,8 +21,6 @@ from nanokimi.norm import RMSNorm
 from nanokimi.output import ModelOutput, empty_embedding
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
-
-LayerCache = SequenceCache | BlockLatentCache
 
 
 def build_attention(cfg: KimiConfig) -> nn.Module:

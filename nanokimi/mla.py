@@ -16,16 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from nanokimi.attention import (
-    AttentionOutput,
-    SequenceCache,
-    attend,
-    join_heads,
-    max_logit,
-    split_heads,
-)
+from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
+from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
 from nanokimi.norm import RMSNorm
+from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.rope import apply_rope, yarn_mscale
 
 # DeepSeek-V3 and K2 norm the latents with this eps whatever the model's own is.
@@ -117,17 +112,15 @@ class MultiHeadLatentAttention(nn.Module):
         nope = self.cfg.qk_nope_head_dim
         return torch.cat([q[..., :nope], apply_rope(q[..., nope:], rotation)], dim=-1)
 
-    @torch.no_grad()
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
-        """QK-clip: shrink the heads whose largest logit passed tau so that it becomes tau (Kimi K2, sec. 2.1).
+        """QK-clip: shrink the heads whose largest logit was above tau, so that it becomes tau.
 
         A nope logit is a product of two projections of the head's own, so each takes sqrt(g). The rope key is
         shared by all heads and must stay: there the query takes all of g.
         """
-        nope = self.cfg.qk_nope_head_dim
-        g = (tau / max_qk_logit.clamp(min=tau))[:, None, None]
+        nope, rope = slice(self.cfg.qk_nope_head_dim), slice(self.cfg.qk_nope_head_dim, None)
         q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
-        q_rows = q_proj.weight.unflatten(0, (self.n_heads, -1))
-        q_rows[:, :nope].mul_(g.sqrt())
-        q_rows[:, nope:].mul_(g)
-        self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :nope].mul_(g.sqrt())
+        g = clip_factor(max_qk_logit, tau)
+        scale_heads_(q_proj.weight, g.sqrt(), nope)
+        scale_heads_(q_proj.weight, g, rope)
+        scale_heads_(self.kv_b_proj.weight, g.sqrt(), nope)

@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
-from nanokimi.attention import CausalSelfAttention, SequenceCache, attend, causal_mask, max_logit
+from nanokimi.attention import CausalSelfAttention, attend
+from nanokimi.cache import SequenceCache
 from nanokimi.config import RopeConfig
+from nanokimi.mask import causal_mask
+from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope, rotations
 from tests.harsh_weights import draw_
 

@@ -7,10 +7,12 @@ import torch
 
 from nanokimi import block_latent
 from nanokimi.attention import CausalSelfAttention
-from nanokimi.block_latent import BlockLatentAttention, BlockLatentCache, block_visibility
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.cache import BlockLatentCache
 from nanokimi.config import BlockLatentConfig, KimiConfig, RopeConfig
 from nanokimi.count import cache_elements
 from nanokimi.kimi import Kimi
+from nanokimi.mask import block_visibility
 from nanokimi.rope import apply_rope, rotations
 from tests.harsh_weights import draw_
 

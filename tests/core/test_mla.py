@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from nanokimi.attention import SequenceCache
+from nanokimi.cache import SequenceCache
 from nanokimi.config import KimiConfig, MLAConfig, RopeConfig, YarnConfig
 from nanokimi.count import cache_elements
 from nanokimi.kimi import Kimi

@@ -2,7 +2,8 @@
 
 import torch
 
-from nanokimi.attention import causal_mask, join_heads, split_heads
+from nanokimi.attention import join_heads, split_heads
+from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope, rope_frequencies
 from tests.course.equivalents import after, changes

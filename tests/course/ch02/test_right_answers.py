@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
-from nanokimi.attention import attend, causal_mask
+from nanokimi.attention import attend
+from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from nanokimi.block_latent import BlockLatentAttention, block_visibility
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.mask import block_visibility
 from nanokimi.mla import absorb_query, expand_latent
 from tests.course.equivalents import changes
 

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
-from nanokimi.attention import AttentionOutput, attend, join_heads, max_logit, split_heads
+from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
+from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope
 
 # ---------------------------------------------------------------- expansion and absorption

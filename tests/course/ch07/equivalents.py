@@ -137,6 +137,17 @@ def _query_of_one_head_keys_of_the_next(q_nope, q_rope, k_nope, v, g):
     k_nope.mul_(g.roll(1, 0).sqrt())
 
 
+def _key_of_one_part_query_of_the_other(q_nope, q_rope, k_nope, v, g):
+    q_rope.mul_(g)
+    k_nope.mul_(g.square())
+
+
+def _grows(q_nope, q_rope, k_nope, v, g):
+    q_nope.div_(g.sqrt())
+    q_rope.div_(g)
+    k_nope.div_(g.sqrt())
+
+
 def _cube_root(q_nope, q_rope, k_nope, v, g):
     q_nope.mul_(g ** (1 / 3))
     q_rope.mul_(g)
@@ -158,6 +169,8 @@ EXTRA = {
                 _values_for_keys,
                 _heads_in_reverse,
                 _query_of_one_head_keys_of_the_next,
+                _key_of_one_part_query_of_the_other,
+                _grows,
                 _cube_root,
                 _mean_of_heads,
             ),

@@ -8,7 +8,7 @@ from torch import nn
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
-from nanokimi.attention import causal_mask
+from nanokimi.mask import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
 
 

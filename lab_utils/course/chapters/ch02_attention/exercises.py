@@ -7,7 +7,8 @@ from lab_utils.course.exercise import (
     call_with_gradients,
     run_test,
 )
-from nanokimi.attention import attend, causal_mask, join_heads, split_heads
+from nanokimi.attention import attend, join_heads, split_heads
+from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope, rope_frequencies
 

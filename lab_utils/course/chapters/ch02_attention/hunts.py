@@ -7,8 +7,9 @@ from lab_utils.course.chapters.ch02_attention import bugs, cases
 from lab_utils.course.exercise import (
     Case,
 )
-from nanokimi.attention import attend, causal_mask
+from nanokimi.attention import attend
 from nanokimi.config import RopeConfig
+from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope, rotations
 
 

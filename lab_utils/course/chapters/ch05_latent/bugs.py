@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from nanokimi.attention import AttentionOutput, attend, join_heads, max_logit
+from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
+from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope
 
 

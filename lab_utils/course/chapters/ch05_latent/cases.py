@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights
-from nanokimi.attention import AttentionOutput, SequenceCache
+from nanokimi.attention import AttentionOutput
 from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.cache import SequenceCache
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.rope import rotations

@@ -2,8 +2,9 @@
 
 from lab_utils.course.chapters.ch05_latent import cases, hunts, mistakes
 from lab_utils.course.exercise import Exercise, Property, call_with_gradients, run_test
-from nanokimi.block_latent import BlockLatentAttention, block_visibility
+from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.count import cache_elements
+from nanokimi.mask import block_visibility
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
 
 compress = BlockLatentAttention.compress

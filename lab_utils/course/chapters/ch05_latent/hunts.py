@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs, cases
 from lab_utils.course.exercise import Case
-from nanokimi.attention import SequenceCache, attend
+from nanokimi.attention import attend
 from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.cache import SequenceCache
 from nanokimi.config import BlockLatentConfig, MLAConfig, RopeConfig
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
 from nanokimi.rope import rotations

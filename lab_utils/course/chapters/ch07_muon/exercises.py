@@ -3,9 +3,9 @@
 from lab_utils.course.chapters.ch07_muon import hunts, mistakes
 from lab_utils.course.chapters.ch07_muon.cases import muon, optimizers, qk_clip
 from lab_utils.course.exercise import Exercise, Property, run_test
-from nanokimi.attention import max_logit
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, build_optimizers, lr_at, newton_schulz
+from nanokimi.qk_clip import max_logit
 
 clip_qk_ = MultiHeadLatentAttention.clip_qk_
 

@@ -2,7 +2,7 @@
 
 from lab_utils.course.chapters.ch10_sampling import cases, hunts, mistakes
 from lab_utils.course.exercise import Exercise, Property, run_test
-from nanokimi.attention import SequenceCache
+from nanokimi.cache import SequenceCache
 from nanokimi.generate import generate, next_token_probs
 
 EXERCISES = (

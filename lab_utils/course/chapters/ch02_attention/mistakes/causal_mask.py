@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import mistake
-from nanokimi.attention import causal_mask
+from nanokimi.mask import causal_mask
 
 
 @mistake(

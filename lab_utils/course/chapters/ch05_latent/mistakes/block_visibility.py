@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import mistake
-from nanokimi.block_latent import block_visibility as core_visibility
+from nanokimi.mask import block_visibility as core_visibility
 
 
 def visibility(sees_latent, sees_token):

@@ -3,10 +3,11 @@
 import torch
 
 from lab_utils.course.exercise import mistake
-from nanokimi.attention import AttentionOutput, attend, join_heads, max_logit, split_heads
+from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
 from nanokimi.mla import MultiHeadLatentAttention as CoreMLA
 from nanokimi.mla import absorb_query as core_absorb
 from nanokimi.mla import expand_latent as core_expand
+from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope
 
 

@@ -3,7 +3,8 @@
 import torch
 
 from lab_utils.course.exercise import mistake
-from nanokimi.attention import SequenceCache, attend
+from nanokimi.attention import attend
+from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
 from nanokimi.mla import expand_latent
 from nanokimi.rope import rotations

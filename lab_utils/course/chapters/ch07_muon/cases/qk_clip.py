@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.exercise import Case, Parts, Problem
-from nanokimi.attention import causal_mask
 from nanokimi.config import (
     MLAConfig,
     RopeConfig,
     YarnConfig,
 )
+from nanokimi.mask import causal_mask
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.rope import rotations
 

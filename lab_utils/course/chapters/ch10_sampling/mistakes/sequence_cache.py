@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import mistake
-from nanokimi.attention import SequenceCache
+from nanokimi.cache import SequenceCache
 
 
 @mistake(

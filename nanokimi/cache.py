@@ -1,0 +1,65 @@
+"""What a layer keeps of the tokens that it has seen, so that decoding computes each token once."""
+
+from torch import Tensor
+
+
+class SequenceCache:
+    """Named tensors that grow along time (dimension -2): keys and values, or the latents of MLA.
+
+    `length` is the number of tokens. Room is doubled when it runs out, so that the cost per token is constant on
+    average. `nbytes` counts what is stored, not the room.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._room: list[Tensor] = []
+
+    def append(self, *new: Tensor) -> tuple[Tensor, ...]:
+        """Store the newest entries of every tensor; returns each whole, from the first token on."""
+        end = self.length + new[0].shape[-2]
+        if not self._room or end > self._room[0].shape[-2]:
+            self._grow(new, end)
+        for room, tensor in zip(self._room, new, strict=True):
+            room[..., self.length : end, :] = tensor
+        self.length = end
+        return self.entries()
+
+    def entries(self) -> tuple[Tensor, ...]:
+        """Every stored tensor, from the first token on."""
+        return tuple(room[..., : self.length, :] for room in self._room)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored entries, all sequences of the batch together."""
+        return sum(t.numel() * t.element_size() for t in self.entries())
+
+    def _grow(self, new: tuple[Tensor, ...], end: int) -> None:
+        old, self._room = self.entries(), []
+        for i, tensor in enumerate(new):
+            room = tensor.new_empty(*tensor.shape[:-2], 2 * end, tensor.shape[-1])
+            if old:
+                room[..., : self.length, :] = old[i]
+            self._room.append(room)
+
+
+class BlockLatentCache:
+    """For block latent attention: keys and values of the finished blocks' latents, and the tokens of the open block.
+
+    `length` is the number of tokens, those of finished blocks included.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        # Keys (turned by their position) and values of the latents: (batch, n_heads, blocks·n_latents, head_dim).
+        self.latents: tuple[Tensor, Tensor] | None = None
+        # Keys, values and inputs of the open block's tokens; the inputs are (batch, 1, tokens, d_model).
+        self.tokens: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored entries, all sequences of the batch together."""
+        stored = (*(self.latents or ()), *(self.tokens or ()))
+        return sum(t.numel() * t.element_size() for t in stored)
+
+
+LayerCache = SequenceCache | BlockLatentCache

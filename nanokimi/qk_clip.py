@@ -1,0 +1,58 @@
+"""QK-clip: keep attention logits small by shrinking the weights that make them (Kimi K2, sec. 2.1).
+
+In training, logits of a few heads may grow until the softmax is a choice of one token. After a step in which a
+head's largest logit was above the threshold tau, its query and key weights are multiplied so that the same logit
+would be tau. Heads below tau stay as they are. Layers measure with `max_logit`; `clip_qk_` of a layer shrinks.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from nanokimi.mask import causal_mask
+
+
+@torch.no_grad()
+def max_logit(
+    q: Float[Tensor, "batch n_heads queries qk_dim"],
+    k: Float[Tensor, "batch n_heads keys qk_dim"],
+    scale: float,
+    visible: Bool[Tensor, "queries keys"] | None = None,
+) -> Float[Tensor, " n_heads"]:
+    """The largest scaled logit of every head, over the batch and all visible pairs. Exact.
+
+    Visible is what `visible` says; without it, what is causal, where the queries are the last of the keys' positions.
+    Queries are taken 64 at a time with the keys that they can see, so that memory grows with the context, not
+    with its square, and half of the products are never made.
+    """
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
+    best = q.new_full((q.shape[1],), -torch.inf)
+    for start in range(0, n_queries, 64):
+        stop = min(start + 64, n_queries)
+        if visible is None:
+            seen = n_keys - n_queries + stop
+            mask = causal_mask(stop - start, seen, q.device)
+        else:
+            seen, mask = n_keys, visible[start:stop]
+        logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)
+        best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))
+    return best.float() * scale
+
+
+def clip_factor(max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> Float[Tensor, " n_heads"]:
+    """g, by which the logits of every head must shrink: tau / max_qk_logit, and 1 for a head below tau.
+
+    A logit is a product of query and key: each side takes sqrt(g), or one side g where the other must stay.
+    """
+    return tau / max_qk_logit.clamp(min=tau)
+
+
+@torch.no_grad()
+def scale_heads_(
+    weight: Float[Tensor, "rows columns"], factor: Float[Tensor, " n_heads"], part: slice = slice(None)
+) -> None:
+    """Multiply the rows of every head by the head's factor, in place.
+
+    The rows of the first head come first, then those of the second ... `part` picks some of the rows of each head.
+    """
+    weight.unflatten(0, (len(factor), -1))[:, part].mul_(factor[:, None, None])
