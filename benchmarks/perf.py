@@ -1,54 +1,41 @@
-"""How fast the parts are, measured in turns: `make perf`, or `python -m benchmarks.perf --processes 5 --rounds 9`.
+"""How fast the parts are, measured in turn: `make perf`, or `python -m benchmarks.perf --processes 5 --rounds 9`.
 
-Every comparison runs all its candidates once a round, so that a machine whose speed drifts slows all of them
-alike, and each round in another order, since a candidate finds the memory as the one before it left it. It does so
-in several fresh processes, whose layout of memory moves a layer's time by more than its rounds differ. A round
-gives each candidate's ratio to the first of the list; the figures are medians over the rounds of all processes,
-and beside them stand the least and the greatest of the processes' own medians. With every table comes what one
-small operation takes, since a machine's cores wait longer for each other at one time than at another. One JSON a
-machine goes to `benchmarks/results/`.
+The comparisons stand in `benchmarks.comparisons`. In every round all candidates of a comparison run once, so that a
+machine whose speed changes slows all of them equally. Every round has another order, because a candidate finds the
+memory as the one before left it. The rounds run in several new processes, because the layout of a process's memory
+changes a layer's time by more than its rounds differ. A round gives each candidate's ratio to the first one. The
+figures are medians over the rounds of all processes, with the least and the greatest of the processes' own medians.
+Every table also has the time of one small operation, because cores wait longer for each other at some times than at
+others. The results go to `benchmarks/results/`, one JSON file per machine.
 """
 
 import argparse
-import json
 import platform
 import random
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from nanokimi.config import KimiConfig, OptimConfig
-from nanokimi.experts import SwiGLU
-from nanokimi.generate import generate
-from nanokimi.hub import to_hub_weights
-from nanokimi.hub_config import to_hub_config
-from nanokimi.kimi import Kimi
-from nanokimi.loss import next_token_loss
+from benchmarks.comparisons import COMPARISONS, ONLY_ON_CUDA, Candidates
+from lab_utils.machine.describe import cpu_name
+from nanokimi.atomic import write_json
 from nanokimi.memory import keep_freed_memory
-from nanokimi.model import Model, build_model
-from nanokimi.moe import MoE
-from nanokimi.optim import build_optimizers
-from nanokimi.router import expert_load
-from nanokimi.yaml_config import load_model_config
 
 RESULTS = Path(__file__).parent / "results"
-Candidates = dict[str, Callable[[], object]]
 Times = dict[str, list[float]]
 
 
-def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times:
-    """Seconds of every candidate, one a round."""
+def time_in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times:
+    """Seconds of every candidate, one number per round."""
     times: Times = {name: [] for name in candidates}
     shuffle = random.Random(0)
     for turn in range(rounds + 2):
@@ -57,13 +44,13 @@ def in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times
             start = time.perf_counter()
             candidates[name]()
             _wait(device)
-            if turn >= 2:  # the first two rounds warm caches and allocators up
+            if turn >= 2:  # the first two rounds fill caches and allocate memory
                 times[name].append(time.perf_counter() - start)
     return times
 
 
-def figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
-    """Median milliseconds of each candidate, its median ratio to the first, and that of every process by itself."""
+def make_figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
+    """Median milliseconds of each candidate, its median ratio to the first one, and the same ratio per process."""
     first = next(iter(processes[0]))
     found = {}
     for name in processes[0]:
@@ -78,8 +65,8 @@ def figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def small_operation_us(device: torch.device) -> float:
-    """Microseconds of one product of 98,304 numbers, too small to hide that its threads wait for each other."""
+def time_small_operation(device: torch.device) -> float:
+    """Microseconds for scaling 98,304 numbers: so little work that the waiting of its threads shows."""
     numbers = torch.ones(512, 192, device=device)
     seconds = []
     for _ in range(500):
@@ -96,221 +83,40 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-# ---------------------------------------------------------------- what is compared
-
-
-def training_step(size: str, device: torch.device) -> Candidates:
-    """A whole optimizer step at equal active parameters: GPT, Kimi, what QK-clip's exact maximum and Muon add."""
-    batch_size, seq_len = {"tiny": (16, 256), "small": (64, 512)}[size]
-
-    def step(name: str, optimizer: str, with_max: bool) -> Callable[[], None]:
-        model = build_model(load_model_config(name)).to(device)
-        tokens = _tokens(model.cfg.vocab_size, batch_size, seq_len + 1, device)
-        optimizers = build_optimizers(model, OptimConfig(optimizer=optimizer))
-
-        def run() -> None:
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                out = model(tokens[:, :-1], with_max_qk_logit=with_max)
-                loss = next_token_loss(out.logits, tokens[:, 1:])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for each in optimizers:
-                each.step()
-                each.zero_grad()
-
-        return run
-
-    return {
-        "GPT, AdamW": step(f"gpt-{size}", "adamw", False),
-        "Kimi dense, AdamW": step(f"kimi-{size}-dense", "adamw", False),
-        "Kimi MLA dense, AdamW": step(f"kimi-{size}-mla", "adamw", False),
-        "Kimi, AdamW": step(f"kimi-{size}", "adamw", False),
-        "Kimi, AdamW, largest logits": step(f"kimi-{size}", "adamw", True),
-        "Kimi, Muon, largest logits": step(f"kimi-{size}", "muon", True),
-        "GPT, Muon": step(f"gpt-{size}", "muon", False),
-    }
-
-
-def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) -> Candidates:
-    """Forward and backward of 4,096 tokens: a dense SwiGLU of the active width, the preset's layer, transformers'.
-
-    Between them the layer's matrix products alone, on runs of rows as long as its router makes them: what is left
-    of its time when routing, moving rows, nonlinearity and autograd cost nothing. transformers' layer runs in its
-    loop over the experts and with its grouped products, which want rows of a multiple of 16 bytes.
-    """
-    cfg = load_model_config(preset, overrides)
-    active_width = (cfg.moe.top_k + cfg.moe.n_shared_experts) * cfg.moe.moe_intermediate_size
-    generator = torch.Generator().manual_seed(0)
-    dense, moe = SwiGLU(cfg.d_model, active_width), MoE(cfg.d_model, cfg.moe)
-    for p in (*dense.parameters(), *moe.parameters()):
-        torch.nn.init.normal_(p, std=0.02, generator=generator)
-    x = torch.randn(8, 512, cfg.d_model, generator=generator).to(device)
-    grouped = cfg.d_model % 4 == cfg.moe.moe_intermediate_size % 4 == 0
-    theirs = {
-        f"transformers MoE, {name}": _transformers_moe(cfg, moe, name).to(device)
-        for name in ("eager", "grouped_mm")
-        if name == "eager" or grouped
-    }
-    for layer in (dense, moe):
-        layer.to(device)
-
-    def both_ways(forward: Callable[[Tensor], Tensor], layer: torch.nn.Module) -> Callable[[], None]:
-        grad = torch.ones_like(x)
-
-        def run() -> None:
-            forward(x.clone().requires_grad_()).backward(grad)
-            layer.zero_grad()
-
-        return run
-
-    return {
-        "dense SwiGLU": both_ways(dense, dense),
-        "MoE, its products alone": _products(moe, x),
-        "MoE": both_ways(lambda t: moe(t)[0], moe),
-    } | {name: both_ways(layer, layer) for name, layer in theirs.items()}
-
-
-@torch.no_grad()
-def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
-    """Two products forward and four backward for every expert and the shared one, with numbers that mean nothing."""
-    load = expert_load(moe.route(x).expert_idx, moe.cfg.n_routed_experts).tolist()
-    mlps = [*zip(load, moe.experts.gate_up_proj, moe.experts.down_proj, strict=True)]
-    mlps.append((x[..., 0].numel(), moe.shared_experts.gate_up_proj, moe.shared_experts.down_proj))
-    operands = []
-    for rows, gate_up, down in mlps:
-        d_model, width = down.shape
-        outer, inner, hidden = (torch.randn(rows, n, device=x.device) for n in (d_model, width, 2 * width))
-        operands.append((outer, inner, hidden, gate_up, down))
-
-    @torch.no_grad()
-    def run() -> None:
-        for outer, inner, hidden, gate_up, down in operands:
-            outer @ gate_up.T, inner @ down.T  # forward
-            outer @ down, outer.T @ inner, hidden @ gate_up, hidden.T @ outer  # backward
-
-    return run
-
-
-def against_transformers(device: torch.device) -> Candidates:
-    """Forward and backward of the same model with the same weights: ours, and transformers' DeepseekV3."""
-    # 128 wide experts in place of 122, for transformers' grouped products.
-    ours = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device)
-    theirs = _transformers_model(ours).to(device)
-    tokens = _tokens(ours.cfg.vocab_size, 16, 257, device)
-
-    def run(model: torch.nn.Module) -> None:
-        next_token_loss(model(tokens[:, :-1]).logits, tokens[:, 1:]).backward()
-        model.zero_grad()
-
-    return {"nanokimi": lambda: run(ours), "transformers": lambda: run(theirs)}
-
-
-def decoding(device: torch.device) -> Candidates:
-    """200 greedy tokens after a prompt of 50: GPT and Kimi with their caches, and transformers with its own."""
-    gpt = build_model(load_model_config("gpt-tiny")).to(device).eval()
-    kimi = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device).eval()
-    theirs = _transformers_model(kimi).to(device).eval()
-    prompt = _tokens(2048, 1, 50, device)
-
-    def ours(model: Model) -> Callable[[], object]:
-        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0))
-
-    def transformers_generate() -> object:
-        return theirs.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, min_new_tokens=200,
-            do_sample=False, pad_token_id=0,
-        )  # fmt: skip
-
-    return {"Kimi": ours(kimi), "GPT": ours(gpt), "transformers, same Kimi": transformers_generate}
-
-
-def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> Tensor:
-    return torch.randint(vocab_size, (rows, columns), generator=torch.Generator().manual_seed(0)).to(device)
-
-
-def _transformers_model(model: Kimi) -> torch.nn.Module:
-    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
-
-    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**to_hub_config(model.cfg)))
-    own = theirs.state_dict()
-    state = to_hub_weights(model)
-    # In memory transformers keeps a layer's experts in one tensor; the hub's format has a key an expert.
-    for i in range(model.cfg.first_k_dense_replace, model.cfg.n_layers):
-        bank, prefix = model.layers[i].mlp.experts, f"model.layers.{i}.mlp.experts."
-        state = {k: v for k, v in state.items() if not re.match(re.escape(prefix) + r"\d", k)}
-        state |= {f"{prefix}gate_up_proj": bank.gate_up_proj, f"{prefix}down_proj": bank.down_proj}
-    theirs.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
-    return theirs
-
-
-def _transformers_moe(cfg: KimiConfig, moe: MoE, experts_implementation: str) -> torch.nn.Module:
-    from transformers import DeepseekV3Config
-    from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
-
-    config = DeepseekV3Config(**to_hub_config(cfg), experts_implementation=experts_implementation)
-    theirs = DeepseekV3MoE(config)
-    gate, up = moe.shared_experts.gate_up_proj.chunk(2)
-    with torch.no_grad():
-        theirs.gate.weight.copy_(moe.gate)
-        theirs.experts.gate_up_proj.copy_(moe.experts.gate_up_proj)
-        theirs.experts.down_proj.copy_(moe.experts.down_proj)
-        theirs.shared_experts.gate_proj.weight.copy_(gate)
-        theirs.shared_experts.up_proj.weight.copy_(up)
-        theirs.shared_experts.down_proj.weight.copy_(moe.shared_experts.down_proj)
-    return theirs
-
-
-# ---------------------------------------------------------------- running and writing
-
-COMPARISONS: dict[str, Callable[[torch.device], Candidates]] = {
-    "training step, tiny": partial(training_step, "tiny"),
-    "training step, small": partial(training_step, "small"),
-    "MoE layer of kimi-tiny, 4,096 tokens": partial(moe_layer, "kimi-tiny"),
-    "MoE layer 192 wide, 4,096 tokens": partial(
-        moe_layer, "kimi-tiny", overrides=["d_model=192", "moe_intermediate_size=192"]
-    ),
-    "MoE layer of kimi-small, 4,096 tokens": partial(moe_layer, "kimi-small"),
-    "forward and backward, kimi-tiny": against_transformers,
-    "decoding, 200 tokens": decoding,
-}
-ONLY_ON_CUDA = {"training step, small"}
-
-
 def measure(title: str, rounds: int, device: torch.device) -> tuple[Times, float]:
-    """One comparison and a small operation, in this process, with memory handled as in a training."""
+    """The times of one comparison and of a small operation in this process, with memory handled as in a training."""
     if device.type == "cpu":
         keep_freed_memory()
-    return in_turns(COMPARISONS[title](device), rounds, device), small_operation_us(device)
+    return time_in_turns(COMPARISONS[title](device), rounds, device), time_small_operation(device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=5, help="fresh processes a comparison")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds in each of them")
+    parser.add_argument("--processes", type=int, default=5, help="new processes per comparison")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds in each process")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--machine", default=None, help="the name under which the results are kept")
     args = parser.parse_args()
     cuda = torch.cuda.is_available() and args.device != "cpu"
     if args.device == "cuda" and not cuda:
-        sys.exit("perf: --device cuda: this machine offers no CUDA device")
+        sys.exit("perf: --device cuda: this machine has no CUDA device; use cpu or auto")
     device = torch.device("cuda" if cuda else "cpu")
     machine = args.machine or machine_name(device)
     titles = [title for title in COMPARISONS if cuda or title not in ONLY_ON_CUDA]
     runs: dict[str, list[tuple[Times, float]]] = {title: [] for title in titles}
-    # A table's processes lie minutes apart, so that a slow minute falls on every table, not on all of one.
+    # The processes of a table run minutes apart, so that a slow minute does not fall on one table only.
     for process in range(args.processes):
         for title in titles:
             print(f"process {process + 1} of {args.processes}: {title}", flush=True)
             with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
                 runs[title].append(fresh.submit(measure, title, args.rounds, device).result())
-    found = {title: figures([times for times, _ in runs[title]]) for title in titles}
+    found = {title: make_figures([times for times, _ in runs[title]]) for title in titles}
     small = {title: [us for _, us in runs[title]] for title in titles}
     for title in titles:
         print(f"\n{title} (a small operation: {min(small[title]):.1f} .. {max(small[title]):.1f} us)")
         for name, row in found[title].items():
             low, high = min(row["process_ratios"]), max(row["process_ratios"])
             print(f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}  ({low:.2f} .. {high:.2f})")
-    RESULTS.mkdir(parents=True, exist_ok=True)
     about = {
         "machine": machine,
         "date": date.today().isoformat(),
@@ -325,17 +131,15 @@ def main() -> None:
         "small_operation_us": small,
     }
     path = RESULTS / f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}.json"
-    path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_json(path, about)
     print(f"\nwrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 
 def machine_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's and its cores: what a figure must stand beside."""
+    """The GPU's name, or the processor's name and its threads: measurements are compared on one machine only."""
     if device.type == "cuda":
         return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The learning-rate sweep behind the presets: every arm by itself, on a seed that no comparison uses.
+"""The learning rates of the presets: every arm tries several, with a seed that no comparison uses.
 
     python -m benchmarks.sweep --profile cpu --steps 150
 
-An arm tries the rates of `--rates`, and where its best one is the lowest or the highest, goes on in that direction:
-so each gets the rate that suits it, and none is held back by a grid made for another. Every trial is written to
-`benchmarks/results/sweep-<profile>.json`, which a second call with other arms or rates adds to (delete it to start
-afresh), and from which the rates in `nanokimi/presets/bench-<profile>.yaml` are taken.
+An arm tries the rates of `--rates`. While its best rate is the lowest or the highest of them, it tries the next one in
+that direction, so that every arm gets the rate that suits it. Every trial is written to
+`benchmarks/results/sweep-<profile>.json`. A second call with other arms or rates adds to this file; delete it to start
+again. The rates in `nanokimi/presets/bench-<profile>.yaml` are taken from it.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.perf import RESULTS, machine_name
 from lab_utils.bench.plan import Arm, make_plan
+from nanokimi.atomic import write_json
 from nanokimi.device import choose_device
 from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
@@ -29,7 +30,7 @@ SWEEP_SEED = 1000
 
 
 def validation_loss(arm: Arm, rate: float, steps: int, loaded: Corpus) -> float | None:
-    """The loss after `steps` steps at this rate, the schedule fitted to them; None where training diverged."""
+    """The loss after `steps` steps at this rate, with a schedule of that length; None where training diverged."""
     cfg = replace(
         arm.train, steps=steps, eval_every=steps, seed=SWEEP_SEED, optim=replace(arm.train.optim, lr=rate)
     )
@@ -44,7 +45,7 @@ Losses = dict[float, float | None]
 
 
 def sweep(arm: Arm, rates: list[float], known: Losses, steps: int, loaded: Corpus) -> Losses:
-    """The loss at every rate, the grid extended by its own factor while its best lies on an edge."""
+    """The loss at every rate. While the best rate is at an edge of the grid, the grid is extended by its own factor."""
     found = dict(known)
     todo = [rate for rate in rates if rate not in found]
     while todo:
@@ -92,8 +93,7 @@ def main() -> None:
         losses = sweep(arm, args.rates, {float(r): loss for r, loss in known.items()}, args.steps, loaded)
         best = min((r for r in losses if losses[r] is not None), key=lambda r: losses[r])
         about["arms"][arm.name] = {"best": best, "loss": {str(r): losses[r] for r in sorted(losses)}}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_json(path, about)
 
 
 if __name__ == "__main__":
