@@ -1,6 +1,6 @@
-"""The README's tables, made from the recorded results: `python -m benchmarks.tables` prints them.
+"""The tables of README.md, docs/results.md and docs/performance.md, made from the recorded results.
 
-A test compares the README with them, so every number there was measured.
+`python -m benchmarks.tables` prints them. A test compares those files with them, so every number there was measured.
 """
 
 import json
@@ -18,6 +18,32 @@ WHAT = {
     "kimi": "+ MuonClip = **Kimi**",
     "gpt-muon": "GPT with Muon, for comparison",
 }
+
+SUMMARY = {
+    "gpt": "GPT, as nanoGPT writes and trains it",
+    "kimi-dense": "a modern dense model (RoPE, RMSNorm, SwiGLU)",
+    "kimi": "**Kimi**",
+    "gpt-muon": "GPT with Muon",
+}
+
+
+def summary_table(storyworld: dict[str, Any], tinystories: dict[str, Any]) -> str:
+    """Four arms on both texts. The last three columns are of the storyworld."""
+    lines = [
+        "| | storyworld, bits per byte | TinyStories, bits per byte | tokens to GPT's final loss | step time "
+        "| peak memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = [{row["arm"]: row for row in results["table"]} for results in (storyworld, tinystories)]
+    tokens = max(point["tokens"] for run in storyworld["runs"] for point in run["points"])
+    for arm, name in SUMMARY.items():
+        first, second = (by_arm[arm] for by_arm in rows)
+        lines.append(
+            f"| {name} | {first['bits_per_byte']['mean']:.3f} | {second['bits_per_byte']['mean']:.3f} "
+            f"| {first['tokens_to_target']['mean'] / tokens:.0%} | {first['step_ratio']['mean']:.2f} "
+            f"| {first['peak_memory']['mean'] / 10**6:.0f} MB |"
+        )
+    return "\n".join(lines)
 
 
 def ladder_table(results: dict[str, Any]) -> str:
@@ -59,18 +85,23 @@ def shakespeare_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tables() -> list[str]:
-    """Every table that the README shows, in its order."""
-    found = [
-        ladder_table(json.loads((RESULTS / f"ladder-{text}.json").read_text(encoding="utf-8")))
-        for text in ("storyworld", "tinystories")
-    ]
-    found.append(shakespeare_table(json.loads((RESULTS / "shakespeare.json").read_text(encoding="utf-8"))))
-    for path in sorted(RESULTS.glob("perf-*.json")):
-        perf = json.loads(path.read_text(encoding="utf-8"))
-        found += [perf_table(title, perf) for title in perf["figures"]]
-    return found
+def read_record(name: str) -> dict[str, Any]:
+    """A recorded result, by its file's name without ".json"."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def tables() -> dict[str, list[str]]:
+    """Every table, by the file that shows it, in its order there."""
+    ladders = [read_record(f"ladder-{text}") for text in ("storyworld", "tinystories")]
+    perfs = [read_record(path.stem) for path in sorted(RESULTS.glob("perf-*.json"))]
+    return {
+        "README.md": [summary_table(*ladders)],
+        "docs/results.md": [*map(ladder_table, ladders), shakespeare_table(read_record("shakespeare"))],
+        "docs/performance.md": [perf_table(title, perf) for perf in perfs for title in perf["figures"]],
+    }
 
 
 if __name__ == "__main__":
-    print("\n\n".join(tables()))
+    for file, found in tables().items():
+        print(f"{file}\n")
+        print("\n\n".join(found) + "\n")

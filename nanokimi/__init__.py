@@ -3,4 +3,4 @@
 Import from the module that holds the idea, as in `from nanokimi.router import topk_route`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

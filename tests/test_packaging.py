@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import nanokimi
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -54,7 +56,7 @@ def imported(package: str) -> dict[str, set[Path]]:
 def third_party(package: str) -> Iterator[tuple[str, set[str], set[Path]]]:
     """(module, the distributions that may have brought it, the files that import it)."""
     distributions = importlib.metadata.packages_distributions()
-    ours = {"nanokimi", "lab_utils", "benchmarks", "tests"}
+    ours = {"nanokimi", "lab_utils", "benchmarks", "docs", "tests"}
     for module, files in imported(package).items():
         if module not in sys.stdlib_module_names and module not in ours:
             yield module, {canonicalize_name(d) for d in distributions.get(module, [])}, files
@@ -91,7 +93,24 @@ def test_pip_finds_the_list_of_environment_yml_installed():
     done = subprocess.run([*pip, *offline, *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     would_install = re.findall(r"^Would install (.*)$", done.stdout, re.MULTILINE)
-    assert would_install == [f"nanokimi-{importlib.metadata.version('nanokimi')}"], done.stdout
+    assert would_install == [f"nanokimi-{nanokimi.__version__}"], done.stdout
+
+
+def test_code_citation_and_changelog_have_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\] - (\S+)$", changelog, re.MULTILINE)
+    assert (citation["version"], citation["date-released"]) == newest.groups()
+    assert nanokimi.__version__ == newest[1]
+
+
+def test_the_citation_is_valid_cff():
+    """What version 1.2.0 of the format demands, and the licence that pyproject.toml names."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["title"] == PROJECT["name"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["message"] and all(author["name"] for author in citation["authors"])
 
 
 def test_this_python_is_one_that_the_project_allows():
@@ -146,6 +165,7 @@ def test_the_command_is_installed():
         (["lab"], "-m jupyterlab"),
         (["perf"], "-m benchmarks.perf"),
         (["site"], "-m lab_utils.site --out out/site"),
+        (["map"], "docs/make_map.py"),
         (["test"], "--nbval-lax --nbval-current-env --nbval-cell-timeout=120 tests notebooks"),
     ],
 )

@@ -1,26 +1,53 @@
-"""The README says what was measured, and nothing that was not."""
+"""README and docs give the numbers that were measured, and README what the notebooks and the tested code say."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.tables import RESULTS, tables
 from lab_utils.bench.plan import make_plan
+from lab_utils.course.chapters import all_exercises
+from lab_utils.course.progress import COURSE
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("table", tables(), ids=lambda table: table.splitlines()[0][:40])
-def test_a_table_is_the_recorded_one(table: str) -> None:
-    """To renew the README after a run: put the lines that `python -m benchmarks.tables` prints in their places."""
-    assert table in README
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_arm_has_the_best_rate_of_its_own_sweep() -> None:
+@pytest.mark.parametrize(
+    ("file", "table"),
+    [(file, table) for file, found in tables().items() for table in found],
+    ids=lambda text: text.splitlines()[0][:40],
+)
+def test_a_table_is_the_recorded_one(file, table):
+    """To renew a table after a run: `python -m benchmarks.tables` prints it, below the name of its file."""
+    assert table in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_every_arm_has_the_best_rate_of_its_own_sweep():
     sweep = json.loads((RESULTS / "sweep-cpu.json").read_text(encoding="utf-8"))["arms"]
     plan = make_plan("cpu", "ladder")
     assert {arm.name for arm in plan.arms} == set(sweep)
     for arm in plan.arms:
         losses = {float(rate): loss for rate, loss in sweep[arm.name]["loss"].items() if loss is not None}
         assert arm.train.optim.lr == min(losses, key=losses.__getitem__)
+
+
+@pytest.mark.parametrize("chapter", COURSE, ids=lambda chapter: chapter.number)
+def test_the_course_table_says_what_each_notebook_says(chapter):
+    cells = json.loads((ROOT / "notebooks" / chapter.file).read_text(encoding="utf-8"))["cells"]
+    minutes = re.search(r"\*\*Takes\*\* (\d+) minutes", "".join(cells[0]["source"]))[1]
+    link = f"[{chapter.title}](notebooks/{chapter.file})"
+    assert f"| {chapter.number} | {link} | {chapter.about} | {minutes} |" in README
+
+
+def test_the_exercises_and_the_known_mistakes_are_counted():
+    exercises = all_exercises().values()
+    assert f"There are {len(exercises)} exercises." in README
+    assert "more than four hundred known mistakes" in README
+    assert 400 < sum(len(exercise.mistakes) for exercise in exercises) < 500
+
+
+def test_readme_is_one_to_two_screens():
+    assert len(README.splitlines()) <= 110
