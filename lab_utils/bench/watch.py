@@ -51,7 +51,7 @@ class Watcher:
     """
 
     def __init__(self, expected: Sequence[Expected], stream: TextIO):
-        show = _Bar if stream.isatty() else _Lines
+        show = ProgressBar if stream.isatty() else LogLines
         self._todo = [(StepFile(each.folder), show(each, stream), each.n_steps) for each in expected]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -80,7 +80,7 @@ class Watcher:
             view.close()
 
 
-class _Bar:
+class ProgressBar:
     """A tqdm bar; it appears with the first step."""
 
     def __init__(self, expected: Expected, stream: TextIO):
@@ -103,7 +103,7 @@ class _Bar:
             self._bar.close()
 
 
-class _Lines:
+class LogLines:
     """A line every ten seconds, for logs."""
 
     def __init__(self, expected: Expected, stream: TextIO):

@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from lab_utils.bench.plan import LADDER, BenchPreset, make_plan
-from lab_utils.machine.profile import profiles, resolve_profile
 from nanokimi.config import ConfigError, DataConfig, to_dict
 from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.text.corpus import load_corpus
@@ -14,10 +12,6 @@ from nanokimi.yaml_config import build, read_yaml
 
 PROFILES = ("smoke", "cpu", "gpu")
 ARMS = (*LADDER, "gpt-muon")
-
-
-def test_the_profiles():
-    assert sorted(profiles()) == sorted(PROFILES)
 
 
 # ---------------------------------------------------------------- fairness
@@ -84,27 +78,6 @@ def test_vocabulary_is_the_tokenizers(tmp_path):
     sized = plan.with_vocabulary_of(corpus)
     assert [arm.model.vocab_size for arm in sized.arms] == [5, 5]  # a, b, c, space, <|endoftext|>
     assert replace(sized.arms[1].model, vocab_size=plan.arms[1].model.vocab_size) == plan.arms[1].model
-
-
-def test_the_environment_chooses_the_profile_over_the_literal(monkeypatch):
-    monkeypatch.setenv("NANOKIMI_PROFILE", "smoke")
-    assert resolve_profile("cpu") == "smoke"
-    monkeypatch.delenv("NANOKIMI_PROFILE")
-    assert resolve_profile("cpu") == "cpu"
-
-
-@pytest.mark.parametrize(("cuda", "profile"), [(True, "gpu"), (False, "cpu")])
-def test_auto(monkeypatch, cuda, profile):
-    monkeypatch.delenv("NANOKIMI_PROFILE")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    assert resolve_profile("auto") == profile
-
-
-def test_gpu_needs_cuda(monkeypatch):
-    monkeypatch.setenv("NANOKIMI_PROFILE", "gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="no CUDA device; use cpu or smoke"):
-        resolve_profile()
 
 
 # ---------------------------------------------------------------- bad input

@@ -1,15 +1,11 @@
 """The numbers behind the pictures by hand; the pictures themselves by what they hold: marks, axes, words."""
 
-import ast
 import json
-from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from lab_utils.bench import curves, pictures, plots
 from lab_utils.bench.results import run_folder
-from lab_utils.show.snapshot import Snapshot
 from tests.bench.made_up_results import arm, point, results, run, three_seeds
 
 ROLES = {
@@ -121,12 +117,6 @@ def test_loss_picture_without_timing_and_floor():
     assert set(lines(axes)) == {"gpt"}
 
 
-def test_arms_differ_in_colour_and_in_line_or_marker():
-    styles = list(plots.STYLES.values())
-    assert len({colour for colour, _, _ in styles}) == len(styles)
-    assert len({(line, marker) for _, line, marker in styles}) == len(styles)
-
-
 def test_role_picture_has_a_panel_per_role_each_with_its_own_floor():
     figure = plots.draw_roles(curves.role_curves(with_roles()))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
@@ -165,35 +155,3 @@ def test_every_picture_has_words_with_its_numbers(out_dir):
 def test_pictures_without_data_are_left_out(tmp_path):
     assert list(pictures.all_pictures(three_seeds(), tmp_path)) == ["loss"]
     assert pictures.all_pictures(results([]), tmp_path) == {}
-
-
-# ---------------------------------------------------------------- snapshots
-
-
-def test_snapshot_leaves_a_png_and_words_and_no_script():
-    data, metadata = Snapshot(Figure(figsize=(1, 1)), 'a "picture" <b>')._repr_mimebundle_()
-    assert set(data) == {"image/png", "text/plain"}
-    assert data["image/png"].startswith("iVBORw0KGgo")
-    assert data["text/plain"] == metadata["image/png"]["alt"] == 'a "picture" <b>'
-
-
-def test_snapshot_takes_plotlys_json_along():
-    data, _ = Snapshot(Figure(figsize=(1, 1)), "words", {"data": [], "layout": {}})._repr_mimebundle_()
-    assert data["application/vnd.plotly.v1+json"] == {"data": [], "layout": {}}
-
-
-def test_snapshot_in_html_escapes_its_words():
-    html = Snapshot(Figure(figsize=(1, 1)), 'a "picture" <b>').html()
-    assert html.startswith('<img alt="a &quot;picture&quot; &lt;b&gt;" src="data:image/png;base64,iVBOR')
-
-
-def test_pyplot_is_nowhere_used():
-    """It remembers every figure, and picks a backend."""
-    for path in Path(plots.__file__).parent.glob("*.py"):
-        names = {
-            alias.name
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import | ast.ImportFrom)
-            for alias in node.names
-        }
-        assert not {"pyplot", "matplotlib.pyplot"} & names

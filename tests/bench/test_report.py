@@ -11,7 +11,7 @@ from lab_utils.bench.compare import table_rows
 from lab_utils.bench.results import ResultsError, from_json, read_results, to_json
 from lab_utils.bench.tables import comparison_table, sentence, verdict_table
 from lab_utils.bench.verdicts import ladder, verdicts
-from lab_utils.show.table import Table, as_html, as_text, count
+from lab_utils.show.table import as_text
 from tests.bench.made_up_results import arm, results, run, three_seeds
 
 # ---------------------------------------------------------------- results.json
@@ -50,31 +50,6 @@ def test_bad_results_say_so_in_one_line(tmp_path, text, message, capsys):
 
 
 # ---------------------------------------------------------------- tables
-
-
-@pytest.mark.parametrize(
-    ("x", "text"),
-    [
-        (999, "999"),
-        (1000, "1.00k"),
-        (25472, "25.5k"),
-        (793344, "793k"),
-        (999_600, "1.00M"),
-        (1.0264e12, "1.03T"),
-    ],
-)
-def test_counts_have_three_digits(x, text):
-    assert count(x) == text
-
-
-def test_text_table_is_aligned_and_fills_short_cells():
-    table = Table((("a",), ("long", "head")), ((("x",), ("1", "22")), (("yy",), ("333",))))
-    assert as_text(table) == "a   long\n    head\n────────\nx      1\n      22\nyy   333"
-
-
-def test_html_table_escapes():
-    html = as_html(Table((("<a>",),), ((("<b>", "<c>"),),)))
-    assert "&lt;a&gt;" in html and "&lt;b&gt;<br><small>&lt;c&gt;</small>" in html
 
 
 def test_comparison_by_hand():

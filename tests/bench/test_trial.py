@@ -1,0 +1,28 @@
+"""A training observed from outside: the tokens that the model got, and its evaluations."""
+
+import hashlib
+import itertools
+
+from lab_utils.bench.trial import Trial
+from nanokimi.model import build_model
+from nanokimi.text import corpus
+from nanokimi.train import train
+
+
+def test_trial_notes_every_training_token_and_no_evaluation(smoke, tmp_path):
+    plan, text = smoke
+    arm = plan.arm("kimi")
+    model = build_model(arm.model)
+    with Trial(arm, model, tmp_path) as trial:
+        for record in itertools.islice(train(model, text, arm.train), 10):  # step 10 is evaluated
+            trial.add(record)
+    seen = hashlib.sha256()
+    for step in range(10):
+        inputs, _ = corpus.batch(text.train, step, batch_size=8, seq_len=64, seed=0)
+        seen.update(inputs.numpy().tobytes())
+    run = trial.run()
+    assert run.batch_digest == seen.hexdigest()
+    assert [point.step for point in run.points] == [10]
+    assert not run.complete
+    model(inputs)  # after the training nobody watches any more
+    assert trial.run().batch_digest == run.batch_digest
