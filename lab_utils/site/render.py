@@ -1,8 +1,8 @@
-"""Make the outputs that are committed with a notebook: run it, keep its outputs, drop what differs every time.
+"""Makes the outputs that are committed with a notebook: runs it, keeps its outputs, drops what differs every time.
 
 python -m lab_utils.site.render notebooks/02_attention.ipynb notebooks/08_train_kimi_vs_gpt.ipynb --profile cpu
 
-The notebook then says of itself which code its outputs come from, and `is_fresh` holds it to that.
+The notebook's metadata then say which code its outputs come from; `is_fresh` compares that with its code.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ VOLATILE = ("papermill", "execution")  # metadata with times in it
 
 
 def render(notebook: Path, profile: str) -> None:
-    """Run `notebook` with `profile` and its own parameters, and put the outputs into it.
+    """Run `notebook` with `profile` and its own parameters, and write the outputs into it.
 
-    It runs with a logbook of its own: the outputs show a reader who begins, whoever renders. A notebook that was
-    edited meanwhile is left as it is, and `NotebookFailed` says so.
+    It runs with an empty logbook, so that the outputs are those of a reader who begins. Raises `NotebookFailed` and
+    leaves the notebook as it is if somebody edited it meanwhile.
     """
     with tempfile.TemporaryDirectory() as folder:
         before = notebook.read_bytes() if notebook.is_file() else b""
@@ -46,19 +46,19 @@ def render(notebook: Path, profile: str) -> None:
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
-    """SHA-256 of the sources of all code cells in order. The text between them changes no output."""
+    """SHA-256 of the sources of all code cells in order. Text cells are not part of it: they change no output."""
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def stamp(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The same notebook with a note in its metadata: the code that its outputs come from."""
+    """The same notebook, its metadata with the hash of the code that its outputs come from."""
     notebook.metadata["nanokimi"] = {"rendered_from": code_hash(notebook)}
     return notebook
 
 
 def is_fresh(notebook: nbformat.NotebookNode) -> bool:
-    """Whether the outputs come from the code that stands in the notebook now."""
+    """Whether the outputs come from the code that is in the notebook now."""
     return notebook.metadata.get("nanokimi", {}).get("rendered_from") == code_hash(notebook)
 
 

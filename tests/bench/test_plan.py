@@ -1,4 +1,4 @@
-"""The benchmark's presets: fair by construction, and a plan from them that says what is wrong in one line."""
+"""The benchmark's presets are fair, and a wrong plan is refused with one line."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The numbers behind the pictures by hand; the pictures themselves by what they hold: marks, axes, words."""
+"""The numbers behind the pictures, computed by hand; and the lines, axes and words of the pictures."""
 
 import json
 

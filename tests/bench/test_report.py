@@ -1,4 +1,4 @@
-"""results.json there and back, the tables, and a report that needs nothing from elsewhere."""
+"""results.json written and read back, the tables, and a report that needs no network."""
 
 import json
 import re

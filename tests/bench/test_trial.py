@@ -24,5 +24,5 @@ def test_trial_notes_every_training_token_and_no_evaluation(smoke, tmp_path):
     assert run.batch_digest == seen.hexdigest()
     assert [point.step for point in run.points] == [10]
     assert not run.complete
-    model(inputs)  # after the training nobody watches any more
+    model(inputs)  # after the block nothing is noted any more
     assert trial.run().batch_digest == run.batch_digest

@@ -30,7 +30,7 @@ def test_a_clear_loss_is_said_as_plainly():
 @pytest.mark.parametrize(
     ("kimi", "why"),
     [
-        ((3.9, 4.0, 4.3), "lower with 2 of 3 seeds"),  # one seed against
+        ((3.9, 4.0, 4.3), "lower with 2 of 3 seeds"),  # one seed disagrees
         ((3.0, 3.1, 4.2), "lower with 2 of 3 seeds"),  # a tie is no agreement
         ((4.0, 4.1, 4.2), "lower with 0 of 3 seeds"),  # ties everywhere
         ((3.75, 3.9, 4.0), "does not exceed the spread"),  # -0.217 against a spread of 0.25 (Kimi's)
@@ -109,7 +109,7 @@ def test_equal_wall_clock_by_hand():
 
 
 def test_equal_wall_clock_gives_the_cheaper_arm_no_more_than_it_used():
-    # A quicker Kimi: 0.5 s per step, 20 s in all, when GPT has seen 2,000 tokens.
+    # A faster Kimi: 0.5 s per step, 20 s in all, when GPT has seen 2,000 tokens.
     made = three_seeds()
     made = replace(made, arms={"gpt": arm("gpt"), "kimi": arm("kimi", (0.5,))})
     verdict = next(v for v in verdicts(made) if v.question == "Equal wall clock")

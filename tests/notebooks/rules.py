@@ -25,7 +25,7 @@ def tags(cell: dict) -> list[str]:
 
 
 def parsed(cell: dict) -> ast.Module:
-    """The code of a cell, magics of IPython included."""
+    """The code of a cell as a syntax tree; IPython's magics become calls."""
     return ast.parse(TransformerManager().transform_cell(source(cell)))
 
 
@@ -95,7 +95,7 @@ def _picture_faults(text: str) -> Iterator[str]:
 
 
 def walls_of_text(text: str) -> list[str]:
-    """Pieces over eight lines long. A blank line, an item of a list and a row of a table begin a new one."""
+    """Pieces of more than eight lines. A blank line, a list item and a table row begin a new piece."""
     pieces = re.split(r"\n\s*\n|\n(?=\s*(?:[-*|]|\d+\.)\s)", text)
     return [piece for piece in pieces if piece.count("\n") >= 8]
 
@@ -104,16 +104,16 @@ def walls_of_text(text: str) -> list[str]:
 
 
 class Opening(NamedTuple):
-    """What a notebook says of itself in its first cell, as markdown."""
+    """What the first cell of a notebook says about the notebook, as markdown."""
 
     title: str
-    aim: str  # what one will be able to do
+    aim: str  # what the reader will be able to do
     takes: str
     needs: str
 
 
 def read_opening(notebook: NotebookNode) -> Opening:
-    """Title, first paragraph, what stands after **Takes** and after **Needs**; empty where it is missing."""
+    """The title, the first paragraph, and the text after **Takes** and after **Needs**; empty where it is missing."""
     cell = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
     blocks = re.split(r"\n\s*\n", cell.source.strip()) if cell else [""]
     title, _, rest = blocks[0].partition("\n")
@@ -170,8 +170,9 @@ def _exercise_faults(cells: Sequence[dict]) -> Iterator[str]:
 
 
 def hands_over(code: ast.Module, name: str) -> bool:
-    """Whether it imports `name`, or the class whose method it is, from nanokimi; a test of a colleague's code, which
-    the core has no use for, is revealed instead.
+    """Whether the code imports `name`, or the class whose method it is, from nanokimi.
+
+    A test for somebody's code is not in the core. Its handover calls `reveal` with its name instead.
     """
     for node in ast.walk(code):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "nanokimi":
@@ -187,10 +188,9 @@ def hands_over(code: ast.Module, name: str) -> bool:
 
 
 def bound_names(code: ast.AST) -> set[str]:
-    """Names that the code gives a meaning to by def, class, assignment or import; what nanokimi itself calls so is no
-    new meaning.
+    """Names that the code defines by def, class, assignment or import, but no methods and no parameters of functions.
 
-    Methods are not among them, nor are the parameters of functions.
+    A name that is imported from nanokimi under its own name is not among them: it keeps its meaning.
     """
     found: set[str] = set()
     for node in ast.iter_child_nodes(code):
@@ -218,7 +218,7 @@ def bound_names(code: ast.AST) -> set[str]:
 
 
 def defined_again(notebooks: Sequence[tuple[str, dict]]) -> Iterator[str]:
-    """Cells that give a name of the core another meaning after its handover, in this notebook or a later one."""
+    """Cells that define a name of the core again after its handover, in the same notebook or a later one."""
     handed_over: set[str] = set()
     for file, notebook in notebooks:
         for cell in notebook["cells"]:
@@ -231,7 +231,7 @@ def defined_again(notebooks: Sequence[tuple[str, dict]]) -> Iterator[str]:
 
 
 def old_progress(notebooks: Sequence[tuple[str, dict]]) -> Iterator[str]:
-    """Committed tables of progress that count other exercises than the notebooks have now.
+    """Committed tables of progress whose counts are not those of the notebooks' exercises now.
 
     A notebook's own code does not change when another one gains an exercise, so its stamp cannot tell.
     """

@@ -44,14 +44,14 @@ def test_notebook_has_no_fault(path):
 def test_outputs_are_committed_and_in_order(path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), (
-        "run lab_utils.site.render"
+        f"{path.name}: run make render"
     )
     assert any(cell["outputs"] for cell in cells)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_no_wall_of_text(path):
-    """More than eight lines of text want a picture, a number, code or a list between them."""
+    """At most eight lines of text stand together without a picture, a number, code or a list."""
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
     assert [wall for cell in cells for wall in walls_of_text(source(cell))] == []
 

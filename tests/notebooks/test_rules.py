@@ -1,4 +1,4 @@
-"""The rules find what they are made for, in small made-up notebooks."""
+"""The rules find the faults of small made-up notebooks, and nothing else."""
 
 import json
 
@@ -84,7 +84,7 @@ SOURCES = {
 
 
 def course(name: str = "topk_route", **changes) -> str:
-    """A notebook with one exercise. `changes` put other sources in its cells; None takes a cell out."""
+    """A notebook with one exercise. `changes` replace the sources of its cells; None removes a cell."""
     code = {f"{name}-{part}": text for part, text in (SOURCES | changes).items() if part in PARTS}
     cells = [nbformat.v4.new_markdown_cell(changes.get("opening", OPENING), id="title")]
     for identity, text in code.items():

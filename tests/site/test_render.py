@@ -1,4 +1,4 @@
-"""Rendering: the outputs that are committed with a notebook, and the stamp that says which code they come from."""
+"""Rendering the committed outputs of a notebook, and the stamp that says which code they come from."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What keeps the site from being built, and what the command says."""
+"""Faults that prevent the site, and what the command says."""
 
 import nbformat
 import pytest
