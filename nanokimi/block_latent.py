@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
 from nanokimi.cache import BlockLatentCache
 from nanokimi.config import BlockLatentConfig
+from nanokimi.first_weights import draw_weight
 from nanokimi.mask import block_visibility
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.rope import apply_rope
@@ -30,7 +31,7 @@ class BlockLatentAttention(nn.Module):
         super().__init__()
         self.n_heads, self.cfg = n_heads, cfg
         self.scale = (d_model // n_heads) ** -0.5
-        self.latents = nn.Parameter(torch.empty(cfg.n_latents, d_model))
+        self.latents = draw_weight(cfg.n_latents, d_model)
         self.latent_q_proj = nn.Linear(d_model, d_model, bias=False)
         self.latent_k_proj = nn.Linear(d_model, d_model, bias=False)
         self.latent_v_proj = nn.Linear(d_model, d_model, bias=False)

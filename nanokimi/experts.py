@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nanokimi.first_weights import draw_weight
+
 
 def swiglu(
     x: Float[Tensor, "*tokens d_model"],
@@ -27,8 +29,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, d_model: int, width: int):
         super().__init__()
-        self.gate_up_proj = nn.Parameter(torch.empty(2 * width, d_model))
-        self.down_proj = nn.Parameter(torch.empty(d_model, width))
+        self.gate_up_proj = draw_weight(2 * width, d_model)
+        self.down_proj = draw_weight(d_model, width)
 
     def forward(self, x: Float[Tensor, "*tokens d_model"]) -> Float[Tensor, "*tokens d_model"]:
         return swiglu(x, self.gate_up_proj, self.down_proj)
@@ -39,8 +41,8 @@ class ExpertBank(nn.Module):
 
     def __init__(self, n_experts: int, d_model: int, width: int):
         super().__init__()
-        self.gate_up_proj = nn.Parameter(torch.empty(n_experts, 2 * width, d_model))
-        self.down_proj = nn.Parameter(torch.empty(n_experts, d_model, width))
+        self.gate_up_proj = draw_weight(n_experts, 2 * width, d_model)
+        self.down_proj = draw_weight(n_experts, d_model, width)
 
     def forward(
         self, rows: Float[Tensor, "rows d_model"], counts: Sequence[int]

@@ -1,7 +1,5 @@
 """The baseline: GPT-2 as nanoGPT writes it. Learned positions, LayerNorm, GELU MLP, head tied to the embedding."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -10,7 +8,8 @@ from torch import Tensor, nn
 from nanokimi.attention import attend, join_heads, split_heads
 from nanokimi.cache import SequenceCache
 from nanokimi.config import GPTConfig
-from nanokimi.output import ModelOutput, empty_embedding
+from nanokimi.first_weights import draw_first_weights_
+from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 
 
@@ -56,25 +55,11 @@ class GPT(nn.Module):
     def __init__(self, cfg: GPTConfig, seed: int = 0):
         super().__init__()
         self.cfg = cfg
-        self.embed_tokens = empty_embedding(cfg.vocab_size, cfg.d_model)
-        self.embed_positions = empty_embedding(cfg.max_seq_len, cfg.d_model)
+        self.embed_tokens = build_embedding(cfg.vocab_size, cfg.d_model)
+        self.embed_positions = build_embedding(cfg.max_seq_len, cfg.d_model)
         self.layers = nn.ModuleList(GPTBlock(cfg) for _ in range(cfg.n_layers))
         self.norm = nn.LayerNorm(cfg.d_model)
-        self.init_weights(torch.Generator().manual_seed(seed))
-
-    @torch.no_grad()
-    def init_weights(self, generator: torch.Generator) -> None:
-        """N(0, 0.02²); the projections that add to the residual stream by 1/sqrt(2·n_layers) less, so that its
-        variance does not grow with depth (GPT-2); biases 0, gains 1."""
-        if self.embed_tokens.weight.is_meta:
-            return
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-            else:
-                into_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
-                std = 0.02 / math.sqrt(2 * self.cfg.n_layers) if into_residual else 0.02
-                parameter.normal_(0.0, std, generator=generator)
+        draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
 
     def new_cache(self) -> list[SequenceCache]:
         """An empty cache, one entry a layer, to hand to `forward` while decoding."""
@@ -91,7 +76,8 @@ class GPT(nn.Module):
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
-        x = self.embed_tokens(tokens) + self.embed_positions.weight[start:end]
+        positions = torch.arange(start, end, device=tokens.device)
+        x = self.embed_tokens(tokens) + self.embed_positions(positions)
         maxima = []
         for i, layer in enumerate(self.layers):
             x, layer_max = layer(x, cache[i] if cache else None, with_max_qk_logit)

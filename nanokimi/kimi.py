@@ -3,10 +3,7 @@
 x += attention(RMS(x)); x += FFN(RMS(x)). The first layers are a dense SwiGLU, the others a mixture of experts.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
@@ -15,10 +12,11 @@ from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import BlockLatentCache, LayerCache, SequenceCache
 from nanokimi.config import KimiConfig
 from nanokimi.experts import SwiGLU
+from nanokimi.first_weights import draw_first_weights_
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
-from nanokimi.output import ModelOutput, empty_embedding
+from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 
@@ -67,25 +65,11 @@ class Kimi(nn.Module):
     def __init__(self, cfg: KimiConfig, seed: int = 0):
         super().__init__()
         self.cfg = cfg
-        self.embed_tokens = empty_embedding(cfg.vocab_size, cfg.d_model)
+        self.embed_tokens = build_embedding(cfg.vocab_size, cfg.d_model)
         self.layers = nn.ModuleList(KimiBlock(cfg, i) for i in range(cfg.n_layers))
         self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
-        self.init_weights(torch.Generator().manual_seed(seed))
-
-    @torch.no_grad()
-    def init_weights(self, generator: torch.Generator) -> None:
-        """As the baseline's, so that no rung of the ladder gains by its start: N(0, 0.02²), what adds to the
-        residual stream by 1/sqrt(2·n_layers) less, gains 1, expert bias 0."""
-        if self.embed_tokens.weight.is_meta:
-            return
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0)
-            else:
-                into_residual = name.endswith(("o_proj.weight", "down_proj"))
-                std = 0.02 / math.sqrt(2 * self.cfg.n_layers) if into_residual else 0.02
-                parameter.normal_(0.0, std, generator=generator)
+        draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
 
     def moe_layers(self) -> list[MoE]:
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
@@ -107,7 +91,7 @@ class Kimi(nn.Module):
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
-        rotation = rotations(torch.arange(start, end, device=tokens.device), self._rope_dim, self.cfg.rope)
+        rotation = rotations(torch.arange(start, end, device=tokens.device), self.rope_dim, self.cfg.rope)
         x = self.embed_tokens(tokens)
         routing, maxima = [], []
         for i, layer in enumerate(self.layers):
@@ -115,11 +99,12 @@ class Kimi(nn.Module):
             maxima.append(layer_max)
             if stats is not None:
                 routing.append(stats)
-        logits = F.linear(self.norm(x), self.lm_head.weight)
+        logits = self.lm_head(self.norm(x))
         return ModelOutput(logits, tuple(routing), torch.stack(maxima) if with_max_qk_logit else None)
 
     @property
-    def _rope_dim(self) -> int:
+    def rope_dim(self) -> int:
+        """How many channels per head are turned by their position."""
         if self.cfg.attention == "mla":
             return self.cfg.mla.qk_rope_head_dim
         return self.cfg.d_model // self.cfg.n_heads

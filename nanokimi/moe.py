@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank, SwiGLU
+from nanokimi.first_weights import draw_weight
 from nanokimi.router import RouterStats, expert_load, topk_route
 
 
@@ -43,7 +44,7 @@ class MoE(nn.Module):
     def __init__(self, d_model: int, cfg: MoEConfig):
         super().__init__()
         self.cfg = cfg
-        self.gate = nn.Parameter(torch.empty(cfg.n_routed_experts, d_model))
+        self.gate = draw_weight(cfg.n_routed_experts, d_model)
         self.register_buffer("expert_bias", torch.zeros(cfg.n_routed_experts))
         self.experts = ExpertBank(cfg.n_routed_experts, d_model, cfg.moe_intermediate_size)
         self.shared_experts = (

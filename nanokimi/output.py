@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nanokimi.first_weights import draw_weight
 from nanokimi.router import RouterStats
 
 
@@ -18,9 +18,9 @@ class ModelOutput(NamedTuple):
     max_qk_logit: Float[Tensor, "n_layers n_heads"] | None
 
 
-def empty_embedding(n_rows: int, d_model: int) -> nn.Embedding:
-    """A look-up table whose numbers the model draws later, from its own seed.
+def build_embedding(n_rows: int, d_model: int) -> nn.Embedding:
+    """A table with a row per token or position, drawn as `draw_weight` draws.
 
-    `nn.Embedding(...)` would draw them twice, and on the meta device take seconds to load a compiler for it.
+    Not by `nn.Embedding(...)` itself: on the meta device that would load a compiler, which takes a second.
     """
-    return nn.Embedding.from_pretrained(torch.empty(n_rows, d_model), freeze=False)
+    return nn.Embedding.from_pretrained(draw_weight(n_rows, d_model), freeze=False)

@@ -2,7 +2,7 @@
 
 import torch
 
-from nanokimi.kimi import KimiBlock
+from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
 from nanokimi.moe import MoE, dispatch
 from tests.course.equivalents import changes
@@ -46,6 +46,31 @@ def block(change) -> type:
     return type("BlockChanged", (KimiBlock,), {"forward": forward})
 
 
+def kimi(change) -> type:
+    """The core's model with another output."""
+
+    def forward(self, tokens, cache=None, with_max_qk_logit=False):
+        out = Kimi.forward(self, tokens, cache, with_max_qk_logit)
+        return change(self, tokens, out)
+
+    return type("KimiChanged", (Kimi,), {"forward": forward})
+
+
+def kimi_made(change) -> type:
+    """The core's model, changed after it is made."""
+
+    def init(self, cfg, seed=0):
+        Kimi.__init__(self, cfg, seed)
+        change(self)
+
+    return type("KimiMadeOtherwise", (Kimi,), {"__init__": init})
+
+
+@torch.no_grad()
+def _bigger_head(model):
+    model.lm_head.weight.mul_(2)
+
+
 def term(change):
     """The core's balance term, changed afterwards."""
 
@@ -79,6 +104,20 @@ EXTRA = {
         block(lambda self, x, attention, mlp: ((h := x + attention(x)) + mlp(h)) / 2),
         block(lambda self, x, attention, mlp: (h := x + 0.5 * attention(x)) + mlp(h)),
     ),
+    "Kimi": (
+        kimi(lambda self, tokens, out: out._replace(logits=out.logits.log_softmax(-1))),
+        kimi(lambda self, tokens, out: out._replace(logits=-out.logits)),
+        kimi(lambda self, tokens, out: out._replace(logits=out.logits / self.cfg.d_model**0.5)),
+        kimi(
+            lambda self, tokens, out: out._replace(
+                logits=out.logits + self.lm_head(self.embed_tokens(tokens))
+            )
+        ),
+        kimi(lambda self, tokens, out: out._replace(logits=out.logits.tanh())),
+        kimi(lambda self, tokens, out: out._replace(routing=out.routing * 2)),
+        kimi_made(lambda self: setattr(self, "layers", self.layers[::-1])),
+        kimi_made(_bigger_head),
+    ),
     "balance_term": (
         term(lambda t, routing, cfg: -t),
         term(lambda t, routing, cfg: t + 1),
@@ -100,15 +139,11 @@ EQUIVALENT = {
         ("self.gate.float()", "_unchanged(self.gate)", IN_FLOAT32),
     ),
     "Kimi": changes(
-        "parameter.fill_(1.0)",
-        ("parameter.fill_(1.0)", "_unchanged(parameter)", "RMSNorm is made with gains of 1"),
-    )
-    | changes(
         "start = cache[0].length if cache else 0",
         ("cache[0]", "cache[1]", "all layers hold as many tokens"),
     )
     | changes(
-        "rotation = rotations(torch.arange(start, end, device=tokens.device), self._rope_dim, self.cfg.rope)",
+        "rotation = rotations(torch.arange(start, end, device=tokens.device), self.rope_dim, self.cfg.rope)",
         (", device=tokens.device", "", "the check runs on the CPU"),
     ),
 }

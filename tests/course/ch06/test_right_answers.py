@@ -52,7 +52,7 @@ class KimiSlicingItsRotations(Kimi):
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:
             raise ValueError(f"{end} tokens")
-        turns = rotations(torch.arange(self.cfg.max_seq_len), self._rope_dim, self.cfg.rope)[start:end]
+        turns = rotations(torch.arange(self.cfg.max_seq_len), self.rope_dim, self.cfg.rope)[start:end]
         x, found = F.embedding(tokens, self.embed_tokens.weight), []
         for layer, kept in zip(self.layers, cache, strict=True):
             x, *facts = layer(x, turns, kept, with_max_qk_logit)

@@ -10,7 +10,7 @@ from nanokimi.rope import rotations
 
 
 class _Kimi(CoreKimi):
-    """The core's model with a forward in which `wrong` says what to do otherwise."""
+    """The core's model with a forward in which `wrong` says what to do wrongly."""
 
     def forward(self, tokens, cache=None, with_max_qk_logit=False):
         return kimi_forward(self, tokens, cache, with_max_qk_logit, **self.wrong())
@@ -29,7 +29,7 @@ def kimi_forward(
     for i, layer in enumerate(self.layers[:n_layers]):
         first = cache[0].length if cache and after_append else 0 if from_zero else start
         positions = torch.arange(first, first + tokens.shape[1])
-        rotation = rotations(positions, self._rope_dim, self.cfg.rope)
+        rotation = rotations(positions, self.rope_dim, self.cfg.rope)
         x, stats, layer_max = layer(x, rotation, cache[i] if cache else None, with_max)
         maxima.append(layer_max)
         if stats is not None:
@@ -40,7 +40,7 @@ def kimi_forward(
 
 
 @mistake(
-    "Positions start at 0 again with a cache. The new tokens stand behind those that the cache holds.",
+    "Positions start at 0 again with a cache. The new tokens come after those in the cache.",
     "With five tokens in the cache, which position has the next one?",
 )
 class KimiFromPositionZero(_Kimi):
@@ -49,7 +49,7 @@ class KimiFromPositionZero(_Kimi):
 
 
 @mistake(
-    "The last norm is left out: the head reads the bare stream.",
+    "The last norm is left out: the head reads the stream without a norm.",
     "Which of the model's weights does your forward never read?",
 )
 class KimiWithoutFinalNorm(_Kimi):
@@ -77,7 +77,7 @@ class KimiScalingEmbeddings(_Kimi):
 
 @mistake(
     "The last layer never runs.",
-    "How often does your loop go round for n_layers layers?",
+    "How many times does your loop run for n_layers layers?",
 )
 class KimiWithoutLastLayer(_Kimi):
     def wrong(self):
@@ -85,7 +85,7 @@ class KimiWithoutLastLayer(_Kimi):
 
 
 @mistake(
-    "From the second layer on positions are too large: the length is read anew in every layer, and the first layer "
+    "From the second layer on positions are too large: the length is read again in every layer, and the first layer "
     "has stored the new tokens by then.",
     "When is cache[0].length read, and what has the first layer done to it since?",
 )
@@ -95,7 +95,7 @@ class KimiReadingTheLengthTooLate(_Kimi):
 
 
 @mistake(
-    "A text longer than max_seq_len is let through. It is refused with a ValueError, the tokens in the cache counted.",
+    "A text longer than max_seq_len is accepted. It must raise a ValueError; the tokens in the cache count too.",
     "What happens to token number max_seq_len + 1?",
 )
 class KimiWithoutALimit(_Kimi):
