@@ -108,8 +108,8 @@ def inspect_model(
 
     The module is copied, never called or changed, and the same seed gives the same table. A plain function is called
     as it is. What it takes is found by trying; `d_model` or `vocab_size` says it. `optimizers` are those that will
-    train it, `balance_loss` takes its router's facts, `cache_elements(n)` is how many numbers a sequence of n tokens
-    may keep, and `new_cache` makes an empty cache where the module does not say how.
+    train it, and `balance_loss` takes its router's facts. `cache_elements(n)` is how many numbers may be kept for a
+    sequence of n tokens. `new_cache` makes an empty cache where the module does not say how.
     """
     name = (
         type(model).__name__

@@ -1,4 +1,4 @@
-"""Mutants of the core that compute the same, with the reason, and more wrong answers. A module a notebook."""
+"""Mutants of the core that compute the same, with the reason, and more wrong answers; one module per notebook."""
 
 from collections.abc import Callable
 

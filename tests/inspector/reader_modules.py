@@ -30,7 +30,7 @@ class Cache:
 
 
 class Attention(nn.Module):
-    """One head with learned positions; caches keys and values, 2·D numbers a token."""
+    """One head with learned positions; caches keys and values, 2·D numbers per token."""
 
     max_seq_len = CONTEXT
 
@@ -69,7 +69,7 @@ class Plain(Attention):
 
 
 class Latent(nn.Module):
-    """Two heads over a latent of 3 numbers a token: naive without a cache, absorbed with one."""
+    """Two heads over a latent of 3 numbers per token: naive without a cache, absorbed with one."""
 
     kv_lora_rank, heads, width = 3, 2, 4
 
@@ -106,7 +106,7 @@ class Latent(nn.Module):
 
 
 class Experts(nn.Module):
-    """Two of four small experts a token, chosen with a bias, and a shared one."""
+    """Two of four small experts per token, chosen with a bias, and a shared one."""
 
     top_k, n_experts = K, E
 

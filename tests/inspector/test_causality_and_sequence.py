@@ -34,7 +34,7 @@ def test_reach_by_hand():
 
 
 def test_cache_size_by_hand():
-    """MLA of the tiny Kimi keeps 8 + 4 numbers a token and layer, of two layers."""
+    """MLA of the tiny Kimi keeps 8 + 4 numbers per token and layer, in two layers."""
     finding = inspect_model(harsh_(build_model(tiny.kimi("mla"))))[CACHE_SIZE]
     assert finding.data["kept"] == {n: 24 * n for n in (1, 3, 6, 9, 12)}
 

@@ -60,8 +60,8 @@ def window_cases() -> list[Case]:
     return [
         Case("one window of one token", (_split_of(2), 1, 1)),
         Case("seven tokens, windows of three", (_split_of(7), 9, 3)),
-        Case("as many windows as asked for", (_split_of(40), 2, 5)),
-        Case("more asked for than fit", (_split_of(40), 100, 5)),
+        Case("no more windows than the caller wants", (_split_of(40), 2, 5)),
+        Case("more windows than fit", (_split_of(40), 100, 5)),
         Case("one token too few for the next window", (_split_of(15), 9, 5)),
     ]
 
@@ -74,8 +74,13 @@ def article_cases() -> list[Case]:
     groups = {
         "plain nouns": ("cat", "apple", "moon", "egg"),
         "other vowels": ("umbrella", "ice cream", "old oak"),
-        "spelled with a vowel, spoken without": ("unicorn", "useful stick", "european map", "one-eyed cat"),
+        "spelled with a vowel, spoken without one": (
+            "unicorn",
+            "useful stick",
+            "european map",
+            "one-eyed cat",
+        ),
         "spelled without a vowel, spoken with one": ("hour", "honest fox"),
-        "and the ordinary ones of that letter": ("house", "yellow hat"),
+        "ordinary words with the same letters": ("house", "yellow hat"),
     }
     return [Case(says, nouns) for says, nouns in groups.items()]

@@ -16,11 +16,11 @@ EXERCISES = (
         observe=cases.articles,
         mistakes=mistakes.ARTICLE,
         hints=(
-            "Not the letter decides but the sound.",
-            "Most words go by their first letter. Which beginnings are spelled with a vowel and spoken without?",
+            "The sound decides, not the letter.",
+            "For most words the first letter is enough. Which beginnings have a vowel as a letter but not as a sound?",
             "`uni`, `use`, `eu` and `one` take a; `hour` and `honest` take an; then the vowels.",
         ),
-        moral="An article tells something of its noun: it carries some of the noun's bits, and the sum stays the same.",
+        moral="An article says something about its noun: it carries some of the noun's bits; the sum is the same.",
     ),
     Exercise(
         name="token_bytes",
@@ -30,11 +30,11 @@ EXERCISES = (
         observe=cases.sizes,
         mistakes=mistakes.TOKEN_BYTES,
         hints=(
-            "A token may be a part of a character. Which method gives its bytes, without making text of them?",
+            "A token may be a part of a character. Which method gives its bytes without turning them into text?",
             "encoding.decode_single_token_bytes(i), for all i below encoding.n_vocab.",
             "The separator, encoding.eot_token, stands for no text: 0.",
         ),
-        moral="Bytes are the common measure: losses of different tokenizers compare only in bits a byte.",
+        moral="Bytes are the common measure: losses of different tokenizers can be compared only in bits per byte.",
     ),
     Exercise(
         name="next_token_loss",
@@ -51,7 +51,7 @@ EXERCISES = (
             "F.cross_entropy takes logits (n, vocab) and targets (n,): flatten batch and sequence.",
             "F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())",
         ),
-        moral="In nats a token, ln(vocab) is knowing nothing. Divide by ln 2 and by bytes a token for bits a byte.",
+        moral="ln(vocab) nats per token is knowing nothing. Divided by ln 2 and bytes per token it is bits per byte.",
     ),
     Exercise(
         name="windows",
@@ -61,7 +61,7 @@ EXERCISES = (
         observe=cases.named_windows,
         mistakes=mistakes.WINDOWS,
         hints=(
-            "n windows of seq_len inputs need n · seq_len + 1 tokens: the last target is one further.",
+            "n windows of seq_len inputs need n · seq_len + 1 tokens: the last target is one token further on.",
             "Window i begins at i · seq_len; its targets begin one token later. How many windows fit?",
             "n = min(n, (len(split) - 1) // seq_len); index = torch.arange(1, n * seq_len + 1).view(n, seq_len).",
         ),
@@ -79,7 +79,7 @@ EXERCISES = (
             "Take a text in which you know what follows what: torch.arange(30).",
             "There every target must be its input plus 1.",
         ),
-        moral="A loss that falls to 0 within minutes has usually seen its answers.",
+        moral="A model whose loss falls to 0 within minutes has usually seen the answers.",
     ),
     Exercise(
         name="test_sound_split",
@@ -90,9 +90,9 @@ EXERCISES = (
         mistakes=mistakes.SPLIT_TESTS,
         hints=(
             "What must never be true of a document that the model is tested on?",
-            "Give every document another text, and compare the two sides as sets.",
+            "Give every document a different text, and compare the two sides as sets.",
             "set(training) & set(validation) must be empty.",
         ),
-        moral="A validation loss on text that was trained on measures memory, and looks like understanding.",
+        moral="A validation loss on training text measures memory, and looks like understanding.",
     ),
 )

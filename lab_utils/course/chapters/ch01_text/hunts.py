@@ -13,7 +13,7 @@ def test_sound_pairs(cut_pairs) -> None:
 
 
 def cut_pairs(tokens, starts, seq_len):
-    """Sound: one token more is cut, and used twice."""
+    """Sound: it cuts one token more, and uses the piece twice."""
     rows = torch.stack([tokens[start : start + seq_len + 1] for start in starts])
     return rows[:, :-1], rows[:, 1:]
 

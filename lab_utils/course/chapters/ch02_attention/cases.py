@@ -108,7 +108,7 @@ def rope_cases() -> list[Case]:
         Case("one token at position 1, one pair", (torch.tensor([[1.0, 0.0]]), _turns(1, 2, start=1))),
         Case("three tokens, two pairs", (numbers(3, 4), _turns(3, 4))),
         Case("heads and a batch", (numbers(2, 2, 5, 6), _turns(5, 6))),
-        Case("positions behind a cache", (numbers(1, 2, 3, 4), _turns(3, 4, start=9))),
+        Case("positions after a cache", (numbers(1, 2, 3, 4), _turns(3, 4, start=9))),
         Case("float64", (numbers(1, 4, 4, dtype=torch.float64), _turns(4, 4))),
         Case("bfloat16 comes back as bfloat16", (numbers(2, 4, 4).bfloat16(), _turns(4, 4, start=2))),
     ]

@@ -21,9 +21,9 @@ EXERCISES = (
         mistakes=mistakes.CAUSAL_MASK,
         properties=(Property("every query may look at its own position", cases.sees_itself),),
         hints=(
-            "Draw the square for three queries and three keys and tick what may be seen. What shape is it?",
+            "Draw the square for three queries and three keys and mark what may be seen. What shape do the marks have?",
             "torch.ones(...).tril() keeps a triangle; its argument moves the diagonal.",
-            "The first query stands at position n_keys - n_queries: so far to the right goes the diagonal.",
+            "The first query is at position n_keys - n_queries: the diagonal moves that far to the right.",
         ),
         moral="Queries are the last positions: the same mask serves training, and decoding with a cache.",
     ),
@@ -68,7 +68,7 @@ EXERCISES = (
             "x.unflatten(-1, (n_heads, -1)) has shape (batch, seq, n_heads, head_dim).",
             ".transpose(1, 2) exchanges tokens and heads.",
         ),
-        moral="A head is a run of neighbouring channels. Cut first, then move: a bare reshape mixes tokens.",
+        moral="A head is a run of neighbouring channels. Cut first, then move: a reshape alone mixes tokens.",
     ),
     Exercise(
         name="join_heads",
@@ -78,7 +78,7 @@ EXERCISES = (
         mistakes=mistakes.JOIN_HEADS,
         hints=(
             "split_heads, backwards.",
-            "Move the heads behind the tokens again; then make one axis of the last two.",
+            "Move the heads after the tokens again; then make one axis of the last two.",
             "x.transpose(1, 2).flatten(2)",
         ),
         moral="Split and join undo each other; that is the test to write for both.",
@@ -91,7 +91,7 @@ EXERCISES = (
         mistakes=mistakes.ROPE_FREQUENCIES,
         properties=(
             Property(
-                "the first pair turns by 1 radian a token",
+                "the first pair turns by 1 radian per token",
                 lambda p, *_: abs(float(p["result"][0]) - 1) < 1e-5,
             ),
         ),
@@ -100,7 +100,7 @@ EXERCISES = (
             "theta_i = base ** (-2 i / rope_dim), for all i at once: torch.arange(rope_dim // 2).",
             "Compute in float64 and return .float(): with a base of 50,000 the last digits count.",
         ),
-        moral="Fast pairs tell neighbours apart, slow ones far places: the hands of a clock.",
+        moral="Fast pairs tell near positions apart, slow pairs far ones, like the hands of a clock.",
     ),
     Exercise(
         name="apply_rope",
@@ -112,7 +112,7 @@ EXERCISES = (
         properties=(Property("every token keeps its length", cases.keeps_length),),
         tolerance=2e-5,
         hints=(
-            "A pair (a, b) is the complex number a + ib; turning is a product with e^(i·angle).",
+            "A pair (a, b) is the complex number a + ib; a rotation is a product with e^(i·angle).",
             "torch.view_as_complex takes (..., pairs, 2), view_as_real gives it back; bfloat16 must become float32.",
             "x.float().unflatten(-1, (-1, 2)), view_as_complex, times rotation, view_as_real, flatten(-2).",
         ),
@@ -143,8 +143,8 @@ EXERCISES = (
         hints=(
             "What should come out of decoding, compared with all tokens at once?",
             "Take three or four tokens, decode them one after the other with one cache, and attend to all at once.",
-            "The whole has positions 0, 1, 2 ...; where does the piece think that its second token stands?",
+            "All tokens at once have positions 0, 1, 2, ...; which position does the piece give its second token?",
         ),
-        moral="Cached equals uncached, for several steps: the first step alone hides every mistake of position.",
+        moral="Several steps with a cache must equal all tokens at once: one step alone hides every wrong position.",
     ),
 )

@@ -59,7 +59,7 @@ def test_sound_decoding(decode_step) -> None:
 
 
 def decode_step_with_positions(q, k, v, cache, attend, apply_rope, turn):
-    """Sound: the new tokens stand behind those in the cache."""
+    """Sound: the new tokens come after those in the cache."""
     start = sum(keys.shape[-2] for keys, _ in cache)
     rotation = turn(torch.arange(start, start + q.shape[-2]))
     cache.append((apply_rope(k, rotation), v))

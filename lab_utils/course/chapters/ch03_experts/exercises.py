@@ -34,7 +34,7 @@ EXERCISES = (
         observe=cases.run_bank,
         mistakes=mistakes.EXPERT_BANK,
         hints=(
-            "Cut the rows into runs, give each run to its expert, put the results one behind the other.",
+            "Cut the rows into runs, give each run to its expert, join the results in the same order.",
             "rows.split(list(counts)) makes the runs, the empty ones too; tensor.unbind() makes the experts' matrices.",
             "torch.cat([swiglu(run, gate_up, down) for run, gate_up, down in zip(runs, gate_ups, downs)])",
         ),
@@ -52,7 +52,7 @@ EXERCISES = (
             "With x = 1, gate_up = [[g], [u]] and down = [[1]] the answer is silu(g) · u. Which number is it?",
             "For g = 1 and u = 3 it is 2.1932, and 2.8577 if the halves are exchanged.",
         ),
-        moral="The exchange trains as well as the original. It shows only when weights come from somewhere else.",
+        moral="The exchanged version trains as well as the original. It shows only with weights from another program.",
     ),
     Exercise(
         name="test_sound_dispatch",
@@ -62,10 +62,10 @@ EXERCISES = (
         observe=run_test,
         mistakes=mistakes.DISPATCH_TESTS,
         hints=(
-            "The numbers are right. What is wasted? How many rows should the bank be given in all?",
+            "The numbers are right. What is wasted? How many rows should the bank get in all?",
             "To count: bank.register_forward_pre_hook(lambda bank, args: seen.append(len(args[0]))), then dispatch.",
-            "In all there may be tokens · K rows. (Or put nan into the weights of an expert that nobody chose.)",
+            "In all there should be tokens · K rows. (Or put nan into the weights of an expert that nobody chose.)",
         ),
-        moral="A mixture that runs every expert is right and slow: its time does not fall with K.",
+        moral="A mixture that runs every expert is right but slow: its time does not fall with K.",
     ),
 )

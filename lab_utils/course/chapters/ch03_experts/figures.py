@@ -40,7 +40,7 @@ def draw_activations(low: float = -5.0, high: float = 3.0) -> Figure:
 
 
 def draw_gating(reach: float = 4.0) -> Figure:
-    """What comes through a gated channel for every gate and every up: silu(gate) · up."""
+    """What passes a gated channel for every gate and every up: silu(gate) · up."""
     figure = new_figure(6.2, 4.6)
     figure.suptitle("The gate says how much comes through")
     axes = figure.subplots()

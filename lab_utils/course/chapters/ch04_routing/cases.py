@@ -21,8 +21,8 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def observe_route(implementation: Callable, logits: Tensor, bias: Tensor, cfg: MoEConfig) -> Parts:
-    """The choice without its order: the weight of every expert, 0 where it was not chosen; and the gradient that
-    reaches float32 logits through the weights. (That of bfloat16 logits is rounded where the learner widens them.)
+    """The choice without its order: the weight of every expert, 0 where it was not chosen; and the gradient of
+    float32 logits through the weights. (That of bfloat16 logits is rounded where the learner converts them.)
     """
     if logits.dtype == torch.float32:
         logits = logits.detach().requires_grad_()
@@ -198,9 +198,9 @@ def factor_cases() -> list[Case]:
     cases = [Case(f"K = {k} of E = {e}", (e, k, 2000)) for e, k in sizes]
     return [
         *cases,
-        Case("2,001 draws asked for", (8, 2, 2001)),
-        Case("2,500 draws asked for", (8, 2, 2500)),
-        Case("20,000 draws, as nobody asked", (4, 2)),
+        Case("2,001 draws", (8, 2, 2001)),
+        Case("2,500 draws", (8, 2, 2500)),
+        Case("20,000 draws, the default", (4, 2)),
     ]
 
 

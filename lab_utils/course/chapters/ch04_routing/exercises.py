@@ -36,7 +36,7 @@ EXERCISES = (
             "The biased scores are used for .topk(...).indices alone; where do the weights come from?",
             "scores.gather(-1, expert_idx) gives the weights; divide by their sum, times scaling_factor(cfg).",
         ),
-        moral="The bias decides who speaks; the score decides how loudly. Mixing the two distorts every output.",
+        moral="The bias decides who is chosen; the score decides the weight. Mixing the two distorts every output.",
     ),
     Exercise(
         name="derived_scaling_factor",
@@ -61,7 +61,7 @@ EXERCISES = (
         mistakes=mistakes.EXPERT_LOAD,
         properties=(FROM_LOAD,),
         hints=(
-            "How often does each number from 0 to n_experts - 1 stand in expert_idx?",
+            "How often does each number from 0 to n_experts - 1 occur in expert_idx?",
             "torch.bincount counts whole numbers in a flat tensor.",
             "minlength makes room for experts that nobody chose.",
         ),
@@ -89,11 +89,11 @@ EXERCISES = (
         mistakes=mistakes.LOAD_BALANCE_LOSS,
         properties=(EVEN, FLOWS),
         hints=(
-            "Two vectors of n_experts numbers, each summing to 1: what the router did, and what it would like.",
+            "Two vectors of n_experts numbers with the sum 1: the shares of the choices, and the mean probabilities.",
             "f: expert_load over the number of choices. P: stats.logits.softmax(-1), mean over all tokens.",
-            "n_experts * (f * P).sum(); f is made of whole numbers and carries no gradient, P must.",
+            "n_experts * (f * P).sum(); f comes from whole numbers and has no gradient; P must have one.",
         ),
-        moral="The counts say where to push, the probabilities are what can be pushed.",
+        moral="The counts say which experts are too busy; the gradient changes the probabilities.",
     ),
     Exercise(
         name="sequence_balance_loss",
@@ -108,7 +108,7 @@ EXERCISES = (
             "Counts: scores.topk(K) without any bias, scattered as ones and summed over the sequence.",
             "f = counts · E / (K · T), P = mean over T of scores / scores.sum(-1); sum over E, mean over the batch.",
         ),
-        moral="A batch can be even while every sequence is lopsided; this loss sees the sequence.",
+        moral="A batch can be even while every sequence is uneven; this loss looks at each sequence.",
     ),
     Exercise(
         name="update_expert_bias_",
@@ -121,10 +121,10 @@ EXERCISES = (
         properties=(Property("the mean of the biases stays where it was", cases.mean_stays),),
         hints=(
             "A fixed small step for every expert: up if it had less than the mean, down if it had more.",
-            "delta = rate * (mean - load).sign(); then take the mean of delta off.",
+            "delta = rate * (mean - load).sign(); then subtract the mean of delta.",
             "In place and outside autograd: @torch.no_grad() and expert_bias += ...",
         ),
-        moral="Only the sign of the difference counts: the steps stay small, however wild the load.",
+        moral="Only the sign of the difference counts: the steps stay small, however uneven the load.",
     ),
     Exercise(
         name="dispatch",
@@ -139,7 +139,7 @@ EXERCISES = (
             "order = expert_idx.flatten().argsort(stable=True): pair order[i] belongs to token order[i] // K.",
             "rows = bank(x[order // K], counts); the inverse of `order` brings them back; then weights and the sum.",
         ),
-        moral="Sorting makes one large product an expert out of many small ones, and no token is ever dropped.",
+        moral="Sorting makes one large product per expert out of many small ones, and drops no token.",
     ),
     Exercise(
         name="test_sound_router",
@@ -151,7 +151,7 @@ EXERCISES = (
         hints=(
             "What may the bias change, and what must it leave alone?",
             "Compare the router's weights with a bias and without one. When is the *choice* the same in both?",
-            "With K = E everybody is chosen whatever the bias: then the weights must be equal.",
+            "With K = E every expert is chosen, whatever the bias: then the weights must be equal.",
         ),
         moral="K = E is the case in which the bias must not show at all.",
     ),
@@ -164,10 +164,10 @@ EXERCISES = (
         mistakes=mistakes.LOSS_TESTS,
         hints=(
             "For which router do you know the loss without computing it?",
-            "All logits 0, so that every probability is 1/E, and an expert_idx that goes round all experts.",
+            "All logits 0, so that every probability is 1/E, and an expert_idx that names all experts in turn.",
             "Then E · sum f_i · 1/E is exactly 1, while P over the chosen only is smaller by the factor K/E.",
         ),
-        moral="P over the chosen only has its minimum elsewhere: it rewards choosing what one is unsure of.",
+        moral="With P over the chosen only the minimum is elsewhere: that loss rewards unsure choices.",
     ),
     Exercise(
         name="test_sound_capacity",
@@ -179,7 +179,7 @@ EXERCISES = (
         hints=(
             "For which load would a buffer of a fixed size be too small?",
             "Send every token to the same expert and look at the last one.",
-            "A token's result must be the same alone and in a crowd.",
+            "A token's result must be the same alone and among many.",
         ),
         moral="Dropped tokens raise no error: their experts' output is 0, and the residual stream hides it.",
     ),

@@ -19,7 +19,7 @@ from nanokimi.router import (
 
 
 def test_sound_router(topk_route) -> None:
-    """K = E: everybody is chosen whatever the bias, so no weight may move with it."""
+    """K = E: every expert is chosen, whatever the bias, so no weight may depend on it."""
     cfg = MoEConfig(n_routed_experts=3, top_k=3, routed_scaling_factor=1.0)
     logits = torch.tensor([[[1.0, 0.0, -1.0]]])
     without = topk_route(logits, torch.zeros(3), cfg)
@@ -32,7 +32,7 @@ def test_sound_router(topk_route) -> None:
 
 
 def test_sound_loss(load_balance_loss) -> None:
-    """Equal logits, and choices that go round all four experts: the loss of an even router is exactly 1."""
+    """Equal logits, and choices that name all four experts in turn: the loss of an even router is exactly 1."""
     stats = cases.stats_from(torch.zeros(1, 4, 4), top_k=1)
     even = stats._replace(expert_idx=torch.arange(4).view(1, 4, 1))
     assert abs(load_balance_loss(even).item() - 1) < 1e-5

@@ -24,9 +24,9 @@ EXERCISES = (
         hints=(
             "For one head h and one token: k = [expand_k[h] @ c ; k_rope], v = expand_v[h] @ c. Which axes are added?",
             "torch.einsum says which letters remain: latent is 'btr', expand_k 'hnr', and the keys are 'bhtn'.",
-            "k_rope[:, None].expand(-1, n_heads, -1, -1) is the same key for every head; torch.cat joins it behind.",
+            "k_rope[:, None].expand(-1, n_heads, -1, -1) is the same key for every head; torch.cat appends it.",
         ),
-        moral="One latent a token feeds the keys and values of all heads; position comes beside it, once.",
+        moral="One latent per token gives the keys and values of all heads; one rope key adds the position.",
     ),
     Exercise(
         name="absorb_query",
@@ -39,11 +39,11 @@ EXERCISES = (
             Property("its dot product with [c ; k_rope] is the naive form's logit", cases.logits_stay),
         ),
         hints=(
-            "Only the first nope channels of q change; the rope channels stay as they are, behind.",
-            "expand_k.shape[1] is the number of nope channels. q_nope meets expand_k over them, head by head.",
-            "(batch, heads, seq, nope) @ (heads, nope, rank) multiplies head by head; torch.cat the rope part behind.",
+            "Only the first nope channels of q change; the rope channels stay as they are, after them.",
+            "expand_k.shape[1] is the number of nope channels. Multiply q_nope and expand_k over them, head by head.",
+            "(batch, heads, seq, nope) @ (heads, nope, rank) multiplies head by head; torch.cat appends the rope part.",
         ),
-        moral="Brackets moved: q·(W c) = (Wᵀ q)·c. One product for the query replaces one for every cached token.",
+        moral="The brackets move: q·(W c) = (Wᵀ q)·c. One product for the query replaces one for every cached token.",
     ),
     Exercise(
         name="test_sound_latents",
@@ -57,7 +57,7 @@ EXERCISES = (
             "Build the naive answer in the test: expand_latent, then attend. Choose widths that are all different.",
             "expected = attend(q, k, v, (nope + rope) ** -0.5), with two tokens or more and a rank that is not nope.",
         ),
-        moral="The scale belongs to the logit's variance, not to the width of whatever vectors it is computed from.",
+        moral="The scale follows from the variance of the logit, not from the width of the vectors that compute it.",
     ),
     Exercise(
         name="MultiHeadLatentAttention",
@@ -68,7 +68,7 @@ EXERCISES = (
         mistakes=mistakes.LATENT_ATTENTION,
         tolerance=1e-4,
         properties=(
-            Property("the cache gains kv_lora_rank + qk_rope_head_dim numbers a token", cases.cache_stays_small),
+            Property("the cache gains kv_lora_rank + qk_rope_head_dim numbers per token", cases.cache_stays_small),
         ),
         hints=(
             "First without a cache: q with its rope part turned; latent and k_rope; expand_latent; attend; o_proj.",
@@ -87,11 +87,11 @@ EXERCISES = (
         observe=run_test,
         mistakes=mistakes.LAYER_TESTS,
         hints=(
-            "The outputs are right. Read what the piece hands to cache.append.",
+            "The outputs are right. Read what the piece gives to cache.append.",
             "A SequenceCache has .nbytes. How many should three tokens take?",
             "assert cache.nbytes == n_tokens * (kv_lora_rank + qk_rope_head_dim) * 4, with several heads.",
         ),
-        moral="What is called latent and what is stored are two things. Count the bytes.",
+        moral="A layer may be called latent and store something else. Count the bytes.",
     ),
     Exercise(
         name="test_sound_summary",
@@ -101,7 +101,7 @@ EXERCISES = (
         observe=run_test,
         mistakes=mistakes.SUMMARY_TESTS,
         hints=(
-            "Change something late in the text. Which outputs must not notice?",
+            "Change something late in the text. Which outputs must not change?",
             "Two inputs that agree up to token 4 must give outputs that agree up to token 4.",
             "torch.allclose(layer(x)[:, :5], layer(other)[:, :5], atol=1e-4), where other differs from token 5 on.",
         ),
@@ -119,11 +119,11 @@ EXERCISES = (
             Property("every block gives n_latents vectors of d_model numbers", cases.gives_every_block_its_latents),
         ),
         hints=(
-            "It is attention with one head: who asks, who is asked, and what is handed over?",
+            "It is attention with one head: what are the queries, the keys and the values?",
             "q = self.latent_q_proj(self.latents) is (n_latents, d_model); matmul broadcasts it over the blocks.",
             "weights = (q @ k.transpose(-1, -2) * d_model ** -0.5).softmax(dim=-1); then weights @ v.",
         ),
-        moral="A block is summed up from its own tokens alone: that is what makes causality possible at all.",
+        moral="The summary of a block uses only its own tokens: without that there is no causality.",
     ),
     Exercise(
         name="block_visibility",
@@ -136,7 +136,7 @@ EXERCISES = (
             "block = position // block_len. The latents' blocks are 0, 0, 1, 1, ... for two latents a block.",
             "Latent: its block < the token's block. Token: same block and position <= own. torch.cat along dim 1.",
         ),
-        moral="A token reads a summary only of blocks that ended before its own began.",
+        moral="A token reads summaries only of blocks that ended before its own block began.",
     ),
     Exercise(
         name="cache_elements",
@@ -149,6 +149,6 @@ EXERCISES = (
             "Blocks: divmod(n_tokens, block_len) gives full blocks and open tokens.",
             "Latents and open tokens keep 2 · d_model each; open tokens also their input, d_model more.",
         ),
-        moral="K2 keeps 35,136 numbers a token. Its 64 expanded heads would need 1,249,280.",
+        moral="K2 keeps 35,136 numbers per token. Its 64 expanded heads would need 1,249,280.",
     ),
 )  # fmt: skip

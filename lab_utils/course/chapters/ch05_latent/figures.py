@@ -13,7 +13,7 @@ from lab_utils.show.style import FLOOR, draw_lines, new_figure, tidy
 def draw_cache_sizes(sizes: Mapping[str, int]) -> Figure:
     """Numbers that a layer keeps of one token, a bar per kind of attention, on a log axis."""
     figure = new_figure(9.0, 2.6)
-    figure.suptitle("What one layer of K2's size keeps of a token: shorter is better (log axis)")
+    figure.suptitle("What one layer of K2's size keeps per token: shorter is better (log axis)")
     axes = figure.subplots()
     names = list(sizes)[::-1]
     bars = axes.barh(names, [sizes[name] for name in names], color="#56B4E9", edgecolor="#0072B2")
@@ -75,7 +75,7 @@ def draw_noise_losses(losses: Mapping[str, Sequence[float]], floor: float) -> Fi
 
 
 def draw_visibility(visible: Tensor, block_len: int, n_latents: int) -> Figure:
-    """The mask of the block form: latents left, tokens right, a dark square with a dot where a token looks."""
+    """The mask of the block form: latents left, tokens right, a coloured square with a dot where a token looks."""
     seq_len, n_columns = visible.shape
     n_z = n_columns - seq_len
     figure = new_figure(8.4, 4.6)

@@ -58,7 +58,7 @@ def test_sound_layer(mla_class) -> None:
 
 
 class LatentAttentionWithTwoTensors(MultiHeadLatentAttention):
-    """A sound layer that keeps latent and rope key apart and expands what it has kept whenever it is read."""
+    """A sound layer that keeps the latent and the rope key in two tensors."""
 
     def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
         if cache is None:
@@ -105,7 +105,7 @@ class _GivesOneToken(MultiHeadLatentAttention):
 
 
 def test_sound_summary(layer) -> None:
-    """Other tokens behind must not move what stands before them."""
+    """Other tokens at the end must not change the outputs before them."""
     x = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     other = x.clone()
     other[:, 5:] = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(1))
@@ -124,10 +124,10 @@ class Blocks(nn.Module):
 
 
 class MeanOfThePast(nn.Module):
-    """A sound layer: a weighted mean of all tokens so far, its exponentials taken from one maximum for all.
+    """A sound layer: a weighted mean of all tokens so far, with one maximum subtracted before all exponentials.
 
     That maximum lets a later token change how an earlier result is rounded. The scores are bounded, so that it
-    cannot do more: with free ones a huge token behind would make all weights before it vanish.
+    cannot do more: with unbounded ones a huge later token would make all earlier weights vanish.
     """
 
     def forward(self, x: Tensor) -> Tensor:

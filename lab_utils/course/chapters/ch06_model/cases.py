@@ -133,7 +133,7 @@ def block_cases() -> list[Case]:
         Case("a dense layer", (_config(), 0, numbers(2, 4, 8), False)),
         Case("a layer of experts", (_config(), 1, numbers(2, 4, 8), False)),
         Case("ordinary heads", (_config(**HEADS), 1, numbers(1, 5, 8), False)),
-        Case("the largest logits asked for", (_config(), 1, numbers(2, 5, 8), True)),
+        Case("with the largest logits", (_config(), 1, numbers(2, 5, 8), True)),
         Case("large numbers in the stream", (_config(), 1, 100 * numbers(1, 4, 8), False)),
     ]
 
@@ -168,7 +168,7 @@ def observe_kimi(implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: 
         outs = [run(part, cache, True) for part in tokens.split(list(pieces), 1)]
         parts["logits"] = torch.cat([out.logits for out in outs], dim=1)
         parts["largest logits"] = outs[-1].max_qk_logit
-        parts["largest logits that nobody asked for"] = str(run(tokens[:, :1]).max_qk_logit)
+        parts["largest logits by default"] = str(run(tokens[:, :1]).max_qk_logit)
     routing = outs[-1].routing
     return parts | {
         "routing": [type(stats).__name__ for stats in routing],

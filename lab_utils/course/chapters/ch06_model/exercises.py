@@ -20,7 +20,7 @@ EXERCISES = (
             "dispatch wants (tokens, ...): flatten batch and sequence of x, expert_idx and weights, and undo it after.",
             "y = dispatch(x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), self.experts)",
         ),
-        moral="The scaling factor belongs to the routed sum alone: it makes the sum as loud as the shared expert.",
+        moral="The scaling factor belongs to the routed sum alone, to make it as large as the shared expert's output.",
     ),
     Exercise(
         name="KimiBlock",
@@ -37,7 +37,7 @@ EXERCISES = (
         ),
         hints=(
             "Two lines, each x = x + part(norm(x)); the second starts from the x of the first.",
-            "self.self_attn returns an AttentionOutput: its .out is added, its .max_qk_logit handed on.",
+            "self.self_attn returns an AttentionOutput: its .out is added, its .max_qk_logit returned.",
             "Only a mixture of experts returns (y, stats): test isinstance(self.mlp, MoE); a dense layer has no stats.",
         ),
         moral="The stream itself is never normed inside the model: every part adds to it, and gradients flow through.",
@@ -53,7 +53,7 @@ EXERCISES = (
         hints=(
             "Embed, run every layer, norm, head. What remains is the positions, and handing each layer its cache.",
             "With a cache the new tokens begin at position cache[0].length; rotations(positions, ...) turns them.",
-            "Collect stats of the layers that have them in a tuple; torch.stack the largest logits where asked for.",
+            "Collect the layers' stats, where there are some, in a tuple; torch.stack the largest logits if requested.",
         ),
         moral="A model is its layers in a row. All knowledge of positions comes in through one rotation.",
     ),
@@ -83,7 +83,7 @@ EXERCISES = (
             "What the optimizer can train is in block.parameters(). What changes from call to call is not.",
             "Call the block twice with the same input and compare.",
         ),
-        moral="A layer made in forward is random in every call and never trained; the loss falls by what is around it.",
+        moral="A layer made in forward is random in each call and never trained; the loss falls since the rest learns.",
     ),
     Exercise(
         name="test_sound_moe",
@@ -93,10 +93,10 @@ EXERCISES = (
         observe=run_test,
         mistakes=mistakes.MOE_TESTS,
         hints=(
-            "Which experts does the weight of the router belong to, and which are there for every token?",
-            "Make one of the two sums vanish, and you know what the other must be.",
+            "Which experts get a weight from the router, and which serve every token?",
+            "Make one of the two sums zero, and you know what the other must be.",
             "With experts.down_proj zero, moe(x)[0] must equal moe.shared_experts(x).",
         ),
-        moral="Shared experts carry no weight. Scaled with the rest they are 2.8 times too loud at K2's size.",
+        moral="Shared experts carry no weight. Scaled with the rest they are 2.8 times too large at K2's size.",
     ),
 )

@@ -10,7 +10,7 @@ from nanokimi.router import RouterStats
 
 
 def test_sound_block(make_block) -> None:
-    """Two calls with one input must agree: a weight drawn anew in every call belongs to nobody's optimizer."""
+    """Two calls with one input must agree: a weight that is drawn in every call is in no optimizer."""
     block = make_block(8)
     x = torch.linspace(-1, 1, 8)[None]
     assert torch.allclose(block(x), block(x))
@@ -59,7 +59,7 @@ class _BlockWithoutWeights(nn.Module):
 
 
 def test_sound_moe(moe_class) -> None:
-    """Silence the routed experts: what is left must be the shared expert, whatever the weights are."""
+    """Make the routed experts give 0: the shared expert must be left, whatever the weights are."""
     moe = cases.harsh(moe_class(4, cases.moe_config()))
     with torch.no_grad():
         moe.experts.down_proj.zero_()

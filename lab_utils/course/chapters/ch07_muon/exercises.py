@@ -27,7 +27,7 @@ EXERCISES = (
             "dimensions, so all of it works for a bank, if the norm does.",
             "x = g.to(dtype); x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7); then the loop.",
         ),
-        moral="The core transposes tall matrices first: the result is the same, and the gram matrix the smaller one.",
+        moral="The core transposes tall matrices first: the result is the same, and the gram matrix is smaller.",
     ),
     Exercise(
         name="Muon",
@@ -38,12 +38,12 @@ EXERCISES = (
         mistakes=mistakes.MUON,
         hints=(
             "For every group, for every parameter with a gradient: momentum, matrices, Newton-Schulz, scale, decay.",
-            "self.state[p] is a dictionary that lasts; buffer.lerp_(p.grad, 1 - mu) averages in place; "
+            "self.state[p] is a dictionary that stays; buffer.lerp_(p.grad, 1 - mu) averages in place; "
             "p.grad.lerp(buffer, mu) is Nesterov's update. update.unflatten(-2, (fused_rows, -1)) cuts the rows apart.",
             "orthogonal = newton_schulz(matrices, group['ns_steps'], self.ns_dtype).reshape(p.shape); the scale takes "
             "max(matrices.shape[-2:]); first p.mul_(1 - lr·weight_decay), then p.sub_(orthogonal·scale, alpha=lr).",
         ),
-        moral="The core gathers the matrices of one shape, the whole model over, and orthogonalises them in one batch.",
+        moral="The core gathers the matrices of one shape from the whole model and orthogonalises them in one batch.",
         tolerance=1e-4,
     ),
     Exercise(
@@ -58,7 +58,7 @@ EXERCISES = (
             "torch.linalg.svdvals takes a bank too and gives the singular values of every matrix.",
             "All of them must lie between 0.6 and 1.3: the quintic leaves 0.68 to 1.14, an exact method 1.",
         ),
-        moral="Stacked, the experts share one budget, and those with large gradients take the most of it.",
+        moral="Stacked, the experts share one budget, and those with large gradients take most of it.",
     ),
     Exercise(
         name="test_sound_muon",
@@ -83,7 +83,7 @@ EXERCISES = (
         mistakes=mistakes.BUILD_OPTIMIZERS,
         hints=(
             "One loop over model.named_parameters() sorts them into three: Muon, AdamW with decay, without.",
-            "One dimension: no decay. Muon: cfg.optimizer says so, and no part of name.split('.') stands in TABLES. "
+            "One dimension: no decay. Muon: cfg.optimizer says so, and no part of name.split('.') is in TABLES. "
             "Everything else: AdamW with decay.",
             "Keep Muon's parameters in a dictionary by their FUSED_ROWS number (1 where no part of the name has one); "
             "each entry is a group {'params': ..., 'fused_rows': n}. Then AdamW with two groups.",
@@ -139,13 +139,13 @@ EXERCISES = (
             Property("what all heads share (latent and rope key) and the values stay", qk_clip.shared_stays),
         ),
         hints=(
-            "g = tau / max(largest, tau), one number a head: 1 where the head is below tau.",
+            "g = tau / max(largest, tau), one number per head: 1 where the head is below tau.",
             "weight.unflatten(0, (n_heads, -1)) shows the rows head by head, without a copy; g must become "
             "g[:, None, None] to fit. A head's nope rows come first, in q_proj (or q_b_proj) and in kv_b_proj.",
             "Query nope rows times sqrt(g), query rope rows times g, the nope rows of kv_b_proj times sqrt(g); .mul_ "
             "changes in place.",
         ),
-        moral="A product shrinks by g if both sides take sqrt(g), or one side, where the other is shared, takes g.",
+        moral="A product shrinks by g if both sides take sqrt(g), or if one takes g because the other is shared.",
     ),
     Exercise(
         name="test_sound_clip",

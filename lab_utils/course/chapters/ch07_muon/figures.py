@@ -32,7 +32,7 @@ def draw_circles(matrices: Mapping[str, Tensor]) -> Figure:
 
 
 def draw_quintic(f: Callable[[Tensor], Tensor], rival: Callable[[Tensor], Tensor], steps: int) -> Figure:
-    """Left, one step of the polynomial; right, where a singular value is after each step, for it and for a rival."""
+    """Left: one step of the polynomial. Right: a singular value after each step, for it and for a rival."""
     figure = new_figure(9.0, 3.7)
     figure.suptitle("The quintic lifts small singular values quickly, and leaves them near 1, not at 1")
     once, often = figure.subplots(1, 2)
@@ -107,9 +107,9 @@ def draw_schedules(rates: Mapping[str, Sequence[float]]) -> Figure:
 def draw_growth(
     logits: Mapping[str, Sequence[float]], losses: Mapping[str, Sequence[float]], tau: float
 ) -> Figure:
-    """Left, the largest logit of every step with the threshold; right, the loss."""
+    """Left: the largest logit of every step, and the threshold. Right: the loss."""
     figure = new_figure(9.0, 3.6)
-    figure.suptitle("The largest attention logit grows on, unless it is clipped; the loss hardly notices")
+    figure.suptitle("The largest attention logit keeps growing unless it is clipped; the loss hardly changes")
     left, right = figure.subplots(1, 2)
     for axes, series in ((left, logits), (right, losses)):
         draw_lines(axes, series, start=1, looks=PROBLEM_FIRST, marker="", linewidth=1.2)

@@ -32,7 +32,7 @@ def test_sound_muon(optimizer) -> None:
 
 
 def test_sound_clip(clip_qk_, layer, largest_logits) -> None:
-    """tau between the heads: those above must come down to it exactly, the others must stay."""
+    """A tau between the heads' logits: those above must come down to it exactly, the others must stay."""
     before = largest_logits()
     tau = before.mean().item()
     clip_qk_(layer, before, tau)

@@ -61,7 +61,7 @@ def probs_cases() -> list[Case]:
         ("top_p=1 leaves every token, however unlikely", torch.linspace(0, -40, 60), {"top_p": 1.0}),
         ("temperature 2 and top_p=0.7", some, {"temperature": 2.0, "top_p": 0.7}),
         ("temperature 2, top_k=3 and top_p=0.7", some, {"temperature": 2.0, "top_k": 3, "top_p": 0.7}),
-        ("more tokens asked for than there are", some, {"top_k": 9}),
+        ("top_k above the number of tokens", some, {"top_k": 9}),
         ("three hundred tokens", many, {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),
         ("bfloat16 logits", many.bfloat16(), {"temperature": 0.8, "top_p": 0.9}),
         ("temperature -1", some, {"temperature": -1.0}),
@@ -159,7 +159,7 @@ def generate_cases() -> list[Case]:
         ("a context of one token", _small_model("gpt", context=1), [3], 3, greedy),
         ("an empty prompt", gpt, [], 3, greedy),
         ("a prompt longer than the context", gpt, [1] * 13, 3, greedy),
-        ("no token asked for", gpt, [1], 0, greedy),
+        ("max_new_tokens=0", gpt, [1], 0, greedy),
         ("top_p=0", gpt, [1], 2, {"top_p": 0.0}),
     ]
     return [Case(says, (model, prompt, n, chosen)) for says, model, prompt, n, chosen in settings]

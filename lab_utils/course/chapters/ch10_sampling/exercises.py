@@ -18,11 +18,11 @@ EXERCISES = (
             Property("no more than top_k tokens are left", cases.as_many_as_k),
         ),
         hints=(
-            "Divide by the temperature, sort, cut, put back. Temperature 0 and wrong settings come before all that.",
-            "With the logits in falling order top-k is a slice, and top-p a comparison with a running sum.",
+            "Divide by the temperature, sort, cut, put back. Temperature 0 and wrong settings come first.",
+            "With the logits sorted from large to small, top-k is a slice, and top-p a comparison with a running sum.",
             "A token stays in the nucleus while the sum of those before it is below p; then divide by what is left.",
         ),
-        moral="Temperature, then top-k, then top-p: each works on the distribution that the one before has left.",
+        moral="Temperature, then top-k, then top-p: each works on the distribution that the step before has left.",
     ),
     Exercise(
         name="SequenceCache",
@@ -47,8 +47,8 @@ EXERCISES = (
         observe=cases.observe_generate,
         mistakes=mistakes.GENERATE,
         hints=(
-            "Feed the prompt once, with model.new_cache(); afterwards feed only the token that is new.",
-            "The last row of logits tells the next token: next_token_probs, then torch.multinomial with one generator.",
+            "Give the model the prompt once, with model.new_cache(); afterwards give it only the new token.",
+            "The last row of logits predicts the next token: next_token_probs, then torch.multinomial, one generator.",
             "When cache[0].length + len(new) passes max_seq_len: a new cache, and the newest half of the text is new.",
         ),
         moral="Every token goes through the model once; the cache holds what later tokens need of it.",
@@ -61,11 +61,11 @@ EXERCISES = (
         observe=run_test,
         mistakes=mistakes.SAMPLING_TESTS,
         hints=(
-            "Three settings, three steps. Is their order the one of the docstring of next_token_probs?",
+            "Three settings, three steps. Is their order that of the docstring of next_token_probs?",
             "Choose few logits, a temperature other than 1 and a top_p, and count the tokens that are left.",
             "Logits 2, 1, 0 at temperature 2: the first two have 0.814 together. What must p = 0.82 leave?",
         ),
-        moral="Hot distributions need a larger nucleus. Cut before heating, and the temperature loses half its effect.",
+        moral="A high temperature needs a larger nucleus. If top-p comes first, the temperature loses half its effect.",
     ),
     Exercise(
         name="test_sound_top_k",
@@ -79,6 +79,6 @@ EXERCISES = (
             "Give the second place to several tokens and ask for top_k=2.",
             "Count the tokens with a probability above 0: it must be exactly 2.",
         ),
-        moral="A threshold keeps all that tie with it. In bfloat16, with its few digits, ties are common.",
+        moral="A threshold keeps all tokens that tie with it. In bfloat16, with its few digits, ties are common.",
     ),
 )

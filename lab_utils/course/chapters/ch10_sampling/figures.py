@@ -35,7 +35,7 @@ def draw_distributions(
 
 
 def draw_work(n_tokens: Sequence[int], ratios: Sequence[float]) -> Figure:
-    """Left, what runs through the model without a cache and with one; right, what that does to the time here."""
+    """Left: tokens that run through the model without a cache and with one. Right: the times measured here."""
     figure = new_figure(9.0, 3.2)
     figure.suptitle("Without a cache the work for a text grows with the square of its length")
     work, time = figure.subplots(1, 2)

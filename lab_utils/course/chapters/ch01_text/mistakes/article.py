@@ -9,7 +9,7 @@ def article_always_a(noun):
 
 
 @mistake(
-    "The exceptions are missing: *hour* begins with a vowel for the ear, *unicorn* does not.",
+    "The exceptions are missing: *hour* begins with a vowel sound, *unicorn* does not.",
     "Say it aloud: an unicorn, a hour?",
 )
 def article_by_letter(noun):
@@ -21,13 +21,13 @@ def article_the_other_way(noun):
     return "a" if noun[0].lower() in "aeiou" else "an"
 
 
-@mistake("The letter u is not taken for a vowel: an umbrella.", "Which letters are vowels?")
+@mistake("The letter u does not count as a vowel here: it is *an umbrella*.", "Which letters are vowels?")
 def article_without_u(noun):
     return "an" if noun[0] in "aeio" or noun.startswith(("hour", "honest")) else "a"
 
 
 @mistake(
-    "Only the last rule counts: words like *hour* take `an`, all others `a`.", "What stands before *apple*?"
+    "Only the last rule is used: words like *hour* take `an`, all others `a`.", "What stands before *apple*?"
 )
 def article_of_hours_only(noun):
     return "an" if noun.startswith(("hour", "honest")) else "a"
@@ -35,7 +35,7 @@ def article_of_hours_only(noun):
 
 @mistake(
     'Only the first of the listed beginnings counts: in Python `"uni" or "use"` is just `"uni"`.',
-    'What does Python say to `"uni" or "use"`? And what to startswith of a tuple?',
+    'What is `"uni" or "use"` in Python? And what does startswith do with a tuple?',
 )
 def article_of_the_first_beginning(noun):
     if noun.startswith("uni"):

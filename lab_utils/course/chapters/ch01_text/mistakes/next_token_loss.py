@@ -71,16 +71,16 @@ def loss_over_positions(logits, targets):
 
 
 @mistake(
-    "The logarithm is taken of a softmax that has already become 0: the loss is infinite.",
-    "A logit of 0 beside one of 100: what is its probability in float32? Which function takes softmax and log at once?",
+    "You take the logarithm of a softmax that is already 0: the loss is infinite.",
+    "Logits 0 and 100: how probable is the first in float32? Which function takes softmax and log at once?",
 )
 def loss_of_log_after_softmax(logits, targets):
     return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
 
 
 @mistake(
-    "The exponentials are taken of the bare logits. In float32 exp(89) is infinite, and so is the loss.",
-    "Which function takes the logarithm of a sum of exponentials at once, and safely?",
+    "You take exponentials of the logits as they are. In float32 exp(89) is infinite, and so is the loss.",
+    "Which function computes the logarithm of a sum of exponentials at once, and safely?",
 )
 def loss_of_bare_exponentials(logits, targets):
     full = logits.float()
@@ -88,7 +88,7 @@ def loss_of_bare_exponentials(logits, targets):
 
 
 @mistake(
-    "The loss is computed in the precision of the logits. Of bfloat16, with its 8 bits, two or three digits are left.",
+    "The loss is computed in the precision of the logits. bfloat16 has 8 bits, which is two or three digits.",
     "In which precision should the logits be read, according to the docstring?",
 )
 def loss_in_the_precision_of_the_logits(logits, targets):
@@ -96,7 +96,7 @@ def loss_in_the_precision_of_the_logits(logits, targets):
 
 
 @mistake(
-    "F.cross_entropy takes the second axis for the classes. Here it is the sequence.",
+    "F.cross_entropy expects the classes on the second axis. Here that is the sequence.",
     "Make one long list of all positions first: which shapes do logits and targets then have?",
 )
 def loss_without_flattening(logits, targets):

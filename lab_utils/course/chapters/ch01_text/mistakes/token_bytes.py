@@ -30,7 +30,9 @@ def bytes_of_the_separator(encoding):
     return sizes(encoding, len, special=len("<|endoftext|>"))
 
 
-@mistake("White space is left out. A blank is a byte like any other.", "How many bytes has the token ' the'?")
+@mistake(
+    "White space is left out. A space is a byte like any other.", "How many bytes does the token ' the' have?"
+)
 def bytes_without_blanks(encoding):
     return sizes(encoding, lambda b: len(b.strip()))
 
@@ -40,7 +42,7 @@ def bytes_all_one(encoding):
     return sizes(encoding, lambda b: 1)
 
 
-@mistake("Bits are counted, eight a byte.", "What is asked for: bytes or bits?")
+@mistake("Bits are counted, eight per byte.", "What does the docstring ask for: bytes or bits?")
 def bytes_in_bits(encoding):
     return sizes(encoding, lambda b: 8 * len(b))
 
@@ -71,8 +73,8 @@ def bytes_of_decoded_text_separator_too(encoding):
 
 
 @mistake(
-    "The last token of the vocabulary has no place: n_vocab tokens are numbered from 0 to n_vocab - 1.",
-    "Is encoding.max_token_value a number of tokens, or the last of their numbers?",
+    "The last token of the vocabulary has no entry: the n_vocab tokens have the ids 0 to n_vocab - 1.",
+    "Is encoding.max_token_value the number of tokens, or the largest id?",
 )
 def bytes_without_the_last_token(encoding):
     return sizes(encoding, len, special=len("<|endoftext|>"))[:-1]

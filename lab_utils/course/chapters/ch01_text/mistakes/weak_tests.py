@@ -77,7 +77,7 @@ def split_test_of_the_share(split_documents):
 
 
 @mistake(
-    "The test asks whether there is something to train on. There is too much.",
+    "The test asks whether there is something to train on. There is, and too much of it.",
     "How many documents may be on both sides?",
 )
 def split_test_of_something_to_train(split_documents):

@@ -77,7 +77,7 @@ def windows_of_separate_pieces(split, n, seq_len):
 
 
 @mistake(
-    "One window too many is cut at the end: its last input has no token behind it that could be its target.",
+    "One window too many is cut at the end: its last input has no next token that could be its target.",
     "How many windows of 5 inputs, with a target each, do 40 tokens give?",
 )
 def windows_one_too_many(split, n, seq_len):
@@ -86,7 +86,7 @@ def windows_one_too_many(split, n, seq_len):
 
 
 @mistake(
-    "As many windows are cut as were asked for, although the text has fewer.",
+    "It cuts as many windows as the caller asks for, although the text has fewer.",
     "How many windows fit into the text?",
 )
 def windows_as_many_as_asked(split, n, seq_len):

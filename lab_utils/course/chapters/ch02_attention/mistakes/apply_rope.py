@@ -35,7 +35,7 @@ def rope_that_reflects(x, rotation):
 
 
 @mistake(
-    "The turned pairs are put one half behind the other; they belong back in their places.",
+    "The result has the first numbers of all pairs, then the second ones. They belong back in their places.",
     "In which channels do the two numbers of pair 0 end up?",
 )
 def rope_left_in_halves(x, rotation):

@@ -74,7 +74,7 @@ def attend_with_a_scale_of_its_own(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The queries are taken for the first positions. With fewer queries than keys, as in decoding, they are the last.",
+    "The queries are treated as the first positions. With fewer queries than keys, as in decoding, they are the last.",
     "One new token, and a cache of four: which keys may it see?",
 )
 def attend_putting_queries_first(q, k, v, scale, visible=None):
@@ -100,8 +100,8 @@ def attend_hiding_the_visible(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The causal mask is laid over `visible`, so a caller who lets a query see ahead is not obeyed.",
-    "When is the causal mask asked for: always, or only where the caller gives no other?",
+    "The causal mask is used on top of `visible`, so no caller can let a query see ahead.",
+    "When should the causal mask be used: always, or only where the caller gives no other?",
 )
 def attend_with_both_masks(q, k, v, scale, visible=None):
     causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
@@ -109,8 +109,8 @@ def attend_with_both_masks(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "What `visible` shows is added to the causal mask: what the caller hides of the past is seen all the same.",
-    "When is the causal mask asked for: always, or only where the caller gives no other?",
+    "`visible` is added to the causal mask, so the past that the caller hides is still seen.",
+    "When should the causal mask be used: always, or only where the caller gives no other?",
 )
 def attend_with_either_mask(q, k, v, scale, visible=None):
     causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
@@ -118,8 +118,8 @@ def attend_with_either_mask(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The exponentials are taken of the bare scores. In float32 exp(89) is infinite, and inf / inf is nan.",
-    "What does a softmax give when the same number is taken off every score? Which number makes exp safe?",
+    "You take exponentials of the scores as they are. In float32 exp(89) is infinite, and inf / inf is nan.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
 )
 def attend_with_bare_exponentials(q, k, v, scale, visible=None):
     visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible

@@ -31,7 +31,7 @@ def mask_says_where_not_to_look(n_queries, n_keys, device):
 
 
 @mistake(
-    "The queries are taken for the first positions. With fewer queries than keys, as in decoding, they are the last.",
+    "The queries are treated as the first positions. With fewer queries than keys, as in decoding, they are the last.",
     "With a cache of five tokens and one new query: at which position does the query stand?",
 )
 def mask_puts_queries_first(n_queries, n_keys, device):

@@ -4,15 +4,15 @@ from lab_utils.course.exercise import mistake
 
 
 @mistake(
-    "A bare reshape to (batch, seq, width) mixes tokens and heads.",
-    "Heads must come behind the tokens again before their channels are put side by side.",
+    "A reshape alone to (batch, seq, width) mixes tokens and heads.",
+    "The heads must come after the tokens again before their channels are put side by side.",
 )
 def join_by_reshape(x):
     return x.reshape(x.shape[0], x.shape[2], -1)
 
 
 @mistake(
-    "The heads are interleaved channel by channel. A head's channels lie side by side.",
+    "The heads are interleaved channel by channel. A head's channels are neighbours.",
     "join_heads(split_heads(x, n)) must be x.",
 )
 def join_interleaved(x):
@@ -36,7 +36,7 @@ def join_backwards(x):
 
 
 @mistake(
-    "Heads and channels of a head stay two axes.",
+    "The heads and their channels are still two axes.",
     "The result has three axes: (batch, seq, width).",
 )
 def join_without_flatten(x):

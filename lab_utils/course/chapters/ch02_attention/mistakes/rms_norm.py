@@ -7,7 +7,7 @@ from nanokimi.norm import RMSNorm as CoreNorm
 
 
 class _Norm(CoreNorm):
-    """The core's weights and a forward of one's own."""
+    """The core's weights; each mistake has another forward."""
 
     def full(self, x):
         return x if x.dtype in (torch.float32, torch.float64) else x.float()
@@ -65,7 +65,7 @@ class NormWithEpsOutside(_Norm):
 
 
 @mistake(
-    "It is squared after the mean is taken. The mean of squares is asked for, not the square of the mean.",
+    "It is squared after the mean is taken. The norm needs the mean of the squares, not the square of the mean.",
     "Read RMS backwards: which comes first?",
 )
 class NormSquaringAfterTheMean(_Norm):
@@ -92,7 +92,7 @@ class NormWithoutEps(_Norm):
 
 
 @mistake(
-    "bfloat16 is normed in bfloat16: after every step all but 8 bits are lost.",
+    "bfloat16 is normed in bfloat16: every step keeps only 8 bits.",
     "In which precision is the mean of the squares computed?",
 )
 class NormInBfloat16(_Norm):
@@ -102,7 +102,7 @@ class NormInBfloat16(_Norm):
 
 @mistake(
     "It goes back to bfloat16 before the gain is applied: one rounding too many.",
-    "Where does `.to(x.dtype)` stand: before the last product, or behind it?",
+    "Where is `.to(x.dtype)`: before the last product, or after it?",
 )
 class NormRoundingBeforeTheGain(_Norm):
     def forward(self, x):
@@ -132,7 +132,7 @@ class NormForgettingTheDtype(_Norm):
 
 
 @mistake(
-    "Nothing is said about precision: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
+    "Precision is forgotten: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
     "Where does bfloat16 become float32, and where does it come back?",
 )
 class NormWithoutCareForTheDtype(_Norm):
@@ -141,7 +141,7 @@ class NormWithoutCareForTheDtype(_Norm):
 
 
 @mistake(
-    "The mean has lost its axis: with shape (tokens,) it is divided out along the channels.",
+    "The mean has lost its axis: its shape is (tokens,), so the division runs along the channels.",
     "Which argument of mean keeps the last axis, with length 1?",
 )
 class NormWithoutKeepdim(_Norm):

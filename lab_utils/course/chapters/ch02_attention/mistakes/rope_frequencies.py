@@ -57,7 +57,7 @@ def theta_of_ten_thousand(rope_dim, cfg):
 
 
 @mistake(
-    "There is a factor 2π too many: the unit is radians a token, not turns.",
+    "There is a factor 2π too many: the unit is radians per token, not turns.",
     "How far does the first pair turn from one token to the next?",
 )
 def theta_in_turns(rope_dim, cfg):

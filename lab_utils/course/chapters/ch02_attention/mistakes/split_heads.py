@@ -4,7 +4,7 @@ from lab_utils.course.exercise import mistake
 
 
 @mistake(
-    "The channels are cut the wrong way round: head h gets every H-th channel. Its channels lie side by side.",
+    "The channels are cut the wrong way round: head h gets every H-th channel. A head's channels are neighbours.",
     "Channels 0 to d-1 belong to head 0. Which does your head 0 have?",
 )
 def split_taking_every_nth(x, n_heads):
@@ -20,7 +20,7 @@ def split_without_transpose(x, n_heads):
 
 
 @mistake(
-    "A bare reshape to the right shape mixes tokens and heads: the numbers stay in their old order in memory.",
+    "A reshape alone gives the right shape and mixes tokens and heads: the numbers keep their order in memory.",
     "Mark one token's channels, split, and look where they are.",
 )
 def split_by_reshape(x, n_heads):

@@ -130,7 +130,7 @@ def decoding_test_of_one_step(decode_step):
 
 
 @mistake(
-    "The test asks whether the second step remembers the first. It does; it is mistaken about where it stands.",
+    "The test asks whether the second step remembers the first. It does, but its position is wrong.",
     "Compare with all tokens at once, at their positions.",
 )
 def decoding_test_of_memory(decode_step):

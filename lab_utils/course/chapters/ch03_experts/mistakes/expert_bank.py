@@ -71,7 +71,7 @@ class BankThatSumsAll(_Bank):
 
 
 @mistake(
-    "A run ends at the row number `counts[e]`; it ends so many rows after its start.",
+    "A run ends at row number `counts[e]`; it should end that many rows after its start.",
     "Write down, for counts [2, 1], at which row each run starts and at which it ends.",
 )
 class BankWithEndsForLengths(_Bank):
@@ -84,7 +84,7 @@ class BankWithEndsForLengths(_Bank):
 
 
 @mistake(
-    "Every run starts at row 0: the place where the last one ended is not carried on.",
+    "Every run starts at row 0: your loop does not keep where the last run ended.",
     "Which rows does expert 1 get when counts is [2, 1]?",
 )
 class BankThatStartsOver(_Bank):

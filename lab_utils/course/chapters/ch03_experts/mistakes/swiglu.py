@@ -46,7 +46,7 @@ def swiglu_with_sigmoid(x, gate_up, down):
 
 
 @mistake(
-    "The gate goes through GELU. That is GEGLU; close, and not the same function.",
+    "The gate goes through GELU. That is GEGLU: close, but another function.",
     "Compare your activation with z · sigmoid(z) at z = -1.",
 )
 def swiglu_with_gelu(x, gate_up, down):
@@ -73,8 +73,8 @@ def swiglu_with_a_sum(x, gate_up, down):
 
 
 @mistake(
-    "silu is written as z / (1 + exp(-z)). Right on paper; at z = -100 exp(100) is infinite in float32, and where the "
-    "value is still 0 the gradient is nan. One such token ends a training.",
+    "silu is written as z / (1 + exp(-z)). At z = -100, exp(100) is infinite in float32: the value is still right, 0, "
+    "but the gradient is nan. One such token ends a training.",
     "torch has z · sigmoid(z) in a form that cannot overflow. What is it called?",
 )
 def swiglu_that_overflows(x, gate_up, down):

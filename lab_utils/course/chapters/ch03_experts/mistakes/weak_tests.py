@@ -35,7 +35,7 @@ def gate_test_with_equal_halves(swiglu):
 
 
 @mistake(
-    "The test feeds zeros: whatever the order, zero comes out.",
+    "The input of the test is zeros: in either order zero comes out.",
     "Choose an input for which gate and up are not zero, and not equal.",
 )
 def gate_test_with_zeros(swiglu):
@@ -95,7 +95,7 @@ def chosen_test_of_the_shape(dispatch):
 
 @mistake(
     "The test looks at the gradients. Those of an idle expert are 0 in both: it was multiplied by 0.",
-    "Count the operations, or the rows that the bank is given.",
+    "Count the operations, or the rows that the bank gets.",
 )
 def chosen_test_of_the_gradients(dispatch):
     x, idx, weights, bank = _layer()

@@ -58,7 +58,7 @@ def factor_of_the_first(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "It is the mean length that is returned, not the mean of its inverse: it shrinks what should be enlarged.",
+    "It returns the mean length, not the mean of its inverse: it shrinks what should grow.",
     "For K = 4 equal weights the length is 1/2. Which factor makes the sum as long as one expert?",
 )
 def factor_upside_down(n_experts, top_k, n_samples=20_000):
@@ -82,7 +82,7 @@ def factor_of_the_mean_length(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "Exactly `n_samples` rows are drawn, in one go. Here they are drawn 1,000 at a time, and all that are drawn count.",
+    "Exactly `n_samples` rows are drawn, at once. They should be drawn 1,000 at a time, and every drawn row counts.",
     "For n_samples = 2500, how many draws of 1,000 does it take, and how many rows are that?",
 )
 def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
@@ -92,7 +92,7 @@ def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "The last thousand is missing where `n_samples` is no multiple of 1,000: at least that many were asked for.",
+    "The last thousand is missing where `n_samples` is no multiple of 1,000: at least that many are needed.",
     "What does your number of rounds become for n_samples = 2500?",
 )
 def factor_rounding_down(n_experts, top_k, n_samples=20_000):

@@ -7,8 +7,8 @@ from nanokimi.moe import dispatch as core_dispatch
 
 
 @mistake(
-    "The rows come back in the order of the experts, not of the tokens: every token gets another's result.",
-    "After the experts have run, where does the row of token 0 stand?",
+    "The rows come back in the order of the experts, not of the tokens: every token gets the result of another.",
+    "After the experts have run, where is the row of token 0?",
 )
 def dispatch_without_going_back(x, expert_idx, weights, bank):
     top_k = expert_idx.shape[1]
@@ -28,7 +28,7 @@ def dispatch_without_weights(x, expert_idx, weights, bank):
 
 @mistake(
     "Only the first choice of each token runs.",
-    "How many experts has a token for K = 2?",
+    "How many experts does a token have for K = 2?",
 )
 def dispatch_of_the_first_choice(x, expert_idx, weights, bank):
     return core_dispatch(x, expert_idx[:, :1].contiguous(), weights[:, :1].contiguous(), bank)
@@ -47,7 +47,7 @@ def dispatch_weighting_the_input(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The weights are in the order of the sorted rows, while they belong to the tokens: each row gets another's weight.",
+    "The weights are put in the order of the sorted rows, so each row gets the weight of another.",
     "Which weight belongs to the first row of expert 0?",
 )
 def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
@@ -67,7 +67,7 @@ def dispatch_averaging(x, expert_idx, weights, bank):
 
 @mistake(
     "The way back applies `order` a second time. It says which pair each row came from; you need where each pair went.",
-    "order = [1, 2, 0]: the row of pair 0 stands at place 2. Which list holds 2 at its first place?",
+    "order = [1, 2, 0]: the row of pair 0 is at place 2. Which list has 2 at its first place?",
 )
 def dispatch_ordering_twice(x, expert_idx, weights, bank):
     top_k = expert_idx.shape[1]
@@ -78,8 +78,8 @@ def dispatch_ordering_twice(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The counts end at the last expert that somebody chose; the bank wants one for every expert it has.",
-    "Six experts, and nobody chose the last: how many counts do you hand over? What fills the list up?",
+    "The counts end at the last expert that was chosen; the bank needs a count for each of its experts.",
+    "Six experts, and nobody chose the last: how many counts do you pass? What adds the missing zeros?",
 )
 def dispatch_without_the_idle(x, expert_idx, weights, bank):
     top_k = expert_idx.shape[1]
@@ -91,7 +91,7 @@ def dispatch_without_the_idle(x, expert_idx, weights, bank):
 
 @mistake(
     "Every expert runs on every token. The numbers are right, and it is E/K times too much work.",
-    "How many rows does your function hand to the bank in all? There are tokens · K pairs.",
+    "How many rows does your function give to the bank in all? There are tokens · K pairs.",
 )
 def dispatch_to_everybody(x, expert_idx, weights, bank):
     n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)

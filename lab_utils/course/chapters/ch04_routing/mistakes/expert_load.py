@@ -23,7 +23,7 @@ def load_of_first_choices(expert_idx, n_experts):
 
 
 @mistake(
-    "It is a share that comes back; the docstring asks for counts.",
+    "It returns shares; the docstring asks for counts.",
     "What should the result sum to?",
 )
 def load_as_share(expert_idx, n_experts):
@@ -39,7 +39,7 @@ def load_as_yes_or_no(expert_idx, n_experts):
 
 
 @mistake(
-    "Each token is counted once an expert list, then divided by K: tokens, not choices.",
+    "The counts are divided by K: they count tokens, not choices.",
     "The counts should sum to tokens · K.",
 )
 def load_divided_by_k(expert_idx, n_experts):

@@ -43,7 +43,7 @@ def loss_over_the_chosen(stats):
 
 
 @mistake(
-    "P is detached: the loss is reported and teaches nothing, for the counts carry no gradient either.",
+    "P is detached: the loss has no gradient and changes nothing, for the counts have none either.",
     "Which of the two factors is a smooth function of the logits?",
 )
 def loss_without_gradient(stats):
@@ -75,8 +75,8 @@ def loss_with_softmax_over_tokens(stats):
 
 
 @mistake(
-    "The mean probability stands in both places: P² instead of f · P. It looks at what the router would like, "
-    "not at what it does.",
+    "The mean probability stands in both places: P² instead of f · P. It looks at the probabilities twice, "
+    "and never at the choices.",
     "Where does your loss use `expert_idx`?",
 )
 def loss_of_squares(stats):

@@ -17,7 +17,7 @@ def violation_by_the_sum(load):
 
 
 @mistake(
-    "It compares the busiest with the idlest expert; MaxVio compares with the mean.",
+    "It compares the busiest with the least busy expert; MaxVio compares with the mean.",
     "What should come out when one expert has no token at all?",
 )
 def violation_by_the_least(load):
@@ -32,14 +32,14 @@ def violation_as_spread(load):
 
 
 @mistake(
-    "It measures the idlest expert, not the busiest.", "Which single expert does the word *max* speak of?"
+    "It measures the least busy expert, not the busiest.", "Which single expert does the word *max* speak of?"
 )
 def violation_of_the_idlest(load):
     return (1 - load.min() / load.mean()).item()
 
 
 @mistake(
-    "It is a number of tokens: how many the busiest has more than the mean. MaxVio is that in fair shares.",
+    "It is a number of tokens: the excess of the busiest over the mean. MaxVio is that excess in fair shares.",
     "Twice the batch, the same router: should the number double?",
 )
 def violation_in_tokens(load):

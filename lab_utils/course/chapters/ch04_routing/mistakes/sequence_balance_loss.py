@@ -28,7 +28,7 @@ def sequence_loss_over_the_batch(stats):
 
 
 @mistake(
-    "The counts are those of the biased choice. They are to be counted from the scores alone.",
+    "The counts are those of the biased choice. They must come from the scores alone.",
     "Which field of the stats knows the bias, and which does not?",
 )
 def sequence_loss_with_the_bias(stats):
@@ -44,7 +44,7 @@ def sequence_loss_without_normalising(stats):
 
 
 @mistake(
-    "P is detached: the loss teaches nothing.",
+    "P is detached: the loss has no gradient and changes nothing.",
     "Which of the two factors is a smooth function of the logits?",
 )
 def sequence_loss_without_gradient(stats):
@@ -68,9 +68,9 @@ def sequence_loss_of_softmax(stats):
 
 
 @mistake(
-    "The scores are averaged over the sequence first and then divided by their sum. It is every token's that are "
-    "divided by their sum, and then the mean.",
-    "In the formula for P, does the fraction stand inside the sum over t or outside?",
+    "The scores are averaged over the sequence first and then divided by their sum. First divide the scores of every "
+    "token by their sum, then take the mean.",
+    "In the formula for P, is the fraction inside the sum over t or outside?",
 )
 def sequence_loss_normalised_late(stats):
     mean = stats.scores.mean(dim=-2, keepdim=True)

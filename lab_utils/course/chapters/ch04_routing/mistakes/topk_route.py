@@ -24,7 +24,7 @@ def route(logits, expert_bias, cfg, scored=None, weigh=None, normalise=True, sca
 
 @mistake(
     "The bias gets into the weights: they are taken from the biased scores.",
-    "The bias may change *who* is chosen. May it change how loudly the chosen speak?",
+    "The bias may change *who* is chosen. May it change the weights of the chosen?",
 )
 def route_weighting_with_the_bias(logits, expert_bias, cfg):
     right = core_route(logits, expert_bias, cfg)

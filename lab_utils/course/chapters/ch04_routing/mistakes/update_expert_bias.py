@@ -20,7 +20,7 @@ def bias_up_for_the_busy(expert_bias, load, rate):
 
 
 @mistake(
-    "The mean of the step is not taken off: all biases drift together.",
+    "The mean of the step is not subtracted: all biases drift together.",
     "Add up the steps of all experts when three are idle and one is busy.",
 )
 def bias_that_drifts(expert_bias, load, rate):

@@ -100,7 +100,7 @@ def loss_test_of_the_shape(load_balance_loss):
 
 @mistake(
     "The test looks at a collapsed router only. There the chosen expert has all the probability, and both agree.",
-    "At which router should the loss be exactly 1?",
+    "For which router should the loss be exactly 1?",
 )
 def loss_test_of_collapse(load_balance_loss):
     collapsed = torch.tensor([[[30.0, 0.0, 0.0, 0.0]] * 3])
@@ -175,8 +175,8 @@ def capacity_test_of_the_shape(dispatch):
 
 
 @mistake(
-    "The test spreads the tokens evenly. There every expert has room enough.",
-    "For which choice of experts would the room run out?",
+    "The test spreads the tokens evenly. There every expert has enough room.",
+    "For which choice of experts would the room be too small?",
 )
 def capacity_test_of_an_even_load(dispatch):
     x, idx, bank = torch.arange(16.0).view(8, 2), (torch.arange(8) % 4)[:, None], small_bank()
@@ -184,7 +184,7 @@ def capacity_test_of_an_even_load(dispatch):
 
 
 @mistake(
-    "The test looks at the first token only. It is the last ones that are turned away.",
+    "The test looks at the first token only. The last ones are dropped.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_the_first_token(dispatch):

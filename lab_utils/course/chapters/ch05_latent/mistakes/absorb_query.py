@@ -7,7 +7,7 @@ from nanokimi.mla import absorb_query as core_absorb
 
 
 @mistake(
-    "The rope channels stand first. What the query meets is [c ; k_rope], in that order.",
+    "The rope channels come first. The query is multiplied with [c ; k_rope], in that order.",
     "Write the cached entry under your query, channel by channel. Which meets which?",
 )
 def absorb_with_rope_first(q, expand_k):
@@ -16,7 +16,7 @@ def absorb_with_rope_first(q, expand_k):
 
 @mistake(
     "The rope channels of the query are gone. They meet the rope key in the cache.",
-    "How wide is a cached entry, and how wide your query?",
+    "How wide is a cached entry, and how wide is your query?",
 )
 def absorb_without_rope(q, expand_k):
     return core_absorb(q, expand_k)[..., : expand_k.shape[2]]
@@ -31,7 +31,7 @@ def absorb_with_the_first_head(q, expand_k):
 
 
 @mistake(
-    "The query is divided by the root of its width here. Scaling is attend's business and would come in twice.",
+    "The query is divided by the root of its width here. attend scales already; the scale would come in twice.",
     "Does the formula of the absorbed query contain a root?",
 )
 def absorb_and_scale(q, expand_k):
@@ -39,7 +39,7 @@ def absorb_and_scale(q, expand_k):
 
 
 @mistake(
-    "The last channels are taken for the nope part and the first for the rope part. It is the other way round.",
+    "The last channels are treated as the nope part and the first as the rope part. It is the other way round.",
     "In which order are the parts of q: [nope ; rope] or [rope ; nope]?",
 )
 def absorb_the_wrong_end(q, expand_k):
@@ -48,8 +48,8 @@ def absorb_the_wrong_end(q, expand_k):
 
 
 @mistake(
-    "The nope channels are kept beside what they were folded into. No cached channel is left that they could meet.",
-    "How wide is a cached entry, and how wide your query?",
+    "The nope channels are kept in addition to their absorbed form. A cached entry has no channels for them.",
+    "How wide is a cached entry, and how wide is your query?",
 )
 def absorb_and_keep(q, expand_k):
     return torch.cat([q[..., : expand_k.shape[1]] @ expand_k, q], dim=-1)

@@ -7,7 +7,7 @@ from nanokimi.mask import block_visibility as core_visibility
 
 
 def visibility(sees_latent, sees_token):
-    """A version of the mask by two conditions, on the blocks j and floor(t/b), and on t, s and their blocks."""
+    """A version of the mask from two conditions: one on the blocks j and floor(t/b), one on t, s and their blocks."""
 
     def changed(seq_len, block_len, n_latents, device):
         t = torch.arange(seq_len, device=device)[:, None]
@@ -69,7 +69,7 @@ def visibility_of_the_whole_block(seq_len, block_len, n_latents, device):
 
 
 @mistake(
-    "The token columns stand first. The keys are [Z ; x]: latents first.",
+    "The token columns come first. The keys are [Z ; x]: latents first.",
     "In which order does the docstring name the columns?",
 )
 def visibility_with_tokens_first(seq_len, block_len, n_latents, device):
@@ -77,8 +77,8 @@ def visibility_with_tokens_first(seq_len, block_len, n_latents, device):
 
 
 @mistake(
-    "The latents' columns are in another order: first one of every block, then the next. The latents of a block lie "
-    "together.",
+    "The latents' columns are in another order: first one of every block, then the next. The latents of a block are "
+    "neighbours.",
     "With two latents a block, which block does column 1 belong to?",
 )
 def visibility_with_latents_tiled(seq_len, block_len, n_latents, device):
@@ -89,7 +89,7 @@ def visibility_with_latents_tiled(seq_len, block_len, n_latents, device):
 
 
 @mistake(
-    "The mask is upside down: True where a token must not look.",
+    "The mask is inverted: True where a token must not look.",
     "May a token see itself? What does your mask say?",
 )
 def visibility_inverted(seq_len, block_len, n_latents, device):

@@ -6,7 +6,7 @@ from nanokimi.count import cache_elements as core_elements
 
 
 def elements(per_token=None, blocks=None, ordinary=None):
-    """A count with another number a token of MLA, another rule for blocks, or another for ordinary heads."""
+    """A count with another number per token for MLA, another rule for blocks, or another for ordinary heads."""
 
     def changed(cfg, n_tokens):
         attention = cfg.attention if isinstance(cfg, KimiConfig) else "mha"
@@ -23,7 +23,7 @@ def elements(per_token=None, blocks=None, ordinary=None):
 
 
 @mistake(
-    "For MLA the expanded keys and values of all heads are counted. They are made anew from the latent and not kept.",
+    "For MLA the expanded keys and values of all heads are counted. They come from the latent and are not kept.",
     "What does the layer append to its cache?",
 )
 def elements_of_expanded_heads(cfg, n_tokens):
@@ -34,7 +34,7 @@ def elements_of_expanded_heads(cfg, n_tokens):
 
 
 @mistake(
-    "For MLA the rope key is counted once a head. It is one for all heads.",
+    "For MLA the rope key is counted once per head. There is one for all heads.",
     "How many heads does the rope key have?",
 )
 def elements_with_rope_keys_of_all_heads(cfg, n_tokens):
@@ -43,7 +43,7 @@ def elements_with_rope_keys_of_all_heads(cfg, n_tokens):
 
 @mistake(
     "For MLA the latent is counted twice, once for keys and once for values. Both are expanded from the same one.",
-    "How many latents has a token?",
+    "How many latents does a token have?",
 )
 def elements_with_two_latents(cfg, n_tokens):
     return elements(lambda c, m: 2 * m.kv_lora_rank + m.qk_rope_head_dim)(cfg, n_tokens)

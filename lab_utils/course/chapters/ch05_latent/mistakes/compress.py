@@ -38,7 +38,7 @@ def compress_with_the_scale_of_a_head(self, blocks):
 
 
 @mistake(
-    "The bare tokens are averaged: latent_v_proj is left out.",
+    "The tokens themselves are averaged: latent_v_proj is left out.",
     "Which of the layer's three latent projections does your function never read?",
 )
 def compress_bare_tokens(self, blocks):
@@ -64,7 +64,7 @@ def compress_with_the_tokens_projections(self, blocks):
 
 
 @mistake(
-    "The latents are added to their summaries. In the formula a latent only asks; it does not answer.",
+    "The latents are added to their summaries. In the formula a latent is only a query; it is no part of the result.",
     "What should a latent return for a block whose values are all zero?",
 )
 def compress_adding_the_latents(self, blocks):
@@ -92,7 +92,7 @@ def compress_causally(self, blocks):
 
 @mistake(
     "The scores are divided by d_model. It is its square root that keeps them at the size of one product.",
-    "What stands under the line of the formula?",
+    "What does the formula divide by?",
 )
 def compress_dividing_by_the_width(self, blocks):
     return pick(*projected(self, blocks), scale=1 / blocks.shape[-1])

@@ -7,7 +7,7 @@ from nanokimi.mla import expand_latent as core_expand
 
 
 @mistake(
-    "The rope key stands before the expanded channels. In the query they come in the order nope, rope.",
+    "The rope key comes before the expanded channels. In the query the order is nope, rope.",
     "Which channel of the query will meet which channel of the key?",
 )
 def expand_rope_first(latent, k_rope, expand_k, expand_v):
@@ -58,7 +58,7 @@ def expand_swapping_keys_and_values(latent, k_rope, expand_k, expand_v):
 
 
 @mistake(
-    "Every head uses the expansion of the first. Heads share the latent, not what they make of it.",
+    "Every head uses the expansion of the first. Heads share the latent, not its expansion.",
     "Are the nope channels of head 0 and head 1 different?",
 )
 def expand_with_the_first_head(latent, k_rope, expand_k, expand_v):
@@ -75,7 +75,7 @@ def expand_rope_into_values(latent, k_rope, expand_k, expand_v):
 
 
 @mistake(
-    "The heads stand behind the tokens: (batch, seq, n_heads, width). `attend` wants the heads first.",
+    "The heads come after the tokens: (batch, seq, n_heads, width). `attend` expects the heads first.",
     "Which axis of the result has as many entries as there are heads?",
 )
 def expand_heads_behind_tokens(latent, k_rope, expand_k, expand_v):

@@ -12,7 +12,7 @@ from nanokimi.rope import apply_rope
 
 
 class _MLA(CoreMLA):
-    """The core's layer with a forward in which `wrong` says what to do otherwise."""
+    """The core's layer with a forward in which `wrong` says what to do wrongly."""
 
     def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
         return mla_forward(self, x, rotation, cache, with_max_qk_logit, **self.wrong())
@@ -23,7 +23,7 @@ def mla_forward(
     absorbed_scale=None, heads_last=False, keys_first=False, cache_expanded=False, logit_scale=None,
     turn_before_cache=True, without_cache=False,
 ):  # fmt: skip
-    """The layer, with one thing done otherwise."""
+    """The layer, with one thing done wrongly."""
     cfg, nope = self.cfg, self.cfg.qk_nope_head_dim
     if cfg.q_lora_rank is None:
         q = self.q_proj(x)
@@ -133,7 +133,7 @@ class MLAScaledByTheLatent(_MLA):
 
 @mistake(
     "The rows of kv_b_proj are cut in the wrong order: all heads' first channel, then all heads' second. A head's "
-    "rows lie together.",
+    "rows are together.",
     "kv_b_proj.weight has n_heads · (nope + v) rows. Which of them belong to head 0?",
 )
 class MLACutAcrossHeads(_MLA):
@@ -143,7 +143,7 @@ class MLACutAcrossHeads(_MLA):
 
 @mistake(
     "The rows of kv_b_proj are cut in the wrong order: first the keys of all heads, then the values of all heads. A "
-    "head's rows lie together, its values right behind its keys.",
+    "head's rows are together, its values right after its keys.",
     "kv_b_proj.weight has n_heads · (nope + v) rows. Which of them belong to head 0?",
 )
 class MLACutKeysFromValues(_MLA):
@@ -171,7 +171,7 @@ class MLAWithoutCache(_MLA):
 
 @mistake(
     "The cache holds expanded keys and values of every head. The outputs are right, and nothing is saved.",
-    "How many numbers does your cache gain a token? It should be kv_lora_rank + qk_rope_head_dim.",
+    "How many numbers does your cache gain per token? It should be kv_lora_rank + qk_rope_head_dim.",
 )
 class MLACachingExpanded(_MLA):
     def wrong(self):

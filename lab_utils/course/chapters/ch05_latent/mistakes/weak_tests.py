@@ -40,7 +40,7 @@ def scale_test_of_the_shape(attend_latents):
 
 @mistake(
     "The test's latent is exactly as wide as the nope part. There both scales are the same number, and the defect "
-    "hides.",
+    "does not show.",
     "Which widths does the piece confuse? Make them different.",
 )
 def scale_test_with_equal_widths(attend_latents):
@@ -59,7 +59,7 @@ def scale_test_with_one_token(attend_latents):
 
 @mistake(
     "The test's query is zero, so all logits are equal, whatever they are multiplied by.",
-    "Which logits does a scale change, and which not?",
+    "Which logits does a scale change, and which does it not change?",
 )
 def scale_test_with_equal_logits(attend_latents):
     _, *rest = inputs()
@@ -76,7 +76,7 @@ def scale_test_of_every_bit(attend_latents):
 
 
 @mistake(
-    "What the test compares with is not scaled at all, so that no sound version passes.",
+    "The test compares with attention without a scale, so no sound version passes.",
     "What is the scale of the naive form?",
 )
 def scale_test_without_a_scale(attend_latents):
@@ -192,7 +192,7 @@ def future_test_of_the_shape(layer):
 
 
 @mistake(
-    "The test's tokens are all alike. A summary of equal tokens is the same for any number of them: the leak hides.",
+    "The test's tokens are all alike. However many equal tokens there are, their summary is the same: no leak shows.",
     "Would your summary change if the text were longer?",
 )
 def future_test_with_equal_tokens(layer):
@@ -222,7 +222,7 @@ def future_test_of_the_past(layer):
 
 
 @mistake(
-    "The test demands that every bit is equal. A sound layer may round differently when more tokens stand behind.",
+    "The test demands that every bit is equal. A sound layer may round differently when more tokens follow.",
     "Compare with a tolerance.",
 )
 def future_test_of_every_bit(layer):

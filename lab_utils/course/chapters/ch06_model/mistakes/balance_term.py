@@ -56,7 +56,7 @@ def balance_without_gradient(routing, cfg):
 
 
 @mistake(
-    "The Switch loss stands in the place of the sequence loss: each coefficient belongs to its own loss.",
+    "The Switch loss is used for the sequence loss as well: each coefficient belongs to its own loss.",
     "Set one coefficient at a time and compare with the loss of that name.",
 )
 def balance_with_switch_for_sequence(routing, cfg):
@@ -66,7 +66,7 @@ def balance_with_switch_for_sequence(routing, cfg):
 
 @mistake(
     "The mean runs over all terms. It should run over the layers: the losses of one layer are added up.",
-    "Switch a second loss on. Should the first one count half from then on?",
+    "Switch a second loss on. Should the first one then count half?",
 )
 def balance_averaged_over_terms(routing, cfg):
     n_on = sum(c > 0 for c in (cfg.switch_coef, cfg.sequence_coef, cfg.z_coef))

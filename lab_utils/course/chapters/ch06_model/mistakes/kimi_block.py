@@ -16,8 +16,8 @@ class _Block(CoreBlock):
 
 
 @mistake(
-    "The norms stand behind the sums (post-norm). Kimi norms what goes into a part, and never the stream itself.",
-    "Does anything in the formula touch x alone?",
+    "The norms come after the sums (post-norm). Kimi norms what goes into a part, and never the stream itself.",
+    "Does the formula norm x itself anywhere?",
 )
 class BlockPostNorm(_Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
@@ -28,7 +28,7 @@ class BlockPostNorm(_Block):
 
 
 @mistake(
-    "The stream is replaced by its norm: what is added to is RMS(x), not x.",
+    "The stream is replaced by its norm: the output is added to RMS(x), not to x.",
     "To which vector is the attention's output added?",
 )
 class BlockAddingToTheNorm(_Block):
@@ -64,7 +64,7 @@ class BlockWithoutSecondResidual(_Block):
 
 
 @mistake(
-    "Both parts read the same x, side by side. Here the second reads what the first has added.",
+    "Both parts read the same x, side by side. The second must read what the first has added.",
     "Is x the same in both lines of the formula?",
 )
 class BlockInParallel(_Block):

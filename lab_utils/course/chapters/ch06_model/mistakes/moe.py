@@ -17,7 +17,7 @@ def routed(moe, x, stats, weights=None):
 @mistake(
     "The shared experts are multiplied by the routed scaling factor as well. They have no weight: they are added as "
     "they are.",
-    "Which part of y = sum w·expert(x) + shared(x) does `routed_scaling_factor` stand in?",
+    "Which part of y = sum w·expert(x) + shared(x) does `routed_scaling_factor` belong to?",
 )
 class MoEScalingTheShared(CoreMoE):
     def forward(self, x):
@@ -65,7 +65,7 @@ class MoEWeightingTheInput(CoreMoE):
 
 
 @mistake(
-    "The shared experts read the routed output, not the token: the two run one behind the other.",
+    "The shared experts read the routed output, not the token: the two run one after the other.",
     "What goes into shared(·) in the formula?",
 )
 class MoEInSeries(CoreMoE):
@@ -76,7 +76,7 @@ class MoEInSeries(CoreMoE):
 
 
 @mistake(
-    "x is added inside the layer. The residual stream is the block's business: it would come in twice.",
+    "x is added inside the layer. The block adds x; here x would be added twice.",
     "What does the layer return for a token whose experts all give 0?",
 )
 class MoEWithResidual(CoreMoE):

@@ -26,15 +26,15 @@ def block_test_of_the_shape(make_block):
 
 
 @mistake(
-    "The test asks whether there are parameters. The broken block has some; one is missing among them.",
-    "Does every matrix that forward uses stand in block.parameters()?",
+    "The test asks whether there are parameters. The broken block has some, but one is missing.",
+    "Is every matrix that forward uses in block.parameters()?",
 )
 def block_test_of_some_parameters(make_block):
     assert len(list(make_block(8).parameters())) > 0
 
 
 @mistake(
-    "The test asks whether the output is another than the input. It is, in the broken block too.",
+    "The test asks whether the output is other than 0. It is, in the broken block too.",
     "What differs between two calls of the same block?",
 )
 def block_test_that_something_happens(make_block):
@@ -81,8 +81,8 @@ def moe_test_of_the_shape(moe_class):
 
 
 @mistake(
-    "The test silences the shared expert. What is wrong with the piece is what it does to the shared one.",
-    "Silence the other sum.",
+    "The test makes the shared expert give 0. The bug is in what the piece does to the shared expert.",
+    "Make the other sum 0.",
 )
 def moe_test_without_shared(moe_class):
     moe, x = small_moe(moe_class)
@@ -93,7 +93,7 @@ def moe_test_without_shared(moe_class):
 
 @mistake(
     "The test asks whether the output depends on the input at all. It does.",
-    "Compare with a number that you know: what must the layer give when its routed experts are silent?",
+    "Compare with a number that you know: what must the layer give when its routed experts give 0?",
 )
 def moe_test_that_something_happens(moe_class):
     moe, x = small_moe(moe_class)

@@ -37,18 +37,16 @@ def newton_schulz_cases() -> list[Case]:
 def observe_newton_schulz(answer: Callable, g: Tensor, settings: dict) -> Parts:
     """The result; in bfloat16, where the order of sums shows, its format and whether it is near the right one."""
     result = answer(g, **settings)
-    if isinstance(result, Tensor) and result.shape == g.shape and _runs_away(result, g):
+    if isinstance(result, Tensor) and result.shape == g.shape and _diverges(result, g):
         # The numbers themselves say nothing: each way of adding up gives others.
-        raise Problem(
-            "It runs away: entries pass 100 or are no numbers any more. Right ones stay below 1.21."
-        )
+        raise Problem("It diverges: entries are above 100 or not finite. Right ones stay below 1.21.")
     if "dtype" in settings or not isinstance(result, Tensor):
         return parts_of(result)
     near = result.shape == g.shape and (result.double() - newton_schulz_written_out(g)).abs().max() < 0.1
     return {"number format": str(result.dtype), "near the result in float64": bool(near)}
 
 
-def _runs_away(result: Tensor, g: Tensor) -> bool:
+def _diverges(result: Tensor, g: Tensor) -> bool:
     """Whether a matrix other than zero has become huge. Zero divided by zero is another mistake."""
     largest = result.abs().double().nan_to_num(nan=torch.inf).amax(dim=(-2, -1))
     return bool((largest[g.abs().amax(dim=(-2, -1)) > 0] > 100).any())

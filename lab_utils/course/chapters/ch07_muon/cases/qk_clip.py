@@ -48,14 +48,14 @@ def max_logit_cases() -> list[Case]:
 
 
 def _opposed(n: int) -> tuple[Tensor, Tensor]:
-    """Queries that fall with their position and keys that rise: the first query with the last key gives most."""
+    """Queries that fall with their position and keys that rise: the first query and the last key give the most."""
     rising = torch.arange(1.0, n + 1)[None, None, :, None].repeat(1, 2, 1, 1)
     return rising.flip(2), rising
 
 
 def _spikes(places: tuple[int, ...], n: int, cached: int = 0) -> tuple[Tensor, Tensor]:
-    """A head for each place: there alone, where a query meets its own key, is its largest visible logit; the next
-    key would give more."""
+    """One head per place: its largest visible logit is there, where a query meets its own key; the next key would give
+    more."""
     q = torch.zeros(1, len(places), n, 2)
     k = -torch.ones(1, len(places), n + cached, 2)
     for head, place in enumerate(places):
@@ -91,7 +91,7 @@ def small_attention(q_lora_rank: int | None = None) -> tuple[MultiHeadLatentAtte
     with torch.no_grad():
         for p in layer.parameters():
             p.copy_((0.6 if p.ndim > 1 else 0.3) * torch.randn(p.shape, generator=generator) + (p.ndim == 1))
-        # Heads whose largest logits lie far apart, so that a tau between them parts them clearly.
+        # The heads' largest logits are far apart, so that a tau between them divides them clearly.
         q_proj = layer.q_proj if q_lora_rank is None else layer.q_b_proj
         q_proj.weight.unflatten(0, (4, -1)).mul_(torch.tensor([1.0, 0.5, 2.5, 1.6])[:, None, None])
     x, turns = normal(2, 12, 8, seed=4), rotations(torch.arange(12), 4, rope)

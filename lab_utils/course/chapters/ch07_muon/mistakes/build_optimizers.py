@@ -40,7 +40,7 @@ def grouped(
 
 
 @mistake(
-    "Muon takes the embeddings and the head too. They are tables: a row is used by itself, and AdamW takes them.",
+    "Muon takes the embeddings and the head too. They are tables, whose rows are used one by one: AdamW takes them.",
     "Which matrices does the docstring leave out?",
 )
 def optimizers_with_tables_under_muon(model, cfg):
@@ -48,7 +48,7 @@ def optimizers_with_tables_under_muon(model, cfg):
 
 
 @mistake(
-    "The head is under Muon. It is a table as the embedding is, a row for every token.",
+    "The head is under Muon. It is a table like the embedding, with a row for every token.",
     "TABLES holds more than the embeddings.",
 )
 def optimizers_with_the_head_under_muon(model, cfg):
@@ -56,9 +56,9 @@ def optimizers_with_the_head_under_muon(model, cfg):
 
 
 @mistake(
-    "Only parameters of two dimensions are taken for matrices, so AdamW gets the banks of experts: "
+    "Only parameters of two dimensions count as matrices here, so AdamW gets the banks of experts: "
     "most of the model.",
-    "Which shape has the bank of E experts?",
+    "What is the shape of a bank of E experts?",
 )
 def optimizers_with_banks_under_adamw(model, cfg):
     tables = set(TABLES)
@@ -67,7 +67,7 @@ def optimizers_with_banks_under_adamw(model, cfg):
 
 @mistake(
     "Norms and biases decay. A gain of 1 that is pulled to 0 switches its channel off.",
-    "Which weight decay has the group of the parameters of one dimension?",
+    "What is the weight decay of the group with the parameters of one dimension?",
 )
 def optimizers_that_decay_norms(model, cfg):
     return grouped(model, cfg, decay_free=cfg.weight_decay)
@@ -75,7 +75,7 @@ def optimizers_that_decay_norms(model, cfg):
 
 @mistake(
     "Fused matrices are not told apart: no group has `fused_rows` above 1.",
-    "gate_up_proj holds two matrices in its rows, qkv_proj three. Who tells Muon?",
+    "gate_up_proj holds two matrices in its rows, qkv_proj three. How does Muon know?",
 )
 def optimizers_without_fused_rows(model, cfg):
     return grouped(model, cfg, fused={})
@@ -83,14 +83,14 @@ def optimizers_without_fused_rows(model, cfg):
 
 @mistake(
     "Gate and up are told apart, but query, key and value are not.",
-    "Which names does FUSED_ROWS hold, and where does one stand in `layers.0.qkv_proj.weight`?",
+    "Which names does FUSED_ROWS hold, and where is one in `layers.0.qkv_proj.weight`?",
 )
 def optimizers_without_fused_qkv(model, cfg):
     return grouped(model, cfg, fused={"gate_up_proj": 2})
 
 
 @mistake(
-    "`cfg.optimizer` is not read: Muon is used where AdamW alone was asked for.",
+    "`cfg.optimizer` is not read: Muon is used although the configuration asks for AdamW alone.",
     "What should come back for OptimConfig(optimizer='adamw')?",
 )
 def optimizers_always_with_muon(model, cfg):

@@ -33,7 +33,7 @@ def clip_qk_with_root_on_rope(self, max_qk_logit, tau):
 
 @mistake(
     "The nope rows of query and key each take all of g: their product shrinks by g².",
-    "By which factor does a product shrink whose two factors both shrink by g?",
+    "Two factors shrink by g each. By how much does their product shrink?",
 )
 def clip_qk_squared(self, max_qk_logit, tau):
     g = factor(max_qk_logit, tau)
@@ -51,7 +51,7 @@ def clip_qk_of_values_too(self, max_qk_logit, tau):
 
 @mistake(
     "Heads below tau are scaled up to it: g is above 1 for them.",
-    "Which g does a head need whose largest logit is below tau?",
+    "Which g does a head need if its largest logit is below tau?",
 )
 def clip_qk_that_blows_up(self, max_qk_logit, tau):
     g = (tau / max_qk_logit)[:, None, None].clamp(min=1e-6)
@@ -60,7 +60,7 @@ def clip_qk_that_blows_up(self, max_qk_logit, tau):
 
 @mistake(
     "Every head is shrunk by the factor of the worst one.",
-    "QK-clip has one g a head. How many has yours?",
+    "QK-clip has one g per head. How many does yours have?",
 )
 def clip_qk_of_every_head(self, max_qk_logit, tau):
     g = factor(max_qk_logit.max().expand(self.n_heads), tau)
@@ -68,8 +68,8 @@ def clip_qk_of_every_head(self, max_qk_logit, tau):
 
 
 @mistake(
-    "The rope rows are taken for the first ones. In a head's rows the nope part comes first.",
-    "In which order does the layer cut a head's query apart?",
+    "The rope rows are treated as the first ones. In a head's rows the nope part comes first.",
+    "In which order does the layer split a head's query?",
 )
 def clip_qk_with_rope_first(self, max_qk_logit, tau):
     g = factor(max_qk_logit, tau)
@@ -82,7 +82,7 @@ def clip_qk_with_rope_first(self, max_qk_logit, tau):
 
 
 @mistake(
-    "All nope rows are taken to come first, and all rope rows (or values) after them. The rows are ordered by head.",
+    "The clip expects all nope rows first, and all rope rows (or values) after them. The rows are ordered by head.",
     "Two heads of two nope and one rope rows: to which head does the third row belong?",
 )
 def clip_qk_ordered_by_part(self, max_qk_logit, tau):
@@ -109,7 +109,7 @@ def clip_qk_with_new_parameters(self, max_qk_logit, tau):
 
 @mistake(
     "Only the query is shrunk, by all of g. The logits come out right, but query and key drift apart in size: "
-    "asked for is half of it on each.",
+    "each should take its part.",
     "Which rows of kv_b_proj should change?",
 )
 def clip_qk_of_the_query_alone(self, max_qk_logit, tau):
@@ -127,7 +127,7 @@ def clip_qk_without_rope(self, max_qk_logit, tau):
 
 
 @mistake(
-    "tau is taken for a bound on the unscaled logits: it is divided by the layer's scale.",
+    "tau is used as a bound on the unscaled logits: it is divided by the layer's scale.",
     "Is `max_qk_logit` the logit before or after the multiplication by scale?",
 )
 def clip_qk_of_unscaled_logits(self, max_qk_logit, tau):

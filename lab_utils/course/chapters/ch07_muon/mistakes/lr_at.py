@@ -46,7 +46,7 @@ def lr_without_warmup(step, cfg):
 
 
 @mistake(
-    "The cosine begins at step 0, under the warm-up. It should begin where the warm-up ends.",
+    "The cosine begins at step 0, during the warm-up. It should begin where the warm-up ends.",
     "Which rate should the first step after the warm-up have?",
 )
 def lr_with_cosine_from_the_start(step, cfg):
@@ -70,7 +70,7 @@ def lr_down_to_zero(step, cfg):
 
 
 @mistake(
-    "`min_lr_ratio` is taken for the floor itself. It is a share of the peak.",
+    "`min_lr_ratio` is used as the floor itself. It is a share of the peak.",
     "A ratio of 0.1 and a peak of 0.02: what is the floor?",
 )
 def lr_with_an_absolute_floor(step, cfg):
@@ -79,7 +79,7 @@ def lr_with_an_absolute_floor(step, cfg):
 
 @mistake(
     "The cosine schedule falls in a straight line.",
-    "Half of the way is right in both. And a quarter?",
+    "Both agree at half of the way. What about a quarter?",
 )
 def lr_linear(step, cfg):
     return rate(step, cfg, shape=lambda x: 1 - x)
@@ -87,7 +87,7 @@ def lr_linear(step, cfg):
 
 @mistake(
     "This is a quarter of a cosine, cos(pi/2·x): it arrives at the floor with full slope.",
-    "Which value has the cosine half of the way down?",
+    "What is the value of the cosine half of the way down?",
 )
 def lr_quarter_cosine(step, cfg):
     return rate(step, cfg, shape=lambda x: math.cos(math.pi / 2 * x))

@@ -15,7 +15,7 @@ def largest(q, k, scale, visible, hidden=-torch.inf, over=(0, 2, 3), of=lambda l
 
 
 @mistake(
-    "Pairs that nobody sees count too: the future is not masked.",
+    "Hidden pairs count too: the future is not masked.",
     "A query and a later key have a large product. Does it matter to the softmax?",
 )
 def max_logit_of_the_future(q, k, scale, visible=None):
@@ -39,7 +39,7 @@ def max_logit_unscaled(q, k, scale, visible=None):
 
 
 @mistake(
-    "The maximum is taken over the absolute values. A very negative logit gives no weight and harms nothing.",
+    "The maximum is taken over the absolute values. A very negative logit gets no weight and does no harm.",
     "All logits of a head are negative. What is its largest?",
 )
 def max_logit_absolute(q, k, scale, visible=None):
@@ -55,7 +55,7 @@ def max_logit_over_all_heads(q, k, scale, visible=None):
 
 
 @mistake(
-    "The maxima of the sequences are averaged. One sequence with a huge logit is enough to harm.",
+    "The maxima of the sequences are averaged. One sequence with a huge logit is enough to do harm.",
     "What should happen to the batch dimension?",
 )
 def max_logit_mean_of_the_batch(q, k, scale, visible=None):
@@ -71,7 +71,7 @@ def max_logit_ignoring_visible(q, k, scale, visible=None):
 
 
 @mistake(
-    "The queries are taken for the first positions. With fewer queries than keys they are the last.",
+    "The queries are treated as the first positions. With fewer queries than keys they are the last.",
     "One new query after four cached keys: how many keys does it see?",
 )
 def max_logit_with_queries_first(q, k, scale, visible=None):

@@ -76,7 +76,7 @@ class MuonWithoutMemory(MuonByParameter):
 
 
 @mistake(
-    "The buffer begins with the first gradient. It begins with zeros.",
+    "The buffer begins with the first gradient. It should begin with zeros.",
     "What is the momentum before the first step?",
 )
 class MuonThatBeginsWithTheGradient(MuonByParameter):
@@ -100,7 +100,7 @@ class MuonWithTheWholeGradient(MuonByParameter):
 @mistake(
     "The gradient is orthogonalised first and the momentum taken afterwards. An average of orthogonal matrices is not "
     "orthogonal.",
-    "Which singular values has the matrix that you subtract, from the second step on?",
+    "What are the singular values of the matrix that you subtract, from the second step on?",
 )
 class MuonWithMomentumLast(MuonByParameter):
     def change(self, p, buffer, group):
@@ -136,7 +136,7 @@ class MuonOfFusedMatrices(MuonByParameter):
 @mistake(
     "The scale is taken from the whole parameter. It belongs to the matrix that was orthogonalised, "
     "of which the parameter may hold several.",
-    "Gate and up in one parameter: which height has the matrix that Newton-Schulz got?",
+    "Gate and up in one parameter: how high is the matrix that Newton-Schulz got?",
 )
 class MuonScaledByTheParameter(MuonByParameter):
     def scale(self, matrices):
@@ -154,7 +154,7 @@ class MuonScaledByTheShorterSide(MuonByParameter):
 
 @mistake(
     "The update is not scaled: 0.2·sqrt(max(rows, cols)) is missing.",
-    "Which root mean square has the update of a large matrix, and which would AdamW's have?",
+    "What is the root mean square of the update of a large matrix, and what would AdamW's be?",
 )
 class MuonWithoutScale(MuonByParameter):
     def scale(self, matrices):
@@ -162,7 +162,7 @@ class MuonWithoutScale(MuonByParameter):
 
 
 @mistake(
-    "The weight decay is added to the gradient, where Newton-Schulz takes its size away. It must shrink the weights "
+    "The weight decay is added to the gradient, and Newton-Schulz then removes its size. It must shrink the weights "
     "directly.",
     "What is left of the decay after the orthogonalisation?",
 )
@@ -184,8 +184,8 @@ class MuonWithoutDecay(MuonByParameter):
 
 
 @mistake(
-    "The decay comes last and shrinks the new update too. It acts on the weights as they were before the step.",
-    "In W ← (1 - ηλ)·W - ..., which W stands on the right?",
+    "The decay comes last and shrinks the new update too. It should act on the weights before the step.",
+    "In W ← (1 - ηλ)·W - ..., which W is on the right?",
 )
 class MuonThatDecaysTheUpdate(MuonByParameter):
     def apply(self, p, update, group):
@@ -194,7 +194,7 @@ class MuonThatDecaysTheUpdate(MuonByParameter):
 
 
 @mistake(
-    "The decay is multiplied by the scale of the update too. It goes with the learning rate alone.",
+    "The decay is multiplied by the scale of the update too. It should depend on the learning rate alone.",
     "By which factor do the weights shrink in a step whose gradient is zero?",
 )
 class MuonWithScaledDecay(MuonByParameter):
@@ -206,8 +206,8 @@ class MuonWithScaledDecay(MuonByParameter):
 
 
 @mistake(
-    "The learning rate is the one of the beginning. A schedule writes a new one into the group before every step.",
-    "Where does the rate stand that a schedule changes?",
+    "The learning rate is always the first one. A schedule writes a new one into the group before every step.",
+    "Where is the rate that a schedule changes?",
 )
 class MuonWithAFixedRate(MuonByParameter):
     def apply(self, p, update, group):

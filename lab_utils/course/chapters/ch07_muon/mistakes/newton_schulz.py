@@ -20,7 +20,7 @@ def iterate(
 
 
 @mistake(
-    "The matrix is not divided by its norm. Above a singular value of about 1.3 the quintic runs away.",
+    "The matrix is not divided by its norm. Above a singular value of about 1.3 the quintic diverges.",
     "The first step: between which bounds must the singular values lie, and what guarantees it?",
 )
 def newton_schulz_without_norm(g, steps=5, dtype=torch.bfloat16):
@@ -36,7 +36,7 @@ def newton_schulz_with_one_norm_for_all(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "Every row is divided by its own norm. Asked for is one number a matrix: its Frobenius norm.",
+    "Every row is divided by its own norm. The docstring asks for one number per matrix: its Frobenius norm.",
     "Two rows of different length: which of them should be the shorter one afterwards?",
 )
 def newton_schulz_with_a_norm_a_row(g, steps=5, dtype=torch.bfloat16):
@@ -82,14 +82,14 @@ def newton_schulz_adding_eps(g, steps=5, dtype=torch.bfloat16):
 
 @mistake(
     "This is the textbook's cubic, 1.5·x - 0.5·x³. It converges to 1, but small singular values need many more steps.",
-    "How many terms has the polynomial of the docstring?",
+    "How many terms does the polynomial of the docstring have?",
 )
 def newton_schulz_cubic(g, steps=5, dtype=torch.bfloat16):
     return iterate(g, steps, dtype, coefficients=(1.5, -0.5, 0.0))
 
 
 @mistake(
-    "The coefficients b and c stand in each other's place.",
+    "The coefficients b and c are exchanged.",
     "Which coefficient belongs to the third power, and which to the fifth?",
 )
 def newton_schulz_with_b_and_c_exchanged(g, steps=5, dtype=torch.bfloat16):
@@ -126,8 +126,8 @@ def newton_schulz_always_five_steps(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "This is the exact U·Vᵀ, by a singular value decomposition. Asked for are the products that come near it.",
-    "Which singular values has your result, and which has the quintic's after five steps?",
+    "This is the exact U·Vᵀ, by a singular value decomposition. The docstring asks for products that come near it.",
+    "What are the singular values of your result, and those of the quintic's after five steps?",
 )
 def newton_schulz_by_svd(g, steps=5, dtype=torch.bfloat16):
     u, s, vt = torch.linalg.svd(g.to(torch.promote_types(dtype, torch.float32)), full_matrices=False)

@@ -36,7 +36,7 @@ def newton_schulz_test_of_the_shape(newton_schulz):
 
 @mistake(
     "The test tries a single matrix. There the piece is right.",
-    "Where does the piece treat three dimensions otherwise than two?",
+    "Where does the piece treat three dimensions in another way than two?",
 )
 def newton_schulz_test_of_one_matrix(newton_schulz):
     s = torch.linalg.svdvals(newton_schulz(bank(6, 4), 5, torch.float32))
@@ -63,8 +63,8 @@ def newton_schulz_test_of_equal_bits(candidate):
 
 
 @mistake(
-    "The test asks for the core's numbers, with a little room. A sound function may be exact, and lies further away.",
-    "Which property has every sound result, the quintic's and the exact one's?",
+    "The test asks for the core's numbers, with little room. A sound function may be exact, and then differs more.",
+    "Which property does every sound result have, the quintic's and the exact one?",
 )
 def newton_schulz_test_to_the_digit(candidate):
     g = bank(2, 3, 4)
@@ -117,7 +117,7 @@ def muon_test_of_the_size(optimizer):
 
 
 @mistake(
-    "The test only looks whether the loss falls. It falls under every optimizer with the right sign.",
+    "The test only checks whether the loss falls. It falls under every optimizer with the right sign.",
     "A plausible wrong optimizer trains too. Look at the update itself.",
 )
 def muon_test_of_the_loss(optimizer):
@@ -253,7 +253,7 @@ def clip_test_with_a_high_tau(clip_qk_, layer, largest_logits):
 
 @mistake(
     "The test asks that every head be at tau afterwards. A head that was below must stay where it was.",
-    "tau between the heads: what should become of each?",
+    "A tau lies between the heads' logits: what should become of each head?",
 )
 def clip_test_of_every_head_at_tau(clip_qk_, layer, largest_logits):
     before = largest_logits()

@@ -40,8 +40,8 @@ def decode(
 
 
 @mistake(
-    "The logits of the first position are used. The next token is told by the last one.",
-    "A prompt of three tokens gives three rows of logits. Which row speaks of the fourth token?",
+    "The logits of the first position are used. The last position predicts the next token.",
+    "A prompt of three tokens gives three rows of logits. Which row predicts the fourth token?",
 )
 def generate_from_the_first_position(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, position=0)
@@ -56,7 +56,7 @@ def generate_always_greedy(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
-    "The generator is made anew for every token, so every draw uses the same random number.",
+    "A new generator is made for every token, so every draw uses the same random number.",
     "How often should manual_seed be called in one text?",
 )
 def generate_with_a_fresh_seed_each_time(model, prompt, max_new_tokens, **settings):
@@ -64,7 +64,7 @@ def generate_with_a_fresh_seed_each_time(model, prompt, max_new_tokens, **settin
 
 
 @mistake(
-    "The stop token is given out as well; the text should end before it.",
+    "The stop token is yielded as well; the text should end before it.",
     "What does the docstring say about `stop_id`?",
 )
 def generate_with_the_stop_token(model, prompt, max_new_tokens, **settings):
@@ -72,7 +72,7 @@ def generate_with_the_stop_token(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
-    "`stop_id` is not looked at: the text goes on behind the stop token.",
+    "`stop_id` is ignored: the text goes on after the stop token.",
     "Follow the argument `stop_id` through your code.",
 )
 def generate_past_the_stop_token(model, prompt, max_new_tokens, **settings):
@@ -81,7 +81,7 @@ def generate_past_the_stop_token(model, prompt, max_new_tokens, **settings):
 
 @mistake(
     "The whole text is fed again with a cache that already holds it: every token is seen many times over.",
-    "After the first call the cache knows the prompt. What is new?",
+    "After the first call the prompt is in the cache. What is new?",
 )
 def generate_feeding_everything_again(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, whole_text_again=True)
@@ -96,7 +96,7 @@ def generate_with_a_sliding_window(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
-    "Wrong arguments are not refused: no prompt, one that is too long, or no token asked for.",
+    "Wrong arguments are not refused: no prompt, one that is too long, or no new token.",
     "For which arguments does the docstring promise a ValueError, and when does yours come?",
 )
 def generate_refusing_nothing(model, prompt, max_new_tokens, **settings):

@@ -72,8 +72,8 @@ def probs_left_sorted(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
-    "Temperature 0 is taken for 1. It stands for greedy: everything on the likeliest token.",
-    "What does the docstring say of temperature 0?",
+    "Temperature 0 is treated as 1. It means greedy: all probability is on the likeliest token.",
+    "What does the docstring say about temperature 0?",
 )
 def probs_with_zero_as_one(logits, temperature=1.0, top_k=None, top_p=None):
     return core_probs(logits, temperature or 1.0, top_k, top_p)

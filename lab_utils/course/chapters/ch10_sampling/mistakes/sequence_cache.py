@@ -18,7 +18,7 @@ class CacheOfTheNewest(SequenceCache):
 
 @mistake(
     "New entries come before the old ones. Time runs to the right: the newest is last.",
-    "In which order do the keys stand that the mask supposes?",
+    "Which order of the keys does the mask assume?",
 )
 class CacheBackwards(SequenceCache):
     def append(self, *new):
@@ -30,7 +30,7 @@ class CacheBackwards(SequenceCache):
 
 
 @mistake(
-    "The length is not moved on: each new token overwrites the one before.",
+    "The length does not grow: each new token overwrites the one before.",
     "What is `length` after three tokens?",
 )
 class CacheThatForgets(SequenceCache):
@@ -51,7 +51,7 @@ class CacheCountingRoom(SequenceCache):
 
 @mistake(
     "`nbytes` counts numbers, not bytes.",
-    "How many bytes has a float32, and how many a float64?",
+    "How many bytes does a float32 have, and how many a float64?",
 )
 class CacheCountingNumbers(SequenceCache):
     @property
@@ -60,7 +60,7 @@ class CacheCountingNumbers(SequenceCache):
 
 
 @mistake(
-    "The entries are kept as handed over, not copied: when the caller writes into its tensor, the past changes.",
+    "The entries are kept as they came, not copied: when the caller writes into its tensor, the past changes.",
     "What does the cache hold after the caller has reused its buffer?",
 )
 class CacheOfReferences(SequenceCache):
@@ -78,7 +78,7 @@ class CacheOfReferences(SequenceCache):
 
 
 @mistake(
-    "The first entries are kept as handed over, not copied: when the caller writes into its tensor, the past changes.",
+    "The first entries are kept as they came, not copied: when the caller writes into its tensor, the past changes.",
     "torch.cat makes a new tensor. What does your first append make?",
 )
 class CacheWithTheFirstByReference(CacheOfReferences.wrong):

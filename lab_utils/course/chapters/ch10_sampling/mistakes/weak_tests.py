@@ -22,7 +22,7 @@ def sampling_test_that_always_fails(next_token_probs):
 
 @mistake(
     "The test asks only that the probabilities sum to 1. Those of the broken piece do.",
-    "Which tokens may be drawn at all is the question. At which temperature does it show?",
+    "The question is which tokens can be drawn at all. At which temperature does it show?",
 )
 def sampling_test_of_the_sum(next_token_probs):
     probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0]), temperature=2.0, top_p=0.7)
@@ -39,7 +39,7 @@ def sampling_test_at_temperature_one(next_token_probs):
 
 
 @mistake(
-    "The test changes the temperature and cuts nothing: without top-p (or top-k) there is no order to mistake.",
+    "The test changes the temperature and cuts nothing: without top-p (or top-k) there is no order to get wrong.",
     "Two of the arguments have to work together. Which?",
 )
 def sampling_test_of_temperature_alone(next_token_probs):
@@ -48,7 +48,7 @@ def sampling_test_of_temperature_alone(next_token_probs):
 
 
 @mistake(
-    "The test heats and cuts, but with these numbers both orders keep the same tokens.",
+    "The test uses temperature and top-p, but with these numbers both orders keep the same tokens.",
     "Work both nuclei out by hand. For which top_p do they hold different numbers of tokens?",
 )
 def sampling_test_where_both_keep_the_same(next_token_probs):
