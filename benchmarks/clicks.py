@@ -80,7 +80,7 @@ class Clicker:
 
 
 def measure(lab: Lab, page) -> dict[str, list[float]]:
-    """Seconds from press to action, a list a control."""
+    """Seconds from press to action, a list per control."""
     notebook = lab.folder / "notebooks" / NAME
     with_longer_runs(notebook, "kimi", every=25, more=NOTING)
     notes = lab.folder / "out" / "clicks.jsonl"
@@ -94,7 +94,7 @@ def measure(lab: Lab, page) -> dict[str, list[float]]:
     clicker.run.until(lambda: clicker.run.step() >= 3, "step 3 in the panel", 120)
     slider = clicker.run.panel.locator(".widget-hslider", has_text="Learning rate ×").get_by_role("slider")
     slider.focus()
-    for _ in range(CLICKS):  # always on: a change that is taken back within a step is none
+    for _ in range(CLICKS):  # in one direction: a change that is taken back within a step is no change
         clicker.press("Learning rate", lambda: page.keyboard.press("ArrowLeft"))
     for _ in range(CLICKS // 2):
         clicker.press_button("Pause")

@@ -22,6 +22,7 @@ import comm
 from jupyter_client.session import Session
 
 from lab_utils.bench.plan import Arm, make_plan
+from lab_utils.live.sample import write_sample
 from nanokimi.device import choose_device
 from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
@@ -66,7 +67,7 @@ async def seconds_of_block(steps: AsyncIterator[StepRecord]) -> float:
 
 
 async def measure(profile: str, minutes: float) -> list[float]:
-    """The panel's share of the time, a value a round: with / without - 1."""
+    """The panel's share of the time, a value per round: with / without - 1."""
     plan = make_plan(profile)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     arm = plan.with_vocabulary_of(corpus).arm("kimi")
@@ -86,16 +87,14 @@ async def measure(profile: str, minutes: float) -> list[float]:
 
 async def sample_share(profile: str) -> float:
     """Seconds of one sample over the seconds of training between two evaluations."""
-    from lab_utils.live import panel as live
-
     plan = make_plan(profile)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     arm = plan.with_vocabulary_of(corpus).arm("kimi")
     model = build_model(arm.model)
-    panel, times = live.TrainingPanel(corpus), []
+    times = []
     for _ in range(5):
         started = time.perf_counter()
-        panel._sample(model)
+        write_sample(model, corpus)
         times.append(time.perf_counter() - started)
     steps = plain(replace(arm, train=replace(arm.train, eval_every=arm.train.steps)), corpus)
     block = [await seconds_of_block(steps) for _ in range(3)]

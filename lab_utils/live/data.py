@@ -1,37 +1,32 @@
-"""What a running training was like so far, in bounded memory, and the numbers behind the panel's pictures."""
+"""The numbers behind the panel's six pictures, taken from what it remembers of its trainings."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lab_utils.live.history import (
-    RunHistory,
-    XAxis,
-)
+from lab_utils.live.history import RunHistory, XAxis
+from nanokimi.evaluate import Evaluation
 from nanokimi.text.corpus import Corpus
 
 KEPT_EVALUATIONS = 120
 DEAD_BELOW = 0.01  # of an even share, over the recent steps
 
 
-def dead_experts(load: np.ndarray) -> list[tuple[int, int]]:
+def find_dead_experts(load: np.ndarray) -> list[tuple[int, int]]:
     """(row, expert) of every cell below a hundredth of an even share."""
     return [(int(row), int(expert)) for row, expert in np.argwhere(load < DEAD_BELOW)]
 
 
-def bits_per_nat(corpus: Corpus) -> float:
-    """What turns nats a token into bits a byte on this corpus's validation text: 1 / (ln 2 · mean bytes a token)."""
+def measure_bits_per_nat(corpus: Corpus) -> float:
+    """The factor from nats per token to bits per byte on the validation text: 1 / (ln 2 · mean bytes per token)."""
     counts = np.bincount(corpus.val.tokens, minlength=len(corpus.token_bytes))
     mean_bytes = float(counts @ corpus.token_bytes.numpy()) / counts.sum()
     return 1 / (math.log(2) * mean_bytes)
-
-
-# ---------------------------------------------------------------- what the pictures show
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PanelData:
-    """The numbers of the six pictures; losses in bits a byte."""
+    """The numbers of the six pictures; losses in bits per byte."""
 
     axis: XAxis
     training: list[Line]
@@ -55,22 +50,22 @@ class PanelData:
     floor: float | None
     roles: list[Line]
     roles_of: str
-    marks: list[tuple[float, str, str]]  # where on the x axis, the numbers of those made there, of which arm
+    marks: list[tuple[float, str, str]]  # place on the x axis, numbers of the interventions there, arm
     router_of: str  # the name of the training whose router is shown; empty without one
     layers: list[int]  # their numbers in the model
     load: np.ndarray | None
     dead: list[tuple[int, int]]
     max_vio: list[Line]
     entropy: list[Line]
-    even_entropy: float | None  # of an even router: ln E
+    even_entropy: float | None  # ln E, that of an even router
     router_marks: list[tuple[float, str]]
     logits_of: str
     logits: list[list[float]]  # layers x heads
     tau: float | None
 
 
-def panel_data(histories: Sequence[RunHistory], bits: float, axis: XAxis = "tokens") -> PanelData:
-    """From what is remembered to what is shown. `bits` is `bits_per_nat` of the corpus."""
+def collect_panel_data(histories: Sequence[RunHistory], bits: float, axis: XAxis = "tokens") -> PanelData:
+    """What to show of these trainings. `bits` is `measure_bits_per_nat` of the corpus."""
     begun = [history for history in histories if history.last]
     router = next((h for h in reversed(begun) if h.load() is not None), None)
     logits = next((h for h in reversed(begun) if h.last.max_qk_logit is not None), None)
@@ -91,35 +86,37 @@ def panel_data(histories: Sequence[RunHistory], bits: float, axis: XAxis = "toke
     return PanelData(
         axis=axis,
         training=[Line(h.name, h.x(axis), bits * h.curve("loss"), h.arm) for h in begun],
-        validation=[_evaluated(h, axis, h.name, lambda e: e.bits_per_byte) for h in begun if h.evaluations],
+        validation=[_make_line(h, axis, h.name, lambda e: e.bits_per_byte) for h in begun if h.evaluations],
         floor=next((floor for floor in floors if floor is not None), None),
-        roles=[] if roles is None else _role_lines(roles, axis),
+        roles=[] if roles is None else _make_role_lines(roles, axis),
         roles_of="" if roles is None else roles.name,
-        marks=[(x, numbers, h.arm) for h in begun for x, numbers in marked(h, axis)],
+        marks=[(x, numbers, h.arm) for h in begun for x, numbers in place_marks(h, axis)],
         router_of="" if router is None else router.name,
         layers=[] if router is None else [router.first_layer + i for i in range(router.n_layers)],
         load=load,
-        dead=[] if load is None else dead_experts(load),
+        dead=[] if load is None else find_dead_experts(load),
         max_vio=per_layer("max_vio"),
         entropy=per_layer("router_entropy"),
         even_entropy=None if load is None else math.log(load.shape[1]),
-        router_marks=[] if router is None else marked(router, axis),
+        router_marks=[] if router is None else place_marks(router, axis),
         logits_of="" if logits is None else logits.name,
         logits=[] if logits is None else logits.last.max_qk_logit,
         tau=None if logits is None else logits.tau,
     )
 
 
-def marked(history: RunHistory, axis: XAxis) -> list[tuple[float, str]]:
-    """Where interventions were made, with their numbers; those before one step share a mark: `1, 2`."""
+def place_marks(history: RunHistory, axis: XAxis) -> list[tuple[float, str]]:
+    """Where on the x axis interventions were made, with their numbers; those before one step share a mark: `1, 2`."""
     found: dict[float, list[str]] = {}
     for mark in history.marks:
         found.setdefault(float(getattr(mark, axis)), []).append(str(mark.number))
     return [(x, ", ".join(numbers)) for x, numbers in found.items()]
 
 
-def _evaluated(history: RunHistory, axis: XAxis, name: str, value, index: int = 0) -> Line:
-    """A quantity of the evaluations, of which at most KEPT_EVALUATIONS are shown, the last one included."""
+def _make_line(
+    history: RunHistory, axis: XAxis, name: str, value: Callable[[Evaluation], float], index: int = 0
+) -> Line:
+    """The line of `value` over the evaluations, of which at most KEPT_EVALUATIONS are shown, the last one included."""
     n = len(history.evaluations)
     chosen = np.unique(np.linspace(0, n - 1, min(n, KEPT_EVALUATIONS)).round().astype(int))
     records = [history.evaluations[i] for i in chosen]
@@ -128,9 +125,9 @@ def _evaluated(history: RunHistory, axis: XAxis, name: str, value, index: int = 
     return Line(name, x, y, history.arm, index)
 
 
-def _role_lines(history: RunHistory, axis: XAxis) -> list[Line]:
+def _make_role_lines(history: RunHistory, axis: XAxis) -> list[Line]:
     roles = list(history.evaluations[-1].evaluation.by_role)
     return [
-        _evaluated(history, axis, role, lambda e, role=role: e.by_role[role].bits_per_byte, i)
+        _make_line(history, axis, role, lambda e, role=role: e.by_role[role].bits_per_byte, i)
         for i, role in enumerate(roles)
     ]

@@ -1,4 +1,4 @@
-"""The panel's six pictures as plotly's plain data: the same for the live widget and for what stays behind."""
+"""The curves of the panel's six pictures as plotly's plain data, for the live widget and for the picture at the end."""
 
 from __future__ import annotations
 
@@ -7,69 +7,57 @@ from typing import Any
 
 import numpy as np
 
-from lab_utils.live.data import Line, PanelData, dead_experts, panel_data
+from lab_utils.live.data import Line, PanelData, collect_panel_data, find_dead_experts
+from lab_utils.live.frame import ENTROPY, LOAD, LOGITS, LOSS, MAX_VIO, ROLES
 from lab_utils.live.history import RunHistory
-from lab_utils.live.layout import ENTROPY, HEIGHT, LOAD, LOGITS, LOSS, MAX_VIO, ROLES, axis_number, layout
-from lab_utils.show.style import DASHES, OTHER_STYLE, SERIES, STYLES
+from lab_utils.live.layout import HEIGHT, make_layout, name_axis
+from lab_utils.live.looks import look_of_arm, look_of_index
+from lab_utils.show.style import SERIES
 
 REPLAY_FRAMES = 30
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
-_DASH = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
-_SYMBOL = {
-    "s": "square",
-    "D": "diamond",
-    "^": "triangle-up",
-    "v": "triangle-down",
-    "P": "cross",
-    "X": "x",
-    "o": "circle",
-    "*": "star",
-}
-# Purple: too few tokens, white: an even share, orange: too many. Told apart by colour-blind readers.
+# Purple: too few tokens, white: an even share, orange: too many. Colour-blind readers tell them apart.
 LOAD_COLOURS = [[0.0, "#4a2d7f"], [0.25, "#b2abd2"], [0.5, "#f7f7f7"], [0.75, "#fdb863"], [1.0, "#b35806"]]
 
 
-def traces(data: PanelData) -> list[dict[str, Any]]:
-    """What is drawn; the same names in the same order as long as nothing new appears."""
-    found = [
-        _curve(line, LOSS, _arm_look(line.arm, width=1, faint=True), f"{line.name}, training")
-        for line in data.training
-    ]
+def make_traces(data: PanelData) -> list[dict[str, Any]]:
+    """plotly's traces; the same names in the same order as long as no new line appears."""
+    found = []
+    for line in data.training:
+        thin = look_of_arm(line.arm).line(width=1, dash="solid") | {"opacity": 0.55}
+        found.append(_draw_line(line, LOSS, thin, f"{line.name}, training"))
     for line in data.validation:
-        found.append(_curve(line, LOSS, _arm_look(line.arm, markers=True), f"{line.name}, validation"))
-    if data.floor is not None:
-        found.append(_level(data.floor, LOSS, data.training, f"floor {data.floor:.3f}"))
-    found += [_curve(line, ROLES, _look(line.index, markers=True), line.name) for line in data.roles]
+        look = look_of_arm(line.arm).line_and_markers()
+        found.append(_draw_line(line, LOSS, look, f"{line.name}, validation"))
+    found += [_draw_line(x, ROLES, look_of_index(x.index).line_and_markers(), x.name) for x in data.roles]
     if data.load is not None:
-        found += [_heat_map(data), _dead(data)]
-    found += [_curve(line, MAX_VIO, _look(line.index), f"MaxVio, {line.name}") for line in data.max_vio]
-    found += [_curve(line, ENTROPY, _look(line.index), f"entropy, {line.name}") for line in data.entropy]
-    if data.even_entropy is not None:
-        found.append(_level(data.even_entropy, ENTROPY, data.entropy, "even: ln E"))
-    found += _logits(data)
+        found += [_draw_load(data), _cross_dead(data)]
+    for place, lines, what in ((MAX_VIO, data.max_vio, "MaxVio"), (ENTROPY, data.entropy, "entropy")):
+        found += [_draw_line(x, place, look_of_index(x.index).line(), f"{what}, {x.name}") for x in lines]
+    if data.logits:
+        found.append(_draw_logits(data))
     return found
 
 
-def closing_figure(histories: list[RunHistory], bits: float) -> dict[str, Any]:
-    """The final state as JSON, with buttons for the axis and a slider that replays the heat map."""
-    by_axis = {axis: panel_data(histories, bits, axis) for axis in ("tokens", "seconds")}
+def make_closing_figure(histories: list[RunHistory], bits: float) -> dict[str, Any]:
+    """The final state as plotly's JSON, with buttons for the x axis and a slider that replays the heat map."""
+    by_axis = {axis: collect_panel_data(histories, bits, axis) for axis in ("tokens", "seconds")}
     data = by_axis["tokens"]
-    drawn, placed = traces(data), layout(data)
+    drawn, placed = make_traces(data), make_layout(data)
     menu = []
     for axis, other in by_axis.items():
-        shown = traces(other)
-        x_of = [trace.get("x") for trace in shown]
+        there = make_layout(other)
+        x_of = [trace.get("x") for trace in make_traces(other)]
         axes = {
-            f"xaxis{axis_number(i)}.title.text": layout(other)[f"xaxis{axis_number(i)}"]["title"]["text"]
-            for i in (LOSS, ROLES, MAX_VIO, ENTROPY)
+            f"{name}.title.text": there[name]["title"]["text"]
+            for name in (name_axis("x", place) for place in (LOSS, ROLES, MAX_VIO, ENTROPY))
         }
-        change = {"shapes": layout(other)["shapes"], "annotations": layout(other)["annotations"], **axes}
+        change = {"shapes": there["shapes"], "annotations": there["annotations"], **axes}
         menu.append({"label": axis, "method": "update", "args": [{"x": x_of}, change]})
     placed["updatemenus"] = [
-        {"type": "buttons", "direction": "right", "buttons": menu, "x": 0.49, "xanchor": "right", "y": 1.0,
-         "yanchor": "bottom", "pad": {"b": 2}, "font": {"size": 11}}
+        {"type": "buttons", "direction": "right", "buttons": menu, "x": 0.46, "xanchor": "right", "y": 1.0,
+         "yanchor": "bottom", "pad": {"b": 28}, "font": {"size": 11}}
     ]  # fmt: skip
-    placed["margin"] = {"l": 8, "r": 8, "t": 40, "b": 8}
+    placed["margin"]["t"] = 66
     figure = {"data": drawn, "layout": placed}
     router = next((h for h in reversed(histories) if h.last and h.load() is not None), None)
     if router is not None:
@@ -79,60 +67,34 @@ def closing_figure(histories: list[RunHistory], bits: float) -> dict[str, Any]:
             {
                 "name": str(step),
                 "traces": [cells, cells + 1],
-                "data": [{"type": "heatmap", "z": load}, {"type": "scatter"} | _crosses(load, data.layers)],
+                "data": [
+                    {"type": "heatmap", "z": load},
+                    {"type": "scatter"} | _find_crosses(load, data.layers),
+                ],
             }
             for step, load in frames
         ]
-        placed["sliders"] = [_replay_slider([str(step) for step, _ in frames])]
-        placed["height"] = HEIGHT + 60
-    return _plain(figure)
+        placed["sliders"] = [_make_slider([str(step) for step, _ in frames])]
+        placed["height"] = HEIGHT + 110
+    return _pack(figure)
 
 
 # ---------------------------------------------------------------- parts
 
 
-def _arm_look(arm: str, width: float = 2, markers: bool = False, faint: bool = False) -> dict[str, Any]:
-    colour, line, symbol = STYLES.get(arm, OTHER_STYLE)
-    found: dict[str, Any] = {"mode": "lines", "line": {"color": colour, "dash": _DASH[line], "width": width}}
-    if faint:
-        found |= {"opacity": 0.55}
-        found["line"]["dash"] = "solid"
-    if markers:
-        found |= {"mode": "lines+markers", "marker": {"symbol": _SYMBOL[symbol], "size": 7, "color": colour}}
-    return found
-
-
-def _look(index: int, markers: bool = False) -> dict[str, Any]:
-    colour = SERIES[index % len(SERIES)]
-    found: dict[str, Any] = {
-        "mode": "lines",
-        "line": {"color": colour, "dash": DASHES[index % len(DASHES)], "width": 2},
-    }
-    if markers:
-        found |= {"mode": "lines+markers", "marker": {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 7}}
-    return found
-
-
-def _curve(line: Line, place: int, look: dict[str, Any], name: str) -> dict[str, Any]:
+def _draw_line(line: Line, place: int, look: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         "type": "scatter",
         "name": name,
         "x": line.x,
         "y": line.y,
-        "xaxis": f"x{axis_number(place)}",
-        "yaxis": f"y{axis_number(place)}",
+        "xaxis": f"x{place}",
+        "yaxis": f"y{place}",
         **look,
     }
 
 
-def _level(y: float, place: int, beside: list[Line], name: str) -> dict[str, Any]:
-    """A horizontal line as far as the curves go."""
-    end = max((float(line.x[-1]) for line in beside if len(line.x)), default=1.0)
-    look = {"mode": "lines", "line": {"color": "#444444", "dash": "dot", "width": 1.5}}
-    return _curve(Line(name, np.array([0.0, end]), np.array([y, y])), place, look, name)
-
-
-def _heat_map(data: PanelData) -> dict[str, Any]:
+def _draw_load(data: PanelData) -> dict[str, Any]:
     return {
         "type": "heatmap",
         "name": "share",
@@ -153,12 +115,12 @@ def _heat_map(data: PanelData) -> dict[str, Any]:
     }
 
 
-def _dead(data: PanelData) -> dict[str, Any]:
+def _cross_dead(data: PanelData) -> dict[str, Any]:
     return {
         "type": "scatter",
         "name": "dead",
         "mode": "markers",
-        **_crosses(data.load, data.layers),
+        **_find_crosses(data.load, data.layers),
         "xaxis": f"x{LOAD}",
         "yaxis": f"y{LOAD}",
         "marker": {
@@ -171,53 +133,44 @@ def _dead(data: PanelData) -> dict[str, Any]:
     }
 
 
-def _crosses(load: np.ndarray, layers: list[int]) -> dict[str, np.ndarray]:
-    """Where the dead experts are."""
-    dead = dead_experts(load)
+def _find_crosses(load: np.ndarray, layers: list[int]) -> dict[str, np.ndarray]:
+    """The coordinates of the dead experts."""
+    dead = find_dead_experts(load)
     return {
         "x": np.array([expert for _, expert in dead], dtype=float),
         "y": np.array([layers[row] for row, _ in dead], dtype=float),
     }
 
 
-def _logits(data: PanelData) -> list[dict[str, Any]]:
-    """Every head a point in its layer's column, in order from the left, and QK-clip's threshold."""
-    if not data.logits:
-        return []
-    x, y, text = [], [], []
-    for layer, heads in enumerate(data.logits):
-        for head, value in enumerate(heads):
-            x.append(layer + (0.7 * (head + 0.5) / len(heads) - 0.35))
-            y.append(value)
-            text.append(f"layer {layer}, head {head}")
+def _draw_logits(data: PanelData) -> dict[str, Any]:
+    """A point per head in its layer's column, in order from the left."""
+    heads = [(layer, head, len(row)) for layer, row in enumerate(data.logits) for head in range(len(row))]
+    x = np.array([layer + 0.7 * (head + 0.5) / n - 0.35 for layer, head, n in heads])
+    y = np.array([value for row in data.logits for value in row])
+    text = [f"layer {layer}, head {head}" for layer, head, _ in heads]
     look = {"mode": "markers", "marker": {"size": 8, "color": SERIES[0]}, "text": text}
-    points = _curve(Line("logits", np.array(x), np.array(y)), LOGITS, look, "largest logit")
-    if data.tau is None:
-        return [points]
-    ends = Line("tau", np.array([-0.6, len(data.logits) - 0.4]), np.array([data.tau, data.tau]))
-    look = {"mode": "lines", "line": {"color": "#444444", "dash": "dot", "width": 1.5}}
-    return [points, _curve(ends, LOGITS, look, f"QK-clip at tau = {data.tau:g}")]
+    return _draw_line(Line("logits", x, y), LOGITS, look, "largest logit")
 
 
-def _replay_slider(steps: list[str]) -> dict[str, Any]:
+def _make_slider(steps: list[str]) -> dict[str, Any]:
     at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     return {
         "active": len(steps) - 1,
         "currentvalue": {"prefix": "Replay the share of tokens: step "},
         "len": 1.0,
-        "pad": {"t": 4, "b": 4},
+        "pad": {"t": 48, "b": 4},
         "steps": [{"label": step, "method": "animate", "args": [[step], at_once]} for step in steps],
     }
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold, and small: it is saved in a notebook."""
+def _pack(value: Any) -> Any:
+    """The same with arrays packed for JSON, which is saved in a notebook."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _pack(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_pack(each) for each in value]
     if isinstance(value, np.ndarray):
-        # plotly's own form for arrays: a notebook's JSON would give every number a line of its own.
+        # plotly's own form for arrays: a list would take a line per number in the notebook's file.
         packed = base64.b64encode(value.astype("<f4").tobytes()).decode("ascii")
         shape = {"shape": ", ".join(map(str, value.shape))} if value.ndim > 1 else {}
         return {"dtype": "f4", "bdata": packed, **shape}

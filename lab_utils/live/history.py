@@ -1,4 +1,4 @@
-"""What the panel remembers of one training: a row for each step, thinned where there are many, and every mark."""
+"""What the panel remembers of one training, in bounded memory: a row per step, averaged where there are many."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ import numpy as np
 from nanokimi.record import StepRecord
 from nanokimi.steering import Intervention
 
-KEPT_ROWS = 240  # points of a curve; a longer run is averaged, not dropped
-
-
+KEPT_ROWS = 240  # points of a curve; the steps of a longer run are averaged, none is left out
 RECENT_STEPS = 10
-
 
 XAxis = Literal["tokens", "seconds"]
 
@@ -25,8 +22,8 @@ XAxis = Literal["tokens", "seconds"]
 class Thinned:
     """A growing series of rows of which at most `capacity` are kept: means over runs of 1, 2, 4 ... rows.
 
-    When it is full, neighbours are averaged in pairs. So every row keeps its weight, and memory and drawing time
-    stay bounded however long the training is.
+    When it is full, neighbours are averaged in pairs. So every row counts the same, and memory and drawing time
+    stay bounded, however long the training is.
     """
 
     def __init__(self, capacity: int = KEPT_ROWS):
@@ -46,14 +43,14 @@ class Thinned:
             self._run *= 2
 
     def rows(self) -> np.ndarray:
-        """Rows x numbers, the last one of what is not full yet."""
+        """Rows x numbers; the last row is the mean of a run that is not full yet."""
         unfinished = [np.mean(self._open, axis=0)] if self._open else []
         return np.array(self._rows + unfinished)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """An intervention where it happened."""
+    """An intervention, and when it happened."""
 
     number: int
     step: int
@@ -76,7 +73,7 @@ class RunHistory:
         self._speeds: deque[float] = deque(maxlen=2 * RECENT_STEPS)
 
     def add(self, record: StepRecord, first_mark: int) -> None:
-        """Take a record in; its interventions are numbered from `first_mark`."""
+        """Remember a record; its interventions are numbered from `first_mark`."""
         self.last = record
         flat_load = [x for layer in record.expert_load for x in layer]
         head = (record.step, record.tokens, record.seconds, record.loss)
@@ -87,7 +84,9 @@ class RunHistory:
         if record.evaluation is not None:
             self.evaluations.append(record)
         for number, each in enumerate(record.interventions, start=first_mark):
-            self.marks.append(Mark(number, record.step, record.tokens, record.seconds, in_words(each)))
+            self.marks.append(
+                Mark(number, record.step, record.tokens, record.seconds, describe_intervention(each))
+            )
 
     @property
     def n_layers(self) -> int:
@@ -102,11 +101,11 @@ class RunHistory:
         return self._rows.rows()[:, 1 if axis == "tokens" else 2]
 
     def load(self) -> np.ndarray | None:
-        """Layers x experts over the recent steps, 1.0 = even; None for a model without experts."""
+        """Layers x experts, mean of the recent steps, 1.0 = even; None for a model without experts."""
         return np.mean(self._loads, axis=0) if self._loads else None
 
     def frames(self, n: int) -> list[tuple[int, np.ndarray]]:
-        """At most `n` (step, load) over the whole training, evenly spaced, the last one included."""
+        """At most `n` pairs (step, load) over the whole training, evenly spaced, the last step included."""
         if not self._loads:
             return []
         rows = self._rows.rows()
@@ -115,17 +114,17 @@ class RunHistory:
         return [(round(rows[i, 0]), loads[i].reshape(self.n_layers, -1)) for i in chosen]
 
     def tokens_per_s(self) -> float:
-        """The median of the recent steps: one slow step is no news."""
+        """The median of the recent steps: one slow step changes little."""
         return median(self._speeds)
 
     def seconds_left(self) -> float:
-        """For the remaining steps, at the recent speed."""
+        """The time that the remaining steps take at the recent speed."""
         tokens = self.last.tokens / self.last.step * (self.last.n_steps - self.last.step)
         return tokens / self.tokens_per_s()
 
 
-def in_words(each: Intervention) -> str:
-    """An intervention as a person would say it."""
+def describe_intervention(each: Intervention) -> str:
+    """An intervention in words: `learning rate × 0.5`."""
     if each.what == "frozen_experts":
         names = ", ".join(f"{layer}:{expert}" for layer, expert in each.value)
         return f"frozen experts: {names}" if names else "no expert frozen"
@@ -142,7 +141,7 @@ def in_words(each: Intervention) -> str:
     return f"{name} {'off' if not each.value else format(each.value, '.3g')}"
 
 
-def time_in_words(seconds: float) -> str:
+def write_duration(seconds: float) -> str:
     """`42 s`, `3 min 20 s`, `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:

@@ -4,10 +4,10 @@
         async for record in panel.track(train(model, corpus, cfg, run_dir, steer=panel.steer), arm, model):
             ...
 
-The loop stays the caller's. Each step is taken on a thread of its own while the async cell waits for it, so the
-kernel hears every click at once. The training asks several times a step what was clicked, and between the batches of
-an evaluation: a pause begins there, and a step that a click concerns begins anew. Without a front end there are no
-widgets; either way one static picture of the final state stays behind.
+The loop stays the caller's. Each step runs on a thread of its own while the async cell waits for it, so the
+kernel hears every click at once. The training asks several times in a step what was clicked, and between the batches
+of an evaluation. A pause begins there; a step that a click changes begins again. Without a front end there are no
+widgets. In both cases one static picture of the final state stays in the notebook.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ from concurrent.futures import ThreadPoolExecutor
 from IPython.display import DisplayHandle, display
 
 from lab_utils.bench.plan import Arm
-from lab_utils.live.data import bits_per_nat
+from lab_utils.live.data import measure_bits_per_nat
 from lab_utils.live.history import RunHistory
-from lab_utils.live.picture import closing_snapshot
+from lab_utils.live.picture import make_closing_snapshot
+from lab_utils.live.sample import write_sample
 from lab_utils.machine.front_end import answer_widgets, is_live
 from nanokimi.config import ConfigError
-from nanokimi.generate import generate
 from nanokimi.model import Model
 from nanokimi.record import StepRecord
-from nanokimi.steering import EndTraining, Intervention, Steering, use_inference_top_k
+from nanokimi.steering import EndTraining, Intervention, Steering
 from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import Corpus
 
-REDRAW_EVERY = 1.0  # seconds, at least: a browser on the same cores takes much longer to draw than the kernel
-SHARE = 0.015  # of the time that passes, at most, goes into drawing
-CREDIT = 0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later
-PROMPT_TOKENS, SAMPLE_TOKENS = 12, 40
+REDRAW_EVERY = 1.0  # seconds at least: a browser on the same cores draws much more slowly than the kernel
+SHARE = 0.015  # of the time, at most, goes into drawing
+CREDIT = (
+    0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later ones
+)
 
 
 class TrainingPanel:
-    """One panel for the trainings of one cell, one after another. Use it as a context: it closes at the end."""
+    """One panel for the trainings of one cell, one after another. As a context manager it closes at the end."""
 
     def __init__(self, corpus: Corpus):
-        self._corpus, self._bits = corpus, bits_per_nat(corpus)
+        self._corpus, self._bits = corpus, measure_bits_per_nat(corpus)
         self.histories: list[RunHistory] = []
         self.stopped = False
         self._going = threading.Event()  # unset while paused
         self._going.set()
-        self._wanted: dict[str, object] = {}  # what was last asked for, a setting each
+        self._requests: dict[str, object] = {}  # setting: the value asked for last
         self._model: Model | None = None
         self._steering = Steering()
         self._running: Iterator[StepRecord] | None = None
@@ -60,7 +61,7 @@ class TrainingPanel:
         self._hearing = contextlib.ExitStack()
         self._drawn = self._began = self._draw_seconds = 0.0
         if is_live():
-            from lab_utils.live.view import LiveView  # widgets are for people; headless runs never load them
+            from lab_utils.live.view import LiveView  # headless runs never load widgets
 
             self._view = LiveView(self, self._bits)
 
@@ -80,7 +81,7 @@ class TrainingPanel:
         if self._running is not None:
             self._running.close()
         self._running = self._model = None
-        snapshot = closing_snapshot(self.histories, self._bits)
+        snapshot = make_closing_snapshot(self.histories, self._bits)
         if self._handle is not None:
             self._handle.update(snapshot or {"text/plain": "No step was taken."}, raw=snapshot is None)
         elif snapshot is not None:
@@ -106,7 +107,7 @@ class TrainingPanel:
         )
         self.histories.append(history)
         self._running, self._model, self._steering = records, model, Steering.from_config(arm.train)
-        self._wanted.clear()  # what was clicked after the training before this one is not for this one
+        self._requests.clear()  # a click after the end of one training is not meant for the next
         if self._view is not None:
             self._view.begin(history, arm, model)
             self._drawn, self._draw_seconds, self._began = 0.0, 0.0, time.perf_counter()
@@ -123,13 +124,13 @@ class TrainingPanel:
         except TrainingDiverged as error:
             if not history.marks:
                 raise
-            # Steered into the ground: what happened is part of the lesson, and later cells should still run.
+            # It diverged because somebody steered it: the picture shows that, and the later cells still run.
             self.stop()
             self._ending = f"Stopped: {error}. The checkpoint of the last evaluation is kept."
         finally:
             worker.shutdown()
             records.close()
-            # The next training's memory is its own, so nothing of this one may be held here.
+            # The next training measures its memory, so nothing of this one may stay in it.
             self._running = self._model = None
             if self._view is not None:
                 self._view.redraw(self.histories)
@@ -141,7 +142,7 @@ class TrainingPanel:
         return not self._going.is_set()
 
     def pause(self) -> None:
-        """Hold the training where it asks next; the pictures show all that was done."""
+        """Hold the training where it asks next, and draw all that was done."""
         self._going.clear()
         if self._view is not None:
             self._redraw()
@@ -150,12 +151,12 @@ class TrainingPanel:
         self._going.set()
 
     def stop(self) -> None:
-        """End now; the step under way is given up, what was trained before it is kept as a checkpoint."""
+        """End now. The step under way is given up; the checkpoint holds the steps before it."""
         self.stopped = True
         self._going.set()
 
-    def want(self, what: str, value: object) -> str:
-        """Ask for a change from the step under way on. The answer: nothing, or what is wrong with it."""
+    def request(self, what: str, value: object) -> str:
+        """Ask for a change from the step under way on. The answer says what is wrong with it; empty if nothing is."""
         last = self.histories[-1].last if self.histories else None
         step = last.step + 1 if last else 1
         try:
@@ -164,7 +165,7 @@ class TrainingPanel:
                 asked.check_fits(self._model)
         except ConfigError as error:
             return str(error)
-        self._wanted[what] = asked.value
+        self._requests[what] = asked.value
         return ""
 
     def steer(self, step: int) -> Sequence[Intervention]:
@@ -172,15 +173,15 @@ class TrainingPanel:
         self._going.wait()
         if self.stopped:
             raise EndTraining
-        asked = [Intervention(step, what, value) for what, value in self._wanted.copy().items()]
+        asked = [Intervention(step, what, value) for what, value in self._requests.copy().items()]
         return [each for each in asked if getattr(self._steering, each.what) != each.value]
 
     # ------------------------------------------------------------ a step, and what comes between two
 
     async def _next(self, records: Iterator[StepRecord], worker: ThreadPoolExecutor) -> StepRecord | None:
-        """The next record, None at the end, made by the worker while this thread listens to the widgets.
+        """The next record, None at the end. The worker makes it while this thread listens to the widgets.
 
-        An interrupt is heard here, not in the step, and ends the training as Stop does.
+        An interrupt arrives here, not in the step, and ends the training as Stop does.
         """
         step = worker.submit(next, records, None)
         try:
@@ -194,18 +195,7 @@ class TrainingPanel:
         history.add(record, first_mark)
         self._steering = self._steering.intervene(record.interventions)
         if record.evaluation is not None and math.isfinite(record.evaluation.loss):
-            history.sample = self._sample(model)
-
-    def _sample(self, model: Model) -> str:
-        """How the model goes on from the beginning of the validation text, with the same seed every time."""
-        encoding = self._corpus.tokenizer
-        prompt = self._corpus.val.tokens[:PROMPT_TOKENS].tolist()[: model.cfg.max_seq_len]
-        with use_inference_top_k(model, self._steering.inference_top_k):
-            new = list(
-                generate(model, prompt, SAMPLE_TOKENS, temperature=0.8, top_k=50, stop_id=encoding.eot_token)
-            )
-        known = [token for token in new if token < encoding.n_vocab]  # a model may have rows to spare
-        return f"{encoding.decode(prompt)} | {encoding.decode(known)}"
+            history.sample = write_sample(model, self._corpus, self._steering.inference_top_k)
 
     def _redraw_if_due(self) -> None:
         now = time.perf_counter()

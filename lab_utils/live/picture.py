@@ -1,4 +1,4 @@
-"""What the training panel leaves behind: its six pictures drawn once, its words, and plotly's JSON."""
+"""What the training panel leaves in the notebook: its six pictures drawn once, words for them, and plotly's JSON."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from lab_utils.live.data import DEAD_BELOW, Line, PanelData, panel_data
-from lab_utils.live.figure import closing_figure
+from lab_utils.live.data import DEAD_BELOW, Line, PanelData, collect_panel_data
 from lab_utils.live.history import RunHistory
 from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.snapshot import Snapshot
-from lab_utils.show.style import FLOOR, OTHER_STYLE, SERIES, STYLES, new_figure
+from lab_utils.show.style import FLOOR, OTHER_STYLE, SERIES, STYLES, new_figure, tidy
 
 LINES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "D", "^", "X", "P")
 
 
-def closing_snapshot(histories: Sequence[RunHistory], bits: float) -> Snapshot | None:
+def make_closing_snapshot(histories: Sequence[RunHistory], bits: float) -> Snapshot | None:
     """The final state of the panel; None before the first step."""
     begun = [history for history in histories if history.last]
     if not begun:
         return None
-    data = panel_data(begun, bits)
-    # Few colours: the interactive twin beside it takes most of what a notebook may weigh.
-    return Snapshot(draw_panel(data), in_text(begun, data), closing_figure(begun, bits), colours=32)
+    from lab_utils.live.figure import (
+        make_closing_figure,  # plotly takes a second to load: not before there is a picture
+    )
+
+    data = collect_panel_data(begun, bits)
+    # Few colours: the interactive twin beside it is large already, and both are committed.
+    return Snapshot(
+        draw_panel(data), describe_panel(begun, data), make_closing_figure(begun, bits), colours=32
+    )
 
 
-def in_text(histories: Sequence[RunHistory], data: PanelData) -> str:
+def describe_panel(histories: Sequence[RunHistory], data: PanelData) -> str:
     """The picture in words: how far each training came, the router's state, the interventions."""
     parts = ["The training panel at its end: loss, loss by role, router and attention logits in six charts."]
     for history in histories:
@@ -37,10 +42,10 @@ def in_text(histories: Sequence[RunHistory], data: PanelData) -> str:
         found = f"{history.name}: step {last.step} of {last.n_steps}"
         if history.evaluations:
             evaluation = history.evaluations[-1].evaluation
-            found += f", validation loss {evaluation.loss:.3f}, {evaluation.bits_per_byte:.3f} bits a byte"
+            found += f", validation loss {evaluation.loss:.3f}, {evaluation.bits_per_byte:.3f} bits per byte"
         parts.append(found + ".")
     if data.floor is not None:
-        parts.append(f"The floor lies at {data.floor:.3f} bits a byte.")
+        parts.append(f"The floor lies at {data.floor:.3f} bits per byte.")
     if data.load is not None:
         parts.append(
             f"Router of {data.router_of}: shares from {data.load.min():.2f} to {data.load.max():.2f}, "
@@ -53,12 +58,14 @@ def in_text(histories: Sequence[RunHistory], data: PanelData) -> str:
 
 
 def draw_panel(data: PanelData) -> Figure:
-    """Loss, loss by role; the share of tokens an expert gets, MaxVio; attention logits, router entropy."""
+    """Loss, loss by role; the share of tokens per expert, MaxVio; attention logits, router entropy."""
     figure = new_figure(10.0, 7.4)
     ((loss, roles), (load, max_vio), (logits, entropy)) = figure.subplots(3, 2)
     x_name = "tokens seen" if data.axis == "tokens" else "seconds of training steps"
     _draw_loss(loss, data, x_name)
-    _draw_lines(roles, data.roles, f"Loss by role{_of(data.roles_of)}", x_name, "bits a byte", markers=True)
+    _draw_lines(
+        roles, data.roles, f"Loss by role{_name(data.roles_of)}", x_name, "bits per byte", markers=True
+    )
     _draw_load(load, data)
     _draw_lines(max_vio, data.max_vio, "Imbalance: 0 is even, 1 is twice a share", x_name, "MaxVio")
     _draw_logits(logits, data)
@@ -76,19 +83,18 @@ def draw_panel(data: PanelData) -> Figure:
     return figure
 
 
-def _of(name: str) -> str:
+def _name(name: str) -> str:
     return f" ({name})" if name else ""
 
 
-def _tidy(axes: Axes, title: str, x_name: str, y_name: str) -> None:
+def _label(axes: Axes, title: str, x_name: str, y_name: str) -> None:
     axes.set_title(title, loc="left", fontsize="medium", fontweight="bold")
     axes.set_xlabel(x_name)
     axes.set_ylabel(y_name)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    tidy(axes)
 
 
-def _nothing(axes: Axes, why: str) -> None:
+def _say_why(axes: Axes, why: str) -> None:
     axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color="#5b6475")
 
 
@@ -101,7 +107,7 @@ def _draw_loss(axes: Axes, data: PanelData, x_name: str) -> None:
     if data.floor is not None:
         axes.axhline(data.floor, label=f"floor {data.floor:.3f}", **FLOOR)
     axes.set_ylim(bottom=0)
-    _tidy(axes, "Loss: thin in training, marked on validation text", x_name, "bits a byte")
+    _label(axes, "Loss: thin in training, marked on validation text", x_name, "bits per byte")
     if data.validation:
         axes.legend(frameon=False, fontsize="small")
 
@@ -118,31 +124,31 @@ def _draw_lines(
         if y_name != "nats":
             axes.set_ylim(bottom=0)
     else:
-        _nothing(
+        _say_why(
             axes, "roles are known on storyworld only" if markers else "no model with a router was trained"
         )
-    _tidy(axes, title, x_name, y_name)
+    _label(axes, title, x_name, y_name)
 
 
 def _draw_load(axes: Axes, data: PanelData) -> None:
-    title = f"Share of tokens an expert gets: 1.0 is even{_of(data.router_of)}"
+    title = f"Share of tokens per expert: 1.0 is even{_name(data.router_of)}"
     if data.load is None:
-        _nothing(axes, "no model with a router was trained")
-        _tidy(axes, title, "expert", "layer")
+        _say_why(axes, "no model with a router was trained")
+        _label(axes, title, "expert", "layer")
         return
     few = data.load.shape[1] <= 16
     write = lambda share: "×" if share < DEAD_BELOW else f"{share:.1f}"
     words = [[write(share) if few else "" for share in shares] for shares in data.load]
     names = [str(layer) for layer in data.layers]
     draw_heat_map(axes, data.load, share_scale(2.0), words=words, rows=names, size=8)
-    _tidy(axes, title, "expert", "layer")
+    _label(axes, title, "expert", "layer")
     axes.grid(visible=False)
 
 
 def _draw_logits(axes: Axes, data: PanelData) -> None:
-    _tidy(axes, f"Largest attention logit of every head{_of(data.logits_of)}", "layer", "logit")
+    _label(axes, f"Largest attention logit of every head{_name(data.logits_of)}", "layer", "logit")
     if not data.logits:
-        _nothing(axes, "not measured without QK-clip")
+        _say_why(axes, "not measured without QK-clip")
         return
     for layer, heads in enumerate(data.logits):
         x = [layer + 0.7 * (head + 0.5) / len(heads) - 0.35 for head in range(len(heads))]

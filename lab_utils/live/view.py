@@ -1,4 +1,4 @@
-"""The panel's widgets: a line of numbers, the controls, six pictures updated in place, a sample. Kernel side only."""
+"""The panel's widgets: a line of numbers, the controls, six pictures that are updated in place, a sample."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab_utils.bench.plan import Arm
-from lab_utils.live.data import panel_data
-from lab_utils.live.figure import traces
-from lab_utils.live.history import RunHistory, XAxis, time_in_words
-from lab_utils.live.layout import layout
+from lab_utils.live.data import collect_panel_data
+from lab_utils.live.figure import make_traces
+from lab_utils.live.history import RunHistory, XAxis, write_duration
+from lab_utils.live.layout import make_layout
 from lab_utils.machine.memory import MB, memory_in_use
 from nanokimi.config import BalanceConfig
 from nanokimi.kimi import Kimi
@@ -32,15 +32,15 @@ class Controlled(Protocol):
     def pause(self) -> None: ...
     def go_on(self) -> None: ...
     def stop(self) -> None: ...
-    def want(self, what: str, value: object) -> str: ...
+    def request(self, what: str, value: object) -> str: ...
 
 
 class Figure(go.FigureWidget):
-    """A figure whose state for a tab that is opened later is the present one; plotly keeps that of the beginning."""
+    """A figure that sends its present state to a tab that is opened later; plotly's own sends that of the beginning."""
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         state = super().get_state(key, drop_defaults)
-        if key is None and self.comm is not None:  # all of it, and not while the figure is being made
+        if key is None and self.comm is not None:  # the whole state, and the figure exists already
             now = self.to_plotly_json()
             for name, value in (("_widget_data", now["data"]), ("_widget_layout", now["layout"])):
                 state[name] = self.trait_metadata(name, "to_json")(value, self)
@@ -48,13 +48,13 @@ class Figure(go.FigureWidget):
 
 
 class LiveView:
-    """Draws what the panel's histories hold, and hands what the controls say to the panel."""
+    """Draws what the panel's histories hold, and tells the panel what the controls say."""
 
     def __init__(self, panel: Controlled, bits: float):
         self._panel, self._bits = panel, bits
         self._axis: XAxis = "tokens"
         self._balance = BalanceConfig()
-        self._quiet = False  # while the controls are set from here, they ask for nothing
+        self._quiet = False  # true while the controls are set from here: then they ask for nothing
         self._figure = Figure()
         self._sent: list[dict[str, Any]] = []
         self._sent_layout: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class LiveView:
         def box(**more: str) -> w.Layout:
             return w.Layout(margin="2px 18px 2px 0", **more)
 
-        self.pause = w.Button(description="Pause", icon="pause", tooltip="Hold the training where it stands")
+        self.pause = w.Button(description="Pause", icon="pause", tooltip="Hold the training at this step")
         self.stop = w.Button(
             description="Stop", icon="stop", tooltip="End training, keep the checkpoint; the next cells run"
         )
@@ -97,7 +97,7 @@ class LiveView:
             disabled=True, style=_WIDE, layout=box(width="290px"),
         )  # fmt: skip
         self.top_k = w.IntSlider(
-            value=1, min=1, max=1, description="Experts a token at inference", style=_WIDE,
+            value=1, min=1, max=1, description="Experts per token at inference", style=_WIDE,
             layout=box(width="330px"),
         )  # fmt: skip
         self.freeze = w.Text(
@@ -117,7 +117,7 @@ class LiveView:
 
     def _ask(self, what: str, value: object) -> None:
         if not self._quiet:
-            self.say(self._panel.want(what, value))
+            self.say(self._panel.request(what, value))
 
     def _on_pause(self, _: w.Button) -> None:
         if self._panel.paused:
@@ -160,7 +160,7 @@ class LiveView:
     # ------------------------------------------------------------ to the screen
 
     def begin(self, history: RunHistory, arm: Arm, model: Model) -> None:
-        """Set the controls to what this training starts with; without experts there is no router to steer."""
+        """Set the controls to what this training starts with. Without experts, those of the router do nothing."""
         self._quiet, self._balance = True, arm.train.balance
         self.lr.value, self.method.value, self.freeze.value = 1.0, METHODS[0], ""
         moe = arm.model.moe if isinstance(model, Kimi) and model.moe_layers() else None
@@ -170,7 +170,7 @@ class LiveView:
         self.top_k.max, self.top_k.value = (moe.n_routed_experts, moe.top_k) if moe else (1, 1)
         self._quiet = False
         self.say(
-            "" if moe else f"{history.name} has no experts: balancing, top-k and freezing wait for the next."
+            "" if moe else f"{history.name} has no experts: balancing, top-k and freezing do nothing here."
         )
 
     def say(self, text: str) -> None:
@@ -178,12 +178,12 @@ class LiveView:
         self._message.value = f'<div role="status" style="min-height:1.5em">{escape(text)}</div>'
 
     def redraw(self, histories: list[RunHistory]) -> None:
-        """Bring everything up to date, sending only what changed."""
+        """Bring everything up to date. Only what changed is sent to the browser."""
         self._histories = histories
         if not any(history.last for history in histories):
             return
-        data = panel_data(histories, self._bits, self._axis)
-        drawn, placed = traces(data), layout(data)
+        data = collect_panel_data(histories, self._bits, self._axis)
+        drawn, placed = make_traces(data), make_layout(data)
         with self._figure.batch_update():
             if [t["name"] for t in drawn] != [t["name"] for t in self._sent]:
                 self._figure.data = []
@@ -191,7 +191,7 @@ class LiveView:
             else:
                 for shown, trace, before in zip(self._figure.data, drawn, self._sent):
                     changed = {
-                        k: trace[k] for k in ("x", "y", "z", "text") if _differs(trace.get(k), before.get(k))
+                        k: trace[k] for k in ("x", "y", "z", "text") if _differ(trace.get(k), before.get(k))
                     }
                     if changed:
                         shown.update(changed, overwrite=True)
@@ -199,14 +199,14 @@ class LiveView:
                 self._figure.layout.update(placed, overwrite=True)
         self._sent, self._sent_layout = drawn, placed
         current = next(history for history in reversed(histories) if history.last)
-        self._numbers.value = numbers(current)
-        self._sample.value = sample(histories)
+        self._numbers.value = write_numbers(current)
+        self._sample.value = write_samples(histories)
 
     def close(self, picture: str) -> None:
-        """Take the widgets away, all but a box with the closing picture as HTML.
+        """Remove the widgets, all but a box with the closing picture as HTML.
 
-        The cell's output holds that picture by then. But a tab that was opened during the training gets no output
-        of this cell, as Jupyter has it; the box is what it can see.
+        The cell's output holds that picture too. But Jupyter gives a tab that was opened during the training no
+        output of this cell; such a tab shows the box.
         """
         for row in self.widget.children:
             for control in getattr(row, "children", ()):
@@ -215,12 +215,12 @@ class LiveView:
         self.widget.children = [w.HTML(picture + escape("The training has ended. Run the cells below."))]
 
 
-def _differs(a: Any, b: Any) -> bool:
+def _differ(a: Any, b: Any) -> bool:
     return not np.array_equal(a, b) if isinstance(a, np.ndarray) else a != b
 
 
 def parse_pairs(text: str) -> tuple[tuple[int, int], ...]:
-    """`1:3, 2:0` as ((1, 3), (2, 0)); a `ValueError` that says how it should look."""
+    """`1:3, 2:0` as ((1, 3), (2, 0)). A `ValueError` says how it should look."""
     pairs = []
     for part in text.replace(";", ",").split(","):
         if not part.strip():
@@ -232,16 +232,16 @@ def parse_pairs(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(dict.fromkeys(pairs))
 
 
-def numbers(history: RunHistory) -> str:
-    """The line of numbers above the controls."""
+def write_numbers(history: RunHistory) -> str:
+    """The line of numbers above the controls, as HTML."""
     last, memory = history.last, memory_in_use()
     facts = [
         (history.name, f"step {last.step} of {last.n_steps}"),
         ("speed", f"{history.tokens_per_s():,.0f} tokens/s"),
-        ("time left", time_in_words(history.seconds_left())),
+        ("time left", write_duration(history.seconds_left())),
         ("memory", "not known" if memory is None else f"{memory / MB:,.0f} MB"),
         ("learning rate", f"{last.lr:.3g}"),
-        ("loss", f"{last.loss:.3f} nats a token"),
+        ("loss", f"{last.loss:.3f} nats per token"),
     ]
     cells = "".join(
         f'<div style="min-width:7em"><div style="color:#5b6475;font-size:11px">{escape(name)}</div>'
@@ -251,8 +251,8 @@ def numbers(history: RunHistory) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:6px 22px;line-height:1.35">{cells}</div>'
 
 
-def sample(histories: list[RunHistory]) -> str:
-    """What each model wrote at its last evaluation, and the interventions; a model's text is text, never markup."""
+def write_samples(histories: list[RunHistory]) -> str:
+    """What each model wrote at its last evaluation, and the interventions, as HTML. A model's text is never markup."""
     rows = [
         f"<dt><b>{escape(h.name)}</b>, after step {h.evaluations[-1].step}</dt>"
         f'<dd style="margin:0 0 6px 0;font-family:monospace;white-space:pre-wrap">{escape(h.sample)}</dd>'

@@ -25,7 +25,6 @@ LOOKS = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), 
 PROBLEM_FIRST = (LOOKS[1], LOOKS[0], LOOKS[2], LOOKS[3])
 
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # layers, roles
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 FLOOR = dict(color="#444444", linestyle=(0, (1, 1)), linewidth=1.5)
 
 

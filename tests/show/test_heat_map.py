@@ -59,7 +59,7 @@ def test_an_even_share_is_white_whatever_the_largest_is():
 def test_shares_over_steps_lie_between_the_first_and_the_last_step():
     axes = new_figure().subplots()
     image = draw_shares_over_steps(axes, np.ones((3, 5)), last_step=40, largest=2.0)
-    assert image.get_extent() == (0, 40, 2.5, -0.5)  # expert 0 above
+    assert image.get_extent() == [0, 40, 2.5, -0.5]  # expert 0 above
 
 
 def test_other_scales_and_colours_are_taken():
