@@ -132,7 +132,8 @@ def _head(results: Results) -> str:
         f"<h1>Kimi against GPT on {escape(corpus['source'])}</h1>"
         f'<p class="quiet">Profile {escape(results.profile)}: {facts.train["steps"]:,} steps of '
         f"{facts.tokens_per_step:,} tokens ({table.count(tokens)} in total), from a text of "
-        f"{table.count(corpus['train_tokens'])} tokens; vocabulary {corpus['n_vocab']:,}, {seeds} seed{'s' if seeds > 1 else ''}. "
+        f"{table.count(corpus['train_tokens'])} tokens; vocabulary {corpus['n_vocab']:,}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}. "
         f"{escape(describe(results.environment['machine']))}. {escape(when)}.</p>"
     )
 
