@@ -57,8 +57,8 @@ def is_mutable(value: ast.expr | None) -> bool:
     return isinstance(value, ast.List | ast.Dict | ast.Set | ast.ListComp | ast.DictComp | ast.SetComp)
 
 
-def changed(node: ast.AST) -> str | None:
-    """The name whose container this node changes: X.append(...), X[...] = ..., del X[...]."""
+def find_changed_name(node: ast.AST) -> str | None:
+    """The name of the container that this node changes: X.append(...), X[...] = ..., del X[...]."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
         return name_of(node.func.value)
     if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
@@ -81,7 +81,7 @@ def hidden_state(source: str) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             found.append(f"line {node.lineno}: global {', '.join(node.names)}")
-        elif (name := changed(node)) in constants:
+        elif (name := find_changed_name(node)) in constants:
             found.append(f"line {node.lineno}: the constant {name} is changed")
     return found
 

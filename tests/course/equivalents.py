@@ -3,15 +3,18 @@
 from collections.abc import Callable
 
 
-def changes(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
-    """The mutants of one line, (old, new, why they are the same), as `tests.course.mutants` names them."""
+def name_mutants(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
+    """The reasons why mutants of one line compute the same, by the names that `tests.course.mutants` gives them.
+
+    Each of `pairs` is (old, new, reason).
+    """
     return {f"{line}  ->  {line.replace(old, new)}": why for old, new, why in pairs}
 
 
 def after(core: Callable, change: Callable) -> Callable:
     """A wrong answer: what the core returns, changed by `change(result, *arguments)`."""
 
-    def changed(*args):
+    def answer(*args):
         return change(core(*args), *args)
 
-    return changed
+    return answer

@@ -44,10 +44,10 @@ def mutants(function: Callable) -> Iterator[tuple[str, Callable]]:
         if after == before or text in seen:
             continue
         seen.add(text)
-        yield _difference(before, after), compiled(text, function)
+        yield _difference(before, after), compile_source(text, function)
 
 
-def compiled(source: str, function: Callable) -> Any:
+def compile_source(source: str, function: Callable) -> Any:
     # In the names of the core's own module, and with annotations unread: a changed default stays a default.
     names = vars(sys.modules[function.__module__]) | {"_unchanged": lambda x: x}
     exec(

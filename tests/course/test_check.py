@@ -1,4 +1,4 @@
-"""Every exercise against right and wrong answers: the core passes, each known mistake fails as itself."""
+"""Every exercise: the core passes, and each known mistake fails and is named as itself."""
 
 import functools
 import sys

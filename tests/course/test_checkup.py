@@ -1,4 +1,4 @@
-"""What notebook 00 says of the machine."""
+"""What notebook 00 says about the machine."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The course as a reader meets it: blank it says "not tried yet", solved with the core every check passes.
+"""Blank, the notebooks say "not tried yet"; solved with the core, every check passes.
 
 That the blank notebooks run is nbval's part of `make test`; here they run with every stub replaced by the core.
 """
@@ -44,7 +44,7 @@ def written_by_the_reader(core):
 """
 
 
-def solved(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def solve(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Every stub replaced by what does the same as the core's function of its name."""
     for identity, cell in cells_tagged(notebook, "exercise").items():
         cell["source"] = ANSWER.format(name=identity.removesuffix("-exercise"))
@@ -100,7 +100,7 @@ def test_three_predictions_are_asked_for(chapter):
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", WITH_EXERCISES, ids=lambda c: c.number)
 def test_solved_every_check_passes(chapter, tmp_path):
-    notebook = solved(nbformat.read(NOTEBOOKS / chapter.file, as_version=4))
+    notebook = solve(nbformat.read(NOTEBOOKS / chapter.file, as_version=4))
     start, end = tmp_path / chapter.file, tmp_path / f"solved_{chapter.file}"
     nbformat.write(notebook, start)
     run_notebook(start, end, {}, {"NANOKIMI_PROGRESS": str(tmp_path / "progress.json")})

@@ -1,4 +1,4 @@
-"""Grading: the learner's own cells decide, a broken cell fails, and nothing runs for ever."""
+"""Grading: the exercise cells decide, a broken cell fails, and nothing runs for ever."""
 
 import json
 
@@ -27,7 +27,7 @@ def notebook(tmp_path, *answers: tuple[str, str], name: str = "02_of_a_learner.i
     return path
 
 
-def graded(path, exercise: str = "causal_mask", **bounds) -> Grade:
+def grade_one(path, exercise: str = "causal_mask", **bounds) -> Grade:
     return next(g for g in grade(path, **bounds) if g.exercise == exercise)
 
 
@@ -49,17 +49,17 @@ def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
 
 @pytest.mark.slow
 def test_right_and_untouched(tmp_path):
-    assert graded(notebook(tmp_path, ("causal_mask", RIGHT))).status == "passed"
-    assert graded(notebook(tmp_path, ("causal_mask", STUB))).status == "not tried"
-    assert "defines nothing" in graded(notebook(tmp_path, ("causal_mask", "x = 1"))).says
+    assert grade_one(notebook(tmp_path, ("causal_mask", RIGHT))).status == "passed"
+    assert grade_one(notebook(tmp_path, ("causal_mask", STUB))).status == "not tried"
+    assert "defines nothing" in grade_one(notebook(tmp_path, ("causal_mask", "x = 1"))).says
 
 
 @pytest.mark.slow
 def test_time_and_memory_are_bounded(tmp_path):
     endless = notebook(tmp_path, ("causal_mask", "while True: pass"), ("attend", RIGHT))
-    assert "within 2 seconds" in graded(endless, "attend", seconds=2).says
+    assert "within 2 seconds" in grade_one(endless, "attend", seconds=2).says
     greedy = RIGHT.replace("    return", "    torch.zeros(2**30).fill_(1)\n    return")
-    found = graded(notebook(tmp_path, ("causal_mask", greedy)), memory_gb=3)
+    found = grade_one(notebook(tmp_path, ("causal_mask", greedy)), memory_gb=3)
     assert found.status == "failed" and "alloc" in found.says
 
 

@@ -1,4 +1,4 @@
-"""The checks against wrong answers that nobody foresaw: the core's own functions, changed in one place.
+"""The checks reject wrong answers that nobody foresaw: the core's own functions, changed in one place.
 
 Every mutant must fail, except those that compute the same: `equivalents.py` of each chapter gives the reason.
 """
@@ -17,14 +17,14 @@ EXERCISES = [e for e in all_exercises().values() if not e.name.startswith("test_
 SECONDS = 3.0  # for a mutant that no longer comes to an end
 
 
-def written_by_hand(kind: str) -> dict:
+def collect_from_chapters(kind: str) -> dict:
     found = {}
     for number in CHAPTERS:
         found |= getattr(import_module(f"tests.course.ch{number}.equivalents"), kind, {})
     return found
 
 
-EQUIVALENT, EXTRA = written_by_hand("EQUIVALENT"), written_by_hand("EXTRA")
+EQUIVALENT, EXTRA = collect_from_chapters("EQUIVALENT"), collect_from_chapters("EXTRA")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The bug hunts against tests that do not tell: each sound answer, spoilt in ten ways in which a test fails to test."""
+"""The bug hunts reject tests that cannot tell: each good test, spoilt in ten ways, is no answer."""
 
 import ast
 import copy
@@ -11,7 +11,7 @@ import pytest
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import AnswerKey, judge
-from tests.course.mutants import compiled
+from tests.course.mutants import compile_source
 
 HUNTS = [e for e in all_exercises().values() if e.name.startswith("test_")]
 
@@ -48,22 +48,22 @@ BODIES = {
 }
 
 
-def spoilt(test: Callable) -> Iterator[tuple[str, Callable]]:
+def spoil(test: Callable) -> Iterator[tuple[str, Callable]]:
     source = textwrap.dedent(inspect.getsource(test))
     for name, template in ASSERTIONS.items():
         tree = Asserts(template).visit(ast.parse(source))
-        yield name, compiled(ast.unparse(ast.fix_missing_locations(tree)), test)
+        yield name, compile_source(ast.unparse(ast.fix_missing_locations(tree)), test)
     for name, first in BODIES.items():
         tree = ast.parse(source)
         tree.body[0].body = ast.parse(first).body
-        yield name, compiled(ast.unparse(tree), test)
+        yield name, compile_source(ast.unparse(tree), test)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:assertion is always true")
 @pytest.mark.parametrize("exercise", HUNTS, ids=lambda e: e.name)
 def test_a_test_that_cannot_tell_is_no_answer(exercise: Exercise, capsys):
-    found, key = dict(spoilt(exercise.core)), AnswerKey(exercise)
+    found, key = dict(spoil(exercise.core)), AnswerKey(exercise)
     assert len(found) == 10
     passed = [name for name, test in found.items() if judge(exercise, test, key=key).status != "failed"]
     assert passed == []

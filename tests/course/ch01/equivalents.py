@@ -6,7 +6,7 @@ from nanokimi.loss import next_token_loss
 from nanokimi.text.corpus import windows
 from nanokimi.text.storyworld.english import article
 from nanokimi.text.tokenizer import token_bytes
-from tests.course.equivalents import after, changes
+from tests.course.equivalents import after, name_mutants
 
 EXTRA = {
     "article": (
@@ -60,15 +60,15 @@ EXTRA = {
 }
 
 EQUIVALENT = {
-    "article": changes(
+    "article": name_mutants(
         "if noun.lower().startswith(('uni', 'use', 'eu', 'one')):",
         ("noun.lower()", "_unchanged(noun)", "the check's nouns are in lower case"),
     ),
-    "token_bytes": changes(
+    "token_bytes": name_mutants(
         "sizes = np.zeros(encoding.n_vocab, dtype=np.int64)",
         (", dtype=np.int64", "", "the check takes any numbers that are whole"),
     ),
-    "windows": changes(
+    "windows": name_mutants(
         "n = min(n, (len(split) - 1) // seq_len)",
         (
             "min(n, (len(split) - 1) // seq_len)",

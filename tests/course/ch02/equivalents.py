@@ -6,7 +6,7 @@ from nanokimi.attention import join_heads, split_heads
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope, rope_frequencies
-from tests.course.equivalents import after, changes
+from tests.course.equivalents import after, name_mutants
 from tests.course.mutants import mutants
 
 
@@ -87,23 +87,23 @@ EXTRA = {
 }
 
 EQUIVALENT = {
-    "causal_mask": changes(
+    "causal_mask": name_mutants(
         "return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)",
         (", device=device", "", "the check runs on the CPU"),
     ),
-    "attend": changes(
+    "attend": name_mutants(
         "if visible is None and n_queries > 1:",
         ("> 1", ">= 1", "a single query sees every key: its mask is all True"),
         ("> 1", "> 0", "a single query sees every key: its mask is all True"),
     ),
-    "split_heads": changes(
+    "split_heads": name_mutants(
         "return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)",
         ("(1, 2)", "(2, 1)", "two axes exchanged have no order"),
     ),
-    "join_heads": changes(
+    "join_heads": name_mutants(
         "return x.transpose(1, 2).flatten(2)", ("(1, 2)", "(2, 1)", "two axes exchanged have no order")
     ),
-    "rope_frequencies": changes(
+    "rope_frequencies": name_mutants(
         "pair = torch.arange(rope_dim // 2, dtype=torch.float64)",
         (", dtype=torch.float64", "", "float32 differs by less than the check's tolerance"),
     )
@@ -112,7 +112,7 @@ EQUIVALENT = {
         for change, _ in mutants(rope_frequencies)
         if "yarn." in change or "ramp" in change
     },
-    "apply_rope": changes(
+    "apply_rope": name_mutants(
         "pairs = torch.view_as_complex("
         "full.clone(memory_format=torch.contiguous_format).unflatten(-1, (-1, 2)))",
         (
@@ -122,7 +122,7 @@ EQUIVALENT = {
         ),
         ("memory_format=torch.contiguous_format", "", "the check's tensors are contiguous"),
     ),
-    "RMSNorm": changes(
+    "RMSNorm": name_mutants(
         "full = x if x.dtype in (torch.float32, torch.float64) else x.float()",
         (
             "x if x.dtype in (torch.float32, torch.float64) else x.float()",

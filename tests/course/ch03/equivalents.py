@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from nanokimi.experts import ExpertBank, swiglu
-from tests.course.equivalents import changes
+from tests.course.equivalents import name_mutants
 
 
 def gated(activation):
@@ -115,7 +115,7 @@ EXTRA = {
 }
 
 EQUIVALENT = {
-    "ExpertBank": changes(
+    "ExpertBank": name_mutants(
         "experts = zip(rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)",
         (", strict=True", "", "the three have equal lengths"),
         ("strict=True", "strict=False", "the three have equal lengths"),

@@ -1,4 +1,4 @@
-"""Notebook 03: right answers, written otherwise than the core, pass its checks; what only looks right does not."""
+"""Notebook 03: right answers, written in other ways than the core, pass its checks; what only looks right does not."""
 
 import pytest
 import torch

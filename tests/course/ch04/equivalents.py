@@ -4,7 +4,7 @@ import torch
 
 from nanokimi.moe import dispatch
 from nanokimi.router import expert_load, max_violation
-from tests.course.equivalents import after, changes
+from tests.course.equivalents import after, name_mutants
 
 
 def bias(step):
@@ -74,38 +74,38 @@ NO_GRADIENT = "the choice is made of whole numbers and has no gradient"
 LAST = "the last dimension is what is meant without a word"
 ORDER = "experts are compared as sets"
 EQUIVALENT = {
-    "topk_route": changes(
+    "topk_route": name_mutants(
         "choice = _keep_best_groups(scores.detach() + expert_bias, cfg)",
         ("scores.detach()", "_unchanged(scores)", NO_GRADIENT),
     )
-    | changes(
+    | name_mutants(
         "expert_idx = choice.topk(cfg.top_k, dim=-1, sorted=False).indices",
         (", dim=-1", "", LAST),
         (", sorted=False", "", ORDER),
         ("sorted=False", "sorted=True", ORDER),
     )
-    | changes(
+    | name_mutants(
         "weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)",
         ("+ 1e-20", "- 1e-20", "far below what float32 can tell from a sum of scores"),
         ("1e-20", "1.4999999999999998e-20", "far below what float32 can tell from a sum of scores"),
     ),
-    "derived_scaling_factor": changes(
+    "derived_scaling_factor": name_mutants(
         "def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int=20000) -> float:",
         ("20000", "19999", "draws come in thousands"),
     )
-    | changes("p = scores.topk(top_k, dim=-1).values", (", dim=-1", "", LAST)),
-    "sequence_balance_loss": changes(
+    | name_mutants("p = scores.topk(top_k, dim=-1).values", (", dim=-1", "", LAST)),
+    "sequence_balance_loss": name_mutants(
         "chosen = stats.scores.topk(top_k, dim=-1, sorted=False).indices",
         (", dim=-1", "", LAST),
         (", sorted=False", "", ORDER),
         ("sorted=False", "sorted=True", ORDER),
     ),
-    "dispatch": changes(
+    "dispatch": name_mutants(
         "order = expert_idx.flatten().argsort(stable=True)",
         ("stable=True", "", "any order within an expert gives the same sums"),
         ("stable=True", "stable=False", "any order within an expert gives the same sums"),
     )
-    | changes(
+    | name_mutants(
         "counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
         (
             "expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
@@ -113,11 +113,11 @@ EQUIVALENT = {
             "the bank makes a list of it",
         ),
     )
-    | changes(
+    | name_mutants(
         "place[order] = torch.arange(order.numel(), device=order.device)",
         (", device=order.device", "", "the check runs on the CPU"),
     )
-    | changes(
+    | name_mutants(
         "return F.embedding_bag(place.view_as(expert_idx), rows, "
         "per_sample_weights=weights.to(rows.dtype), mode='sum')",
         (

@@ -5,7 +5,7 @@ import torch
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.mask import block_visibility
 from nanokimi.mla import absorb_query, expand_latent
-from tests.course.equivalents import changes
+from tests.course.equivalents import name_mutants
 
 
 def expand(change):
@@ -80,7 +80,7 @@ EXTRA = {
 NO_ORDER = "two dimensions change places, whichever is named first"
 ON_CPU = "the check runs on the CPU"
 EQUIVALENT = {
-    "MultiHeadLatentAttention": changes(
+    "MultiHeadLatentAttention": name_mutants(
         "k = entries[:, None].expand(-1, self.n_heads, -1, -1)",
         (
             "entries[:, None].expand(-1, self.n_heads, -1, -1)",
@@ -88,19 +88,19 @@ EQUIVALENT = {
             "one head of keys is spread over all heads anyway",
         ),
     )
-    | changes(
+    | name_mutants(
         "heads = attend(q, k, k[..., :self.cfg.kv_lora_rank], self.scale) @ expand_v.transpose(1, 2)",
         ("transpose(1, 2)", "transpose(2, 1)", NO_ORDER),
     ),
-    "compress": changes(
+    "compress": name_mutants(
         "weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** (-0.5)).softmax(dim=-1)",
         ("k.transpose(-1, -2)", "k.transpose(-2, -1)", NO_ORDER),
     ),
-    "block_visibility": changes(
+    "block_visibility": name_mutants(
         "position = torch.arange(seq_len, device=device)",
         (", device=device", "", ON_CPU),
     )
-    | changes(
+    | name_mutants(
         "latent_block = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)",
         (", device=device", "", ON_CPU),
     ),

@@ -1,4 +1,4 @@
-"""Right answers to notebook 05, written otherwise than the core, must pass; wrong returns get a sentence."""
+"""Right answers to notebook 05, written in other ways than the core, must pass; wrong returns get a sentence."""
 
 import math
 

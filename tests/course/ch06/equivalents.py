@@ -5,7 +5,7 @@ import torch
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
 from nanokimi.moe import MoE, dispatch
-from tests.course.equivalents import changes
+from tests.course.equivalents import name_mutants
 
 
 def moe(change) -> type:
@@ -133,16 +133,16 @@ EXTRA = {
 
 IN_FLOAT32 = "the check's numbers are float32 already"
 EQUIVALENT = {
-    "MoE": changes(
+    "MoE": name_mutants(
         "return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)",
         ("x.float()", "_unchanged(x)", IN_FLOAT32),
         ("self.gate.float()", "_unchanged(self.gate)", IN_FLOAT32),
     ),
-    "Kimi": changes(
+    "Kimi": name_mutants(
         "start = cache[0].length if cache else 0",
         ("cache[0]", "cache[1]", "all layers hold as many tokens"),
     )
-    | changes(
+    | name_mutants(
         "rotation = rotations(torch.arange(start, end, device=tokens.device), self.rope_dim, self.cfg.rope)",
         (", device=tokens.device", "", "the check runs on the CPU"),
     ),

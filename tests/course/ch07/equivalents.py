@@ -3,7 +3,7 @@
 import torch
 
 
-def changes(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
+def name_mutants(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
     """The mutants of one line, with why they are the same."""
     return {f"{line}  ->  {line.replace(old, new)}": why for old, new, why in pairs}
 
@@ -27,7 +27,7 @@ LOGITS = "logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)"
 BEST = "best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))"
 
 EQUIVALENT = {
-    "newton_schulz": changes(
+    "newton_schulz": name_mutants(
         TALL,
         (">", ">=", OTHER_GRAM),
         (">", "<", OTHER_GRAM),
@@ -44,12 +44,12 @@ EQUIVALENT = {
             (BANK, SINGLE.replace("copy=True", "copy=False")),
         )
     },
-    "Muon": changes(
+    "Muon": name_mutants(
         KEY,
         ("[1:]", "[:]", BATCHING),
         ("[1:]", "[0:]", BATCHING),
     )
-    | changes(
+    | name_mutants(
         "for (p, group, m), run in zip(same, runs, strict=True):",
         (", strict=True", "", AS_MANY),
         ("strict=True", "strict=False", AS_MANY),
@@ -59,20 +59,20 @@ EQUIVALENT = {
             "adding in place casts to the parameter's format"
         )
     },
-    "build_optimizers": changes(
+    "build_optimizers": name_mutants(
         ADAMW,
         (", fused=True", "", "one kernel or many, the same update"),
         ("fused=True", "fused=False", "one kernel or many, the same update"),
     ),
-    "lr_at": changes(
+    "lr_at": name_mutants(
         "progress = (step - cfg.warmup_steps) / max(1, cfg.steps - 1 - cfg.warmup_steps)",
         ("1, cfg.steps - 1 - cfg.warmup_steps", "cfg.steps - 1 - cfg.warmup_steps, 1", NO_ORDER),
     )
-    | changes(
+    | name_mutants(
         "decay_steps = max(1, round(cfg.decay_fraction * cfg.steps))",
         ("1, round(cfg.decay_fraction * cfg.steps)", "round(cfg.decay_fraction * cfg.steps), 1", NO_ORDER),
     )
-    | changes(
+    | name_mutants(
         "progress = max(0, step - (cfg.steps - 1 - decay_steps)) / decay_steps",
         (
             "0, step - (cfg.steps - 1 - decay_steps)",
@@ -80,14 +80,14 @@ EQUIVALENT = {
             NO_ORDER,
         ),
     ),
-    "max_logit": changes("for start in range(0, n_queries, 64):", ("64", "63", OVERLAP))
-    | changes(
+    "max_logit": name_mutants("for start in range(0, n_queries, 64):", ("64", "63", OVERLAP))
+    | name_mutants(
         "stop = min(start + 64, n_queries)",
         ("start + 64, n_queries", "n_queries, start + 64", NO_ORDER),
         ("64", "65", OVERLAP),
     )
-    | changes(LOGITS, ("-1, -2", "-2, -1", "to exchange two dimensions has no order"))
-    | changes(
+    | name_mutants(LOGITS, ("-1, -2", "-2, -1", "to exchange two dimensions has no order"))
+    | name_mutants(
         BEST,
         (
             "best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3))",

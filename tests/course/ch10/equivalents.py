@@ -1,57 +1,57 @@
 """For the exercises of notebook 10."""
 
-from tests.course.equivalents import changes
+from tests.course.equivalents import name_mutants
 
 ONE_DIMENSION = "logits have one dimension"
 EQUIVALENT = {
-    "next_token_probs": changes(
+    "next_token_probs": name_mutants(
         "return torch.zeros_like(logits).scatter(0, logits.argmax(dim=-1, keepdim=True), 1.0)",
         ("dim=-1, ", "", ONE_DIMENSION),
         ("dim=-1", "dim=-0", ONE_DIMENSION),
         (", keepdim=True", "", "a single index scatters alike"),
         ("keepdim=True", "keepdim=False", "a single index scatters alike"),
     )
-    | changes(
+    | name_mutants(
         "ordered, ids = (logits / temperature).sort(descending=True, stable=True)",
         (", stable=True", "", "a CPU sorts stably anyway; a GPU need not"),
         ("stable=True", "stable=False", "a CPU sorts stably anyway; a GPU need not"),
     )
-    | changes("probs = ordered.softmax(dim=-1)", ("dim=-1", "dim=-0", ONE_DIMENSION))
-    | changes(
+    | name_mutants("probs = ordered.softmax(dim=-1)", ("dim=-1", "dim=-0", ONE_DIMENSION))
+    | name_mutants(
         "probs[probs.cumsum(dim=-1) - probs >= top_p] = 0.0",
         ("dim=-1", "dim=-0", ONE_DIMENSION),
     )
-    | changes(
+    | name_mutants(
         "if top_p is not None and top_p < 1:",
         ("< 1", "< 2", "top_p is at most 1"),
     ),
-    "SequenceCache": changes(
+    "SequenceCache": name_mutants(
         "if not self._room or end > self._room[0].shape[-2]:",
         ("end >", "end >=", "how much room is kept in reserve is free"),
     )
-    | changes(
+    | name_mutants(
         "for room, tensor in zip(self._room, new, strict=True):",
         (", strict=True", "", "as many tensors are appended every time"),
         ("strict=True", "strict=False", "as many tensors are appended every time"),
     )
-    | changes(
+    | name_mutants(
         "room = tensor.new_empty(*tensor.shape[:-2], 2 * end, tensor.shape[-1])",
         ("2 * end", "3 * end", "how much room is kept in reserve is free"),
         ("2 * end", "1 * end", "how much room is kept in reserve is free"),
     ),
-    "generate": changes(
+    "generate": name_mutants(
         "if cache[0].length + len(new) > context:",
         ("cache[0]", "cache[1]", "all layers hold as many tokens"),
     )
-    | changes(
+    | name_mutants(
         "cache, new = (model.new_cache(), tokens[-max(1, context // 2):])",
         ("max(1, context // 2)", "max(context // 2, 1)", "the larger of two has no order"),
     )
-    | changes(
+    | name_mutants(
         "logits = model(torch.tensor([new], device=device), cache).logits[0, -1]",
         (", device=device", "", "the check runs on the CPU"),
     )
-    | changes(
+    | name_mutants(
         "probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)",
         ("logits.cpu()", "_unchanged(logits)", "the check runs on the CPU"),
     ),

@@ -1,4 +1,4 @@
-"""Notebook 10: right answers, written otherwise than the core, pass its checks; bfloat16 and refusals in particular."""
+"""Right answers to notebook 10, written in other ways than the core, pass: bfloat16 and refusals in particular."""
 
 import numpy as np
 import pytest

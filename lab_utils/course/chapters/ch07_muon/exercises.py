@@ -123,7 +123,7 @@ EXERCISES = (
         hints=(
             "Logits of all pairs, hide those that are not visible, take the maximum of each head.",
             "causal_mask(n_queries, n_keys, device) says what is visible; a hidden logit becomes -inf.",
-            "logits = (q @ k.mT).masked_fill(~visible, -torch.inf); .amax(dim=(0, 2, 3)) leaves one number a head; "
+            "logits = (q @ k.mT).masked_fill(~visible, -torch.inf); .amax(dim=(0, 2, 3)) leaves one number per head; "
             "then .float() * scale.",
         ),
         moral="The core takes 64 queries at a time: the same number, without storing a square of the context.",

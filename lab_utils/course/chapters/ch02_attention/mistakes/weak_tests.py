@@ -81,7 +81,7 @@ ATTEND_TESTS = (
 # ---------------------------------------------------------------- test_sound_decoding
 
 
-def parts_of_decoding():
+def make_decoding_inputs():
     """Three tokens, and rotations for them."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 1, 3, 4, generator=generator) for _ in range(3))
@@ -93,8 +93,8 @@ def parts_of_decoding():
     )
 
 
-def decoded(decode_step, n_steps):
-    q, k, v, turn = parts_of_decoding()
+def decode_steps(decode_step, n_steps):
+    q, k, v, turn = make_decoding_inputs()
     cache = []
     return [
         decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, core_attend, core_rope, turn)
@@ -107,7 +107,7 @@ def decoded(decode_step, n_steps):
     "Is there an `assert` that can fail? Run your test on the piece above: does it fail?",
 )
 def decoding_test_that_never_fails(decode_step):
-    decoded(decode_step, 3)
+    decode_steps(decode_step, 3)
 
 
 @mistake("The test fails for every piece, the sound ones too.", "Run it on a step that you trust first.")
@@ -117,7 +117,7 @@ def decoding_test_that_always_fails(decode_step):
 
 @mistake("The test looks at the shape only.", "With which number should the output be compared?")
 def decoding_test_of_the_shape(decode_step):
-    assert decoded(decode_step, 2)[1].shape == (1, 1, 1, 4)
+    assert decode_steps(decode_step, 2)[1].shape == (1, 1, 1, 4)
 
 
 @mistake(
@@ -125,8 +125,8 @@ def decoding_test_of_the_shape(decode_step):
     "Which position does the second token have?",
 )
 def decoding_test_of_one_step(decode_step):
-    _, _, v, _ = parts_of_decoding()
-    assert torch.allclose(decoded(decode_step, 1)[0], v[..., :1, :], atol=1e-5)
+    _, _, v, _ = make_decoding_inputs()
+    assert torch.allclose(decode_steps(decode_step, 1)[0], v[..., :1, :], atol=1e-5)
 
 
 @mistake(
@@ -134,8 +134,8 @@ def decoding_test_of_one_step(decode_step):
     "Compare with all tokens at once, at their positions.",
 )
 def decoding_test_of_memory(decode_step):
-    _, _, v, _ = parts_of_decoding()
-    second = decoded(decode_step, 2)[1]
+    _, _, v, _ = make_decoding_inputs()
+    second = decode_steps(decode_step, 2)[1]
     assert not torch.allclose(second, v[..., 1:2, :], atol=1e-5)
     assert second.abs().sum() > 0
 
@@ -145,9 +145,9 @@ def decoding_test_of_memory(decode_step):
     "Which query and which key are turned by how much, when all tokens are attended to at once?",
 )
 def decoding_test_without_positions(decode_step):
-    q, k, v, _ = parts_of_decoding()
+    q, k, v, _ = make_decoding_inputs()
     whole = core_attend(q, k, v, 0.5)
-    assert torch.allclose(torch.cat(decoded(decode_step, 3), dim=-2), whole, atol=1e-5)
+    assert torch.allclose(torch.cat(decode_steps(decode_step, 3), dim=-2), whole, atol=1e-5)
 
 
 @mistake(
@@ -155,7 +155,7 @@ def decoding_test_without_positions(decode_step):
     "Which number of the output would be different?",
 )
 def decoding_test_of_the_length(decode_step):
-    q, k, v, turn = parts_of_decoding()
+    q, k, v, turn = make_decoding_inputs()
     cache = []
     for t in range(2):
         decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, core_attend, core_rope, turn)

@@ -5,7 +5,7 @@ import torch
 from lab_utils.course.exercise import mistake
 
 
-def sampled(n_experts, top_k, n_samples, of):
+def sample_mean(n_experts, top_k, n_samples, of):
     """The mean of `of(p)` over the same draws as the core's."""
     generator, total, rounds = torch.Generator().manual_seed(0), 0.0, -(-n_samples // 1000)
     for _ in range(rounds):
@@ -14,7 +14,7 @@ def sampled(n_experts, top_k, n_samples, of):
     return total / rounds
 
 
-def normalised(scores, top_k):
+def normalise(scores, top_k):
     p = scores.topk(top_k, dim=-1).values
     return p / p.sum(dim=-1, keepdim=True)
 
@@ -24,7 +24,7 @@ def normalised(scores, top_k):
     "What are the weights that the router really uses?",
 )
 def factor_without_normalising(n_experts, top_k, n_samples=20_000):
-    return sampled(
+    return sample_mean(
         n_experts, top_k, n_samples, lambda z, k: 1 / z.sigmoid().topk(k, dim=-1).values.norm(dim=-1)
     )
 
@@ -34,7 +34,7 @@ def factor_without_normalising(n_experts, top_k, n_samples=20_000):
     "The router scores with sigmoids: of which numbers are the best K taken?",
 )
 def factor_of_logits(n_experts, top_k, n_samples=20_000):
-    return sampled(n_experts, top_k, n_samples, lambda z, k: 1 / normalised(z, k).norm(dim=-1))
+    return sample_mean(n_experts, top_k, n_samples, lambda z, k: 1 / normalise(z, k).norm(dim=-1))
 
 
 @mistake(
@@ -42,8 +42,8 @@ def factor_of_logits(n_experts, top_k, n_samples=20_000):
     "Which of the two does Moonlight's router use?",
 )
 def factor_of_softmax(n_experts, top_k, n_samples=20_000):
-    return sampled(
-        n_experts, top_k, n_samples, lambda z, k: 1 / normalised(z.softmax(dim=-1), k).norm(dim=-1)
+    return sample_mean(
+        n_experts, top_k, n_samples, lambda z, k: 1 / normalise(z.softmax(dim=-1), k).norm(dim=-1)
     )
 
 
@@ -52,8 +52,8 @@ def factor_of_softmax(n_experts, top_k, n_samples=20_000):
     "Which experts does a token go to?",
 )
 def factor_of_the_first(n_experts, top_k, n_samples=20_000):
-    return sampled(
-        n_experts, top_k, n_samples, lambda z, k: 1 / normalised(z.sigmoid()[:, :k], k).norm(dim=-1)
+    return sample_mean(
+        n_experts, top_k, n_samples, lambda z, k: 1 / normalise(z.sigmoid()[:, :k], k).norm(dim=-1)
     )
 
 
@@ -62,7 +62,7 @@ def factor_of_the_first(n_experts, top_k, n_samples=20_000):
     "For K = 4 equal weights the length is 1/2. Which factor makes the sum as long as one expert?",
 )
 def factor_upside_down(n_experts, top_k, n_samples=20_000):
-    return sampled(n_experts, top_k, n_samples, lambda z, k: normalised(z.sigmoid(), k).norm(dim=-1))
+    return sample_mean(n_experts, top_k, n_samples, lambda z, k: normalise(z.sigmoid(), k).norm(dim=-1))
 
 
 @mistake(
@@ -78,7 +78,7 @@ def factor_as_square_root(n_experts, top_k, n_samples=20_000):
     "Lengths 0.4 and 0.6: what is 1 over their mean, and what is the mean of 1/0.4 and 1/0.6?",
 )
 def factor_of_the_mean_length(n_experts, top_k, n_samples=20_000):
-    return 1 / sampled(n_experts, top_k, n_samples, lambda z, k: normalised(z.sigmoid(), k).norm(dim=-1))
+    return 1 / sample_mean(n_experts, top_k, n_samples, lambda z, k: normalise(z.sigmoid(), k).norm(dim=-1))
 
 
 @mistake(
@@ -88,7 +88,7 @@ def factor_of_the_mean_length(n_experts, top_k, n_samples=20_000):
 def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(n_samples, n_experts, generator=generator, dtype=torch.float64)
-    return (1 / normalised(z.sigmoid(), top_k).norm(dim=-1)).mean().item()
+    return (1 / normalise(z.sigmoid(), top_k).norm(dim=-1)).mean().item()
 
 
 @mistake(
@@ -97,7 +97,7 @@ def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
 )
 def factor_rounding_down(n_experts, top_k, n_samples=20_000):
     whole = n_samples // 1000 * 1000
-    return sampled(n_experts, top_k, whole, lambda z, k: 1 / normalised(z.sigmoid(), k).norm(dim=-1))
+    return sample_mean(n_experts, top_k, whole, lambda z, k: 1 / normalise(z.sigmoid(), k).norm(dim=-1))
 
 
 DERIVED_SCALING_FACTOR = (

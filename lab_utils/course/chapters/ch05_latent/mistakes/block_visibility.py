@@ -9,7 +9,7 @@ from nanokimi.mask import block_visibility as core_visibility
 def visibility(sees_latent, sees_token):
     """A version of the mask from two conditions: one on the blocks j and floor(t/b), one on t, s and their blocks."""
 
-    def changed(seq_len, block_len, n_latents, device):
+    def mask(seq_len, block_len, n_latents, device):
         t = torch.arange(seq_len, device=device)[:, None]
         j = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)[None]
         s = t.T
@@ -17,7 +17,7 @@ def visibility(sees_latent, sees_token):
         tokens = sees_token(t, s, s // block_len == t // block_len)
         return torch.cat([latents, tokens], dim=1)
 
-    return changed
+    return mask
 
 
 def earlier(j, own):

@@ -8,7 +8,7 @@ from nanokimi.count import cache_elements as core_elements
 def elements(per_token=None, blocks=None, ordinary=None):
     """A count with another number per token for MLA, another rule for blocks, or another for ordinary heads."""
 
-    def changed(cfg, n_tokens):
+    def count(cfg, n_tokens):
         attention = cfg.attention if isinstance(cfg, KimiConfig) else "mha"
         if attention == "mla" and per_token is not None:
             return cfg.n_layers * n_tokens * per_token(cfg, cfg.mla)
@@ -19,7 +19,7 @@ def elements(per_token=None, blocks=None, ordinary=None):
             return cfg.n_layers * n_tokens * ordinary(cfg)
         return core_elements(cfg, n_tokens)
 
-    return changed
+    return count
 
 
 @mistake(

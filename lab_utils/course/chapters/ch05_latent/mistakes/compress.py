@@ -9,7 +9,7 @@ def pick(q, k, v, scale=None, dim=-1):
     return (q @ k.transpose(-1, -2) * scale).softmax(dim=dim) @ v
 
 
-def projected(self, blocks):
+def project(self, blocks):
     return self.latent_q_proj(self.latents), self.latent_k_proj(blocks), self.latent_v_proj(blocks)
 
 
@@ -18,7 +18,7 @@ def projected(self, blocks):
     "Which axis of the scores are the tokens?",
 )
 def compress_by_columns(self, blocks):
-    return pick(*projected(self, blocks), dim=-2)
+    return pick(*project(self, blocks), dim=-2)
 
 
 @mistake(
@@ -26,7 +26,7 @@ def compress_by_columns(self, blocks):
     "Multiply blocks by 10. How sharp do the weights become?",
 )
 def compress_without_scale(self, blocks):
-    return pick(*projected(self, blocks), scale=1.0)
+    return pick(*project(self, blocks), scale=1.0)
 
 
 @mistake(
@@ -34,7 +34,7 @@ def compress_without_scale(self, blocks):
     "Over how many channels does q·k run here?",
 )
 def compress_with_the_scale_of_a_head(self, blocks):
-    return pick(*projected(self, blocks), scale=self.scale)
+    return pick(*project(self, blocks), scale=self.scale)
 
 
 @mistake(
@@ -42,7 +42,7 @@ def compress_with_the_scale_of_a_head(self, blocks):
     "Which of the layer's three latent projections does your function never read?",
 )
 def compress_bare_tokens(self, blocks):
-    q, k, _ = projected(self, blocks)
+    q, k, _ = project(self, blocks)
     return pick(q, k, blocks)
 
 
@@ -51,7 +51,7 @@ def compress_bare_tokens(self, blocks):
     "Which of the layer's three latent projections does your function never read?",
 )
 def compress_with_bare_latents(self, blocks):
-    _, k, v = projected(self, blocks)
+    _, k, v = project(self, blocks)
     return pick(self.latents, k, v)
 
 
@@ -68,7 +68,7 @@ def compress_with_the_tokens_projections(self, blocks):
     "What should a latent return for a block whose values are all zero?",
 )
 def compress_adding_the_latents(self, blocks):
-    return pick(*projected(self, blocks)) + self.latents
+    return pick(*project(self, blocks)) + self.latents
 
 
 @mistake(
@@ -76,7 +76,7 @@ def compress_adding_the_latents(self, blocks):
     "Change a token of the second block. May the first block's summary move?",
 )
 def compress_over_all_blocks(self, blocks):
-    q, k, v = projected(self, blocks.flatten(1, 2))
+    q, k, v = project(self, blocks.flatten(1, 2))
     return pick(q, k, v)[:, None].expand(-1, blocks.shape[1], -1, -1)
 
 
@@ -86,7 +86,7 @@ def compress_over_all_blocks(self, blocks):
     "How many tokens of its block does the first latent see?",
 )
 def compress_causally(self, blocks):
-    q, k, v = projected(self, blocks)
+    q, k, v = project(self, blocks)
     return attend(q.expand(*blocks.shape[:2], -1, -1), k, v, q.shape[-1] ** -0.5)
 
 
@@ -95,7 +95,7 @@ def compress_causally(self, blocks):
     "What does the formula divide by?",
 )
 def compress_dividing_by_the_width(self, blocks):
-    return pick(*projected(self, blocks), scale=1 / blocks.shape[-1])
+    return pick(*project(self, blocks), scale=1 / blocks.shape[-1])
 
 
 COMPRESS = (

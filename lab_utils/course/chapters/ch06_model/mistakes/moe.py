@@ -8,7 +8,7 @@ from nanokimi.moe import dispatch
 from nanokimi.router import scaling_factor
 
 
-def routed(moe, x, stats, weights=None):
+def run_routed(moe, x, stats, weights=None):
     weights = stats.weights if weights is None else weights
     flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, weights))
     return dispatch(*flat, moe.experts).view_as(x)
@@ -22,7 +22,7 @@ def routed(moe, x, stats, weights=None):
 class MoEScalingTheShared(CoreMoE):
     def forward(self, x):
         stats = self.route(x)
-        y = routed(self, x, stats)
+        y = run_routed(self, x, stats)
         if self.shared_experts is not None:
             y = y + scaling_factor(self.cfg) * self.shared_experts(x)
         return y, stats
@@ -35,7 +35,7 @@ class MoEScalingTheShared(CoreMoE):
 class MoEWithoutShared(CoreMoE):
     def forward(self, x):
         stats = self.route(x)
-        return routed(self, x, stats), stats
+        return run_routed(self, x, stats), stats
 
 
 @mistake(
@@ -45,7 +45,7 @@ class MoEWithoutShared(CoreMoE):
 class MoEWithoutWeights(CoreMoE):
     def forward(self, x):
         stats = self.route(x)
-        y = routed(self, x, stats, torch.ones_like(stats.weights))
+        y = run_routed(self, x, stats, torch.ones_like(stats.weights))
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 
@@ -71,7 +71,7 @@ class MoEWeightingTheInput(CoreMoE):
 class MoEInSeries(CoreMoE):
     def forward(self, x):
         stats = self.route(x)
-        y = routed(self, x, stats)
+        y = run_routed(self, x, stats)
         return (y if self.shared_experts is None else y + self.shared_experts(y)), stats
 
 
@@ -92,7 +92,7 @@ class MoEWithResidual(CoreMoE):
 class MoEScalingTwice(CoreMoE):
     def forward(self, x):
         stats = self.route(x)
-        y = scaling_factor(self.cfg) * routed(self, x, stats)
+        y = scaling_factor(self.cfg) * run_routed(self, x, stats)
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 

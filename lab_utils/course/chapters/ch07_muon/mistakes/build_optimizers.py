@@ -7,7 +7,7 @@ from nanokimi import optim
 from nanokimi.optim import FUSED_ROWS, TABLES
 
 
-def grouped(
+def group_parameters(
     model, cfg, is_table=None, is_free=lambda name, p: p.ndim < 2, fused=FUSED_ROWS, decay_free=0.0, **muon
 ):
     """Written out, with the places where a mistake goes."""
@@ -44,7 +44,7 @@ def grouped(
     "Which matrices does the docstring leave out?",
 )
 def optimizers_with_tables_under_muon(model, cfg):
-    return grouped(model, cfg, is_table=lambda name, p: False)
+    return group_parameters(model, cfg, is_table=lambda name, p: False)
 
 
 @mistake(
@@ -52,7 +52,7 @@ def optimizers_with_tables_under_muon(model, cfg):
     "TABLES holds more than the embeddings.",
 )
 def optimizers_with_the_head_under_muon(model, cfg):
-    return grouped(model, cfg, is_table=lambda name, p: "embed" in name or "latents" in name)
+    return group_parameters(model, cfg, is_table=lambda name, p: "embed" in name or "latents" in name)
 
 
 @mistake(
@@ -62,7 +62,9 @@ def optimizers_with_the_head_under_muon(model, cfg):
 )
 def optimizers_with_banks_under_adamw(model, cfg):
     tables = set(TABLES)
-    return grouped(model, cfg, is_table=lambda name, p: p.ndim > 2 or bool(set(name.split(".")) & tables))
+    return group_parameters(
+        model, cfg, is_table=lambda name, p: p.ndim > 2 or bool(set(name.split(".")) & tables)
+    )
 
 
 @mistake(
@@ -70,7 +72,7 @@ def optimizers_with_banks_under_adamw(model, cfg):
     "What is the weight decay of the group with the parameters of one dimension?",
 )
 def optimizers_that_decay_norms(model, cfg):
-    return grouped(model, cfg, decay_free=cfg.weight_decay)
+    return group_parameters(model, cfg, decay_free=cfg.weight_decay)
 
 
 @mistake(
@@ -78,7 +80,7 @@ def optimizers_that_decay_norms(model, cfg):
     "gate_up_proj holds two matrices in its rows, qkv_proj three. How does Muon know?",
 )
 def optimizers_without_fused_rows(model, cfg):
-    return grouped(model, cfg, fused={})
+    return group_parameters(model, cfg, fused={})
 
 
 @mistake(
@@ -86,7 +88,7 @@ def optimizers_without_fused_rows(model, cfg):
     "Which names does FUSED_ROWS hold, and where is one in `layers.0.qkv_proj.weight`?",
 )
 def optimizers_without_fused_qkv(model, cfg):
-    return grouped(model, cfg, fused={"gate_up_proj": 2})
+    return group_parameters(model, cfg, fused={"gate_up_proj": 2})
 
 
 @mistake(
@@ -100,7 +102,7 @@ def optimizers_always_with_muon(model, cfg):
         def __getattr__(self, name):
             return getattr(cfg, name)
 
-    return grouped(model, Always())
+    return group_parameters(model, Always())
 
 
 @mistake(
@@ -108,7 +110,7 @@ def optimizers_always_with_muon(model, cfg):
     "Which fields of OptimConfig do you never read?",
 )
 def optimizers_with_defaults(model, cfg):
-    return grouped(model, cfg, momentum=0.95, ns_steps=5)
+    return group_parameters(model, cfg, momentum=0.95, ns_steps=5)
 
 
 @mistake(
@@ -116,7 +118,7 @@ def optimizers_with_defaults(model, cfg):
     "Count the parameters of all groups together, and those of the model.",
 )
 def optimizers_that_forget_norms(model, cfg):
-    found = grouped(model, cfg)
+    found = group_parameters(model, cfg)
     found[-1].param_groups[:] = [g for g in found[-1].param_groups if g["params"][0].ndim > 1]
     return found
 

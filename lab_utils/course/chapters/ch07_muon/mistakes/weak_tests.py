@@ -84,7 +84,7 @@ NEWTON_SCHULZ_TESTS = (
 # ---------------------------------------------------------------- test_sound_muon
 
 
-def moved(optimizer, shape=(6, 8), lr=0.1, grad=None) -> torch.Tensor:
+def measure_update(optimizer, shape=(6, 8), lr=0.1, grad=None) -> torch.Tensor:
     """What one step without decay has added to the parameter, divided by the rate."""
     p = nn.Parameter(torch.zeros(shape))
     p.grad = bank(*shape) if grad is None else grad
@@ -97,7 +97,7 @@ def moved(optimizer, shape=(6, 8), lr=0.1, grad=None) -> torch.Tensor:
     "Is there an `assert` that a wrong update breaks?",
 )
 def muon_test_that_never_fails(optimizer):
-    moved(optimizer)
+    measure_update(optimizer)
 
 
 @mistake(
@@ -113,7 +113,7 @@ def muon_test_that_always_fails(optimizer):
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_the_size(optimizer):
-    assert 0.1 < moved(optimizer).square().mean().sqrt() < 0.3
+    assert 0.1 < measure_update(optimizer).square().mean().sqrt() < 0.3
 
 
 @mistake(
@@ -136,7 +136,7 @@ def muon_test_of_the_loss(optimizer):
     "How many singular values does your gradient have?",
 )
 def muon_test_of_one_row(optimizer):
-    s = torch.linalg.svdvals(moved(optimizer, shape=(1, 8)))
+    s = torch.linalg.svdvals(measure_update(optimizer, shape=(1, 8)))
     assert s.max() < 2 * s.min()
 
 
@@ -145,7 +145,7 @@ def muon_test_of_one_row(optimizer):
     "Compare the singular values with one another, with room for the quintic's 0.68 to 1.14.",
 )
 def muon_test_to_the_digit(optimizer):
-    assert torch.allclose(moved(optimizer), moved(Muon), atol=1e-4)
+    assert torch.allclose(measure_update(optimizer), measure_update(Muon), atol=1e-4)
 
 
 @mistake(
@@ -154,7 +154,7 @@ def muon_test_to_the_digit(optimizer):
     "How far apart do the singular values of the core's own update lie?",
 )
 def muon_test_of_exactly_equal(optimizer):
-    s = torch.linalg.svdvals(moved(optimizer))
+    s = torch.linalg.svdvals(measure_update(optimizer))
     assert s.min() > 0.99 * s.max()
 
 
@@ -165,7 +165,7 @@ def muon_test_of_exactly_equal(optimizer):
 )
 def muon_test_of_a_diagonal(optimizer):
     s = torch.linalg.svdvals(
-        moved(optimizer, shape=(4, 4), grad=torch.diag(torch.tensor([1.0, 0.6, 0.4, 0.2])))
+        measure_update(optimizer, shape=(4, 4), grad=torch.diag(torch.tensor([1.0, 0.6, 0.4, 0.2])))
     )
     assert s.max() < 2 * s.min()
 
@@ -175,7 +175,7 @@ def muon_test_of_a_diagonal(optimizer):
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_scaled_gradients(optimizer):
-    one, other = (moved(optimizer, grad=size * bank(6, 8)) for size in (1.0, 100.0))
+    one, other = (measure_update(optimizer, grad=size * bank(6, 8)) for size in (1.0, 100.0))
     assert torch.allclose(one, other, atol=1e-3)
 
 
