@@ -1,6 +1,7 @@
 """The pictures of a benchmark, with alternative text, for notebook 08 and the report.
 
-A picture is None where the run has no data for it: only the storyworld has roles, only models with experts a router.
+A picture is None where the run has no data for it: only the storyworld has roles, and only models with experts
+have a router.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The KV-cache meter: bytes that decoding really keeps, measured while a model generates, against the formula."""
+"""The KV-cache meter: the bytes that decoding keeps, measured while a model generates, and by the formula."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CacheCurve:
     formula: tuple[int, ...]
 
 
-def attention_variants(cfg: KimiConfig) -> dict[str, KimiConfig]:
+def vary_attention(cfg: KimiConfig) -> dict[str, KimiConfig]:
     """The same model with ordinary heads, with latent attention and with block latents."""
     bare = replace(cfg, attention="mha", mla=None, block_latent=None)
     block_len = max(1, min(32, cfg.max_seq_len // 4))
@@ -40,7 +40,7 @@ def attention_variants(cfg: KimiConfig) -> dict[str, KimiConfig]:
 def measure_cache(name: str, cfg: KimiConfig, n_tokens: int, seed: int = 0) -> CacheCurve:
     """Generate `n_tokens` greedily, one at a time, and read the cache after each.
 
-    What a cache holds does not depend on the weights, so they are fresh ones.
+    The size of a cache does not depend on the weights, so the model is an untrained one.
     """
     if not 1 <= n_tokens <= cfg.max_seq_len:
         raise ValueError(f"n_tokens={n_tokens} must lie in 1..max_seq_len={cfg.max_seq_len}")
@@ -57,4 +57,4 @@ def measure_cache(name: str, cfg: KimiConfig, n_tokens: int, seed: int = 0) -> C
 
 def measure_all(cfg: KimiConfig, n_tokens: int) -> list[CacheCurve]:
     """The meter for all three kinds of attention."""
-    return [measure_cache(name, variant, n_tokens) for name, variant in attention_variants(cfg).items()]
+    return [measure_cache(name, variant, n_tokens) for name, variant in vary_attention(cfg).items()]

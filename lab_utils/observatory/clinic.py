@@ -1,7 +1,7 @@
 """The collapse clinic: eight tiny models, {none, load-balance loss, bias update, both} x {softmax, sigmoid}, watched.
 
 All have the same first weights, batches and learning rate; only the router's scoring and its balancing differ. A
-recorded trace ships with the lab, so that the whole clinic can be replayed without training. It is made again by
+recorded trace comes with the lab, so the whole clinic can be replayed without training. This command records it anew:
 
     python -m lab_utils.observatory.clinic
 """
@@ -54,8 +54,8 @@ class Frame:
     """One router after `step` steps. Load and loss are means over the steps since the frame before."""
 
     step: int
-    load: tuple[float, ...]  # an expert each, 1.0 = even
-    loss: float  # nats a token
+    load: tuple[float, ...]  # per expert, 1.0 = even
+    loss: float  # nats per token
     probe: tuple[tuple[int, ...], ...]  # the experts of every token of the probe text, largest weight first
 
     @property
@@ -64,7 +64,7 @@ class Frame:
 
     @property
     def effective(self) -> float:
-        """exp of the load's entropy: how many equally busy experts would be as unpredictable. E when even."""
+        """How many equally busy experts have the same entropy: exp of the load's entropy. E when even."""
         total = sum(self.load)
         shares = [x / total for x in self.load if x > 0]
         return math.exp(-sum(p * math.log(p) for p in shares))
@@ -74,7 +74,7 @@ class Frame:
         return tuple(i for i, x in enumerate(self.load) if x < DEAD)
 
     def alarms(self) -> list[str]:
-        """What is wrong with this router now, a phrase each; empty if nothing is."""
+        """What is wrong with this router now, one phrase per fault; empty if nothing is."""
         found = []
         if self.dead:
             found.append(f"dead experts: {', '.join(map(str, self.dead))}")
@@ -92,7 +92,7 @@ class Course:
     scoring: str
     method: str
     frames: tuple[Frame, ...]
-    validation_loss: float  # nats a token, at the end
+    validation_loss: float  # nats per token, at the end
 
     @property
     def name(self) -> str:
@@ -114,8 +114,8 @@ class ClinicTrace:
         return next(c for c in self.courses if (c.scoring, c.method) == (scoring, method))
 
 
-def clinic_model(scoring: str, vocab_size: int) -> KimiConfig:
-    """A dense layer and a layer of 8 experts, 2 a token. No shared expert: it would catch what the others miss."""
+def make_clinic_model(scoring: str, vocab_size: int) -> KimiConfig:
+    """A dense layer and a layer of 8 experts, 2 per token. No shared expert: it would do the work of dead ones."""
     return KimiConfig(
         vocab_size=vocab_size,
         max_seq_len=SEQ_LEN,
@@ -130,8 +130,8 @@ def clinic_model(scoring: str, vocab_size: int) -> KimiConfig:
     )
 
 
-def clinic_training(method: str, steps: int) -> TrainConfig:
-    """AdamW at 0.01, three times the rate of the course's GPT: fast enough to collapse within a minute."""
+def make_clinic_training(method: str, steps: int) -> TrainConfig:
+    """AdamW at 0.01, three times the rate of the course's GPT: fast enough to collapse in less than a minute."""
     return TrainConfig(
         steps=steps,
         batch_size=8,
@@ -148,21 +148,21 @@ def clinic_training(method: str, steps: int) -> TrainConfig:
 def treat(
     scoring: str, method: str, corpus: Corpus, steps: int, every: int
 ) -> Iterator[tuple[Frame, StepRecord]]:
-    """Train one model; a frame every `every` steps, with the record of the step that it was made after."""
+    """Train one model; every `every` steps a frame, with the record of its last step."""
     probe = torch.from_numpy(corpus.val.tokens[:PROBE_TOKENS].astype("int64"))[None]
-    model = Kimi(clinic_model(scoring, corpus.tokenizer.n_vocab), seed=0)
+    model = Kimi(make_clinic_model(scoring, corpus.tokenizer.n_vocab), seed=0)
     since: list[StepRecord] = []
-    for record in train(model, corpus, clinic_training(method, steps)):
+    for record in train(model, corpus, make_clinic_training(method, steps)):
         since.append(record)
         if record.step % every == 0:
-            yield _frame(since, look(model, probe).layers[0].experts.tolist()), record
+            yield _make_frame(since, look(model, probe).layers[0].experts.tolist()), record
             since = []
 
 
-def open_clinic(corpus: Corpus, steps: int, every: int) -> Iterator[Course]:
-    """Train the eight models one after the other, a course each. `every` must divide `steps`."""
+def run_clinic(corpus: Corpus, steps: int, every: int) -> Iterator[Course]:
+    """Train the eight models one after the other; a course per model. `every` must divide `steps`."""
     if steps % every:
-        raise ValueError(f"every={every} must divide steps={steps}: the last step has a frame too")
+        raise ValueError(f"every={every} must divide steps={steps}, so that the last step has a frame")
     for scoring in SCORINGS:
         for method in METHODS:
             frames, records = zip(*treat(scoring, method, corpus, steps, every))
@@ -170,14 +170,14 @@ def open_clinic(corpus: Corpus, steps: int, every: int) -> Iterator[Course]:
             yield Course(scoring, method, frames, round(records[-1].evaluation.loss, 4))
 
 
-def _frame(records: Sequence[StepRecord], probe: list[list[int]]) -> Frame:
+def _make_frame(records: Sequence[StepRecord], probe: list[list[int]]) -> Frame:
     load = tuple(round(fmean(column), 3) for column in zip(*(record.expert_load[0] for record in records)))
     loss = round(fmean(record.loss for record in records), 4)
     return Frame(records[-1].step, load, loss, tuple(tuple(experts) for experts in probe))
 
 
-def probe_text(corpus: Corpus) -> tuple[str, ...]:
-    """The tokens of the probe text, each as text."""
+def read_probe(corpus: Corpus) -> tuple[str, ...]:
+    """The tokens of the probe text, as text."""
     ids = corpus.val.tokens[:PROBE_TOKENS].tolist()
     return tuple(corpus.tokenizer.decode([token]) for token in ids)
 
@@ -190,12 +190,12 @@ def write_trace(trace: ClinicTrace, path: Path) -> None:
 
 
 def read_trace(path: Path = RECORDED) -> ClinicTrace:
-    """The trace that ships with the lab, or one that `write_trace` wrote."""
+    """The trace that comes with the lab, or one that `write_trace` wrote."""
     data = json.loads(path.read_text(encoding="utf-8"))
-    return ClinicTrace(tuple(data["probe"]), tuple(_course(course) for course in data["courses"]))
+    return ClinicTrace(tuple(data["probe"]), tuple(_read_course(course) for course in data["courses"]))
 
 
-def _course(data: dict[str, Any]) -> Course:
+def _read_course(data: dict[str, Any]) -> Course:
     frames = tuple(
         Frame(f["step"], tuple(f["load"]), f["loss"], tuple(tuple(experts) for experts in f["probe"]))
         for f in data["frames"]
@@ -205,7 +205,7 @@ def _course(data: dict[str, Any]) -> Course:
 
 def main() -> None:
     corpus = load_corpus(DATA, seq_len=SEQ_LEN)
-    write_trace(ClinicTrace(probe_text(corpus), tuple(open_clinic(corpus, steps=240, every=6))), RECORDED)
+    write_trace(ClinicTrace(read_probe(corpus), tuple(run_clinic(corpus, steps=240, every=6))), RECORDED)
 
 
 if __name__ == "__main__":

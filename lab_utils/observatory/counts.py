@@ -1,4 +1,4 @@
-"""What the routers' decisions add up to: who does what, paths, pairs, and how two states of a model differ."""
+"""Sums over the routers' decisions: who does what, paths, pairs, and how two states of a model differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab_utils.observatory.look import LayerRouting, Routing
 class Lift:
     """How often expert e handles class c, against chance: P(e | c) / P(e), 1.0 = chance.
 
-    `counts` are choices (a token makes K of them), `expected` what chance would give; the lift of a class without
+    `counts` are choices (a token makes K of them), `expected` what chance would give. The lift of a class without
     tokens or an expert without choices is nan.
     """
 
@@ -44,22 +44,22 @@ class Lift:
         return self.counts * np.log2(np.where(self.counts > 0, self.lift, 1.0))
 
     def specialists(self, n: int) -> list[int]:
-        """The `n` experts that tell most about the class (their share of `bits`), in their own order."""
+        """The `n` experts that tell most about the class (their share of `bits`), by number."""
         return sorted(np.argsort(-self._told.sum(axis=1), kind="stable")[:n].tolist())
 
     def order(self, by: str | None = None) -> list[int]:
-        """The experts, those with the highest lift in class `by` first; without `by`, in their own order."""
+        """The experts, those with the highest lift in class `by` first; without `by`, by number."""
         n_experts = len(self.counts)
         if by is None:
             return list(range(n_experts))
         if by not in self.classes:
-            raise ValueError(f"class {by!r} does not exist; known: {', '.join(self.classes)}")
+            raise ValueError(f"class {by!r} does not exist; choose one of: {', '.join(self.classes)}")
         column = np.nan_to_num(self.lift[:, self.classes.index(by)], nan=-1.0)
         return sorted(range(n_experts), key=lambda e: -column[e])
 
 
-def expert_lift(layer: LayerRouting, class_of: Int[np.ndarray, " tokens"], classes: Sequence[str]) -> Lift:
-    """Count every choice under its token's class; tokens of class -1 are left out, and classes without tokens."""
+def measure_lift(layer: LayerRouting, class_of: Int[np.ndarray, " tokens"], classes: Sequence[str]) -> Lift:
+    """The lift of every expert and class. Tokens of class -1 do not count; classes without tokens are left out."""
     counts = np.zeros((layer.n_experts, len(classes)), dtype=np.int64)
     top_k = layer.experts.shape[1]
     kept = class_of >= 0
@@ -68,7 +68,7 @@ def expert_lift(layer: LayerRouting, class_of: Int[np.ndarray, " tokens"], class
     return Lift(classes=tuple(classes[i] for i in present), counts=counts[:, present])
 
 
-def path_counts(routing: Routing) -> list[Int[np.ndarray, "n_experts n_experts"]]:
+def count_paths(routing: Routing) -> list[Int[np.ndarray, "n_experts n_experts"]]:
     """For each two successive MoE layers, how many tokens go from first expert i to first expert j."""
     if len(routing.layers) < 2:
         raise ValueError("a path needs two layers with experts; this model has one")
@@ -80,23 +80,25 @@ def path_counts(routing: Routing) -> list[Int[np.ndarray, "n_experts n_experts"]
     return found
 
 
-def busiest_paths(routing: Routing, n: int) -> list[tuple[tuple[int, ...], int]]:
-    """The `n` most travelled ways through all MoE layers, by first experts, with their numbers of tokens."""
+def find_busiest_paths(routing: Routing, n: int) -> list[tuple[tuple[int, ...], int]]:
+    """The `n` most frequent paths through all MoE layers, by first experts, with their numbers of tokens."""
     paths = Counter(zip(*(layer.first.tolist() for layer in routing.layers)))
     return sorted(paths.items(), key=lambda item: (-item[1], item[0]))[:n]
 
 
-def pair_counts(layer: LayerRouting) -> Int[np.ndarray, "n_experts n_experts"]:
+def count_pairs(layer: LayerRouting) -> Int[np.ndarray, "n_experts n_experts"]:
     """How many tokens chose experts i and j together; the diagonal counts the tokens of i."""
     chose = np.zeros((len(layer.experts), layer.n_experts), dtype=np.int64)
     np.put_along_axis(chose, layer.experts, 1, axis=1)
     return chose.T @ chose
 
 
-def pair_lift(counts: Int[np.ndarray, "n_experts n_experts"]) -> Float[np.ndarray, "n_experts n_experts"]:
+def measure_pair_lift(
+    counts: Int[np.ndarray, "n_experts n_experts"],
+) -> Float[np.ndarray, "n_experts n_experts"]:
     """Pairs against chance, 1.0 = as often as their loads alone would bring them together.
 
-    Chance spreads all pairs that there were over the pairs of different experts in proportion to n_i · n_j. The
+    Chance distributes all pairs over the pairs of different experts in proportion to n_i · n_j. The
     diagonal, and pairs with an expert that has no tokens, are nan.
     """
     load = np.diag(counts).astype(float)
@@ -114,11 +116,11 @@ class LayerChange:
     layer: int
     moved: float  # share of tokens whose first expert is another one
     kept: float  # mean share of a token's K experts that are the same
-    kept_by_chance: float  # the same if the two states chose without regard to each other, by their loads
+    kept_by_chance: float  # the same if both states chose at random, by their loads
     first_to_first: Int[np.ndarray, "n_experts n_experts"]  # tokens by first expert before (row) and after
 
 
-def routing_change(before: Routing, after: Routing) -> list[LayerChange]:
+def compare_routing(before: Routing, after: Routing) -> list[LayerChange]:
     """How the decisions of every layer changed. Both must have seen the same tokens, with the same layers."""
     if not np.array_equal(before.tokens, after.tokens):
         raise ValueError("the two routings are of different tokens: look at the same text with both models")

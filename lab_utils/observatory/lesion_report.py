@@ -41,14 +41,14 @@ class LesionReport:
 
     @property
     def table(self) -> Table:
-        """A row a role of the token predicted; the difference is what the lesion costs."""
+        """A row per role of the predicted token; the difference is what the lesion costs."""
         cost = self.lesioned.minus(self.whole)
-        cells = [
-            ((role,), (f"{before:.3f}",), (f"{self.lesioned.by_role[role]:.3f}",), (f"{cost[role]:+.3f}",))
+        rows = [
+            [role, f"{before:.3f}", f"{self.lesioned.by_role[role]:.3f}", f"{cost[role]:+.3f}"]
             for role, before in self.whole.by_role.items()
         ]
-        heads = (("predicting",), ("whole",), (f"without {self.off}",), ("cost",))
-        return Table(heads, tuple(cells), "loss in nats a token; layer:expert")
+        heads = ["predicting", "whole", f"without {self.off}", "cost"]
+        return Table.of(heads, rows, "loss in nats per token; layer:expert")
 
     def __repr__(self) -> str:
         text = self.continuation
@@ -74,12 +74,12 @@ def continue_both(
 ) -> Continuation:
     """The likeliest next token again and again, with all experts and without those in `off`."""
 
-    def written() -> str:
+    def write() -> str:
         new = list(generate(model, ids, new_tokens, temperature=0.0, stop_id=encoding.eot_token))
         return encoding.decode(new)
 
     with torch.no_grad():
-        whole = written()
+        whole = write()
         with without_experts(model, off):
-            lesioned = written()
+            lesioned = write()
     return Continuation(encoding.decode(list(ids)), whole, lesioned)

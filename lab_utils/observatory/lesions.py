@@ -1,9 +1,9 @@
-"""Switch experts off, from outside, and see what the model loses.
+"""Switch experts off, from outside, and measure what the model loses.
 
-A lesion takes an expert **out of the choice**: in that layer no token can go to it, and its place is taken by the
-next best expert, with the weight that the router's own rule gives it. The other way, to leave the choice as it is
-and zero the expert's output, would shrink what the layer adds as well, and then a loss says less about what the
-expert knew. The weights of the model are never touched, and afterwards its routers are what they were, bit for bit.
+A lesion takes an expert **out of the choice**: in that layer no token can go to it. The next best expert takes its
+place, with the weight that the router's own rule gives it. The other way would be to leave the choice as it is and set
+the expert's output to zero. Then the layer would also add less in all, and the loss would say less about what the
+expert knew. The model's weights are never changed, and afterwards its routers are what they were, bit for bit.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_lesion(model: Kimi, off: Mapping[int, Sequence[int]]) -> None:
 
 
 def _fewest_left(cfg: MoEConfig, off: set[int]) -> int:
-    """How many experts a token can choose from at least: with groups, those of the groups hit hardest."""
+    """The least number of experts that one token can choose from: with groups, those of the groups that lost most."""
     size = cfg.n_routed_experts // cfg.n_group
     left = [sum(e not in off for e in range(g * size, (g + 1) * size)) for g in range(cfg.n_group)]
     return sum(sorted(left)[: cfg.topk_group])
@@ -99,7 +99,7 @@ class Loss:
         return {role: value - other.by_role[role] for role, value in self.by_role.items()}
 
 
-def loss_without(
+def measure_loss_without(
     model: nn.Module, corpus: Corpus, train: TrainConfig, n_windows: int, off: Mapping[int, Sequence[int]]
 ) -> Loss:
     """The loss on the first `n_windows` validation windows with the experts `off` switched off."""
@@ -109,7 +109,7 @@ def loss_without(
 
 @dataclass(frozen=True)
 class LesionRow:
-    """What it costs, in nats a token and by role, to lose one expert."""
+    """The cost of losing one expert, in nats per token and by role."""
 
     layer: int
     expert: int
@@ -119,15 +119,15 @@ class LesionRow:
 def lesion_every_expert(
     model: nn.Module, corpus: Corpus, train: TrainConfig, n_windows: int
 ) -> Iterator[LesionRow]:
-    """Switch off one expert after the other, all of them; a row each, so that a bar can show how far it is."""
+    """Switch off every expert, one after the other; a row per expert, so that a bar can show the progress."""
     kimi = check_model(model)
-    whole = loss_without(model, corpus, train, n_windows, {})
-    for layer, expert in every_expert(kimi):
-        loss = loss_without(model, corpus, train, n_windows, {layer: [expert]})
+    whole = measure_loss_without(model, corpus, train, n_windows, {})
+    for layer, expert in list_experts(kimi):
+        loss = measure_loss_without(model, corpus, train, n_windows, {layer: [expert]})
         yield LesionRow(layer=layer, expert=expert, cost=loss.minus(whole))
 
 
-def every_expert(model: Kimi) -> list[tuple[int, int]]:
+def list_experts(model: Kimi) -> list[tuple[int, int]]:
     """(layer, expert) of every routed expert, in order."""
     return [
         (i, expert)

@@ -1,7 +1,7 @@
-"""What a router did with a text, as numbers: tokens and their experts, who does what, paths, pairs, change.
+"""What a router did with a text, as numbers: every token with its experts, their weights and the runner-up.
 
-`look` runs a model and notes its decisions; everything after that counts. An expert's number runs from 0; a
-token's **first** expert is the one with the largest weight.
+`look` runs a model and notes its decisions; `counts` adds them up. Experts are numbered from 0; a token's **first**
+expert is the one with the largest weight.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LayerRouting:
     """One MoE layer's decisions on N tokens, K experts each, the largest weight first.
 
     The runner-up is the expert that would have been chosen next, `NO_EXPERT` where there is none; `margin` is how
-    far its score, bias included, lay behind that of the last expert chosen (nan without a runner-up).
+    far its score, bias included, is below that of the last chosen expert (nan without a runner-up).
     """
 
     layer: int  # counted over all layers of the model, from 0
@@ -50,7 +50,7 @@ class LayerRouting:
 
 @dataclass(frozen=True, eq=False)
 class Routing:
-    """All MoE layers' decisions on the same tokens, which are the rows of a batch one after the other."""
+    """All MoE layers' decisions on the same tokens: the rows of a batch, one after the other."""
 
     tokens: Int[np.ndarray, " tokens"]
     layers: tuple[LayerRouting, ...]
@@ -121,7 +121,7 @@ def _layer_routing(number: int, moe: MoE, stats: RouterStats) -> LayerRouting:
 
 
 def _runner_up(moe: MoE, stats: RouterStats) -> tuple[Int[Tensor, " tokens"], Float[Tensor, " tokens"]]:
-    """Asked of the core's own rule: the one that is chosen when a token may have K + 1 experts."""
+    """By the core's own rule: the expert that is added when a token may have K + 1 experts."""
     cfg, chosen = moe.cfg, stats.expert_idx.flatten(0, 1)
     nobody = torch.full((len(chosen),), NO_EXPERT), torch.full((len(chosen),), float("nan"))
     if cfg.top_k == cfg.topk_group * (cfg.n_routed_experts // cfg.n_group):
@@ -133,15 +133,6 @@ def _runner_up(moe: MoE, stats: RouterStats) -> tuple[Int[Tensor, " tokens"], Fl
     runner_up = wider.gather(1, is_new.int().argmax(dim=1, keepdim=True))
     choice = stats.scores.flatten(0, 1) + moe.expert_bias
     margin = choice.gather(1, chosen).min(dim=1).values - choice.gather(1, runner_up)[:, 0]
-    # An expert that is switched off (its bias is -inf) steps in for nobody.
+    # An expert that is switched off has a bias of -inf; it is never a runner-up.
     there = margin.isfinite()
     return torch.where(there, runner_up[:, 0], nobody[0]), torch.where(there, margin, nobody[1])
-
-
-# ---------------------------------------------------------------- who does what
-
-
-# ---------------------------------------------------------------- paths, pairs
-
-
-# ---------------------------------------------------------------- two states of one model

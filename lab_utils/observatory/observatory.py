@@ -1,10 +1,10 @@
 """The router observatory: every view of notebook 09, as a widget for a person and as a picture everywhere else.
 
-    watch = Observatory(find_specimen("cpu"), observatory_size("cpu"))
+    watch = Observatory(find_specimen("cpu"), choose_size("cpu"))
     watch.token_strip("Once upon a time")
 
-The numbers come from `routing_facts`, `lesions`, `collapse_clinic` and `cache_meter`, the figures from
-`routing_pictures`; here they only meet the reader's choices. What cannot be shown is said in a sentence.
+The numbers come from `look`, `counts`, `lesions`, `clinic` and `cache_meter`, the figures from `pictures`; this module
+connects them with the reader's choices. Where something cannot be shown, a sentence says why.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from lab_utils.machine.front_end import is_live
 from lab_utils.observatory import pictures
 from lab_utils.observatory.cache_meter import measure_all
 from lab_utils.observatory.clinic import ClinicTrace
-from lab_utils.observatory.counts import Lift, expert_lift, routing_change
+from lab_utils.observatory.counts import Lift, compare_routing, measure_lift
 from lab_utils.observatory.lesion_report import LesionReport, continue_both
 from lab_utils.observatory.lesions import (
     LesionRow,
-    every_expert,
     lesion_every_expert,
-    loss_without,
+    list_experts,
+    measure_loss_without,
     parse_lesion,
 )
 from lab_utils.observatory.look import Routing, encode_prompt, look
 from lab_utils.observatory.specimen import ObservatorySize, Specimen
-from lab_utils.observatory.token_strip import TokenFacts, strip_html, token_facts, visible
+from lab_utils.observatory.token_strip import TokenFacts, make_visible, read_token_facts, write_strip
 from lab_utils.observatory.word_classes import POSITIONS, WORD_CLASSES, classify
 from lab_utils.show.note import Sentence, as_html, draw_or_explain
 from lab_utils.show.table import Table
 from nanokimi.kimi import Kimi
 from nanokimi.text.corpus import ROLES
 
-# Experts in a committed picture of who does what; the widget shows all of them.
+# Experts in the committed picture of who does what; the widget shows all of them.
 SHOWN = 8
 
 
@@ -51,7 +51,7 @@ class Observatory:
         self._lesions: tuple[LesionRow, ...] | None = None
         self.layers = [layer.layer for layer in self.routing.layers]
 
-    # ------------------------------------------------------------ what is looked at
+    # ------------------------------------------------------------ the numbers
 
     @cached_property
     def routing(self) -> Routing:
@@ -63,7 +63,7 @@ class Observatory:
 
     @cached_property
     def groupings(self) -> dict[str, tuple[Int[np.ndarray, " tokens"], tuple[str, ...]]]:
-        """Ways to put the tokens of that text into classes. Roles are there where the text has them."""
+        """Ways to put the tokens of that text into classes; by role only where the text has roles."""
         corpus = self.specimen.corpus
         found = classify(corpus.tokenizer, self.routing.tokens.tolist(), self.specimen.lexicon)
         ways = {
@@ -77,19 +77,19 @@ class Observatory:
         return ways
 
     def lift(self, by: str, layer: int) -> Lift:
-        """Experts of `layer` against the classes of grouping `by`."""
+        """The experts of `layer` against the classes of the grouping `by`."""
         if by not in self.groupings:
             raise ValueError(
-                f"{by!r} is no way to group tokens of this text; known: {', '.join(self.groupings)}"
+                f"by={by!r} is no way to group tokens of this text; choose one of: {', '.join(self.groupings)}"
             )
         class_of, classes = self.groupings[by]
-        return expert_lift(self.routing.layer(layer), class_of, classes)
+        return measure_lift(self.routing.layer(layer), class_of, classes)
 
     def facts(self, prompt: str, layer: int) -> list[TokenFacts]:
         """The tokens of `prompt`, each with what `layer` decided on it."""
         model, encoding = self.specimen.model, self.specimen.corpus.tokenizer
         ids = encode_prompt(encoding, prompt, model.cfg.max_seq_len)
-        return token_facts(look(model, torch.tensor([ids])), layer, encoding)
+        return read_token_facts(look(model, torch.tensor([ids])), layer, encoding)
 
     # ------------------------------------------------------------ views
 
@@ -100,9 +100,9 @@ class Observatory:
         def widget(panel):
             text, where = panel.prompt_field(prompt), panel.choice("Layer", self.layers, layer)
             label = "Tokens of the prompt with their experts"
-            return panel.Panel([text, where], lambda: strip_html(self.facts(text.value, where.value), label))
+            return panel.Panel([text, where], lambda: write_strip(self.facts(text.value, where.value), label))
 
-        return _view(lambda: pictures.strip_picture(self.facts(prompt, layer), layer), widget)
+        return _show(lambda: pictures.strip_picture(self.facts(prompt, layer), layer), widget)
 
     def who_does_what(
         self, by: str = "word class", layer: int | None = None, sort_by: str | None = None
@@ -129,7 +129,7 @@ class Observatory:
 
             return panel.Panel([group, where, order], draw)
 
-        return _view(lambda: picture(by, layer, sort_by, SHOWN), widget)
+        return _show(lambda: picture(by, layer, sort_by, SHOWN), widget)
 
     def lesion_report(self, off: str, prompt: str) -> LesionReport:
         """Loss by role and a greedy continuation, with and without the experts `off` ("1:3, 2:0")."""
@@ -138,13 +138,13 @@ class Observatory:
         ids = encode_prompt(corpus.tokenizer, prompt, model.cfg.max_seq_len)
         return LesionReport(
             off=off,
-            lesioned=loss_without(model, corpus, train, n_windows, experts),
-            whole=loss_without(model, corpus, train, n_windows, {}),
+            lesioned=measure_loss_without(model, corpus, train, n_windows, experts),
+            whole=measure_loss_without(model, corpus, train, n_windows, {}),
             continuation=continue_both(model, corpus.tokenizer, ids, self.size.new_tokens, experts),
         )
 
     def lesion(self, off: str, prompt: str) -> Any:
-        """Switch experts off and see what is lost."""
+        """Switch experts off: what the model loses, and what it writes then."""
 
         def widget(panel):
             which = panel.w.Text(
@@ -158,10 +158,10 @@ class Observatory:
                 "Switch off",
             )
 
-        return _view(lambda: self.lesion_report(off, prompt), widget)
+        return _show(lambda: self.lesion_report(off, prompt), widget)
 
     def lesion_rows(self) -> Iterator[LesionRow]:
-        """Every expert switched off by itself, one after the other; measured once, then remembered."""
+        """A row per expert, which alone is switched off; measured once, then remembered."""
         if self._lesions is not None:
             yield from self._lesions
             return
@@ -176,7 +176,7 @@ class Observatory:
         """The cost of each expert, by role of the token predicted."""
 
         def widget(panel):
-            bar = panel.w.IntProgress(max=len(every_expert(self.specimen.model)), description="Experts")
+            bar = panel.w.IntProgress(max=len(list_experts(self.specimen.model)), description="Experts")
 
             def draw() -> str:
                 rows, bar.value = [], 0
@@ -187,11 +187,11 @@ class Observatory:
 
             return panel.Panel([bar], draw, "Switch off every expert in turn")
 
-        return _view(lambda: pictures.lesion_picture(list(self.lesion_rows())), widget)
+        return _show(lambda: pictures.lesion_picture(list(self.lesion_rows())), widget)
 
     def paths(self) -> Any:
         """How tokens travel through the experts of successive layers."""
-        return _view(lambda: pictures.paths_picture(self.routing))
+        return _show(lambda: pictures.paths_picture(self.routing))
 
     def pairs(self, layer: int | None = None) -> Any:
         """Which experts are chosen together."""
@@ -203,20 +203,20 @@ class Observatory:
                 [where], lambda: as_html(pictures.pairs_picture(self.routing.layer(where.value)))
             )
 
-        return _view(lambda: pictures.pairs_picture(self.routing.layer(layer)), widget)
+        return _show(lambda: pictures.pairs_picture(self.routing.layer(layer)), widget)
 
     def change_since(self, before: Kimi, layer: int | None = None) -> Any:
         """How the routing differs from that of `before`, another state of the same model."""
         layer = self.layers[0] if layer is None else layer
 
         def changes():
-            return routing_change(self.look_with(before), self.routing)
+            return compare_routing(self.look_with(before), self.routing)
 
         def widget(panel):
             found, where = changes(), panel.choice("Layer", self.layers, layer)
             return panel.Panel([where], lambda: as_html(pictures.change_picture(found, where.value)))
 
-        return _view(lambda: pictures.change_picture(changes(), layer), widget)
+        return _show(lambda: pictures.change_picture(changes(), layer), widget)
 
     def cache_meter(self) -> Any:
         """Bytes of the three caches while generating, against the formula."""
@@ -236,14 +236,14 @@ class Observatory:
                 "Generate",
             )
 
-        return _view(lambda: pictures.cache_picture(measure_all(cfg, self.size.cache_tokens)), widget)
+        return _show(lambda: pictures.cache_picture(measure_all(cfg, self.size.cache_tokens)), widget)
 
 
-# ---------------------------------------------------------------- the clinic, which has models of its own
+# ---------------------------------------------------------------- the clinic, with its own models
 
 
-def clinic_scrubber(trace: ClinicTrace) -> Any:
-    """Eight routers at one step: loads, alarms, and the experts of one token in all of them."""
+def show_clinic(trace: ClinicTrace) -> Any:
+    """Eight routers at one step: loads, alarms, and the experts of one token in each."""
 
     def widget(panel):
         step = panel.w.SelectionSlider(
@@ -255,42 +255,38 @@ def clinic_scrubber(trace: ClinicTrace) -> Any:
             layout=panel.w.Layout(width="min(40em, 95%)"),
         )
         token = panel.w.ToggleButtons(
-            options=[(f"{i}: {visible(text)}", i) for i, text in enumerate(trace.probe)],
+            options=[(f"{i}: {make_visible(text)}", i) for i, text in enumerate(trace.probe)],
             description="Token",
             style={"button_width": "max-content"},
         )
 
         def draw() -> str:
             at = trace.steps.index(step.value)
-            parts = (pictures.moment_picture(trace, at), experts_of_token(trace, at, token.value))
-            alarms = Sentence(pictures.alarm_text(trace, at))
+            parts = (pictures.moment_picture(trace, at), list_experts_of_token(trace, at, token.value))
+            alarms = Sentence(pictures.write_alarms(trace, at))
             return "".join(map(as_html, (parts[0], alarms, parts[1])))
 
         return panel.Panel([step, token], draw)
 
-    return _view(lambda: pictures.clinic_picture(trace), widget)
+    return _show(lambda: pictures.clinic_picture(trace), widget)
 
 
-def experts_of_token(trace: ClinicTrace, at: int, token: int) -> Table:
+def list_experts_of_token(trace: ClinicTrace, at: int, token: int) -> Table:
     """Where each of the eight routers sends one token of the probe text at one moment."""
     if not 0 <= token < len(trace.probe):
         raise ValueError(
             f"token {token} does not exist: the probe text has tokens 0 to {len(trace.probe) - 1}"
         )
     step = trace.courses[0].frames[at].step
-    cells = [
-        ((course.name,), (" ".join(map(str, course.frames[at].probe[token])),)) for course in trace.courses
-    ]
-    return Table(
-        (("router",), ("experts of", visible(trace.probe[token]))), tuple(cells), f"after step {step}"
-    )
+    rows = [[course.name, " ".join(map(str, course.frames[at].probe[token]))] for course in trace.courses]
+    return Table.of(["router", f"experts of\n{make_visible(trace.probe[token])}"], rows, f"after step {step}")
 
 
-def _view(still: Callable[[], Any], widget: Callable[[Any], Any] | None = None) -> Any:
-    """The widget where somebody can use it, else the picture; a sentence where there is nothing to show."""
+def _show(still: Callable[[], Any], widget: Callable[[Any], Any] | None = None) -> Any:
+    """The widget where somebody can use it, else the picture; a sentence where neither can be made."""
     if widget is None or not is_live():
         return draw_or_explain(still)
-    # Only a live notebook has a use for widgets, and importing them takes its time.
+    # Only a live notebook needs widgets, and their import takes time.
     from lab_utils.observatory import widgets as panel
 
     return draw_or_explain(lambda: widget(panel))

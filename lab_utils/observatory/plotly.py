@@ -1,4 +1,4 @@
-"""The interactive twins of three pictures, as plotly's JSON: hover on a token, follow a path, scrub through a run.
+"""Interactive versions of three pictures, as plotly's JSON: point at a token, follow a path, move through a run.
 
 Plain data, so that no widget is needed. Plotly reads tags in its texts, so every text from outside is escaped.
 """
@@ -15,13 +15,13 @@ from jaxtyping import Int
 
 from lab_utils.observatory.clinic import ClinicTrace
 from lab_utils.observatory.plots import THIN
-from lab_utils.observatory.token_strip import TokenFacts, tint, visible
+from lab_utils.observatory.token_strip import TokenFacts, choose_tint, make_visible
 
 PER_ROW = 14
 
 
 def strip_plotly(facts: Sequence[TokenFacts], layer: int) -> dict[str, Any]:
-    """A marker a token, coloured and numbered by its first expert; hovering shows the rest."""
+    """A marker per token, coloured and numbered by its first expert; pointing at it shows the rest."""
     at = range(len(facts))
     n_rows = -(-len(facts) // PER_ROW)
     trace = {
@@ -29,14 +29,14 @@ def strip_plotly(facts: Sequence[TokenFacts], layer: int) -> dict[str, Any]:
         "mode": "markers+text",
         "x": [i % PER_ROW for i in at],
         "y": [i // PER_ROW for i in at],
-        "text": [f"{escape(visible(f.text))}<br>{f.experts[0]}" for f in facts],
+        "text": [f"{escape(make_visible(f.text))}<br>{f.experts[0]}" for f in facts],
         "hovertext": [escape(f.sentence()) for f in facts],
         "hovertemplate": "%{hovertext}<extra></extra>",
         "textfont": {"family": "monospace", "size": 11, "color": "#000000"},
         "marker": {
             "symbol": "square",
             "size": 38,
-            "color": [tint(f.experts[0]) for f in facts],
+            "color": [choose_tint(f.experts[0]) for f in facts],
             "line": {"color": "#777777", "width": 1},
         },
     }
@@ -56,7 +56,7 @@ def strip_plotly(facts: Sequence[TokenFacts], layer: int) -> dict[str, Any]:
 def paths_plotly(
     counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers: Sequence[int]
 ) -> dict[str, Any]:
-    """A Sankey diagram: a node an expert and layer, a link as thick as it has tokens."""
+    """A Sankey diagram: a node per layer and expert, a link as thick as its number of tokens."""
     n_experts = len(counts[0])
     total = counts[0].sum()
     links = [
@@ -70,13 +70,13 @@ def paths_plotly(
         "arrangement": "snap",
         "node": {
             "label": [f"layer {layer}, expert {e}" for layer in layers for e in range(n_experts)],
-            "color": [tint(e) for _ in layers for e in range(n_experts)],
+            "color": [choose_tint(e) for _ in layers for e in range(n_experts)],
             "pad": 6,
         },
         "link": {
-            "source": _array([link[0] for link in links]),
-            "target": _array([link[1] for link in links]),
-            "value": _array([link[2] for link in links]),
+            "source": _pack([link[0] for link in links]),
+            "target": _pack([link[1] for link in links]),
+            "value": _pack([link[2] for link in links]),
             "color": "rgba(80, 80, 80, 0.35)",
         },
     }
@@ -95,7 +95,7 @@ def clinic_plotly(trace: ClinicTrace) -> dict[str, Any]:
     top = len(trace.courses[0].frames[0].load) / len(trace.courses[0].frames[0].probe[0])
 
     def cells(at: int) -> dict[str, str]:
-        return _array([course.frames[at].load for course in trace.courses], "f4")
+        return _pack([course.frames[at].load for course in trace.courses], "f4")
 
     def name(at: int) -> str:
         return str(trace.steps[at])
@@ -120,7 +120,7 @@ def clinic_plotly(trace: ClinicTrace) -> dict[str, Any]:
     slider = {"active": len(steps) - 1, "currentvalue": {"prefix": "step "}, "steps": steps}
     layout = {
         "title": {
-            "text": "Share of the choices an expert gets, 1.0 = even: pull the slider through the training"
+            "text": "Share of the choices per expert, 1.0 = even: move the slider through the training"
         },
         "height": 460,
         "xaxis": {"title": {"text": "expert"}, "dtick": 1},
@@ -131,8 +131,8 @@ def clinic_plotly(trace: ClinicTrace) -> dict[str, Any]:
     return {"data": [heat], "layout": layout, "frames": frames}
 
 
-def _array(values: Any, kind: str = "i4") -> dict[str, str]:
-    """Plotly's own form for arrays: a fifth of the size of a list, and a notebook holds many of them."""
+def _pack(values: Any, kind: str = "i4") -> dict[str, str]:
+    """Plotly's own form for arrays: a fifth of the size of a list; a notebook holds many of them."""
     array = np.asarray(values, dtype=f"<{kind}")
     data = {"dtype": kind, "bdata": base64.b64encode(array.tobytes()).decode("ascii")}
     return data | ({"shape": ", ".join(map(str, array.shape))} if array.ndim > 1 else {})

@@ -1,6 +1,6 @@
-"""Routing facts in, figures out: matplotlib, for every place that shows a picture and runs no script.
+"""Routing facts in, matplotlib figures out: for every place that shows pictures but runs no script.
 
-Colour is never alone: an expert's number, a cell's value or a hatch stands with it.
+Colour is never the only sign: an expert's number, a cell's value or a hatch is there too.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from matplotlib.path import Path
 
 from lab_utils.observatory.counts import LayerChange, Lift
 from lab_utils.observatory.lesions import LesionRow
-from lab_utils.observatory.token_strip import TokenFacts, tint, visible
+from lab_utils.observatory.token_strip import TokenFacts, choose_tint, make_visible
 from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.style import new_figure
 
-FEW = 5.0  # a cell in which chance would put fewer choices than this is noise
+FEW = 5.0  # a cell in which chance would put fewer choices is noise
 LONGEST = 24  # letters of a token in the drawn strip
-THIN = 0.02  # a band with fewer of the tokens is not drawn: hundreds of them would hide the others
-LARGE = 0.2  # share of a row from which a small cell has room for its number
+THIN = 0.02  # a band with a smaller share of the tokens is not drawn: hundreds would hide the others
+LARGE = 0.2  # only shares from here on get a number: the cells are small
 _MONO = FontProperties(family="monospace", size=9)
 
 
 def draw_strip(facts: Sequence[TokenFacts], layer: int, width: float = 9.5) -> Figure:
-    """Every token in a box with its first expert's tint and number; the second row of numbers is the weight."""
+    """Every token in a box with its first expert's tint and number; the decimal is its weight."""
     per_row, rows = int(width * 10.5), [[]]
     used = 0
     for fact in facts:
-        cells = max(4, len(_label(fact))) + 1
+        cells = max(4, len(_write_label(fact))) + 1
         if used + cells > per_row and rows[-1]:
             rows.append([])
             used = 0
@@ -51,29 +51,31 @@ def draw_strip(facts: Sequence[TokenFacts], layer: int, width: float = 9.5) -> F
         for x, cells, fact in row:
             box = FancyBboxPatch(
                 (x + 0.25, y + 0.06), cells - 0.5, 0.84, boxstyle="round,pad=0,rounding_size=0.2",
-                facecolor=tint(fact.experts[0]), edgecolor="#777777", linewidth=0.6, mutation_aspect=0.1,
+                facecolor=choose_tint(fact.experts[0]), edgecolor="#777777", linewidth=0.6, mutation_aspect=0.1,
             )  # fmt: skip
             axes.add_patch(box)
             middle = x + cells / 2
-            # parse_math: a prompt's dollar signs are text.
+            # A prompt's dollar signs are text, not mathematics.
             style = dict(ha="center", va="center", parse_math=False)
-            axes.text(middle, y + 0.32, _label(fact), fontproperties=_MONO, **style)
-            axes.text(middle, y + 0.7, f"#{fact.experts[0]} {_short(fact.weights[0])}", fontsize=6.5, **style)
+            axes.text(middle, y + 0.32, _write_label(fact), fontproperties=_MONO, **style)
+            axes.text(
+                middle, y + 0.7, f"#{fact.experts[0]} {_shorten(fact.weights[0])}", fontsize=6.5, **style
+            )
     return figure
 
 
-def _label(fact: TokenFacts) -> str:
-    text = drawable(visible(fact.text))
+def _write_label(fact: TokenFacts) -> str:
+    text = make_drawable(make_visible(fact.text))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def drawable(text: str) -> str:
-    """The text with what the font lacks written as code points, so that no letter becomes an empty box."""
+def make_drawable(text: str) -> str:
+    """The text with code points in place of characters that the font lacks; they would become empty boxes."""
     font = get_font(findfont(_MONO))
     return "".join(c if font.get_char_index(ord(c)) else f"\\u{ord(c):x}" for c in text)
 
 
-def _short(weight: float) -> str:
+def _shorten(weight: float) -> str:
     return f"{weight:.2f}".removeprefix("0")
 
 
@@ -110,13 +112,13 @@ def draw_lift(lift: Lift, title: str, order: Sequence[int]) -> Figure:
 
 
 def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers: Sequence[int]) -> Figure:
-    """Bands from expert to expert, as thick as they have tokens; a column per layer, ordered by number."""
+    """Bands from expert to expert, as thick as their number of tokens; a column per layer, ordered by number."""
     n_experts = len(counts[0])
     total = counts[0].sum()
     gap = 0.25 / n_experts
     figure = new_figure(8.5, max(4.0, 0.31 * n_experts))
     figure.suptitle(
-        "Where tokens go next: a band is as thick as it has tokens, from first expert to first expert",
+        "Where tokens go next, from first expert to first expert: a thick band has many tokens",
         fontsize=11,
     )
     axes = figure.subplots()
@@ -127,14 +129,19 @@ def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers:
         for i, j in np.ndindex(flow.shape):
             size = flow[i, j] / total
             if size >= THIN:
-                _band(axes, column, leaves[i], arrives[j], size, tint(i))
+                _draw_band(axes, column, leaves[i], arrives[j], size, choose_tint(i))
             leaves[i] += size
             arrives[j] += size
     for column, load in enumerate(loads):
         for expert, (top, n) in enumerate(zip(tops[column], load)):
             axes.add_patch(
                 Rectangle(
-                    (column - 0.02, top), 0.04, n / total, facecolor=tint(expert), edgecolor="k", lw=0.7
+                    (column - 0.02, top),
+                    0.04,
+                    n / total,
+                    facecolor=choose_tint(expert),
+                    edgecolor="k",
+                    lw=0.7,
                 )
             )
             words = f"{expert}: {n / total:.0%}"
@@ -150,7 +157,7 @@ def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers:
     return figure
 
 
-def _band(axes: Axes, column: int, y0: float, y1: float, size: float, colour: str) -> None:
+def _draw_band(axes: Axes, column: int, y0: float, y1: float, size: float, colour: str) -> None:
     x0, x1, middle = column + 0.02, column + 0.98, column + 0.5
     corners = [
         (x0, y0), (middle, y0), (middle, y1), (x1, y1),
@@ -161,12 +168,12 @@ def _band(axes: Axes, column: int, y0: float, y1: float, size: float, colour: st
 
 
 def draw_pairs(lift: Float[np.ndarray, "n_experts n_experts"], layer: int) -> Figure:
-    """Which experts work together: 1.0 is as often as their loads alone would bring them together."""
+    """Which experts are chosen together: 1.0 is as often as their loads alone predict."""
     n_experts = len(lift)
     figure = new_figure(2.2 + 0.38 * n_experts, 1.5 + 0.32 * n_experts)
     figure.suptitle(f"Layer {layer}: pairs chosen together, 1.0 = as often as by load alone", fontsize=11)
     axes = figure.subplots()
-    # A pair has no order, so half of the table says it all.
+    # A pair has no order, so half of the table is enough.
     half = np.where(np.triu(np.ones(lift.shape, dtype=bool), k=1), lift, np.nan)
     image = draw_heat_map(
         axes,
@@ -216,7 +223,7 @@ def draw_change(changes: Sequence[LayerChange], shown: int) -> Figure:
     counts = change.first_to_first
     rows = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, rows, out=np.full(counts.shape, np.nan), where=rows > 0)
-    words = [[_short(value) if value >= LARGE else "" for value in row] for row in share]
+    words = [[_shorten(value) if value >= LARGE else "" for value in row] for row in share]
     image = draw_heat_map(right, share, Normalize(0, 1), words=words, colours="Blues", size=6.5)
     right.set(xlabel=f"first expert after (numbers from {LARGE:g} on)", ylabel="first expert before")
     right.set_title(f"layer {shown}: where an expert's tokens went", fontsize="medium", loc="left")
@@ -239,7 +246,7 @@ def draw_lesions(rows: Sequence[LesionRow]) -> Figure:
     panels = figure.subplots(len(roles), 1, squeeze=False, sharex=True)[:, 0]
     for axes, role in zip(panels, roles):
         values = 1000 * np.array([row.cost[role] for row in rows]).reshape(len(layers), n_experts)
-        # Every role has a scale of its own: facts cost ten times what grammar does.
+        # Every role has its own scale: facts cost ten times as much as grammar.
         limit = max(1e-3, np.abs(values).max())
         numbers, names = write_cells(values, "{:.0f}"), [str(layer) for layer in layers]
         draw_heat_map(axes, values, Normalize(-limit, limit), words=numbers, rows=names, size=7)

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from lab_utils.bench.plan import Arm, make_plan
 from lab_utils.bench.results import output_folder, run_folder
 from lab_utils.observatory.look import check_model
-from lab_utils.observatory.word_classes import Lexicon, storyworld_lexicon
+from lab_utils.observatory.word_classes import Lexicon, read_storyworld_lexicon
 from nanokimi import checkpoint
 from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
@@ -26,12 +25,12 @@ ARM = "kimi"
 
 @dataclass(frozen=True, kw_only=True)
 class ObservatorySize:
-    """How much the notebook looks at. `n_layers` is the model's own depth where it is None."""
+    """How much the notebook looks at. Without `n_layers` the model keeps its own depth."""
 
     train_steps: int
     n_layers: int | None = None
     windows: int  # of validation text, for the counts
-    lesion_windows: int  # the same for a lesion, which is one evaluation an expert
+    lesion_windows: int  # the same for a lesion; there is one evaluation per expert
     new_tokens: int  # of a continuation
     cache_tokens: int
     clinic_steps: int
@@ -62,8 +61,8 @@ _SIZES = {
 }
 
 
-def observatory_size(profile: str) -> ObservatorySize:
-    """The sizes of a profile; a GPU looks at as much as two cores do, on a larger model."""
+def choose_size(profile: str) -> ObservatorySize:
+    """The sizes of a profile. A GPU profile has those of `cpu`: its model is larger, not the observation."""
     return _SIZES.get(profile, _SIZES["cpu"])
 
 
@@ -78,7 +77,7 @@ class Specimen:
     origin: str
 
     def start(self) -> Kimi:
-        """The same model before its first step: its weights follow from the seed."""
+        """The same model before its first step, made again from its seed."""
         return build_model(self.model.cfg, self.train.seed).to(self.model.lm_head.weight.device)
 
     def text(self, n_windows: int) -> tuple[Int[Tensor, "n seq"], Int[Tensor, "n seq"]]:
@@ -90,15 +89,15 @@ class Specimen:
 def find_specimen(
     profile: str, path: str = "", out_dir: str = "", say: Callable[[str], None] = lambda text: None
 ) -> Specimen:
-    """The checkpoint `path`; without one, notebook 08's; where there is none, a Kimi trained now, and kept.
+    """The model of the checkpoint `path`; else of notebook 08's; else a Kimi that is trained now, and kept.
 
-    A checkpoint that cannot be looked at (a GPT, a dense Kimi, another text, a damaged file) is named in a sentence
-    through `say`, and the search goes on. `say` is also told how far the training is.
+    Where a checkpoint cannot be used (a GPT, a dense Kimi, another text, a damaged file), `say` gets a sentence that
+    says why, and the search goes on. `say` is also told how far the training is.
     """
-    size = observatory_size(profile)
+    size = choose_size(profile)
     plan = make_plan(profile, ARM)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
-    lexicon = storyworld_lexicon(plan.data)
+    lexicon = read_storyworld_lexicon(plan.data)
     arm = plan.with_vocabulary_of(corpus).arm(ARM)
     own = replace(
         arm,
@@ -112,13 +111,13 @@ def find_specimen(
             return _read(Path(path), corpus, lexicon)
         except ValueError as error:
             say(f"{error}. The observatory goes on with a model of its own.")
-    for folder, wanted in ((run_folder(root, ARM, 0), arm), (kept, own)):
+    for folder, expected in ((run_folder(root, ARM, 0), arm), (kept, own)):
         if checkpoint.has_checkpoint(folder):
             found = checkpoint.load_checkpoint(folder)
             whole = found.state.step == found.train.steps
             if (
                 whole
-                and found.model.cfg == wanted.model
+                and found.model.cfg == expected.model
                 and found.state.corpus_fingerprint == corpus.fingerprint
             ):
                 return _read(folder, corpus, lexicon)
@@ -130,9 +129,7 @@ def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
     found = checkpoint.load_checkpoint(path)
     model = check_model(found.model)
     if found.state.corpus_fingerprint != corpus.fingerprint:
-        raise ValueError(
-            f"checkpoint {path} was trained on another text than {corpus.name} with this profile"
-        )
+        raise ValueError(f"checkpoint {path} was trained on another text than this profile's {corpus.name}")
     steps = found.state.step
     return Specimen(
         model=model,
@@ -148,8 +145,3 @@ def _train(arm: Arm, corpus: Corpus, folder: Path, say: Callable[[str], None]) -
     for record in train(model, corpus, arm.train, folder):
         if record.step % 10 == 0 or record.step == record.n_steps:
             say(f"training a Kimi to look at: step {record.step} of {record.n_steps}, loss {record.loss:.2f}")
-
-
-def as_batch(ids: list[int]) -> Int[Tensor, "1 seq"]:
-    """One prompt as a batch."""
-    return torch.tensor([ids])

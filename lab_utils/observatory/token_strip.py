@@ -1,6 +1,6 @@
-"""The token strip: a prompt's tokens, each with its experts, as data and as HTML that a keyboard can walk through.
+"""The token strip: a prompt's tokens, each with its experts, as data and as HTML for the mouse and for the keyboard.
 
-Whatever the prompt says is text: nothing in it is ever read as markup.
+The prompt is text: nothing in it is ever read as markup.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import tiktoken
 from lab_utils.observatory.look import NO_EXPERT, Routing
 from nanokimi.text.tokenizer import END_OF_TEXT
 
-# Okabe and Ito's colours, made light enough for black letters. The number stands beside the colour, always.
+# Okabe and Ito's colours, light enough for black letters. The expert's number always stands beside its colour.
 TINTS = ("#f3cf80", "#abd9f4", "#80cfb9", "#f7f1a0", "#80b9d9", "#eaaf80", "#e6bcd3", "#c8c8c8")
 
 
 @dataclass(frozen=True)
 class TokenFacts:
-    """One token in one layer. `runner_up` and `margin` are None where no expert is left to run up."""
+    """One token in one layer. `runner_up` and `margin` are None where all experts are chosen."""
 
     text: str
     experts: tuple[int, ...]  # the largest weight first
@@ -32,30 +32,28 @@ class TokenFacts:
         """All of it in words, for hover, focus and screen readers."""
         chosen = ", ".join(f"expert {e} (weight {w:.3f})" for e, w in zip(self.experts, self.weights))
         if self.runner_up is None:
-            return f"{visible(self.text)}: {chosen}; no runner-up"
-        return (
-            f"{visible(self.text)}: {chosen}; runner-up expert {self.runner_up}, behind by {self.margin:.3f}"
-        )
+            return f"{make_visible(self.text)}: {chosen}; no runner-up"
+        return f"{make_visible(self.text)}: {chosen}; runner-up expert {self.runner_up}, behind by {self.margin:.3f}"
 
 
-def tint(expert: int) -> str:
+def choose_tint(expert: int) -> str:
     return TINTS[expert % len(TINTS)]
 
 
-def visible(text: str) -> str:
-    """The text with every character to be seen: blanks as ␣, new lines as ⏎, other invisible ones as \\x.."""
+def make_visible(text: str) -> str:
+    """The text with visible characters only: blanks as ␣, new lines as ⏎, other invisible ones as \\x.."""
     shown = text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
 
 
-def token_text(encoding: tiktoken.Encoding, token: int) -> str:
-    """The token as text; bytes that are no whole character as \\x.."""
+def decode_token(encoding: tiktoken.Encoding, token: int) -> str:
+    """The token as text; bytes that make no whole character as \\x.."""
     if token == encoding.encode(END_OF_TEXT, allowed_special="all")[0]:
         return END_OF_TEXT
     return encoding.decode_single_token_bytes(token).decode("utf-8", "backslashreplace")
 
 
-def token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) -> list[TokenFacts]:
+def read_token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) -> list[TokenFacts]:
     """What layer `layer` decided on every token."""
     found = routing.layer(layer)
     facts = []
@@ -63,7 +61,7 @@ def token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) -> li
         alone = found.runner_up[i] == NO_EXPERT
         facts.append(
             TokenFacts(
-                text=token_text(encoding, token),
+                text=decode_token(encoding, token),
                 experts=tuple(found.experts[i].tolist()),
                 weights=tuple(found.weights[i].tolist()),
                 runner_up=None if alone else int(found.runner_up[i]),
@@ -73,7 +71,7 @@ def token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) -> li
     return facts
 
 
-# The details of a token show in a line kept free below the strip: nothing jumps, and nothing is cut off.
+# A token's details appear in a free line below the strip: nothing moves, and nothing is cut off.
 STYLE = """<style>
 .nk-strip {position: relative; padding: 0 0 4.2em 0; line-height: 2.5; max-width: 68em}
 .nk-token {font-family: monospace; color: #000; padding: 3px 4px; margin: 1px; border: 1px solid #777;
@@ -87,15 +85,15 @@ STYLE = """<style>
 </style>"""
 
 
-def strip_html(facts: Sequence[TokenFacts], label: str) -> str:
-    """One box a token, with its first expert's colour and number; Tab or the mouse shows the rest."""
-    boxes = "\n".join(_box(fact) for fact in facts)
+def write_strip(facts: Sequence[TokenFacts], label: str) -> str:
+    """One box per token with its first expert's colour and number; Tab or the mouse shows the rest."""
+    boxes = "\n".join(_write_box(fact) for fact in facts)
     return f'{STYLE}<div class="nk-strip" role="group" aria-label="{escape(label)}">\n{boxes}\n</div>'
 
 
-def _box(fact: TokenFacts) -> str:
+def _write_box(fact: TokenFacts) -> str:
     first, words = fact.experts[0], escape(fact.sentence())
     return (
-        f'<span class="nk-token" tabindex="0" style="background:{tint(first)}" aria-label="{words}">'
-        f'{escape(visible(fact.text))}<sub>{first}</sub><span class="nk-tip">{words}</span></span>'
+        f'<span class="nk-token" tabindex="0" style="background:{choose_tint(first)}" aria-label="{words}">'
+        f'{escape(make_visible(fact.text))}<sub>{first}</sub><span class="nk-tip">{words}</span></span>'
     )

@@ -1,6 +1,6 @@
-"""The frame that all of the observatory's widgets share: labelled controls, a line for sentences, a picture.
+"""The frame of all the observatory's widgets: labelled controls, a line for sentences, a picture.
 
-Kernel side only, and made only where a person sits in front (`front_end.is_live`).
+They are made only where a person can use them (`front_end.is_live`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ WIDE = {"description_width": "initial"}
 
 
 class Panel:
-    """Controls above, HTML below. Drawn anew when a control changes or, with `button`, when that is pressed.
+    """Controls above, HTML below. It is drawn again when a control changes or, with `button`, when that is pressed.
 
-    `draw` returns HTML; a `ValueError` from it becomes a sentence under the controls, and the old picture goes.
+    `draw` returns HTML; a `ValueError` from it becomes a sentence under the controls, and the old picture disappears.
     """
 
     def __init__(self, controls: Sequence[w.Widget], draw: Callable[[], str], button: str = ""):

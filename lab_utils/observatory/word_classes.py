@@ -1,7 +1,7 @@
 """What kind of word a token belongs to, and where in its word it stands.
 
-Names, verbs and places are read off the storyworld's own word lists; in any other text the lists are empty, and a
-name is then a capitalised word inside a sentence.
+Names, verbs and places come from the storyworld's own word lists. For any other text the lists are empty; there a
+capitalised word inside a sentence counts as a name.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _ENDS_SENTENCE = {b".", b"!", b"?"}
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Words in lower case, a set a class."""
+    """Words in lower case, one set per class."""
 
     names: frozenset[str] = frozenset()
     verbs: frozenset[str] = frozenset()
     places: frozenset[str] = frozenset()
 
 
-def storyworld_lexicon(cfg: DataConfig) -> Lexicon:
-    """The storyworld's own: who lives in it, what is done and said in it, where one goes."""
+def read_storyworld_lexicon(cfg: DataConfig) -> Lexicon:
+    """The words of the storyworld: who lives in it, what they do and say, where they go."""
     if cfg.source != "storyworld":
         return Lexicon()
     facts = fact_values()
@@ -57,14 +57,14 @@ def storyworld_lexicon(cfg: DataConfig) -> Lexicon:
         verbs += words.entries(words.LISTS[name])
     places = [*words.entries(words.LISTS["places"]), *facts["village"], *facts["house"]]
     return Lexicon(
-        names=_single_words([*people, *facts["elder"], *facts["teacher"]]),
-        verbs=_single_words(verbs),
-        # Of "bus stop" the stop is the place; of a village, both words are its name.
-        places=_single_words([place if place in facts["village"] else place.split()[-1] for place in places]),
+        names=_split_words([*people, *facts["elder"], *facts["teacher"]]),
+        verbs=_split_words(verbs),
+        # Of "bus stop" only "stop" is a place; of a village's name, both words are.
+        places=_split_words([place if place in facts["village"] else place.split()[-1] for place in places]),
     )
 
 
-def _single_words(entries: Sequence[str]) -> frozenset[str]:
+def _split_words(entries: Sequence[str]) -> frozenset[str]:
     return frozenset(word.lower() for entry in entries for word in entry.split())
 
 
@@ -77,12 +77,12 @@ class TokenClasses:
 
 
 def classify(encoding: tiktoken.Encoding, ids: Sequence[int], lexicon: Lexicon) -> TokenClasses:
-    """The classes of `ids`, read as one text. A token belongs to the word that its first letter stands in."""
+    """The classes of `ids`, read as one text. A token belongs to the word of its first letter."""
     end = encoding.encode(END_OF_TEXT, allowed_special="all")[0]
     # A document ends like a paragraph, so that its last word is not joined to the next one.
     raw = [b"\n" if token == end else encoding.decode_single_token_bytes(token) for token in ids]
     text = b"".join(raw)
-    class_at, begins_at = _classes_of_bytes(text, lexicon)
+    class_at, begins_at = _classify_bytes(text, lexicon)
     word_class, position, at = [], [], 0
     for token, piece in zip(ids, raw):
         # The blank before a word is part of its token; a token of nothing but blanks is white space.
@@ -98,12 +98,12 @@ def classify(encoding: tiktoken.Encoding, ids: Sequence[int], lexicon: Lexicon) 
     return TokenClasses(np.array(word_class, dtype=np.int64), np.array(position, dtype=np.int64))
 
 
-def _classes_of_bytes(text: bytes, lexicon: Lexicon) -> tuple[Int[np.ndarray, " bytes"], dict[int, int]]:
+def _classify_bytes(text: bytes, lexicon: Lexicon) -> tuple[Int[np.ndarray, " bytes"], dict[int, int]]:
     """The class of every byte, and the bytes at which a word begins with the position class that they have."""
     class_at, begins_at, starts_sentence = np.zeros(len(text), dtype=np.int64), {}, True
     for match in _PIECE.finditer(text):
         piece = match[0]
-        name = _class_of(piece, starts_sentence, lexicon)
+        name = _classify_word(piece, starts_sentence, lexicon)
         class_at[match.start() : match.end()] = WORD_CLASSES.index(name)
         if name in ("name", "verb", "place", "other word", "number"):
             begins = "begins a sentence" if starts_sentence else "begins a word"
@@ -114,7 +114,7 @@ def _classes_of_bytes(text: bytes, lexicon: Lexicon) -> tuple[Int[np.ndarray, " 
     return class_at, begins_at
 
 
-def _class_of(piece: bytes, starts_sentence: bool, lexicon: Lexicon) -> str:
+def _classify_word(piece: bytes, starts_sentence: bool, lexicon: Lexicon) -> str:
     if piece.isspace():
         return "white space"
     if piece.isdigit():

@@ -1,1 +1,1 @@
-"""How anything is shown: tables, pictures that stay in a notebook, notes, source code, and one style for all."""
+"""How anything is shown: tables, heat maps, pictures that stay in a notebook, notes, source code, one style."""

@@ -11,7 +11,7 @@ from pygments.lexers import PythonLexer
 
 @dataclass(frozen=True)
 class Code:
-    """Python source that shows with colours; folded under a title where there is one."""
+    """Python source in colours; with a title, folded under it."""
 
     source: str
     title: str = ""

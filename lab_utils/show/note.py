@@ -1,4 +1,4 @@
-"""A sentence in the place of a picture that cannot be: what is wrong, instead of a traceback."""
+"""Sentences in a notebook: in place of a picture that cannot be drawn, in a line under a cell, in a coloured frame."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle
 
 @dataclass(frozen=True)
 class Sentence:
-    """What stands where there is no picture: why not."""
+    """Why there is no picture, in its place."""
 
     text: str
 
@@ -24,7 +24,7 @@ class Sentence:
 
 
 def draw_or_explain(draw: Callable[[], Any]) -> Any:
-    """What `draw` gives, or the sentence of the `ValueError` that says why it cannot."""
+    """What `draw` gives, or the sentence of its `ValueError`."""
     try:
         return draw()
     except ValueError as error:
@@ -37,7 +37,7 @@ def as_html(picture: Any) -> str:
 
 
 class StatusLine:
-    """One line under a cell that is written again and again; what it says last stays in the notebook."""
+    """One line under a cell that is written again and again; its last text stays in the notebook."""
 
     def __init__(self) -> None:
         self._handle: DisplayHandle | None = None
@@ -52,8 +52,6 @@ class StatusLine:
 
 
 BAR = "border-left:6px solid {colour};padding:.4em .9em;max-width:60em;color:#1d2433;background:#fff"
-
-
 BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
 
 

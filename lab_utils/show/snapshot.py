@@ -1,4 +1,4 @@
-"""What a picture leaves in a notebook: a PNG, its description as text, and on wish plotly's JSON. No scripts."""
+"""A picture as a notebook keeps it: a PNG, a description in words, perhaps plotly's JSON. No scripts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ COLOURS = 128
 class Snapshot:
     """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
 
-    `plotly` is the JSON of an interactive twin, for JupyterLab; elsewhere the PNG is shown. Fewer `colours` make a
-    smaller file, where a notebook holds many pictures.
+    `plotly` is the JSON of an interactive version for JupyterLab; elsewhere the PNG is shown. Fewer `colours` make a
+    smaller file, for a notebook with many pictures.
     """
 
     figure: Figure

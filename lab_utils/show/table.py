@@ -9,7 +9,7 @@ from html import escape
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under two lines of head; every cell may have several lines.
+    """Cells of text under a head; every cell may have several lines.
 
     `words` are the columns that hold words: they stand to the left, numbers to the right.
     """
@@ -27,7 +27,7 @@ class Table:
         caption: str = "",
         words: tuple[int, ...] = (),
     ) -> Table:
-        """A table from plain strings; a line break in one makes two lines."""
+        """A table from plain strings; a line break in one begins a new line of its cell."""
         return cls(
             tuple(tuple(head.split("\n")) for head in heads),
             tuple(tuple(tuple(cell.split("\n")) for cell in row) for row in rows),
@@ -46,9 +46,9 @@ class Table:
 
 
 def as_text(table: Table, width: int = 120) -> str:
-    """Plain text: names and words to the left, numbers to the right; one space between columns if it gets tight."""
-    lines = [*_lines(table.heads)]
-    body = [line for row in table.cells for line in _lines(row)]
+    """The table as plain text: names and words to the left, numbers to the right. A wide table has narrow gaps."""
+    lines = [*_stack(table.heads)]
+    body = [line for row in table.cells for line in _stack(row)]
     widths = [max(len(line[i]) for line in lines + body) for i in range(len(table.heads))]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= width else " "
 
@@ -65,6 +65,7 @@ def as_text(table: Table, width: int = 120) -> str:
 
 
 def as_html(table: Table) -> str:
+    """The table as HTML: a cell's first line large, the others small."""
     # Jupyter sets every cell to the right.
     side = [' style="text-align:left"' if i in table.words else "" for i in range(len(table.heads))]
     head = "".join(
@@ -73,19 +74,19 @@ def as_html(table: Table) -> str:
     )
     rows = ""
     for row in table.cells:
-        first, *rest = (_html_lines(lines) for lines in row)
+        first, *rest = (_write_cell(lines) for lines in row)
         rows += f'<tr><th scope="row"{side[0]}>{first}</th>'
         rows += "".join(f"<td{at}>{cell}</td>" for at, cell in zip(side[1:], rest)) + "</tr>\n"
     caption = f"<p>{escape(table.caption)}</p>" if table.caption else ""
     return f'<div class="table"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{caption}'
 
 
-def _html_lines(lines: Sequence[str]) -> str:
+def _write_cell(lines: Sequence[str]) -> str:
     first, *more = [escape(line) for line in lines if line] or [""]
     return first + "".join(f"<br><small>{line}</small>" for line in more)
 
 
-def _lines(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+def _stack(cells: Sequence[Sequence[str]]) -> list[list[str]]:
     """The text lines of one row of cells, the shorter cells filled up."""
     height = max(len(cell) for cell in cells)
     padded = [[*cell, *[""] * (height - len(cell))] for cell in cells]

@@ -9,7 +9,7 @@ from nanokimi.steering import Intervention
 
 
 def record(step: int, load=((2.0, 0.0), (1.0, 1.0)), **changes) -> StepRecord:
-    """100 tokens and 2 seconds a step; two layers of two experts, one of them idle in the first layer."""
+    """100 tokens and 2 seconds per step; two layers of two experts, one of them idle in the first layer."""
     facts = dict(
         step=step,
         n_steps=10,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lab_utils.observatory import clinic
-from lab_utils.observatory.cache_meter import attention_variants, measure_all, measure_cache
+from lab_utils.observatory.cache_meter import measure_all, measure_cache, vary_attention
 from lab_utils.observatory.clinic import Course, Frame, read_trace, write_trace
 from nanokimi.config import KimiConfig
 from nanokimi.kimi import Kimi
@@ -48,7 +48,7 @@ def test_frames_average_the_steps_between_them():
         def __init__(self, step, load, loss):
             self.step, self.expert_load, self.loss = step, [load], loss
 
-    found = clinic._frame([Record(3, [2.0, 0.0], 5.0), Record(4, [1.0, 1.0], 4.0)], [[1, 0]])
+    found = clinic._make_frame([Record(3, [2.0, 0.0], 5.0), Record(4, [1.0, 1.0], 4.0)], [[1, 0]])
     assert found == Frame(4, (1.5, 0.5), 4.5, ((1, 0),))
 
 
@@ -103,7 +103,7 @@ def corpus():
 
 def test_the_recorded_trace_is_made_by_this_code(corpus, recorded):
     """The first frame of a training, before rounding can have grown: other settings give other numbers at once."""
-    assert clinic.probe_text(corpus) == recorded.probe
+    assert clinic.read_probe(corpus) == recorded.probe
     theirs = recorded.course("sigmoid", "none").frames[0]
     first, _ = next(clinic.treat("sigmoid", "none", corpus, steps=240, every=6))
     other, _ = next(clinic.treat("sigmoid", "both", corpus, steps=240, every=6))
@@ -114,7 +114,7 @@ def test_the_recorded_trace_is_made_by_this_code(corpus, recorded):
 
 def test_the_last_step_has_a_frame(corpus):
     with pytest.raises(ValueError, match="every=7 must divide steps=60"):
-        next(clinic.open_clinic(corpus, steps=60, every=7))
+        next(clinic.run_clinic(corpus, steps=60, every=7))
 
 
 def test_methods_are_what_they_are_called(corpus):
@@ -123,8 +123,8 @@ def test_methods_are_what_they_are_called(corpus):
         (False, False), (True, False), (False, True), (True, True),
     ]  # fmt: skip
     for method, balance in clinic.METHODS.items():
-        assert clinic.clinic_training(method, 40).balance == balance
-    one, other = (Kimi(clinic.clinic_model(s, 512), seed=0) for s in clinic.SCORINGS)
+        assert clinic.make_clinic_training(method, 40).balance == balance
+    one, other = (Kimi(clinic.make_clinic_model(s, 512), seed=0) for s in clinic.SCORINGS)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters()))
     assert (one.cfg.moe.scoring, other.cfg.moe.scoring) == clinic.SCORINGS
     assert one.cfg.moe.n_shared_experts == 0
@@ -132,7 +132,7 @@ def test_methods_are_what_they_are_called(corpus):
 
 @pytest.mark.slow
 def test_a_short_clinic_shows_the_same_illness(corpus):
-    courses = list(clinic.open_clinic(corpus, steps=60, every=10))
+    courses = list(clinic.run_clinic(corpus, steps=60, every=10))
     assert all(
         isinstance(c, Course) and [f.step for f in c.frames] == [10, 20, 30, 40, 50, 60] for c in courses
     )
@@ -147,7 +147,7 @@ def test_a_short_clinic_shows_the_same_illness(corpus):
 
 
 def test_measured_bytes_are_the_formula_and_the_count_by_hand():
-    """Two layers in float32. MHA: 2·16 numbers a token; MLA: 8 + 4; block latents: 2 latents a block of 4."""
+    """Two layers in float32. MHA: 2·16 numbers per token; MLA: 8 + 4; block latents: 2 latents a block of 4."""
     by_hand = {
         "MHA": lambda n: 2 * 4 * n * 2 * 16,
         "MLA": lambda n: 2 * 4 * n * (8 + 4),
@@ -162,7 +162,7 @@ def test_measured_bytes_are_the_formula_and_the_count_by_hand():
 
 def test_variants_differ_in_their_attention_alone():
     cfg = KimiConfig(mla=tiny.kimi().mla)
-    for name, variant in attention_variants(cfg).items():
+    for name, variant in vary_attention(cfg).items():
         assert {"MHA": "mha", "MLA": "mla", "BlockLatent": "block_latent"}[name] == variant.attention
         assert (variant.n_layers, variant.d_model, variant.moe) == (cfg.n_layers, cfg.d_model, cfg.moe)
 

@@ -11,9 +11,9 @@ from lab_utils.observatory.lesion_report import continue_both
 from lab_utils.observatory.lesions import (
     ALL,
     Loss,
-    every_expert,
     lesion_every_expert,
-    loss_without,
+    list_experts,
+    measure_loss_without,
     parse_lesion,
     without_experts,
 )
@@ -153,7 +153,7 @@ def test_parse():
 def test_loss_by_role_against_a_loop(reader, corpus):
     train = tiny.train_config()
     off = {1: [0], 2: [1]}
-    found = loss_without(reader, corpus, train, 4, off)
+    found = measure_loss_without(reader, corpus, train, 4, off)
     inputs, targets, index = windows(corpus.val, 4, train.seq_len)
     nats: dict[int, list[float]] = {}
     with torch.no_grad(), without_experts(reader, off):
@@ -172,9 +172,11 @@ def test_loss_by_role_against_a_loop(reader, corpus):
 def test_a_row_an_expert_and_the_order_does_not_matter(reader, corpus):
     train = tiny.train_config()
     rows = list(lesion_every_expert(reader, corpus, train, 2))
-    assert [(row.layer, row.expert) for row in rows] == every_expert(reader)
-    assert every_expert(reader) == [(layer, e) for layer in (1, 2) for e in range(4)]
-    alone = loss_without(reader, corpus, train, 2, {2: [1]}).minus(loss_without(reader, corpus, train, 2, {}))
+    assert [(row.layer, row.expert) for row in rows] == list_experts(reader)
+    assert list_experts(reader) == [(layer, e) for layer in (1, 2) for e in range(4)]
+    alone = measure_loss_without(reader, corpus, train, 2, {2: [1]}).minus(
+        measure_loss_without(reader, corpus, train, 2, {})
+    )
     assert rows[5].cost == alone
 
 

@@ -1,0 +1,88 @@
+"""The observatory for a person: widgets whose controls do what their labels say."""
+
+from html import unescape
+
+from lab_utils.observatory import pictures
+from lab_utils.observatory.clinic import read_trace
+from lab_utils.observatory.observatory import list_experts_of_token, show_clinic
+from tests.observatory.made_up_facts import SCRIPT, Tags
+
+
+def controls(panel) -> dict:
+    return {child.description: child for child in panel.box.children[0].children}
+
+
+def test_the_strip_follows_prompt_and_layer(watch, live):
+    panel = watch.token_strip("cat")
+    fields = controls(panel)
+    assert list(fields) == ["Prompt", "Layer"]
+    assert watch.facts("cat", 1)[0].sentence() in unescape(panel.picture.value)
+    fields["Layer"].value = 2
+    fields["Prompt"].value = SCRIPT
+    assert watch.facts(SCRIPT, 2)[0].sentence() in unescape(panel.picture.value)
+    assert "script" not in Tags(panel.picture.value).tags
+
+
+def test_a_bad_prompt_is_a_sentence_and_a_good_one_clears_it(watch, live):
+    panel = watch.token_strip("cat")
+    controls(panel)["Prompt"].value = ""
+    assert "the prompt is empty" in panel.sentence.value and panel.picture.value == ""
+    controls(panel)["Prompt"].value = "<i>" * 40
+    assert "reads at most 64" in panel.sentence.value
+    controls(panel)["Prompt"].value = "dog"
+    assert panel.sentence.value == "" and "nk-token" in panel.picture.value
+
+
+def test_who_does_what_sorts(watch, live):
+    panel = watch.who_does_what()
+    fields = controls(panel)
+    assert list(fields) == ["Group tokens by", "Layer", "Sort by"]
+    fields["Sort by"].value = "punctuation"
+    lift = watch.lift("word class", 1)
+    assert panel.picture.value == pictures.lift_picture(lift, "word class", 1, "punctuation").html()
+    fields["Group tokens by"].value = "role of the token read"
+    assert fields["Sort by"].options == ("number of the expert", "grammar", "choice", "fact", "copy")
+    assert fields["Sort by"].value == "number of the expert"
+    fields["Sort by"].value = "copy"
+    assert panel.sentence.value == "" and "role of the token read" in panel.picture.value
+
+
+def test_the_lesion_runs_on_its_button(watch, live):
+    panel = watch.lesion("1:0", "cat")
+    fields = controls(panel)
+    assert list(fields) == ["Experts to switch off (layer:expert)", "Prompt", "Switch off"]
+    assert panel.picture.value == ""
+    fields["Switch off"].click()
+    cost = watch.lesion_report("1:0", "cat").table.cells[0][3][0]
+    assert cost in panel.picture.value
+    fields["Experts to switch off (layer:expert)"].value = "1:77"
+    fields["Switch off"].click()
+    assert "expert 77 does not exist" in panel.sentence.value and panel.picture.value == ""
+
+
+def test_all_lesions_move_a_bar(watch, live):
+    panel = watch.every_lesion()
+    bar, button = panel.box.children[0].children
+    assert (bar.value, bar.max) == (0, 8)
+    button.click()
+    assert bar.value == 8 and "<img alt=" in panel.picture.value
+
+
+def test_other_widgets_draw_what_their_controls_say(watch, live):
+    trace = read_trace()
+    clinic = show_clinic(trace)
+    controls(clinic)["Step"].value = 6
+    controls(clinic)["Token"].value = 5
+    assert (
+        "at step 6:" in clinic.picture.value
+        and list_experts_of_token(trace, 0, 5)._repr_html_() in clinic.picture.value
+    )
+    pairs = watch.pairs()
+    controls(pairs)["Layer"].value = 2
+    assert "in layer 2" in pairs.picture.value
+    change = watch.change_since(watch.specimen.start())
+    assert "layer 2:" in change.picture.value
+    meter = watch.cache_meter()
+    controls(meter)["Tokens to generate"].value = 7
+    controls(meter)["Generate"].click()
+    assert "After 7:" in meter.picture.value
