@@ -1,17 +1,22 @@
-"""Every setting of the lab as a frozen dataclass that validates itself.
+"""Every setting of the lab, as frozen dataclasses that check themselves.
 
-`yaml_config` reads them from presets and files; in Python they are built by name: ``MoEConfig(top_k=4)``.
+In Python they are built by name: ``MoEConfig(top_k=4)``. `yaml_config` reads them from presets and files, and says what
+is wrong in one line. The type of a setting gives its range; `_check` holds what two settings demand of each other.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import model_validator as validator
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+AboveOne = Annotated[float, Field(gt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]  # how much of a running mean stays at a step
 
 
 class ConfigError(ValueError):
@@ -23,30 +28,35 @@ def _require(ok: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _positive(cfg: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(cfg, name)
-        _require(value is None or value > 0, f"{name}={value} must be above 0")
+def _within(cfg: Any, name: str, low: int, limit: str) -> None:
+    value, high = getattr(cfg, name), getattr(cfg, limit)
+    _require(low <= value <= high, f"{name}={value} must lie in {low}..{limit}={high}")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class GPTConfig:
-    """The baseline: nanoGPT's model (learned positions, LayerNorm, GELU MLP of width 4·d_model, tied head)."""
+    """The baseline, nanoGPT's model: learned positions, LayerNorm, a GELU MLP of width 4·d_model, a tied head.
+
+    vocab_size: how many tokens there are. max_seq_len: how many of them the model reads at once.
+    d_model: the width, a multiple of n_heads. n_layers, n_heads: how many. kind: tells the models apart in files.
+    Raises `ValueError` for a setting out of range.
+
+    >>> from nanokimi import GPTConfig
+    >>> GPTConfig(d_model=64, n_heads=2).n_layers
+    4
+    """
 
     kind: Literal["gpt"] = "gpt"
-    vocab_size: int = 2048
-    max_seq_len: int = 256
-    d_model: int = 128
-    n_layers: int = 4
-    n_heads: int = 4
+    vocab_size: PositiveInt = 2048
+    max_seq_len: PositiveInt = 256
+    d_model: PositiveInt = 128
+    n_layers: PositiveInt = 4
+    n_heads: PositiveInt = 4
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(self, "vocab_size", "max_seq_len", "d_model", "n_layers", "n_heads")
-        _require(
-            self.d_model % self.n_heads == 0,
-            f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}",
-        )
+        d, heads = self.d_model, self.n_heads
+        _require(d % heads == 0, f"d_model={d} must be a multiple of n_heads={heads}")
         return self
 
 
@@ -54,67 +64,44 @@ class GPTConfig:
 class YarnConfig:
     """YaRN: stretch a context of `original_max_seq_len` tokens by `factor` (Peng et al. 2023)."""
 
-    factor: float = 32.0
-    original_max_seq_len: int = 4096
-    beta_fast: float = 1.0
-    beta_slow: float = 1.0
+    factor: AboveOne = 32.0
+    original_max_seq_len: PositiveInt = 4096
+    beta_fast: PositiveFloat = 1.0
+    beta_slow: PositiveFloat = 1.0
     mscale_all_dim: float = 1.0
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(self, "original_max_seq_len", "beta_fast", "beta_slow")
-        _require(self.factor > 1, f"factor={self.factor} must be above 1")
-        _require(
-            self.beta_fast >= self.beta_slow,
-            f"beta_fast={self.beta_fast} must be at least beta_slow={self.beta_slow}",
-        )
+        fast, slow = self.beta_fast, self.beta_slow
+        _require(fast >= slow, f"beta_fast={fast} must be at least beta_slow={slow}")
         return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class RopeConfig:
-    """Rotary embedding: pair i of r/2 turns by base^(-2i/r) radians a token (Su et al. 2021)."""
+    """Rotary embedding: pair i of r/2 is turned by base^(-2i/r) radians per token (Su et al. 2021)."""
 
-    base: float = 10_000.0
+    base: AboveOne = 10_000.0
     yarn: YarnConfig | None = None
-
-    @model_validator(mode="after")
-    def _check(self):
-        _require(self.base > 1, f"base={self.base} must be above 1")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class MLAConfig:
-    """Multi-head latent attention: what a head sees, and how narrow the cached latent is (DeepSeek-V2)."""
+    """Multi-head latent attention: how wide a head is, and how narrow the cached latent is (DeepSeek-V2)."""
 
-    q_lora_rank: int | None = None
-    kv_lora_rank: int = 64
-    qk_nope_head_dim: int = 16
-    qk_rope_head_dim: int = 16
-    v_head_dim: int = 32
-
-    @model_validator(mode="after")
-    def _check(self):
-        _positive(self, "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
-        _require(
-            self.qk_rope_head_dim % 2 == 0,
-            f"qk_rope_head_dim={self.qk_rope_head_dim} must be even: it is turned in pairs",
-        )
-        return self
+    q_lora_rank: PositiveInt | None = None  # None: queries are made in one step, not through a latent
+    kv_lora_rank: PositiveInt = 64
+    qk_nope_head_dim: PositiveInt = 16
+    qk_rope_head_dim: Annotated[PositiveInt, Field(multiple_of=2)] = 16  # turned in pairs
+    v_head_dim: PositiveInt = 32
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BlockLatentConfig:
-    """Block latent attention: every complete block of `block_len` tokens is summed up in `n_latents` vectors."""
+    """Block latent attention: `n_latents` vectors stand for every complete block of `block_len` tokens."""
 
-    n_latents: int = 4
-    block_len: int = 32
-
-    @model_validator(mode="after")
-    def _check(self):
-        _positive(self, "n_latents", "block_len")
-        return self
+    n_latents: PositiveInt = 4
+    block_len: PositiveInt = 32
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -125,96 +112,75 @@ class MoEConfig:
     64/6, 2.828 at 384/8. `n_group` > 1 keeps the experts of the best `topk_group` groups (DeepSeek-V3).
     """
 
-    n_routed_experts: int = 16
-    n_shared_experts: int = 1
+    n_routed_experts: PositiveInt = 16
+    n_shared_experts: NonNegativeInt = 1
     top_k: int = 2
-    moe_intermediate_size: int = 128
+    moe_intermediate_size: PositiveInt = 128
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
     norm_topk_prob: bool = True
-    routed_scaling_factor: float | None = None
-    n_group: int = 1
+    routed_scaling_factor: PositiveFloat | None = None
+    n_group: PositiveInt = 1
     topk_group: int = 1
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(self, "n_routed_experts", "moe_intermediate_size", "n_group", "routed_scaling_factor")
-        _require(self.n_shared_experts >= 0, f"n_shared_experts={self.n_shared_experts} must be 0 or more")
-        _require(
-            1 <= self.top_k <= self.n_routed_experts,
-            f"top_k={self.top_k} must lie in 1..n_routed_experts={self.n_routed_experts}",
-        )
-        _require(
-            self.n_routed_experts % self.n_group == 0,
-            f"n_routed_experts={self.n_routed_experts} must be a multiple of n_group={self.n_group}",
-        )
-        _require(
-            1 <= self.topk_group <= self.n_group,
-            f"topk_group={self.topk_group} must lie in 1..n_group={self.n_group}",
-        )
-        group_size = self.n_routed_experts // self.n_group
-        _require(
-            self.n_group == 1 or group_size >= 2,
-            f"n_group={self.n_group} leaves {group_size} expert a group: a group is scored by its two best",
-        )
-        _require(
-            self.top_k <= group_size * self.topk_group,
-            f"top_k={self.top_k} is more than the {group_size * self.topk_group} experts of "
-            f"topk_group={self.topk_group} groups",
-        )
+        experts, groups = self.n_routed_experts, self.n_group
+        _within(self, "top_k", 1, "n_routed_experts")
+        _within(self, "topk_group", 1, "n_group")
+        _require(experts % groups == 0, f"n_routed_experts={experts} must be a multiple of n_group={groups}")
+        size = experts // groups
+        _require(groups == 1 or size > 1, f"n_group={groups} leaves one expert per group: each needs two")
+        k, best, kept = self.top_k, self.topk_group, size * self.topk_group
+        _require(k <= kept, f"top_k={k} is more than the {kept} experts of topk_group={best} groups")
         return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class KimiConfig:
-    """Kimi K2's architecture at any size. `moe=None` makes every layer a dense SwiGLU.
+    """Kimi K2's architecture at any size.
 
-    Layers below `first_k_dense_replace` are dense (width `intermediate_size`), the others experts.
-    `attention` picks "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or
-    "block_latent" (the learned-latent context compressor, not K2's mechanism).
+    kind, vocab_size, max_seq_len, d_model, n_layers, n_heads: as in `GPTConfig`.
+    first_k_dense_replace: so many first layers are a dense SwiGLU of width intermediate_size, the others experts.
+    norm_eps: RMSNorm's. rope: how positions turn queries and keys. moe: the experts, None makes every layer dense.
+    attention: "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or "block_latent" (a context
+        compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention.
+    Raises `ValueError` for a setting out of range, and for sections that do not fit the attention.
+
+    >>> from nanokimi import KimiConfig
+    >>> from nanokimi.config import MLAConfig, MoEConfig
+    >>> cfg = KimiConfig(n_layers=3, mla=MLAConfig(kv_lora_rank=32), moe=MoEConfig(n_routed_experts=8))
+    >>> [cfg.is_dense(layer) for layer in range(3)]
+    [True, False, False]
     """
 
     kind: Literal["kimi"] = "kimi"
-    vocab_size: int = 2048
-    max_seq_len: int = 256
-    d_model: int = 128
-    n_layers: int = 4
-    n_heads: int = 4
-    intermediate_size: int = 344
+    vocab_size: PositiveInt = 2048
+    max_seq_len: PositiveInt = 256
+    d_model: PositiveInt = 128
+    n_layers: PositiveInt = 4
+    n_heads: PositiveInt = 4
+    intermediate_size: PositiveInt = 344
     first_k_dense_replace: int = 1
-    norm_eps: float = 1e-6
+    norm_eps: PositiveFloat = 1e-6
     rope: RopeConfig = RopeConfig()
     attention: Literal["mha", "mla", "block_latent"] = "mla"
     mla: MLAConfig | None = None
     block_latent: BlockLatentConfig | None = None
     moe: MoEConfig | None = None
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(
-            self,
-            "vocab_size",
-            "max_seq_len",
-            "d_model",
-            "n_layers",
-            "n_heads",
-            "intermediate_size",
-            "norm_eps",
-        )
-        _require(
-            0 <= self.first_k_dense_replace <= self.n_layers,
-            f"first_k_dense_replace={self.first_k_dense_replace} must lie in 0..n_layers={self.n_layers}",
-        )
+        _within(self, "first_k_dense_replace", 0, "n_layers")
         # A section that nothing reads would be a silent mistake, so each belongs to its attention.
         for name in ("mla", "block_latent"):
             given, needed = getattr(self, name) is not None, self.attention == name
             _require(given or not needed, f"attention={name} needs a section {name}:")
             _require(needed or not given, f"section {name}: is not used by attention={self.attention}")
-        if self.attention != "mla":
-            _require(
-                self.d_model % (2 * self.n_heads) == 0,
-                f"d_model={self.d_model} must be a multiple of 2·n_heads={2 * self.n_heads}: "
-                "heads are turned in pairs",
-            )
+        d, two_heads = self.d_model, 2 * self.n_heads
+        _require(
+            self.attention == "mla" or d % two_heads == 0,
+            f"d_model={d} must be a multiple of 2·n_heads={two_heads}: heads are turned in pairs",
+        )
         return self
 
     def is_dense(self, layer: int) -> bool:
@@ -234,92 +200,65 @@ class OptimConfig:
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: float = 3e-3
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    muon_momentum: float = 0.95
-    ns_steps: int = 5
-
-    @model_validator(mode="after")
-    def _check(self):
-        _positive(self, "lr", "ns_steps")
-        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} must be 0 or more")
-        for name in ("beta1", "beta2", "muon_momentum"):
-            value = getattr(self, name)
-            _require(0 <= value < 1, f"{name}={value} must lie in 0..1, 1 left out")
-        return self
+    lr: PositiveFloat = 3e-3
+    weight_decay: NonNegativeFloat = 0.1
+    beta1: Decay = 0.9
+    beta2: Decay = 0.95
+    muon_momentum: Decay = 0.95
+    ns_steps: PositiveInt = 5
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BalanceConfig:
-    """What keeps the experts evenly used; a coefficient of 0 switches a term off.
+    """What keeps the experts evenly used; 0 switches a term off. The usual size is that of the paper."""
 
-    `switch_coef`: load-balance loss on softmax probabilities (1e-2 in Switch). `sequence_coef`: the
-    sequence-wise loss (1e-4 in DeepSeek-V3, 1e-3 in K2). `z_coef`: z-loss (1e-3). `bias_update_rate`: the
-    auxiliary-loss-free bias update (1e-3).
-    """
-
-    switch_coef: float = 0.0
-    sequence_coef: float = 0.0
-    z_coef: float = 0.0
-    bias_update_rate: float = 0.0
-
-    @model_validator(mode="after")
-    def _check(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            _require(value >= 0, f"{field.name}={value} must be 0 or more")
-        return self
+    switch_coef: NonNegativeFloat = 0.0  # load-balance loss on softmax probabilities; 1e-2 in Switch
+    sequence_coef: NonNegativeFloat = 0.0  # sequence-wise loss; 1e-4 in DeepSeek-V3, 1e-3 in K2
+    z_coef: NonNegativeFloat = 0.0  # z-loss; 1e-3 in ST-MoE
+    bias_update_rate: NonNegativeFloat = 0.0  # bias update without a loss; 1e-3 in DeepSeek-V3
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TrainConfig:
-    """How a model is trained. One optimizer step sees `batch_size · grad_accum` windows of `seq_len` tokens.
+    """How a model is trained. One step of the optimizer sees batch_size · grad_accum windows of seq_len tokens.
 
-    `schedule`: "cosine" falls to `min_lr_ratio·lr` at the end; "wsd" stays at lr and falls linearly to it
-    over the last `decay_fraction` of the steps. `qk_clip_tau`: QK-clip's threshold (100 in K2), None for off.
-    `dtype`: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
+    steps: how many; the first warmup_steps of them raise the rate from 0 to optim.lr.
+    schedule: "cosine" falls to min_lr_ratio·lr at the end; "wsd" stays at lr and falls linearly to it over the last
+        decay_fraction of the steps.
+    grad_clip: the largest norm of the gradient. seed: of the order of the text.
+    eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
+    device: "auto" is CUDA where there is one. dtype: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
+    optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
+    Raises `ValueError` for a setting out of range.
+
+    >>> from nanokimi import TrainConfig
+    >>> from nanokimi.config import OptimConfig
+    >>> TrainConfig(steps=100, warmup_steps=10, optim=OptimConfig(lr=1e-3)).optim.lr
+    0.001
     """
 
-    steps: int = 300
-    batch_size: int = 16
-    seq_len: int = 256
-    grad_accum: int = 1
+    steps: PositiveInt = 300
+    batch_size: PositiveInt = 16
+    seq_len: PositiveInt = 256
+    grad_accum: PositiveInt = 1
     warmup_steps: int = 20
     schedule: Literal["cosine", "wsd"] = "cosine"
-    min_lr_ratio: float = 0.1
-    decay_fraction: float = 0.2
-    grad_clip: float = 1.0
-    eval_every: int = 50
-    eval_windows: int = 64
+    min_lr_ratio: Share = 0.1
+    decay_fraction: Share = 0.2
+    grad_clip: PositiveFloat = 1.0
+    eval_every: PositiveInt = 50
+    eval_windows: PositiveInt = 64
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     optim: OptimConfig = OptimConfig()
     balance: BalanceConfig = BalanceConfig()
-    qk_clip_tau: float | None = None
+    qk_clip_tau: PositiveFloat | None = None
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(
-            self,
-            "steps",
-            "batch_size",
-            "seq_len",
-            "grad_accum",
-            "grad_clip",
-            "eval_every",
-            "eval_windows",
-            "qk_clip_tau",
-        )
-        _require(
-            0 <= self.warmup_steps < self.steps,
-            f"warmup_steps={self.warmup_steps} must lie in 0..steps-1={self.steps - 1}",
-        )
-        for name in ("min_lr_ratio", "decay_fraction"):
-            value = getattr(self, name)
-            _require(0 <= value <= 1, f"{name}={value} must lie in 0..1")
+        warmup, last = self.warmup_steps, self.steps - 1
+        _require(0 <= warmup <= last, f"warmup_steps={warmup} must lie in 0..steps-1={last}")
         return self
 
 
@@ -327,21 +266,27 @@ class TrainConfig:
 class DataConfig:
     """Which text, cut into which tokens.
 
-    `source` is "storyworld" (the embedded corpus; n_characters, n_stories and seed are its), "tinystories"
-    (downloaded once), or the path of a UTF-8 text file or a folder of them.
+    source: "storyworld" (stories that are made on this machine: n_characters, n_stories and seed are theirs),
+        "tinystories" (downloaded once), or the path of a UTF-8 text file or of a folder of them.
+    tokenizer: "bpe" is trained on the text and has vocab_size tokens, "gpt2" is ready-made, "char" has characters.
+    cache_dir: where the tokens are kept; None is the user's cache.
+    Raises `ValueError` for a setting out of range.
+
+    >>> from nanokimi import DataConfig
+    >>> DataConfig(source="my/notes.txt", tokenizer="char").n_stories
+    20000
     """
 
     source: str = "storyworld"
     tokenizer: Literal["bpe", "gpt2", "char"] = "bpe"
     vocab_size: int = 2048
-    n_characters: int = 400
-    n_stories: int = 20_000
+    n_characters: PositiveInt = 400
+    n_stories: PositiveInt = 20_000
     seed: int = 0
     cache_dir: str | None = None
 
-    @model_validator(mode="after")
+    @validator(mode="after")
     def _check(self):
-        _positive(self, "n_characters", "n_stories")
         _require(bool(self.source.strip()), "source is empty: name storyworld, tinystories or a path")
         _require(
             self.tokenizer != "bpe" or self.vocab_size > 256,

@@ -17,10 +17,19 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from nanokimi.config import ConfigError, GPTConfig, KimiConfig, ModelConfig, TrainConfig, to_dict
+from nanokimi.config import ConfigError, GPTConfig, KimiConfig, ModelConfig, TrainConfig
 
 PRESETS = Path(__file__).parent / "presets"
 T = TypeVar("T")
+
+# What pydantic calls a value out of range, and what is allowed.
+_RANGES = {
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "multiple_of": "a multiple of {multiple_of}",
+}
 
 
 def preset_names(prefix: str = "") -> list[str]:
@@ -79,11 +88,6 @@ def load_model_config(name: str | Path, overrides: Sequence[str] = ()) -> ModelC
 def load_train_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A training preset or file, such as `train-tiny`, with `name=value` overrides."""
     return build(TrainConfig, read_yaml(name), overrides, str(name))
-
-
-def to_yaml(cfg: Any) -> str:
-    """The configuration as YAML text that `load_model_config` and `load_train_config` read."""
-    return yaml.safe_dump(to_dict(cfg), sort_keys=False)
 
 
 # ---------------------------------------------------------------- overrides and messages
@@ -170,4 +174,7 @@ def _one_line(cls: type, error: Exception, where: str) -> str:
     if first["type"] == "value_error":
         message = str(first["ctx"]["error"])
         return f"{prefix}{field + ': ' if field else ''}{message}"
-    return f"{prefix}{field}={first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    named = f"{prefix}{field}={first['input']!r}"
+    if first["type"] in _RANGES:
+        return f"{named} must be {_RANGES[first['type']].format(**first['ctx'])}"
+    return f"{named}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -18,12 +18,15 @@ from nanokimi.yaml_config import (
     nearest,
     preset_names,
     read_yaml,
-    to_yaml,
 )
 from tests import tiny
 
 MODELS = [name for name in preset_names() if not name.startswith(("train-", "bench-"))]
 TRAININGS = preset_names("train-")
+
+
+def to_yaml(cfg: object) -> str:
+    return yaml.safe_dump(to_dict(cfg), sort_keys=False)
 
 
 def one_line(call, *args) -> str:
