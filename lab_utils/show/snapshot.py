@@ -33,8 +33,10 @@ class Snapshot:
     def png(self) -> bytes:
         drawn, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=DPI)
-        # A palette makes the file a third as large, and a notebook is committed with its pictures.
-        Image.open(drawn).convert("RGB").quantize(self.colours).save(small, format="png", optimize=True)
+        # A palette makes the file a third as large, and a notebook is committed with its pictures. "Maximum coverage"
+        # keeps the colours of thin lines; Pillow's default would give their places to the shades of large areas.
+        palette = Image.open(drawn).convert("RGB").quantize(self.colours, Image.Quantize.MAXCOVERAGE)
+        palette.save(small, format="png", optimize=True)
         return small.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:

@@ -1,22 +1,26 @@
-"""What a picture leaves in a notebook."""
+"""The picture that stays in a notebook keeps the colours that tell lines apart."""
 
-from matplotlib.figure import Figure
+import io
 
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab_utils.show.heat_map import draw_shares_over_steps
 from lab_utils.show.snapshot import Snapshot
+from lab_utils.show.style import STYLES, new_figure
 
 
-def test_snapshot_leaves_a_png_and_words_and_no_script():
-    data, metadata = Snapshot(Figure(figsize=(1, 1)), 'a "picture" <b>')._repr_mimebundle_()
-    assert set(data) == {"image/png", "text/plain"}
-    assert data["image/png"].startswith("iVBORw0KGgo")
-    assert data["text/plain"] == metadata["image/png"]["alt"] == 'a "picture" <b>'
-
-
-def test_snapshot_takes_plotlys_json_along():
-    data, _ = Snapshot(Figure(figsize=(1, 1)), "words", {"data": [], "layout": {}})._repr_mimebundle_()
-    assert data["application/vnd.plotly.v1+json"] == {"data": [], "layout": {}}
-
-
-def test_snapshot_in_html_escapes_its_words():
-    html = Snapshot(Figure(figsize=(1, 1)), 'a "picture" <b>').html()
-    assert html.startswith('<img alt="a &quot;picture&quot; &lt;b&gt;" src="data:image/png;base64,iVBOR')
+@pytest.mark.parametrize("colours", [32, 128])
+def test_a_small_palette_keeps_the_colour_of_every_arm(colours):
+    """Beside a heat map with hundreds of shades, each thin line still has its own colour."""
+    figure = new_figure()
+    lines, shades = figure.subplots(1, 2)
+    for i, (colour, _, _) in enumerate(STYLES.values()):
+        lines.plot([0, 1], [i, i], color=colour)
+    draw_shares_over_steps(shades, np.random.default_rng(0).uniform(0, 2, (20, 30)), 30, 2.0)
+    png = Snapshot(figure, "x", colours=colours).png
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).reshape(-1, 3).astype(int)
+    for colour, _, _ in STYLES.values():
+        exact = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert np.abs(pixels - exact).max(axis=1).min() < 24, colour
