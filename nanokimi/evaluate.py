@@ -50,6 +50,13 @@ def evaluate(
     are always the same; `cfg.batch_size` of them are computed at a time. `interrupt` is called after each such batch:
     there the caller may wait, or leave by an exception. Raises `ConfigError` where the model's device lacks the
     number format `cfg.dtype`.
+
+    >>> from nanokimi import DataConfig, TrainConfig, build_model, evaluate, load_corpus, load_model_config
+    >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
+    >>> model = build_model(load_model_config("kimi-smoke"))
+    >>> found = evaluate(model, corpus, TrainConfig(seq_len=32, eval_windows=2))
+    >>> found.n_tokens, round(found.loss)  # 2 windows of 32 tokens; ln 512 = 6.2 for a model that only guesses
+    (64, 6)
     """
     device = next(model.parameters()).device
     dtype = choose_dtype(cfg.dtype, device)

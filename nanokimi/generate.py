@@ -64,6 +64,11 @@ def generate(
     through the model once, because the cache holds what the next ones need. When the context is full, its older half is
     forgotten and the newer half is read again. Raises `ValueError` at the first token for a prompt that is empty or
     longer than the context, and for a setting outside its range.
+
+    >>> from nanokimi import build_model, generate, load_model_config
+    >>> model = build_model(load_model_config("kimi-smoke"))
+    >>> len(list(generate(model, [1, 2, 3], 5, temperature=0.8)))
+    5
     """
     _check_sampling(temperature, top_k, top_p)
     context = model.cfg.max_seq_len

@@ -50,7 +50,17 @@ class GPTBlock(nn.Module):
 
 
 class GPT(nn.Module):
-    """Tokens to logits. Weights are drawn from `seed`, as nanoGPT draws them."""
+    """The baseline: tokens (batch, seq) to a `ModelOutput` with logits (batch, seq, vocab_size) and no routing.
+
+    `cfg` gives the sizes; the weights are drawn from `seed`, as nanoGPT draws them. A call raises `ValueError` for more
+    tokens than `max_seq_len`, those in the cache included.
+
+    >>> import torch
+    >>> from nanokimi import GPT, GPTConfig
+    >>> model = GPT(GPTConfig(vocab_size=50, d_model=16, n_layers=2, n_heads=2))
+    >>> model(torch.tensor([[1, 2, 3]])).logits.shape
+    torch.Size([1, 3, 50])
+    """
 
     def __init__(self, cfg: GPTConfig, seed: int = 0):
         super().__init__()
@@ -62,7 +72,7 @@ class GPT(nn.Module):
         draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
 
     def new_cache(self) -> list[SequenceCache]:
-        """An empty cache, one entry a layer, to hand to `forward` while decoding."""
+        """An empty cache, one entry per layer, to hand to `forward` while decoding."""
         return [SequenceCache() for _ in self.layers]
 
     def forward(
@@ -71,7 +81,10 @@ class GPT(nn.Module):
         cache: list[SequenceCache] | None = None,
         with_max_qk_logit: bool = False,
     ) -> ModelOutput:
-        """Logits for every position. With a cache, `tokens` are the new ones only."""
+        """Logits for every position. With a cache, `tokens` are the new ones only, and the cache grows by them.
+
+        `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
+        """
         start = cache[0].length if cache else 0
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:

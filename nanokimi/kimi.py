@@ -60,7 +60,20 @@ class KimiBlock(nn.Module):
 
 
 class Kimi(nn.Module):
-    """Tokens to logits and routing facts. Weights are drawn from `seed`."""
+    """Tokens (batch, seq) to a `ModelOutput`: logits (batch, seq, vocab_size), and what every router decided.
+
+    `cfg` gives the sizes; the weights are drawn from `seed`. A call raises `ValueError` for more tokens than
+    `max_seq_len`, those in the cache included.
+
+    >>> import torch
+    >>> from nanokimi import Kimi, load_model_config
+    >>> model = Kimi(load_model_config("kimi-smoke"))  # a dense layer, and a layer that picks 2 of 8 experts
+    >>> out = model(torch.tensor([[1, 2, 3]]))
+    >>> out.logits.shape
+    torch.Size([1, 3, 512])
+    >>> [stats.expert_idx.shape for stats in out.routing]
+    [torch.Size([1, 3, 2])]
+    """
 
     def __init__(self, cfg: KimiConfig, seed: int = 0):
         super().__init__()
@@ -76,7 +89,7 @@ class Kimi(nn.Module):
         return [layer.mlp for layer in self.layers if isinstance(layer.mlp, MoE)]
 
     def new_cache(self) -> list[LayerCache]:
-        """An empty cache, one entry a layer, to hand to `forward` while decoding."""
+        """An empty cache, one entry per layer, to hand to `forward` while decoding."""
         kind = BlockLatentCache if self.cfg.attention == "block_latent" else SequenceCache
         return [kind() for _ in self.layers]
 
@@ -86,7 +99,10 @@ class Kimi(nn.Module):
         cache: list[LayerCache] | None = None,
         with_max_qk_logit: bool = False,
     ) -> ModelOutput:
-        """Logits for every position. With a cache, `tokens` are the new ones only."""
+        """Logits for every position. With a cache, `tokens` are the new ones only, and the cache grows by them.
+
+        `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
+        """
         start = cache[0].length if cache else 0
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:

@@ -8,5 +8,13 @@ Model = GPT | Kimi
 
 
 def build_model(cfg: ModelConfig, seed: int = 0) -> Model:
-    """A GPT or a Kimi with weights drawn from `seed`. Under `torch.device("meta")` it takes no memory."""
+    """The model that `cfg` describes, a GPT or a Kimi, on the CPU, with weights drawn from `seed`.
+
+    Under `torch.device("meta")` it has shapes only and takes no memory, whatever its size.
+
+    >>> from nanokimi import build_model, load_model_config
+    >>> model = build_model(load_model_config("kimi-smoke"), seed=1)
+    >>> sum(p.numel() for p in model.parameters())
+    75328
+    """
     return GPT(cfg, seed) if isinstance(cfg, GPTConfig) else Kimi(cfg, seed)

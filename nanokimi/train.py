@@ -50,8 +50,15 @@ def train(
         and after every batch of an evaluation, so that a change acts within a fraction of a step. What it has
         changed holds after resuming too.
 
-    Raises `ConfigError` where model, text and configuration do not fit each other, or not the run to resume, before
+    Raises `ConfigError` where `model`, `corpus` and `cfg` do not fit each other, or not the run to resume, before
     anything is written; `TrainingDiverged` where the loss is no longer finite.
+
+    >>> from nanokimi import DataConfig, TrainConfig, build_model, load_corpus, load_model_config, train
+    >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
+    >>> model = build_model(load_model_config("kimi-smoke"))
+    >>> cfg = TrainConfig(steps=2, warmup_steps=0, batch_size=2, seq_len=32, eval_windows=2)
+    >>> [record.step for record in train(model, corpus, cfg)]
+    [1, 2]
     """
     run = _prepare(model, corpus, cfg, run_dir, resume, steer)
     try:

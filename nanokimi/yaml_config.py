@@ -81,12 +81,27 @@ def build_model_config(data: dict[str, Any], overrides: Sequence[str] = (), wher
 
 
 def load_model_config(name: str | Path, overrides: Sequence[str] = ()) -> ModelConfig:
-    """A model preset or file, such as `kimi-tiny`, with `name=value` overrides."""
+    """The model settings of a preset (`kimi-tiny`; `nanokimi presets` lists all) or of a YAML file (`my/kimi.yaml`).
+
+    `name` is the preset or the file. Each of the `overrides` sets one value: "moe.top_k=4", or "top_k=4" where only
+    one section has the field. Raises `ConfigError` with one line that says what is wrong.
+
+    >>> from nanokimi import load_model_config
+    >>> load_model_config("kimi-tiny", ["top_k=4"]).moe.top_k
+    4
+    """
     return build_model_config(read_yaml(name), overrides, str(name))
 
 
 def load_train_config(name: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """A training preset or file, such as `train-tiny`, with `name=value` overrides."""
+    """The training settings of a preset (`train-tiny`) or of a YAML file (`my/train.yaml`).
+
+    `name` and `overrides` are as in `load_model_config`. Raises `ConfigError` as it does.
+
+    >>> from nanokimi import load_train_config
+    >>> load_train_config("train-tiny", ["steps=50", "optimizer=muon"]).steps
+    50
+    """
     return build(TrainConfig, read_yaml(name), overrides, str(name))
 
 

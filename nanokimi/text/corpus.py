@@ -67,6 +67,13 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
 
     `on_progress(stage, done, total)` hears about the work (total may be None). Raises `TextError` for a text that is
     missing, empty, not UTF-8, or shorter than one window of `seq_len`, and then leaves nothing behind.
+
+    >>> from nanokimi import DataConfig, load_corpus
+    >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
+    >>> corpus.tokenizer.decode(corpus.tokenizer.encode("a story"))
+    'a story'
+    >>> len(corpus.train) > len(corpus.val)
+    True
     """
     source = open_source(cfg)
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
