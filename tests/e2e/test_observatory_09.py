@@ -8,7 +8,7 @@ import torch
 
 from lab_utils.bench.results import run_folder
 from lab_utils.observatory.look import look
-from lab_utils.observatory.token_strip import token_facts, visible
+from lab_utils.observatory.token_strip import make_visible, read_token_facts
 from nanokimi import checkpoint
 
 NAME = "09_router_observatory.ipynb"
@@ -28,7 +28,7 @@ def test_observatory(notebook, lab):
 
     def facts(prompt: str, layer: int):
         ids = found.tokenizer.encode_ordinary(prompt)
-        return token_facts(look(found.model, torch.tensor([ids])), layer, found.tokenizer)
+        return read_token_facts(look(found.model, torch.tensor([ids])), layer, found.tokenizer)
 
     # A prompt with markup in it is shown letter by letter, and nothing in it runs.
     strip = nb.output("strip")
@@ -38,7 +38,7 @@ def test_observatory(notebook, lab):
     tokens = strip.locator(".nk-token")
     strip.locator(f'[aria-label="{css(facts(PROMPT, 1)[-1].sentence())}"]').first.wait_for()
     boxes = [text.split("\n")[0] for text in tokens.evaluate_all("all => all.map(e => e.firstChild.data)")]
-    assert boxes == [visible(fact.text) for fact in facts(PROMPT, 1)]
+    assert boxes == [make_visible(fact.text) for fact in facts(PROMPT, 1)]
     assert "".join(boxes).replace("␣", " ") == PROMPT
     assert strip.locator("script, img").count() == 0
     assert nb.page.title() != "taken" and dialogs == []
