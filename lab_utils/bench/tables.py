@@ -1,4 +1,4 @@
-"""The tables of a benchmark: what is planned, what was measured, the numbers behind the verdicts."""
+"""The tables of notebook 08 and of the report: what is planned, what was measured, the numbers behind the verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel's widgets: a line of numbers, the controls, six pictures that are updated in place, a sample."""
+"""The widgets of the panel: numbers, Pause, Stop and the other controls, six pictures updated in place, a sample."""
 
 from __future__ import annotations
 
