@@ -10,6 +10,7 @@ from benchmarks.tables import RESULTS, tables
 from lab_utils.bench.plan import make_plan
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.progress import COURSE
+from tests.core.test_public import SIX_LINES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +33,11 @@ def test_every_arm_has_the_best_rate_of_its_own_sweep():
     for arm in plan.arms:
         losses = {float(rate): loss for rate, loss in sweep[arm.name]["loss"].items() if loss is not None}
         assert arm.train.optim.lr == min(losses, key=losses.__getitem__)
+
+
+def test_the_code_is_the_code_that_a_test_runs():
+    """tests/core/test_public.py builds, trains and samples with these lines, at a small size."""
+    assert re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL) == [SIX_LINES]
 
 
 @pytest.mark.parametrize("chapter", COURSE, ids=lambda chapter: chapter.number)
