@@ -15,7 +15,18 @@ from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.logbook import Logbook
 
 EXERCISES = list(all_exercises().values())
-MISTAKES = [(exercise, known) for exercise in EXERCISES for known in exercise.mistakes]
+# Their answers run whole models or many steps: together half of the time of this file.
+SLOW = {"generate", "Kimi", "clip_qk_", "Muon", "MultiHeadLatentAttention"}
+MISTAKES = [
+    pytest.param(
+        exercise,
+        known,
+        id=f"{exercise.name}-{known.name}",
+        marks=[pytest.mark.slow] if exercise.name in SLOW else [],
+    )
+    for exercise in EXERCISES
+    for known in exercise.mistakes
+]
 
 
 @functools.cache
@@ -34,7 +45,7 @@ def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
             assert [p.says for p in exercise.properties if not p.holds(parts, *case.fresh_args())] == []
 
 
-@pytest.mark.parametrize(("exercise", "known"), MISTAKES, ids=[f"{e.name}-{m.name}" for e, m in MISTAKES])
+@pytest.mark.parametrize(("exercise", "known"), MISTAKES)
 def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
     result = judge(exercise, known.wrong, key=key_of(exercise.name))
     assert result.status == "failed"

@@ -22,6 +22,7 @@ from tests.inspector.reader_modules import CONTEXT, Attention, Cache, D, Plain, 
 from tests.tiny import harsh_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_and_the_callers_random_numbers_stay(training):
     model = harsh_(build_model(tiny.kimi("mla"))).train(training)
