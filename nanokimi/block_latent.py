@@ -87,32 +87,17 @@ class BlockLatentAttention(nn.Module):
             room = self.cfg.block_len - cache.length % self.cfg.block_len
             piece = slice(start, min(start + room, x.shape[1]))
             new = x[:, piece]
-            k, v = self._keys_values(new, rotation[piece])
-            tokens = (k, v, new[:, None])
-            if cache.tokens is not None:
-                tokens = tuple(torch.cat(pair, dim=2) for pair in zip(cache.tokens, tokens, strict=True))
-            cache.tokens = tokens
-            cache.length += new.shape[1]
-            k, v = tokens[:2]
-            if cache.latents is not None:
-                k, v = (torch.cat(pair, dim=2) for pair in zip(cache.latents, (k, v), strict=True))
+            k, v = cache.append(*self._keys_values(new, rotation[piece]), new)
             q = apply_rope(split_heads(self.q_proj(new), self.n_heads), rotation[piece])
             outs.append(self.o_proj(join_heads(attend(q, k, v, self.scale))))
             if with_max_qk_logit:
                 maxima.append(max_logit(q, k, self.scale))
             if cache.length % self.cfg.block_len == 0:
-                self._close_block(cache, rotation[piece][-1:])
+                z = self.compress(cache.block()).flatten(1, 2)
+                end_rotation = rotation[piece][-1:].expand(self.cfg.n_latents, -1)
+                cache.close_block(*self._keys_values(z, end_rotation))
             start = piece.stop
         return AttentionOutput(torch.cat(outs, dim=1), torch.stack(maxima).amax(0) if maxima else None)
-
-    def _close_block(self, cache: BlockLatentCache, end_rotation: Complex[Tensor, "1 pairs"]) -> None:
-        """Replace the full block's tokens in the cache by its latents."""
-        assert cache.tokens is not None
-        z = self.compress(cache.tokens[2]).flatten(1, 2)
-        new = self._keys_values(z, end_rotation.expand(self.cfg.n_latents, -1))
-        if cache.latents is not None:
-            new = tuple(torch.cat(pair, dim=2) for pair in zip(cache.latents, new, strict=True))
-        cache.latents, cache.tokens = new, None
 
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
         """QK-clip, as in ordinary attention: sqrt(g) on the query rows and on the key rows of every head."""

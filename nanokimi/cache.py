@@ -1,5 +1,6 @@
 """What a layer keeps of the tokens that it has seen, so that decoding computes each token once."""
 
+import torch
 from torch import Tensor
 
 
@@ -51,15 +52,33 @@ class BlockLatentCache:
     def __init__(self) -> None:
         self.length = 0
         # Keys (turned by their position) and values of the latents: (batch, n_heads, blocks·n_latents, head_dim).
-        self.latents: tuple[Tensor, Tensor] | None = None
+        self._latents: tuple[Tensor, ...] = ()
         # Keys, values and inputs of the open block's tokens; the inputs are (batch, 1, tokens, d_model).
-        self.tokens: tuple[Tensor, Tensor, Tensor] | None = None
+        self._tokens: tuple[Tensor, ...] = ()
+
+    def append(self, k: Tensor, v: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        """Add tokens to the open block; returns the keys and values that its last token sees, latents first."""
+        self._tokens = _join(self._tokens, (k, v, x[:, None]))
+        self.length += x.shape[1]
+        return _join(self._latents, self._tokens[:2])
+
+    def block(self) -> Tensor:
+        """The inputs of the open block: (batch, 1, tokens, d_model)."""
+        return self._tokens[2]
+
+    def close_block(self, k: Tensor, v: Tensor) -> None:
+        """Replace the open block's tokens by the keys and values of its latents."""
+        self._latents, self._tokens = _join(self._latents, (k, v)), ()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the stored entries, all sequences of the batch together."""
-        stored = (*(self.latents or ()), *(self.tokens or ()))
-        return sum(t.numel() * t.element_size() for t in stored)
+        return sum(t.numel() * t.element_size() for t in (*self._latents, *self._tokens))
+
+
+def _join(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Each tensor of `old` with that of `new` behind it in time."""
+    return tuple(torch.cat(pair, dim=2) for pair in zip(old, new, strict=True)) if old else new
 
 
 LayerCache = SequenceCache | BlockLatentCache

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from nanokimi.config import KimiConfig, ModelConfig
+from nanokimi.config import BlockLatentConfig, KimiConfig, ModelConfig
 from nanokimi.model import build_model
 
 
@@ -46,8 +46,8 @@ def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
     """
     head = cfg.d_model * cfg.vocab_size
     multiplied = count_parameters(cfg).body_active - _vector_parameters(cfg) + head
-    if isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
-        multiplied += cfg.n_layers * _latent_multiplications(cfg, seq_len)
+    if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
+        multiplied += cfg.n_layers * _latent_multiplications(cfg.block_latent, cfg.d_model, seq_len)
     return 6 * multiplied + 3 * _attention_flops(cfg, seq_len)
 
 
@@ -57,15 +57,15 @@ def _vector_parameters(cfg: ModelConfig) -> int:
         return sum(p.numel() for p in build_model(cfg).parameters() if p.ndim == 1)
 
 
-def _latent_multiplications(cfg: KimiConfig, seq_len: int) -> float:
-    """What a layer of block latent attention multiplies a token beyond one use of each of its weights.
+def _latent_multiplications(cfg: BlockLatentConfig, d: int, seq_len: int) -> float:
+    """What a layer of block latent attention, d wide, multiplies per token beyond one use of each of its weights.
 
-    The latents' own query is made once a batch, which is nothing a token; their keys and values are projected
+    The latents' own query is made once per batch, which is nothing per token; their keys and values are projected
     like tokens; and the compression is an attention of its own, m queries over the tokens of closed blocks.
     """
-    m, d = cfg.block_latent.n_latents, cfg.d_model
-    n_blocks = seq_len // cfg.block_latent.block_len
-    open_share = 1 - n_blocks * cfg.block_latent.block_len / seq_len
+    m = cfg.n_latents
+    n_blocks = seq_len // cfg.block_len
+    open_share = 1 - n_blocks * cfg.block_len / seq_len
     latent_query, latents = d * d, m * d
     return (
         2 * d * d * n_blocks * m / seq_len
@@ -80,10 +80,10 @@ def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
     """Forward operations of logits and weighted values, a token, all layers."""
     qk_width = v_width = cfg.d_model
     visible = (seq_len + 1) / 2
-    if isinstance(cfg, KimiConfig) and cfg.attention == "mla":
+    if isinstance(cfg, KimiConfig) and cfg.mla is not None:
         qk_width = cfg.n_heads * (cfg.mla.qk_nope_head_dim + cfg.mla.qk_rope_head_dim)
         v_width = cfg.n_heads * cfg.mla.v_head_dim
-    elif isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
+    elif isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
         m, b = cfg.block_latent.n_latents, cfg.block_latent.block_len
         n_blocks, rest = divmod(seq_len, b)
         tokens = n_blocks * b * (b + 1) / 2 + rest * (rest + 1) / 2
@@ -97,9 +97,9 @@ def cache_elements(cfg: ModelConfig, n_tokens: int) -> int:
 
     Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block.
     """
-    if isinstance(cfg, KimiConfig) and cfg.attention == "mla":
+    if isinstance(cfg, KimiConfig) and cfg.mla is not None:
         return cfg.n_layers * n_tokens * (cfg.mla.kv_lora_rank + cfg.mla.qk_rope_head_dim)
-    if isinstance(cfg, KimiConfig) and cfg.attention == "block_latent":
+    if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
         blocks, open_tokens = divmod(n_tokens, cfg.block_latent.block_len)
         latents = blocks * cfg.block_latent.n_latents
         return cfg.n_layers * cfg.d_model * (2 * latents + 3 * open_tokens)

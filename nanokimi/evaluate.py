@@ -72,7 +72,7 @@ def evaluate(
     nats = torch.cat(losses).double()
     n_bytes = corpus.token_bytes[targets.flatten()].double()
     floor = by_role = None
-    if corpus.val.bits is not None:
+    if corpus.val.bits is not None and corpus.val.roles is not None:
         bits = torch.from_numpy(corpus.val.bits[index.numpy()]).double().flatten()
         roles = torch.from_numpy(corpus.val.roles[index.numpy()]).flatten()
         floor = (bits.sum() / n_bytes.sum()).item()

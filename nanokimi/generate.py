@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from nanokimi.model import Model
 
 
 def next_token_probs(
@@ -48,7 +50,7 @@ def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) 
 
 @torch.inference_mode()
 def generate(
-    model: nn.Module,
+    model: Model,
     prompt: Sequence[int],
     max_new_tokens: int,
     *,

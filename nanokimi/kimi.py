@@ -21,11 +21,13 @@ from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 
 
-def build_attention(cfg: KimiConfig) -> nn.Module:
+def build_attention(
+    cfg: KimiConfig,
+) -> MultiHeadLatentAttention | BlockLatentAttention | CausalSelfAttention:
     """The attention that the configuration names; all three take and return the same."""
-    if cfg.attention == "mla":
+    if cfg.mla is not None:
         return MultiHeadLatentAttention(cfg.d_model, cfg.n_heads, cfg.mla, cfg.rope)
-    if cfg.attention == "block_latent":
+    if cfg.block_latent is not None:
         return BlockLatentAttention(cfg.d_model, cfg.n_heads, cfg.block_latent)
     return CausalSelfAttention(cfg.d_model, cfg.n_heads)
 
@@ -38,8 +40,10 @@ class KimiBlock(nn.Module):
         self.input_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.self_attn = build_attention(cfg)
         self.post_attention_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
-        dense = cfg.is_dense(layer)
-        self.mlp = SwiGLU(cfg.d_model, cfg.intermediate_size) if dense else MoE(cfg.d_model, cfg.moe)
+        if cfg.moe is None or cfg.is_dense(layer):
+            self.mlp = SwiGLU(cfg.d_model, cfg.intermediate_size)
+        else:
+            self.mlp = MoE(cfg.d_model, cfg.moe)
 
     def forward(
         self,
@@ -121,6 +125,6 @@ class Kimi(nn.Module):
     @property
     def rope_dim(self) -> int:
         """How many channels per head are turned by their position."""
-        if self.cfg.attention == "mla":
+        if self.cfg.mla is not None:
             return self.cfg.mla.qk_rope_head_dim
         return self.cfg.d_model // self.cfg.n_heads

@@ -41,6 +41,8 @@ def dispatch(
 class MoE(nn.Module):
     """Router, routed experts and shared experts. `expert_bias` is a buffer in float32 that no gradient moves."""
 
+    expert_bias: Tensor
+
     def __init__(self, d_model: int, cfg: MoEConfig):
         super().__init__()
         self.cfg = cfg

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast
-from nanokimi.kimi import Kimi
+from nanokimi.gpt import GPTBlock
+from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.optim import lr_at
@@ -75,8 +76,9 @@ def take_step(
     if isinstance(model, Kimi) and cfg.balance.bias_update_rate:
         for layer, load in zip(model.moe_layers(), tally.load, strict=True):
             update_expert_bias_(layer.expert_bias, load, cfg.balance.bias_update_rate)
-    if cfg.qk_clip_tau is not None:
+    if cfg.qk_clip_tau is not None and tally.max_qk_logit is not None:
         for layer, layer_max in zip(model.layers, tally.max_qk_logit, strict=True):
+            assert isinstance(layer, GPTBlock | KimiBlock)
             layer.clip_qk_(layer_max, cfg.qk_clip_tau)
     return tally.to_facts(lr, grad_norm)
 

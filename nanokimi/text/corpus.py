@@ -81,17 +81,17 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
     folder = tokenfile.prepare(source, cfg, cache, seq_len, on_progress or (lambda *_: None))
     meta = tokenfile.read_meta(folder)
 
-    def map_file(name: str, dtype: str) -> np.memmap | None:
-        path = folder / name
-        return np.memmap(path, dtype=dtype, mode="r") if path.exists() else None
+    def map_file(name: str, dtype: str) -> np.memmap:
+        return np.memmap(folder / name, dtype=dtype, mode="r")
 
+    has_facts = (folder / "val.bits").exists()
     encoding = tokenizer.load_tokenizer(folder / "tokenizer.json")
     corpus = Corpus(
         train=Split(tokens=map_file("train.tokens", meta["dtype"])),
         val=Split(
             tokens=map_file("val.tokens", meta["dtype"]),
-            roles=map_file("val.roles", "uint8"),
-            bits=map_file("val.bits", "float32"),
+            roles=map_file("val.roles", "uint8") if has_facts else None,
+            bits=map_file("val.bits", "float32") if has_facts else None,
         ),
         tokenizer=encoding,
         token_bytes=torch.from_numpy(tokenizer.token_bytes(encoding)),

@@ -38,6 +38,13 @@ TOKEN = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]")
 SLOT = re.compile(r"(?P<word>new |a )?(?P<name>\w+)(?:\.(?P<attr>\w+))?(?:=(?P<bind>\w+))?$")
 
 
+def first_token(text: str) -> str:
+    """The word, blank or mark with which `text` begins; it must not be empty."""
+    match = TOKEN.match(text)
+    assert match is not None
+    return match[0]
+
+
 class GrammarError(ValueError):
     """A template that cannot be read, or a choice whose alternatives cannot be told apart."""
 
@@ -66,17 +73,19 @@ class Grammar:
 
     def _compile_rule(self, name: str, form: str, bind: str | None) -> tuple:
         key = (name, form, bind)
-        if key not in self._compiled:
-            self._compiled[key] = None
-            sources = list(self.rules[name])
-            plain = not any(c in s for s in sources for c in "[{")
-            if (form or bind) and not plain:
-                raise GrammarError(f"rule {name!r}: only a list of plain words takes an article or a name")
-            inflected = [inflect(s, form) for s in sources]
-            self._compiled[key] = self._compile_choice(name, inflected, bind, sources if bind else ())
-        elif self._compiled[key] is None:
-            raise GrammarError(f"rule {name!r} needs itself, so a story might never end")
-        return self._compiled[key]
+        if key in self._compiled:
+            compiled = self._compiled[key]
+            if compiled is None:  # begun and not finished
+                raise GrammarError(f"rule {name!r} needs itself, so a story might never end")
+            return compiled
+        self._compiled[key] = None
+        sources = list(self.rules[name])
+        plain = not any(c in s for s in sources for c in "[{")
+        if (form or bind) and not plain:
+            raise GrammarError(f"rule {name!r}: only a list of plain words takes an article or a name")
+        inflected = [inflect(s, form) for s in sources]
+        self._compiled[key] = compiled = self._compile_choice(name, inflected, bind, sources if bind else ())
+        return compiled
 
     def _compile_choice(self, rule: str, sources: Sequence[str], bind=None, values=()) -> tuple:
         options = [self._compile_template(rule, s) for s in sources]
@@ -164,7 +173,7 @@ class Grammar:
         if isinstance(head, str):
             return {head}
         if isinstance(head, Text):
-            return {TOKEN.match(head.text)[0]}
+            return {first_token(head.text)}
         if isinstance(head, Draw):
             return {f"<{head.who}>"}
         if isinstance(head, Choice):
@@ -173,7 +182,7 @@ class Grammar:
         if isinstance(head, Fact) and head.attr == "name":
             return {f"<{head.who}>"}  # nobody is in one story twice, and no name is a word of the grammar
         values = self.facts[head.attr] if isinstance(head, Fact) else self.memory.get(head.name, ())
-        return {TOKEN.match(inflect(v, head.form))[0] for v in values}
+        return {first_token(inflect(v, head.form)) for v in values}
 
     def _check_bound(self, nodes: tuple, known: frozenset[str]) -> frozenset[str]:
         """Who and what is known after `nodes`. All that the nodes name must be known before, on every path."""

@@ -18,7 +18,7 @@ from math import log2
 
 import numpy as np
 
-from nanokimi.text.storyworld.grammar import TOKEN, Grammar
+from nanokimi.text.storyworld.grammar import Grammar, first_token
 from nanokimi.text.storyworld.nodes import CHOICE, FACT, ROLES, Choice, Draw, Mark
 
 
@@ -110,7 +110,7 @@ class Writer:
 
     def say(self, text: str, role: bytes) -> None:
         if self.surprise:
-            end = TOKEN.match(text).end()
+            end = len(first_token(text))
             self.places.append(self.size)
             self.bits.append(self.surprise)
             self.surprise = 0.0
