@@ -1,7 +1,7 @@
-"""Causal multi-head attention with rotary positions, and the cache that decoding needs.
+"""Causal multi-head attention with rotary positions (Vaswani et al. 2017).
 
-`attend` is the pure function; `CausalSelfAttention` only owns the weights. A token at position t reads the
-tokens s <= t: softmax over s of scale · q_t·k_s, then the weighted mean of v_s.
+`attend` is the pure function; `CausalSelfAttention` only owns the weights. The token at position t reads the tokens
+s <= t: softmax over s of scale · q_t·k_s, then the weighted mean of v_s.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from nanokimi.rope import apply_rope
 
 
 class AttentionOutput(NamedTuple):
-    """The layer's output and, where asked for, each head's largest scaled logit over all visible pairs."""
+    """What every attention returns: its output, and where the caller asked for it each head's largest scaled logit."""
 
     out: Float[Tensor, "batch seq d_model"]
     max_qk_logit: Float[Tensor, " n_heads"] | None
@@ -30,7 +30,10 @@ def attend(
     scale: float,
     visible: Bool[Tensor, "queries keys"] | None = None,
 ) -> Float[Tensor, "batch n_heads queries v_dim"]:
-    """softmax(scale · q·kᵀ)·v over the visible keys; causal, with the queries last, unless `visible` says more."""
+    """softmax(scale · q·kᵀ)·v over the visible keys.
+
+    Visible is what `visible` says; without it, what is causal, where the queries are the last of the keys' positions.
+    """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
     if visible is None and n_queries == n_keys:
         return F.scaled_dot_product_attention(q, k, v, scale=scale, is_causal=True)
@@ -42,17 +45,20 @@ def attend(
 def split_heads(
     x: Float[Tensor, "batch seq width"], n_heads: int
 ) -> Float[Tensor, "batch n_heads seq head_dim"]:
-    """Cut the channels into heads: (B, T, H·d) to (B, H, T, d)."""
+    """The channels cut into heads: (B, T, H·d) becomes (B, H, T, d)."""
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
 
 
 def join_heads(x: Float[Tensor, "batch n_heads seq head_dim"]) -> Float[Tensor, "batch seq width"]:
-    """Put the heads side by side again: (B, H, T, d) to (B, T, H·d)."""
+    """The heads side by side again: (B, H, T, d) becomes (B, T, H·d)."""
     return x.transpose(1, 2).flatten(2)
 
 
 class CausalSelfAttention(nn.Module):
-    """Ordinary multi-head attention with RoPE on the whole head. Caches 2·d_model numbers a token."""
+    """Ordinary multi-head attention with RoPE on the whole head. It caches 2·d_model numbers per token.
+
+    `d_model` must be a multiple of 2·`n_heads`, since channels are turned in pairs.
+    """
 
     def __init__(self, d_model: int, n_heads: int):
         super().__init__()

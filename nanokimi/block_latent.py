@@ -1,14 +1,13 @@
-"""Block latent attention: learned latent vectors sum up the past, block by block, and never see the future.
+"""Block latent attention: learned latent vectors summarise the past, block by block, and never see the future.
 
-Every complete block of `block_len` tokens is compressed by cross-attention into `n_latents` vectors: the
-latents are the queries, the block's tokens the keys and values. A token then attends over the latents of all
-earlier blocks and over the tokens of its own block up to itself. A cache holds n_latents entries a finished
-block and at most `block_len` tokens.
+Every complete block of `block_len` tokens is compressed by cross-attention into `n_latents` vectors: the latents are
+the queries, the block's tokens the keys and values. A token then attends over the latents of all earlier blocks and
+over the tokens of its own block up to itself. A cache holds `n_latents` entries per finished block and at most
+`block_len` tokens.
 
-This is a context compressor beside MLA, not the mechanism of K2, which compresses channels and keeps every
-token. Compressing over the whole input at once, as one would first write it, leaks the future: the latents
-that token 0 reads have seen token 100. Here a token reads block j only when j ended before the token's own
-block began.
+This compresses the context. K2 does something else: MLA compresses channels and keeps every token. A compression of
+the whole input at once, the obvious first version, leaks the future: the latents that token 0 reads have seen token
+100. Here a token reads block j only if j ended before the token's own block began.
 """
 
 import torch
@@ -25,7 +24,10 @@ from nanokimi.rope import apply_rope
 
 
 class BlockLatentAttention(nn.Module):
-    """Causal attention over compressed blocks. With block_len above the context it is ordinary attention."""
+    """Causal attention over compressed blocks. With `block_len` above the context it is ordinary attention.
+
+    `d_model` must be a multiple of 2·`n_heads`, since channels are turned in pairs.
+    """
 
     def __init__(self, d_model: int, n_heads: int, cfg: BlockLatentConfig):
         super().__init__()
@@ -43,7 +45,7 @@ class BlockLatentAttention(nn.Module):
     def compress(
         self, blocks: Float[Tensor, "batch blocks block_len d_model"]
     ) -> Float[Tensor, "batch blocks n_latents d_model"]:
-        """Z = softmax(L·Wlq (X·Wlk)ᵀ / sqrt d) · X·Wlv: each latent picks what it wants from its block."""
+        """The latents of every block, Z = softmax(L·Wlq (X·Wlk)ᵀ / sqrt d) · X·Wlv: each picks from its block alone."""
         q, k, v = self.latent_q_proj(self.latents), self.latent_k_proj(blocks), self.latent_v_proj(blocks)
         weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1)
         return weights @ v
@@ -81,7 +83,7 @@ class BlockLatentAttention(nn.Module):
         cache: BlockLatentCache,
         with_max_qk_logit: bool,
     ) -> AttentionOutput:
-        """The same function with a cache: the new tokens in pieces that end where a block ends."""
+        """The same output with a cache: the new tokens are taken in pieces that end where a block ends."""
         outs, maxima, start = [], [], 0
         while start < x.shape[1]:
             room = self.cfg.block_len - cache.length % self.cfg.block_len

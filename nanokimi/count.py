@@ -1,7 +1,7 @@
-"""Counting: parameters, active parameters, operations a token, cache elements a token.
+"""Counts that say how large a model is: parameters, active parameters, operations and cache elements per token.
 
-The parameters are counted on the model itself, built on the meta device (shapes without memory), so that a
-trillion of them are counted on a laptop; the rest follows from the configuration.
+The parameters are counted on the model itself, built on the meta device (shapes without memory), so that a laptop
+counts a trillion of them. The rest follows from the configuration.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,9 @@ from nanokimi.model import build_model
 
 
 class ParameterCount(NamedTuple):
-    """Parameters of a model. Active are those that one token uses: the shared, and K of E routed experts.
+    """How many parameters a model has. Active are those that one token uses: all but E - K of the E routed experts.
 
-    The `body` counts leave out embeddings (positions too) and the head, as the papers do when they compare
-    architectures.
+    The `body` counts leave out embeddings (of positions too) and the head, as papers do to compare architectures.
     """
 
     total: int
@@ -26,7 +25,7 @@ class ParameterCount(NamedTuple):
 
 
 def count_parameters(cfg: ModelConfig) -> ParameterCount:
-    """Counts for any size. Landmark: K2 has 1026.4 B parameters, 32.86 B of them active."""
+    """The counts of the model that `cfg` describes. Landmark: K2 has 1026.4 B parameters, 32.86 B of them active."""
     with torch.device("meta"):
         model = build_model(cfg)
     total = sum(p.numel() for p in model.parameters())
@@ -39,7 +38,7 @@ def count_parameters(cfg: ModelConfig) -> ParameterCount:
 
 
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
-    """Floating-point operations a token of one training step (forward and backward), a multiply-add as two.
+    """Floating-point operations per token of a training step, forward and backward; a multiply-add counts as two.
 
     6 for every active weight of a matrix product (the head's included; look-ups, gains and biases not), and
     attention's products over the (seq_len + 1)/2 tokens that a token sees on average.
@@ -52,7 +51,7 @@ def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
 
 
 def _vector_parameters(cfg: ModelConfig) -> int:
-    """Gains and biases: added or multiplied once a channel, which no one counts."""
+    """How many gains and biases there are: one operation per channel, which nobody counts."""
     with torch.device("meta"):
         return sum(p.numel() for p in build_model(cfg).parameters() if p.ndim == 1)
 
@@ -77,7 +76,7 @@ def _latent_multiplications(cfg: BlockLatentConfig, d: int, seq_len: int) -> flo
 
 
 def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
-    """Forward operations of logits and weighted values, a token, all layers."""
+    """Forward operations per token of attention logits and weighted values, all layers."""
     qk_width = v_width = cfg.d_model
     visible = (seq_len + 1) / 2
     if isinstance(cfg, KimiConfig) and cfg.mla is not None:
@@ -93,7 +92,7 @@ def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
 
 
 def cache_elements(cfg: ModelConfig, n_tokens: int) -> int:
-    """Numbers that decoding keeps after `n_tokens`, all layers. Landmark: K2 35,136 a token.
+    """How many numbers decoding keeps after `n_tokens` tokens, all layers. Landmark: K2 keeps 35,136 per token.
 
     Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block.
     """

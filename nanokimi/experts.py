@@ -19,13 +19,13 @@ def swiglu(
     gate_up: Float[Tensor, "twice_width d_model"],
     down: Float[Tensor, "d_model width"],
 ) -> Float[Tensor, "*tokens d_model"]:
-    """down · (silu(gate·x) * (up·x)), where `gate_up` stacks the gate's rows on the up-projection's."""
+    """down · (silu(gate·x) * (up·x)). In `gate_up` the gate's rows come first, then those of the up-projection."""
     gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
     return F.linear(F.silu(gate) * up, down)
 
 
 class SwiGLU(nn.Module):
-    """One SwiGLU of width `width`: a dense layer's MLP, or the shared experts (n_shared·I wide) as one."""
+    """One SwiGLU of width `width`: the MLP of a dense layer, or all shared experts as one (n_shared·I wide)."""
 
     def __init__(self, d_model: int, width: int):
         super().__init__()
@@ -37,7 +37,7 @@ class SwiGLU(nn.Module):
 
 
 class ExpertBank(nn.Module):
-    """E experts of width I in two tensors, (E, 2I, D) and (E, D, I): one place to index, shard and optimise."""
+    """E experts of width I in two tensors, (E, 2I, D) and (E, D, I), that can be indexed and optimised as one."""
 
     def __init__(self, n_experts: int, d_model: int, width: int):
         super().__init__()
@@ -47,9 +47,9 @@ class ExpertBank(nn.Module):
     def forward(
         self, rows: Float[Tensor, "rows d_model"], counts: Sequence[int]
     ) -> Float[Tensor, "rows d_model"]:
-        """Rows sorted by expert: the first counts[0] go through expert 0, the next counts[1] through expert 1 ...
+        """What the experts make of rows sorted by expert: the first counts[0] rows go through expert 0, and so on.
 
-        An expert without rows costs nothing.
+        An expert without rows costs nothing. Raises `RuntimeError` where the counts do not add up to the rows.
         """
         experts = zip(
             rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True

@@ -14,7 +14,7 @@ from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 
 
 class GPTBlock(nn.Module):
-    """x += attention(LN(x)); x += MLP(LN(x)), with biases, as GPT-2."""
+    """One layer, as GPT-2's: x += attention(LN(x)); x += MLP(LN(x)), with biases."""
 
     def __init__(self, cfg: GPTConfig):
         super().__init__()

@@ -24,7 +24,7 @@ from nanokimi.router import RouterStats
 def build_attention(
     cfg: KimiConfig,
 ) -> MultiHeadLatentAttention | BlockLatentAttention | CausalSelfAttention:
-    """The attention that the configuration names; all three take and return the same."""
+    """The attention layer that the configuration names. All three kinds take and return the same."""
     if cfg.mla is not None:
         return MultiHeadLatentAttention(cfg.d_model, cfg.n_heads, cfg.mla, cfg.rope)
     if cfg.block_latent is not None:
@@ -59,7 +59,7 @@ class KimiBlock(nn.Module):
         return x + y, stats, attended.max_qk_logit
 
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
-        """QK-clip of this layer's attention."""
+        """QK-clip of this layer's attention: the heads above `tau` come down to it."""
         self.self_attn.clip_qk_(max_qk_logit, tau)
 
 

@@ -1,9 +1,9 @@
 """Multi-head latent attention (DeepSeek-V2, sec. 2.1; Kimi K2): cache one small latent instead of keys and values.
 
-Every token is compressed to a latent c of `kv_lora_rank` numbers, from which all heads' keys (their "nope"
-part, without position) and values are expanded; position travels beside it in one rope key that all heads
-share. It must travel beside it: a rotation between c and the expansion would depend on the distance of the two
-tokens, and the expansion could no longer be folded into the query.
+Every token is compressed to a latent c of `kv_lora_rank` numbers. All heads' values, and all heads' keys as far as they
+know no position (the "nope" part), are expanded from it. The position is in a second, small key that all heads share,
+the rope key. It cannot be in c: a rotation between c and the expansion would depend on the distance of two tokens, and
+the expansion could no longer be folded into the query.
 
 Two forms of the same function:
   naive     expand keys and values of all tokens, then ordinary attention; best in training
@@ -33,7 +33,7 @@ def expand_latent(
     expand_k: Float[Tensor, "n_heads nope kv_lora_rank"],
     expand_v: Float[Tensor, "n_heads v kv_lora_rank"],
 ) -> tuple[Float[Tensor, "batch n_heads seq qk"], Float[Tensor, "batch n_heads seq v"]]:
-    """Naive form: every head's keys [W_UK·c ; k_rope] and values W_UV·c, ready for ordinary attention."""
+    """Every head's keys [W_UK·c ; k_rope] and values W_UV·c, for ordinary attention: the naive form."""
     n_heads, nope, _ = expand_k.shape
     weight = torch.cat([expand_k, expand_v], dim=1).flatten(0, 1)
     expanded = split_heads(F.linear(latent, weight), n_heads)
@@ -44,17 +44,19 @@ def expand_latent(
 def absorb_query(
     q: Float[Tensor, "batch n_heads seq qk"], expand_k: Float[Tensor, "n_heads nope kv_lora_rank"]
 ) -> Float[Tensor, "batch n_heads seq absorbed"]:
-    """Absorbed form: [W_UKᵀ·q_nope ; q_rope], whose dot product with [c ; k_rope] is the naive form's logit,
-    since q·(W_UK c) = (W_UKᵀ q)·c. No key is ever expanded: all heads read the same cached latents."""
+    """The query [W_UKᵀ·q_nope ; q_rope] of the absorbed form. Its dot product with [c ; k_rope] is the naive logit.
+
+    For q·(W_UK c) = (W_UKᵀ q)·c. So no key is ever expanded: all heads read the same cached latents.
+    """
     nope = expand_k.shape[1]
     return torch.cat([q[..., :nope] @ expand_k, q[..., nope:]], dim=-1)
 
 
 class MultiHeadLatentAttention(nn.Module):
-    """MLA with or without a low-rank query. Caches kv_lora_rank + qk_rope_head_dim numbers a token.
+    """MLA with or without a low-rank query. It caches kv_lora_rank + qk_rope_head_dim numbers per token.
 
     Naive without a cache (training), absorbed with one (decoding); both give the same output to 1e-5.
-    Landmark: K2 caches 576 numbers a token and layer where its 64 expanded heads would need 20,480.
+    Landmark: K2 caches 576 numbers per token and layer, where its 64 expanded heads would need 20,480.
     """
 
     def __init__(self, d_model: int, n_heads: int, cfg: MLAConfig, rope: RopeConfig):

@@ -1,4 +1,4 @@
-"""The mixture-of-experts layer: route every token, run only the chosen experts, add the shared one.
+"""The mixture-of-experts layer: route every token, run only the chosen experts, add the shared ones (DeepSeekMoE).
 
 y = sum over the K chosen experts of w · expert(x)  +  shared(x)
 """
@@ -20,10 +20,10 @@ def dispatch(
     weights: Float[Tensor, "tokens top_k"],
     bank: ExpertBank,
 ) -> Float[Tensor, "tokens d_model"]:
-    """sum over k of weights[:, k] · expert[expert_idx[:, k]](x), with no token dropped and no expert idle-run.
+    """For every token the sum over k of weights[:, k] · expert[expert_idx[:, k]](x). No token is dropped.
 
-    Sort the (token, choice) pairs by expert, so that every expert's rows lie together; run the experts on their
-    runs; give every token the weighted sum of its K rows. `embedding_bag` is that sum in one pass over memory:
+    The (token, choice) pairs are sorted by expert, so that every expert's rows lie together. The experts run on their
+    rows, and every token gets the weighted sum of its K rows. `embedding_bag` is that sum in one pass over memory:
     a bag is a token, its entries are the places of its rows in the sorted order.
     """
     top_k = expert_idx.shape[1]
@@ -39,7 +39,10 @@ def dispatch(
 
 
 class MoE(nn.Module):
-    """Router, routed experts and shared experts. `expert_bias` is a buffer in float32 that no gradient moves."""
+    """Router, routed experts and shared experts: the output, and what the router decided.
+
+    `expert_bias` is a float32 buffer that steers the choice. No gradient moves it; `update_expert_bias_` does.
+    """
 
     expert_bias: Tensor
 
@@ -56,7 +59,7 @@ class MoE(nn.Module):
         )
 
     def route(self, x: Float[Tensor, "batch seq d_model"]) -> RouterStats:
-        """The router alone. In float32 even under autocast: a rounded score flips experts at random."""
+        """What the router decides. In float32 even under autocast: rounded scores would flip experts at random."""
         with torch.autocast(x.device.type, enabled=False):
             return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)
 

@@ -1,7 +1,7 @@
 """RMSNorm: divide by the root mean square, multiply by a learned gain (Zhang & Sennrich 2019).
 
-Unlike LayerNorm it neither subtracts the mean nor adds a bias: the direction of a vector stays, its length
-becomes about sqrt(d_model).
+Unlike LayerNorm it neither subtracts the mean nor adds a bias: at a gain of 1 the direction of a vector stays, and its
+length becomes about sqrt(d_model).
 """
 
 import torch

@@ -10,8 +10,11 @@ from nanokimi.router import RouterStats
 
 
 class ModelOutput(NamedTuple):
-    """`routing` has one `RouterStats` a MoE layer (none for a dense model); `max_qk_logit` is the largest scaled
-    attention logit of every layer and head in this batch, or None where the caller did not ask for it."""
+    """What a model returns, whatever its arguments.
+
+    `routing` has one `RouterStats` per MoE layer (none for a dense model). `max_qk_logit` is the largest scaled
+    attention logit of every layer and head in this batch, or None where the caller did not ask for it.
+    """
 
     logits: Float[Tensor, "batch seq vocab"]
     routing: tuple[RouterStats, ...]

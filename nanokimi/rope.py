@@ -1,8 +1,8 @@
 """Rotary position embedding, and YaRN which stretches it to longer contexts.
 
-Two neighbouring channels (2i, 2i+1) of a query or key are one complex number; at position t it is turned by
-the angle t·theta_i, theta_i = base^(-2i/r). The dot product of a query at t and a key at s then depends on
-t - s only: position becomes relative without a single learned weight (Su et al. 2021).
+Two neighbouring channels (2i, 2i+1) of a query or key are one complex number. At position t it is turned by the angle
+t·theta_i, theta_i = base^(-2i/r). The dot product of a query at t and a key at s then depends on t - s only: positions
+become relative without a learned weight (Su et al. 2021).
 """
 
 import math
@@ -15,11 +15,11 @@ from nanokimi.config import RopeConfig, YarnConfig
 
 
 def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
-    """theta, radians a token, of the rope_dim/2 pairs: from 1 for the first down to about 1/base.
+    """theta in radians per token, of the rope_dim/2 pairs: from 1 for the first down to about 1/base.
 
-    With YaRN the fast pairs stay as they are and the slow ones, which would meet angles never seen in
-    training, are divided by `factor`, with a linear ramp between (Peng et al. 2023, eq. 17-23). K2: of 32 pairs
-    0-19 stay and 20-31 are divided by 32.
+    With YaRN the fast pairs stay as they are. The slow ones, which would meet angles never seen in training, are
+    divided by `factor`, with a linear ramp between (Peng et al. 2023, eq. 17-23). K2: of 32 pairs, 0-19 stay and 20-31
+    are divided by 32.
     """
     pair = torch.arange(rope_dim // 2, dtype=torch.float64)
     theta = cfg.base ** (-2 * pair / rope_dim)
@@ -27,7 +27,7 @@ def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
         yarn = cfg.yarn
 
         def pair_that_turns(times: float) -> float:
-            """The (fractional) pair that makes `times` full turns within the original context."""
+            """The pair, as a fraction, that makes `times` full turns within the original context."""
             return (
                 rope_dim
                 * math.log(yarn.original_max_seq_len / (times * 2 * math.pi))
@@ -42,9 +42,9 @@ def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
 
 
 def yarn_mscale(yarn: YarnConfig | None) -> float:
-    """m: YaRN multiplies attention logits by m² to keep their sharpness in a longer context; 1 without YaRN.
+    """m: YaRN multiplies attention logits by m², so that attention stays sharp in a longer context. 1 without YaRN.
 
-    K2 (factor 32): m² = 1.81326.
+    Landmark: K2 (factor 32) has m² = 1.81326.
     """
     if yarn is None:
         return 1.0
@@ -60,7 +60,7 @@ def rotations(positions: Int[Tensor, " seq"], rope_dim: int, cfg: RopeConfig) ->
 def apply_rope(
     x: Float[Tensor, "*heads seq rope_dim"], rotation: Complex[Tensor, "seq pairs"]
 ) -> Float[Tensor, "*heads seq rope_dim"]:
-    """Turn each pair (2i, 2i+1) of x by its angle. Lengths stay; only differences of position matter."""
+    """x with each pair (2i, 2i+1) turned by its angle. Lengths stay, and so does the number format."""
     full = x if x.dtype in (torch.float32, torch.float64) else x.float()
     # A copy: a slice behind an odd number of channels is no view of complex numbers, not even a contiguous one.
     pairs = torch.view_as_complex(full.clone(memory_format=torch.contiguous_format).unflatten(-1, (-1, 2)))

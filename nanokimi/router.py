@@ -1,7 +1,7 @@
 """TopK routing: which experts a token goes to, with what weight, and how the load is kept even.
 
-Everything here is a function of the gate's logits; the MoE layer owns the weights, and `train` decides which of
-the balancing terms count.
+Everything here is a function of the gate's logits. The MoE layer owns the weights, and the training configuration says
+which of the balancing terms count.
 """
 
 import functools
@@ -18,8 +18,8 @@ from nanokimi.config import MoEConfig
 class RouterStats(NamedTuple):
     """What one router decided: facts for the loss, the bias update and the lab.
 
-    `scores` are the sigmoid or softmax of `logits`, before any bias. `expert_idx` has the chosen experts,
-    `weights` what their outputs are multiplied by.
+    `scores` are the sigmoid or softmax of `logits`, before any bias. `expert_idx` has the chosen experts, in no
+    order, and `weights` what their outputs are multiplied by.
     """
 
     logits: Float[Tensor, "batch seq n_experts"]
@@ -33,10 +33,10 @@ def topk_route(
     expert_bias: Float[Tensor, " n_experts"],
     cfg: MoEConfig,
 ) -> RouterStats:
-    """Choose `top_k` experts a token and their weights (DeepSeek-V3, sec. 2.1.2). In float32 throughout.
+    """The `top_k` experts of every token and their weights (DeepSeek-V3, sec. 2.1.2). In float32 throughout.
 
-    Landmarks: with `norm_topk_prob` the weights of a token sum to the scaling factor; with K = E the output
-    does not move with the bias.
+    Landmarks: with `norm_topk_prob` a token's weights sum to the scaling factor; with K = E the output does not change
+    with the bias.
     """
     logits = logits.float()
     scores = logits.sigmoid() if cfg.scoring == "sigmoid" else logits.softmax(dim=-1)
@@ -52,7 +52,7 @@ def topk_route(
 def _keep_best_groups(
     choice: Float[Tensor, "batch seq n_experts"], cfg: MoEConfig
 ) -> Float[Tensor, "batch seq n_experts"]:
-    """Set the experts outside the `topk_group` best groups to -inf; a group is worth its two best experts."""
+    """`choice` with -inf for experts outside the `topk_group` best groups; a group's score is its two best, added."""
     if cfg.n_group == 1:
         return choice
     grouped = choice.unflatten(-1, (cfg.n_group, -1))
@@ -66,7 +66,7 @@ def _keep_best_groups(
 
 
 def scaling_factor(cfg: MoEConfig) -> float:
-    """`routed_scaling_factor`, derived where the configuration leaves it open."""
+    """What the routed weights are multiplied by: `routed_scaling_factor`, or where that is None the derived one."""
     if cfg.routed_scaling_factor is not None:
         return cfg.routed_scaling_factor
     if not cfg.norm_topk_prob:
@@ -78,8 +78,8 @@ def scaling_factor(cfg: MoEConfig) -> float:
 def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int = 20_000) -> float:
     """E[1/||p||] for p the renormalised top-K sigmoids of Gaussian logits (Moonlight's rule).
 
-    K weights that sum to 1 shrink the sum of K independent expert outputs by ||p|| ; this undoes it, so routed
-    experts speak as loudly as the shared one. Landmarks: 16/2 1.412, 64/6 2.446 (Moonlight), 384/8 2.828 (K2).
+    K weights that sum to 1 shrink the sum of K independent expert outputs by ||p||. The factor undoes that, so that the
+    routed experts add as much as the shared one. Landmarks: 16/2 1.412, 64/6 2.446 (Moonlight), 384/8 2.828 (K2).
     """
     generator = torch.Generator().manual_seed(0)
     total = 0.0
@@ -94,20 +94,20 @@ def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int = 20_000) 
 
 
 def expert_load(expert_idx: Int[Tensor, "..."], n_experts: int) -> Int[Tensor, " n_experts"]:
-    """How many tokens went to each expert; the counts sum to tokens·K."""
+    """How many tokens go to each expert. The counts sum to tokens·K."""
     return torch.bincount(expert_idx.flatten(), minlength=n_experts)
 
 
 def max_violation(load: Float[Tensor, " n_experts"]) -> float:
-    """MaxVio = max(load)/mean(load) - 1: 0 when even, E/K - 1 when K experts take all (Wang et al. 2024)."""
+    """MaxVio = max(load)/mean(load) - 1: 0 when even, E/K - 1 when K experts get all tokens (Wang et al. 2024)."""
     return (load.max() / load.mean() - 1).item()
 
 
 def load_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     """Switch balance loss: 1 when perfectly even, E when collapsed at K = 1 (Fedus et al. 2021, eq. 4).
 
-    E · sum f_i P_i with f_i the share of choices that fell on expert i, a count without gradient, and P_i the
-    mean softmax probability over all tokens and experts, which carries it.
+    E · sum of f_i·P_i. f_i is the share of choices that went to expert i, a count without gradient; P_i is its softmax
+    probability, mean over all tokens, and carries the gradient.
     """
     n_experts = stats.logits.shape[-1]
     share = expert_load(stats.expert_idx, n_experts) / stats.expert_idx.numel()
@@ -118,7 +118,7 @@ def load_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
 def sequence_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     """The sequence-wise loss of DeepSeek-V3 (eq. 17-20), mean over the batch; exactly 1 for a uniform router.
 
-    Counts are those of the unbiased top-k: the loss shapes the scores, which know nothing of the bias.
+    It counts the top K of the scores without bias: the loss shapes the scores, which know nothing of the bias.
     """
     seq_len, n_experts = stats.scores.shape[-2:]
     top_k = stats.expert_idx.shape[-1]
@@ -130,7 +130,7 @@ def sequence_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
 
 
 def z_loss(stats: RouterStats) -> Float[Tensor, ""]:
-    """mean(logsumexp(logits)²): keeps the gate's logits small (ST-MoE, eq. 5)."""
+    """mean(logsumexp(logits)²), which keeps the gate's logits small (ST-MoE, eq. 5)."""
     return stats.logits.logsumexp(dim=-1).square().mean()
 
 
@@ -138,10 +138,11 @@ def z_loss(stats: RouterStats) -> Float[Tensor, ""]:
 def update_expert_bias_(
     expert_bias: Float[Tensor, " n_experts"], load: Int[Tensor, " n_experts"], rate: float
 ) -> None:
-    """Auxiliary-loss-free balancing, once an optimizer step: a little up for the idle, down for the busy.
+    """Balancing without a loss, once per optimizer step: idle experts' biases rise a little, busy ones' fall, in place.
 
-    b += rate · sign(mean(load) - load), less its mean, so that the biases do not drift (Wang et al. 2024).
-    `load` counts all micro-batches of the step. A frozen skewed router, E = 8: MaxVio 1.66 to 0.05 in 400 updates.
+    b += rate · sign(mean(load) - load), less its mean, so that the biases do not drift (Wang et al. 2024). `load`
+    counts all micro-batches of the step. Landmark: for a frozen skewed router, E = 8, MaxVio falls from 1.66 to 0.05
+    in 400 updates.
     """
     load = load.to(expert_bias.dtype)
     delta = rate * (load.mean() - load).sign()
