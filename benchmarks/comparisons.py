@@ -15,14 +15,14 @@ from nanokimi.config import KimiConfig, OptimConfig
 from nanokimi.experts import SwiGLU
 from nanokimi.generate import generate
 from nanokimi.hub import to_hub_weights
-from nanokimi.hub_config import to_hub_config
+from nanokimi.hub.hub_config import to_hub_config
 from nanokimi.kimi import Kimi
 from nanokimi.loss import next_token_loss
 from nanokimi.model import Model, build_model
 from nanokimi.moe import MoE
 from nanokimi.optim import build_optimizers
+from nanokimi.presets.yaml_config import load_model_config
 from nanokimi.router import expert_load
-from nanokimi.yaml_config import load_model_config
 
 Candidates = dict[str, Callable[[], object]]
 

@@ -24,9 +24,9 @@ from jupyter_client.session import Session
 from lab_utils.bench.plan import Arm, make_plan
 from lab_utils.live.sample import write_sample
 from nanokimi.device import choose_device
-from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
 from nanokimi.record import StepRecord
+from nanokimi.system.memory import keep_freed_memory
 from nanokimi.text.corpus import Corpus, load_corpus
 from nanokimi.train import train
 

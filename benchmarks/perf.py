@@ -27,8 +27,8 @@ import torch
 
 from benchmarks.comparisons import COMPARISONS, ONLY_ON_CUDA, Candidates
 from lab_utils.machine.describe import cpu_name
-from nanokimi.atomic import write_json
-from nanokimi.memory import keep_freed_memory
+from nanokimi.system.atomic import write_json
+from nanokimi.system.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 Times = dict[str, list[float]]

@@ -17,11 +17,11 @@ import torch
 
 from benchmarks.perf import RESULTS, machine_name
 from lab_utils.bench.plan import Arm, make_plan
-from nanokimi.atomic import write_json
 from nanokimi.device import choose_device
-from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
 from nanokimi.step import TrainingDiverged
+from nanokimi.system.atomic import write_json
+from nanokimi.system.memory import keep_freed_memory
 from nanokimi.text import corpus
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from nanokimi.gpt import GPT
     from nanokimi.kimi import Kimi
     from nanokimi.model import build_model
+    from nanokimi.presets.yaml_config import load_model_config, load_train_config
     from nanokimi.text.corpus import load_corpus
     from nanokimi.train import train
-    from nanokimi.yaml_config import load_model_config, load_train_config
 
 __version__ = "0.2.0"
 
@@ -50,8 +50,8 @@ _MODULES = {
     "evaluate": "nanokimi.evaluate",
     "generate": "nanokimi.generate",
     "load_corpus": "nanokimi.text.corpus",
-    "load_model_config": "nanokimi.yaml_config",
-    "load_train_config": "nanokimi.yaml_config",
+    "load_model_config": "nanokimi.presets.yaml_config",
+    "load_train_config": "nanokimi.presets.yaml_config",
     "train": "nanokimi.train",
 }
 

@@ -23,12 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nanokimi.atomic import new_folder, write_json
 from nanokimi.config import TrainConfig, to_dict
 from nanokimi.model import Model, build_model
+from nanokimi.presets.yaml_config import build, build_model_config
 from nanokimi.steering import Intervention
+from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.text import tokenizer
-from nanokimi.yaml_config import build, build_model_config
 
 _FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
 _FORMAT = 1
@@ -57,9 +57,8 @@ class TrainingState:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TrainingState":
         """The inverse of `to_dict`."""
-        return cls(
-            **data | {"interventions": tuple(Intervention(**each) for each in data.get("interventions", ()))}
-        )
+        interventions = tuple(Intervention(**each) for each in data.get("interventions", ()))
+        return cls(**{**data, "interventions": interventions})
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 def pack_optimizers(model: Model, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Every tensor of the optimizers' states, named `parameter|entry`: `layers.0.mlp.gate|momentum_buffer`."""
-    names = {p: n for n, p in model.named_parameters()}
+    names: dict[Tensor, str] = {p: n for n, p in model.named_parameters()}
     return {
         f"{names[p]}|{entry}": torch.as_tensor(value).contiguous()
         for optimizer in optimizers

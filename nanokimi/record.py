@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nanokimi import atomic
 from nanokimi.evaluate import Evaluation
 from nanokimi.steering import Intervention
+from nanokimi.system import atomic
 
 
 @dataclass(frozen=True)

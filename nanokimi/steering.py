@@ -17,8 +17,9 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from nanokimi.config import ConfigError, MoEConfig, TrainConfig, to_dict
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
+from nanokimi.moe import MoE
+from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
-from nanokimi.yaml_config import build
 
 BALANCING = ("switch_coef", "sequence_coef", "bias_update_rate")
 
@@ -93,9 +94,9 @@ class Intervention:
         """Raise `ConfigError` where the model lacks what is steered: a router, a layer of experts, an expert."""
         if self.what == "lr_factor" or not self.value:
             return
-        moe = model.cfg.moe if isinstance(model, Kimi) and model.moe_layers() else None
-        if moe is None:
+        if not isinstance(model, Kimi) or model.cfg.moe is None or not model.moe_layers():
             raise ConfigError(f"{self.what}={self.value}: this model has no experts and nothing to route")
+        moe = model.cfg.moe
         if self.what == "inference_top_k":
             _replace_top_k(moe, self.value)
         if self.what == "frozen_experts":
@@ -163,7 +164,10 @@ def use_inference_top_k(model: Model, top_k: int | None) -> Iterator[None]:
 
     Raises `ConfigError` where `top_k` is above the number of experts.
     """
-    layers = model.moe_layers() if isinstance(model, Kimi) and top_k is not None else []
+    if not isinstance(model, Kimi) or top_k is None:
+        yield
+        return
+    layers = model.moe_layers()
     before = [layer.cfg for layer in layers]
     try:
         for layer in layers:
@@ -186,7 +190,10 @@ def freeze_experts(
     """
     kept = []
     for layer, expert in experts:
-        for p in model.layers[layer].mlp.experts.parameters():
+        mlp = model.layers[layer].mlp
+        assert isinstance(mlp, MoE)
+        for p in mlp.experts.parameters():
+            assert p.grad is not None
             p.grad[expert] = 0.0
             state = next(
                 o.state[p] for o in optimizers if any(p is q for g in o.param_groups for q in g["params"])

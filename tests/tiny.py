@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nanokimi.config import (
     BalanceConfig,
@@ -60,11 +60,18 @@ def model_config(name: str) -> GPTConfig | KimiConfig:
     return gpt() if name == "gpt" else kimi(name.removeprefix("kimi-"))
 
 
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers from N(0, 1)."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
 @torch.no_grad()
 def harsh_(model: nn.Module, seed: int = 0, std: float = 0.3) -> nn.Module:
-    """Weights from N(0, std²), gains 1 ± 0.3, biases (the experts' too) ± 0.3."""
+    """Weights from N(0, std²), gains 1 ± 0.3, biases (the experts' too) ± 0.3, in place; returns the model."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name.endswith("inv_freq"):  # the angles of transformers' models, which are no weights
+            continue
         if tensor.ndim > 1:
             tensor.normal_(0.0, std, generator=generator)
         else:

@@ -15,8 +15,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lab_utils.machine.profile import profiles
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
+from nanokimi.presets.yaml_config import build, load_model_config, nearest, read_yaml
 from nanokimi.text.corpus import Corpus
-from nanokimi.yaml_config import build, load_model_config, nearest, read_yaml
 
 # Every rung of the ladder changes one thing of the rung before it. GPT with Muon is no rung; it is compared with GPT.
 LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")

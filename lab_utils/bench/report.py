@@ -18,7 +18,7 @@ from lab_utils.bench.results import Results, ResultsError, read_results, to_json
 from lab_utils.machine.describe import describe
 from lab_utils.show import table
 from lab_utils.show.page import make_page
-from nanokimi.atomic import write_json, write_text
+from nanokimi.system.atomic import write_json, write_text
 
 CSS = """
 main { max-width: 1100px; }

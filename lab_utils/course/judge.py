@@ -15,7 +15,7 @@ from torch import Tensor
 from lab_utils.course.differences import equal_tensors, explain_difference
 from lab_utils.course.exercise import Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
-from nanokimi.deadline import TimeOver, call_within
+from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
 

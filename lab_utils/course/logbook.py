@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nanokimi import atomic
+from nanokimi.system import atomic
 
 
 def logbook_path() -> Path:

@@ -16,7 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from nanokimi.config import ConfigError
-from nanokimi.yaml_config import nearest
+from nanokimi.presets.yaml_config import nearest
 
 
 class NotebookFailed(RuntimeError):

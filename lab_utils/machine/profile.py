@@ -7,7 +7,7 @@ import os
 import torch
 
 from nanokimi.config import ConfigError
-from nanokimi.yaml_config import nearest, preset_names
+from nanokimi.presets.yaml_config import nearest, preset_names
 
 
 def profiles() -> list[str]:

@@ -19,7 +19,7 @@ from pygments.formatters import HtmlFormatter
 from lab_utils.show.page import make_page
 from lab_utils.site.page import Page, check_links, read_page
 from lab_utils.site.render import is_fresh
-from nanokimi.atomic import write_text
+from nanokimi.system.atomic import write_text
 
 ROOT = Path(__file__).parents[2]
 TITLE = "nanokimi: the course"

@@ -20,13 +20,19 @@ from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.device import choose_device
 from nanokimi.generate import generate as generate_tokens
-from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
+from nanokimi.presets.yaml_config import (
+    PRESETS,
+    load_model_config,
+    load_train_config,
+    preset_names,
+    read_yaml,
+)
 from nanokimi.step import TrainingDiverged
+from nanokimi.system.memory import keep_freed_memory
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
 from nanokimi.train import train
-from nanokimi.yaml_config import PRESETS, load_model_config, load_train_config, preset_names, read_yaml
 
 app = typer.Typer(
     help="Build, train and compare a small Kimi K2 and a GPT.",
@@ -34,8 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-# The base of typer's own errors (a wrong option, a missing value), which it does not export by name.
-UsageError = typer.BadParameter.__base__
 
 Data = Annotated[str, typer.Option(help="storyworld, tinystories, a text file, a folder, or a .yaml file")]
 Overrides = Annotated[
@@ -45,7 +49,7 @@ CheckpointPath = Annotated[Path, typer.Option("--checkpoint", help="a folder tha
 
 
 @app.command(name="prepare")
-def prepare_text(data: Data = "storyworld", overrides: Overrides = ()) -> None:
+def prepare_text(data: Data = "storyworld", overrides: Overrides = []) -> None:  # noqa: B006  typer reads it once
     """Tokenize a text once, and print its size."""
     cfg = settings.load_data_config(data, settings.sort_overrides(overrides, "data")["data"])
     loaded = load_corpus_with_bars(cfg)
@@ -65,7 +69,7 @@ def train_model(
     ] = "train-tiny",
     data: Data = "storyworld",
     out: Annotated[Path | None, typer.Option(help="folder of the run [default: out/MODEL]")] = None,
-    overrides: Overrides = (),
+    overrides: Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
 ) -> None:
@@ -187,7 +191,7 @@ def main() -> None:
     """Run the command line: an error that a user can correct becomes one line on stderr and exit code 2."""
     try:
         sys.exit(app(args=sys.argv[1:] or ["--help"], standalone_mode=False))
-    except UsageError as error:
+    except typer.TyperException as error:  # a wrong option, a missing value
         print(f"nanokimi: {' '.join(error.format_message().split())}", file=sys.stderr)
         sys.exit(2)
     except (ValueError, OSError, TrainingDiverged) as error:

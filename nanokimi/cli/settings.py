@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from nanokimi.atomic import write_text
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
-from nanokimi.yaml_config import build, build_model_config, read_yaml
+from nanokimi.presets.yaml_config import build, build_model_config, read_yaml
+from nanokimi.system.atomic import write_text
 
 RUN_FILE = "run.yaml"
 

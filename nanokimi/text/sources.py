@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from nanokimi.config import DataConfig
-from nanokimi.deadline import call_within
+from nanokimi.presets.yaml_config import nearest
+from nanokimi.system.deadline import call_within
 from nanokimi.text import storyworld
 from nanokimi.text.tokenizer import END_OF_TEXT, cut_text
-from nanokimi.yaml_config import nearest
 
 SOURCES = ("storyworld", "tinystories")
 BLOCK = 1 << 20  # characters read at a time
@@ -126,7 +126,7 @@ def _open_tinystories() -> Source:
 def _download(name: str, wait_s: float = 5.0) -> Any:
     """The data set from `datasets`, which keeps it on disk. Without a network: the copy, or `TextError`."""
     try:
-        import datasets
+        import datasets.config
         import huggingface_hub
     except ImportError:
         raise TextError(

@@ -31,8 +31,8 @@ import numpy as np
 import tiktoken
 from jaxtyping import Float32, Int, UInt8
 
-from nanokimi import atomic
 from nanokimi.config import DataConfig
+from nanokimi.system import atomic
 from nanokimi.text import tokenizer
 from nanokimi.text.sources import Document, Source, TextError
 

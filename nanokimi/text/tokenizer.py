@@ -21,7 +21,7 @@ import tiktoken
 from jaxtyping import Int64
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from nanokimi.deadline import call_within
+from nanokimi.system.deadline import call_within
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -7,8 +7,8 @@ import pytest
 from lab_utils.bench.plan import LADDER, BenchPreset, make_plan
 from nanokimi.config import ConfigError, DataConfig, to_dict
 from nanokimi.count import count_parameters, flops_per_token
+from nanokimi.presets.yaml_config import build, read_yaml
 from nanokimi.text.corpus import load_corpus
-from nanokimi.yaml_config import build, read_yaml
 
 PROFILES = ("smoke", "cpu", "gpu")
 ARMS = (*LADDER, "gpt-muon")

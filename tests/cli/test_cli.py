@@ -15,8 +15,8 @@ from nanokimi import checkpoint
 from nanokimi.cli import commands as cli
 from nanokimi.cli import terminal
 from nanokimi.config import DataConfig
+from nanokimi.presets.yaml_config import load_model_config, preset_names
 from nanokimi.text import corpus
-from nanokimi.yaml_config import load_model_config, preset_names
 
 SMALL = [
     "--model=kimi-smoke", "--train=train-smoke", "--set=data.vocab_size=300", "--set=train.steps=6",

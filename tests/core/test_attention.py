@@ -1,6 +1,7 @@
 """Causal attention against loops in float64, its cache, and the exact largest logit that QK-clip needs."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,13 +12,12 @@ from nanokimi.config import RopeConfig
 from nanokimi.mask import causal_mask
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope, rotations
-from tests.harsh_weights import draw_
+from tests import tiny
+from tests.tiny import harsh_
+
+normal = partial(tiny.normal, dtype=torch.float64)
 
 ROPE = RopeConfig(base=100.0)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def by_loops(q, k, v, scale, sees):
@@ -33,7 +33,7 @@ def by_loops(q, k, v, scale, sees):
 
 
 def layer_and_input(d_model=12, n_heads=3, seq_len=9, dtype=torch.float64):
-    layer = draw_(CausalSelfAttention(d_model, n_heads)).to(dtype)
+    layer = harsh_(CausalSelfAttention(d_model, n_heads), std=0.15).to(dtype)
     return (
         layer,
         normal(2, seq_len, d_model, seed=5).to(dtype),

@@ -14,7 +14,7 @@ from nanokimi.count import cache_elements
 from nanokimi.kimi import Kimi
 from nanokimi.mask import block_visibility
 from nanokimi.rope import apply_rope, rotations
-from tests.harsh_weights import draw_
+from tests.tiny import harsh_
 
 D, H, M, B = 12, 3, 2, 4
 ROPE = RopeConfig(base=100.0)
@@ -22,7 +22,9 @@ LENGTHS = [1, 3, 4, 5, 8, 11, 13]
 
 
 def attention(block_len=B, dtype=torch.float64):
-    return draw_(BlockLatentAttention(D, H, BlockLatentConfig(n_latents=M, block_len=block_len))).to(dtype)
+    return harsh_(
+        BlockLatentAttention(D, H, BlockLatentConfig(n_latents=M, block_len=block_len)), std=0.15
+    ).to(dtype)
 
 
 def some_input(seq_len=13, dtype=torch.float64, seed=3):
@@ -169,7 +171,7 @@ def test_cached_decode_equals_the_whole(chunks, block_len):
 
 def test_cached_model_equals_the_whole():
     """Positions run on through closed blocks, in every layer."""
-    model = draw_(Kimi(config())).double()
+    model = harsh_(Kimi(config()), std=0.15).double()
     tokens = torch.randint(31, (2, 23), generator=torch.Generator().manual_seed(0))
     cache = model.new_cache()
     logits = [model(piece, cache).logits for piece in tokens.split([5, 1, 1, 9, 7], 1)]

@@ -24,7 +24,7 @@ from nanokimi.config import (
     YarnConfig,
     to_dict,
 )
-from nanokimi.yaml_config import build
+from nanokimi.presets.yaml_config import build
 
 CONFIGS = (
     GPTConfig,

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, MoEConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 from nanokimi.model import build_model
-from nanokimi.yaml_config import load_model_config
+from nanokimi.presets.yaml_config import load_model_config
 
 GPT = GPTConfig(vocab_size=61, max_seq_len=64, d_model=24, n_layers=3, n_heads=4)
 SIZES = dict(vocab_size=61, d_model=24, n_layers=3, n_heads=4, intermediate_size=20)

@@ -1,6 +1,7 @@
 """SwiGLU and the expert bank against scalar formulas, the every-expert loop and counted operations."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -9,13 +10,12 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from nanokimi.experts import ExpertBank, SwiGLU, swiglu
+from tests import tiny
 from tests.tiny import harsh_
 
+normal = partial(tiny.normal, dtype=torch.float64)
+
 repeatable = settings(max_examples=40, deadline=None, derandomize=True)
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def swiglu_by_hand(x: list[float], gate: list, up: list, down: list) -> list[float]:

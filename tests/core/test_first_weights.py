@@ -21,7 +21,7 @@ from nanokimi.model import build_model
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
 from nanokimi.output import build_embedding
-from nanokimi.yaml_config import load_model_config
+from nanokimi.presets.yaml_config import load_model_config
 from tests import tiny
 
 BUILD = {

@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from nanokimi.config import GPTConfig
 from nanokimi.gpt import GPT
-from tests.harsh_weights import draw_
+from tests.tiny import harsh_
 
 CFG = GPTConfig(vocab_size=61, max_seq_len=40, d_model=24, n_layers=3, n_heads=4)
 # transformers' name -> ours; its Conv1D matrices are ours transposed.
@@ -44,7 +44,7 @@ def pair():
             attn_implementation="eager", bos_token_id=0, eos_token_id=0,
         )
     ).eval()  # fmt: skip
-    draw_(theirs)
+    harsh_(theirs, std=0.15)
     ours = GPT(CFG)
     ours.load_state_dict(our_names(dict(theirs.named_parameters())))
     return ours, theirs
@@ -130,7 +130,7 @@ def logits_of(layer, x):
 
 
 def test_largest_logit_is_exact():
-    model = draw_(GPT(CFG))
+    model = harsh_(GPT(CFG), std=0.15)
     tokens = some_tokens()
     with torch.no_grad():
         x, expected = model.embed_tokens(tokens) + model.embed_positions.weight[:32], []
@@ -146,7 +146,7 @@ def test_largest_logit_is_exact():
 
 
 def test_qk_clip_scales_the_logits_of_the_heads_above_tau():
-    layer = draw_(GPT(CFG)).layers[1]
+    layer = harsh_(GPT(CFG), std=0.15).layers[1]
     x = torch.randn(2, 32, CFG.d_model, generator=torch.Generator().manual_seed(1))
     values = [t[2 * CFG.d_model :].clone() for t in (layer.qkv_proj.weight, layer.qkv_proj.bias)]
     with torch.no_grad():

@@ -12,7 +12,7 @@ from nanokimi.count import cache_elements
 from nanokimi.kimi import Kimi
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.rope import apply_rope, rotations
-from tests.harsh_weights import draw_
+from tests.tiny import harsh_
 
 N, R, V, C, H, D = 10, 8, 6, 20, 4, 32
 YARN = RopeConfig(base=100.0, yarn=YarnConfig(factor=32.0, original_max_seq_len=512, beta_fast=32.0))
@@ -25,7 +25,7 @@ def attention(q_lora_rank=12, rope=YARN, dtype=torch.float32):
     cfg = MLAConfig(
         q_lora_rank=q_lora_rank, kv_lora_rank=C, qk_nope_head_dim=N, qk_rope_head_dim=R, v_head_dim=V
     )
-    return draw_(MultiHeadLatentAttention(D, H, cfg, rope)).to(dtype)
+    return harsh_(MultiHeadLatentAttention(D, H, cfg, rope), std=0.15).to(dtype)
 
 
 def some_input(seq_len=23, dtype=torch.float32):

@@ -1,160 +1,31 @@
 """The mixture-of-experts layer against the loop that runs every expert on every token."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
 from nanokimi.config import MoEConfig
-from nanokimi.experts import ExpertBank
-from nanokimi.moe import MoE, dispatch
+from nanokimi.moe import MoE
 from nanokimi.router import expert_load
+from tests import tiny
+from tests.core.experts_by_hand import every_expert_loop, expert
 from tests.tiny import harsh_
+
+normal = partial(tiny.normal, dtype=torch.float64)
 
 repeatable = settings(max_examples=40, deadline=None, derandomize=True)
 D, WIDTH = 6, 5
 CFG = MoEConfig(n_routed_experts=5, top_k=2, moe_intermediate_size=WIDTH, routed_scaling_factor=1.7)
 
 
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def bank_of(n_experts: int, seed: int = 0) -> ExpertBank:
-    return harsh_(ExpertBank(n_experts, D, WIDTH).double(), seed, std=0.7)
-
-
 def layer_of(cfg: MoEConfig = CFG, seed: int = 0) -> MoE:
     return harsh_(MoE(D, cfg), seed, std=0.7)
-
-
-def expert(x: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    """One expert on all tokens, written with its own products."""
-    width = down.shape[1]
-    gate, up = x @ gate_up[:width].T, x @ gate_up[width:].T
-    return (gate * torch.sigmoid(gate) * up) @ down.T
-
-
-def every_expert_loop(
-    x: Tensor, expert_idx: Tensor, weights: Tensor, gate_up: Tensor, down: Tensor
-) -> Tensor:
-    """Every expert on every token, its output times the token's weight for it: 0 where it was not chosen."""
-    y = torch.zeros_like(x)
-    for e in range(len(gate_up)):
-        weight = (weights * (expert_idx == e)).sum(-1, keepdim=True)
-        y = y + weight * expert(x, gate_up[e], down[e])
-    return y
-
-
-def distinct_choices(tokens: int, n_experts: int, top_k: int, seed: int) -> Tensor:
-    return normal(tokens, n_experts, seed=seed).topk(top_k).indices
-
-
-# ---------------------------------------------------------------- dispatch
-
-
-@repeatable
-@given(
-    tokens=st.integers(1, 9),
-    n_experts=st.integers(1, 7),
-    top_k=st.integers(1, 7),
-    used=st.integers(1, 7),
-    seed=st.integers(0, 999),
-)
-@example(tokens=1, n_experts=7, top_k=1, used=7, seed=0)  # one token, six idle experts
-@example(tokens=9, n_experts=7, top_k=1, used=1, seed=0)  # all tokens on one expert
-@example(tokens=9, n_experts=4, top_k=4, used=4, seed=0)  # every expert for every token
-def test_dispatch_is_the_every_expert_loop(tokens, n_experts, top_k, used, seed):
-    """Values, and gradients of input, weights and bank; those of idle experts are exactly zero.
-
-    See docs/mistakes.md, numbers 1, 3 and 15.
-    """
-    used = min(used, n_experts)
-    expert_idx = distinct_choices(tokens, used, min(top_k, used), seed)
-    bank = bank_of(n_experts, seed)
-    x = normal(tokens, D, seed=seed + 1).requires_grad_()
-    weights = normal(*expert_idx.shape, seed=seed + 2).requires_grad_()
-    cotangent = normal(tokens, D, seed=seed + 3)
-
-    inputs = (x, weights, bank.gate_up_proj, bank.down_proj)
-    y = dispatch(x, expert_idx, weights, bank)
-    found = torch.autograd.grad(y, inputs, cotangent)
-    loop = every_expert_loop(x, expert_idx, weights, bank.gate_up_proj, bank.down_proj)
-    wanted = torch.autograd.grad(loop, inputs, cotangent)
-    torch.testing.assert_close(y, loop, rtol=1e-12, atol=1e-12)
-    for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-11)
-    for e in set(range(n_experts)) - set(expert_idx.flatten().tolist()):
-        assert found[2][e].count_nonzero() == found[3][e].count_nonzero() == 0
-
-
-@repeatable
-@given(order=st.permutations(range(8)), seed=st.integers(0, 999))
-def test_dispatch_does_not_care_about_the_order_of_tokens(order, seed):
-    x, expert_idx, bank = normal(8, D, seed=seed), distinct_choices(8, 5, 2, seed), bank_of(5, seed)
-    weights, order = normal(8, 2, seed=seed + 1), torch.tensor(order)
-    mixed = dispatch(x[order], expert_idx[order], weights[order], bank)
-    torch.testing.assert_close(mixed, dispatch(x, expert_idx, weights, bank)[order], rtol=1e-12, atol=1e-12)
-
-
-def test_dispatch_does_not_care_about_the_order_of_choices():
-    x, expert_idx, bank, weights = (
-        normal(8, D),
-        distinct_choices(8, 5, 3, 0),
-        bank_of(5),
-        normal(8, 3, seed=1),
-    )
-    swapped = dispatch(x, expert_idx.flip(1), weights.flip(1), bank)
-    torch.testing.assert_close(swapped, dispatch(x, expert_idx, weights, bank), rtol=1e-12, atol=1e-12)
-
-
-def test_mistake_3_no_token_is_dropped_however_full_an_expert():
-    x = normal(4096, D)
-    expert_idx, weights = torch.full((4096, 1), 3), torch.ones(4096, 1, dtype=torch.float64)
-    bank = bank_of(16)
-    y = dispatch(x, expert_idx, weights, bank)
-    torch.testing.assert_close(y, expert(x, bank.gate_up_proj[3], bank.down_proj[3]), rtol=1e-12, atol=1e-12)
-    assert y.abs().sum(-1).min() > 0
-
-
-def test_mistake_15_the_weight_comes_after_the_nonlinearity():
-    """Then the output is linear in it; before SiLU, doubling a weight would more than double the output."""
-    x, expert_idx, bank, weights = (
-        normal(8, D),
-        distinct_choices(8, 5, 2, 0),
-        bank_of(5),
-        normal(8, 2, seed=1),
-    )
-    torch.testing.assert_close(
-        dispatch(x, expert_idx, 2 * weights, bank),
-        2 * dispatch(x, expert_idx, weights, bank),
-        rtol=1e-12,
-        atol=0,
-    )
-
-
-@pytest.mark.parametrize("n_experts", [4, 16])
-@pytest.mark.parametrize("top_k", [1, 2, 4])
-def test_mistake_14_only_the_chosen_experts_run(top_k, n_experts):
-    """Operations are K · tokens · three products of d_model · width, whatever E is, and twice that backward."""
-    tokens = 32
-    x, bank = normal(tokens, D).requires_grad_(), bank_of(n_experts)
-    weights = torch.ones(tokens, top_k, dtype=torch.float64)
-    forward = tokens * top_k * 3 * 2 * D * WIDTH
-    with FlopCounterMode(display=False) as counter:
-        y = dispatch(x, distinct_choices(tokens, n_experts, top_k, 0), weights, bank)
-        assert counter.get_total_flops() == forward
-        y.square().sum().backward()
-    assert counter.get_total_flops() == 3 * forward
-
-
-# ---------------------------------------------------------------- the layer
 
 
 @pytest.mark.parametrize(

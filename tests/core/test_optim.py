@@ -13,12 +13,9 @@ from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import Muon, build_optimizers, lr_at, newton_schulz
 from tests import tiny
+from tests.tiny import normal
 
 repeatable = settings(max_examples=40, deadline=None, derandomize=True)
-
-
-def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from nanokimi.config import RopeConfig, YarnConfig
 from nanokimi.rope import apply_rope, rope_frequencies, rotations, yarn_mscale
+from tests import tiny
+
+normal = partial(tiny.normal, dtype=torch.float64)
 
 K2 = RopeConfig(base=50_000.0, yarn=YarnConfig())  # the defaults are K2's
 DEEPSEEK = RopeConfig(
@@ -20,10 +24,6 @@ DEEPSEEK = RopeConfig(
         factor=40.0, original_max_seq_len=4096, beta_fast=32.0, beta_slow=1.0, mscale_all_dim=1.0
     ),
 )
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def turn(x: torch.Tensor, position: int, cfg: RopeConfig) -> torch.Tensor:

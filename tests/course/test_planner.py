@@ -3,7 +3,7 @@
 import pytest
 
 from lab_utils.course.planner import SLIDERS, apply_sliders, planner, size_table, sizes
-from nanokimi.yaml_config import load_model_config
+from nanokimi.presets.yaml_config import load_model_config
 
 
 def test_k2s_numbers():

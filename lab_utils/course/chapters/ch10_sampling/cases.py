@@ -10,7 +10,7 @@ from lab_utils.course.exercise import Case, Parts, parts_of
 from nanokimi.config import GPTConfig
 from nanokimi.generate import generate, next_token_probs
 from nanokimi.model import build_model
-from nanokimi.yaml_config import load_model_config
+from nanokimi.presets.yaml_config import load_model_config
 
 
 def _or_its_refusal(core: Any, implementation: Any, *args: Any, **settings: Any) -> Parts:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, RopeConfig, YarnConfig
 from nanokimi.kimi import Kimi
 from nanokimi.text import tokenizer
-from tests.harsh_weights import draw_
+from tests.tiny import harsh_
 
 TEXT = "Once upon a time a little fox lost its red kite. It wasn't sad: it had 12 others!\n\n   The end.  "
 
@@ -42,7 +42,7 @@ def make_encoding() -> tiktoken.Encoding:
 
 def make_kimi(**changes) -> Kimi:
     """A Kimi for that encoding, with harsh weights."""
-    return draw_(Kimi(make_config(make_encoding().n_vocab, **changes)))
+    return harsh_(Kimi(make_config(make_encoding().n_vocab, **changes)), std=0.15)
 
 
 def load_in_transformers(folder: Path):

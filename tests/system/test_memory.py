@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nanokimi.cli import commands
-from nanokimi.memory import keep_freed_memory
 from nanokimi.model import build_model
+from nanokimi.system.memory import keep_freed_memory
 from nanokimi.train import train
 from tests import tiny
 
@@ -20,7 +20,7 @@ from tests import tiny
 BUFFERS = {"torch": "torch.ones(2**24)", "bytes": "bytes([1]) * 2**26"}
 COUNT_FAULTS = """
 import resource, sys, torch
-from nanokimi.memory import keep_freed_memory
+from nanokimi.system.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 for round in range(25):

@@ -7,13 +7,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from nanokimi import hub, hub_config
+from nanokimi import hub
 from nanokimi.config import RopeConfig, YarnConfig
+from nanokimi.hub import hub_config
 from nanokimi.kimi import Kimi
+from nanokimi.presets.yaml_config import load_model_config
 from nanokimi.rope import rope_frequencies
-from nanokimi.yaml_config import load_model_config
-from tests.core.hub_models import assert_close, make_config, make_tokens
-from tests.harsh_weights import draw_
+from tests.hub.hub_models import assert_close, make_config, make_tokens
+from tests.tiny import harsh_
 
 # What the repositories of the published models have in their config.json, in its own words.
 PUBLISHED_K2 = {
@@ -96,7 +97,7 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
     theirs = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(**data), attn_implementation="eager", experts_implementation="eager"
     )
-    draw_(theirs)
+    harsh_(theirs, std=0.15)
     ours = Kimi(cfg)
     ours.load_state_dict(hub.from_hub_weights(theirs.state_dict(), cfg))
     with torch.no_grad():

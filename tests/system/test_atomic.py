@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nanokimi.atomic import new_folder, remove_folder, remove_leftovers, write_json, write_text
+from nanokimi.system.atomic import new_folder, remove_folder, remove_leftovers, write_json, write_text
 
 
 def names(folder):

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from nanokimi import hub
 from nanokimi.text import tokenizer
-from tests.core.hub_models import TEXT, make_encoding, make_kimi
+from tests.hub.hub_models import TEXT, make_encoding, make_kimi
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from nanokimi.deadline import TimeOver, call_within
+from nanokimi.system.deadline import TimeOver, call_within
 
 
 def test_a_call_in_time_gives_its_result():

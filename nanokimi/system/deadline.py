@@ -50,6 +50,7 @@ def call_within(seconds: float, call: Callable[[], T], *, interrupt: bool = Fals
 
 def _raise_inside(thread: threading.Thread) -> None:
     """Put `TimeOver` into a thread, up to 20 times in 2 s: a bare `except:` in a loop may swallow it."""
+    assert thread.ident is not None
     for _ in range(20):
         if not thread.is_alive():
             return

@@ -8,8 +8,8 @@ from dataclasses import fields
 from typing import Any
 
 from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
+from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
-from nanokimi.yaml_config import build
 
 # Our word -> the format's; every other setting has one name in both.
 _WORDS = {

@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from nanokimi.config import ConfigError, DataConfig, GPTConfig, KimiConfig, OptimConfig, TrainConfig, to_dict
-from nanokimi.yaml_config import (
+from nanokimi.presets.yaml_config import (
     build,
     build_model_config,
     load_model_config,

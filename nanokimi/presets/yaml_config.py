@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from nanokimi.config import ConfigError, GPTConfig, KimiConfig, ModelConfig, TrainConfig
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parent
 T = TypeVar("T")
 
 # What pydantic calls a value out of range, and what is allowed.
@@ -187,9 +187,9 @@ def _one_line(cls: type, error: Exception, where: str) -> str:
             cls = _sections(cls).get(section, cls)
         return f"{prefix}{field} is not a setting; {nearest(path[-1], [f.name for f in fields(cls)])}"
     if first["type"] == "value_error":
-        message = str(first["ctx"]["error"])
-        return f"{prefix}{field + ': ' if field else ''}{message}"
+        # pydantic puts "Value error, " in front of what a check of ours said.
+        return f"{prefix}{field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}"
     named = f"{prefix}{field}={first['input']!r}"
     if first["type"] in _RANGES:
-        return f"{named} must be {_RANGES[first['type']].format(**first['ctx'])}"
+        return f"{named} must be {_RANGES[first['type']].format(**first.get('ctx', {}))}"
     return f"{named}: {first['msg'][0].lower()}{first['msg'][1:]}"
