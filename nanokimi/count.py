@@ -13,7 +13,7 @@ from nanokimi.model import build_model
 
 
 class ParameterCount(NamedTuple):
-    """How many parameters a model has. Active are those that one token uses: all but E - K of the E routed experts.
+    """The number of parameters. Active are those that one token uses: all but E - K of the E routed experts.
 
     The `body` counts leave out embeddings (of positions too) and the head, as papers do to compare architectures.
     """

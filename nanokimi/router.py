@@ -1,4 +1,4 @@
-"""TopK routing: which experts a token goes to, with what weight, and how the load is kept even.
+"""TopK routing: the choice of experts for every token, their weights, and what keeps the load even.
 
 Everything here is a function of the gate's logits. The MoE layer owns the weights, and the training configuration says
 which of the balancing terms count.

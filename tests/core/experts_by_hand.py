@@ -1,4 +1,4 @@
-"""The mixture of experts as the loop that runs every expert on every token: what dispatch and layer are compared with."""
+"""The mixture of experts as the loop that runs every expert on every token, for dispatch and layer to compare with."""
 
 import torch
 from torch import Tensor
