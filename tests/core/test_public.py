@@ -13,13 +13,13 @@ import pytest
 import nanokimi
 
 SIX_LINES = """\
-from nanokimi import DataConfig, build_model, generate, load_corpus, load_model_config, load_train_config, train
+import nanokimi as nk
 
-corpus = load_corpus(DataConfig())  # little stories, written on this machine in half a minute
-model = build_model(load_model_config("kimi-tiny"))
-for record in train(model, corpus, load_train_config("train-tiny")):  # a few minutes
+corpus = nk.load_corpus(nk.DataConfig())  # small stories, written on this machine in half a minute
+model = nk.build_model(nk.load_model_config("kimi-tiny"))
+for record in nk.train(model, corpus, nk.load_train_config("train-tiny")):  # a few minutes
     print(f"step {record.step}, loss {record.loss:.2f}")
-print(corpus.tokenizer.decode(list(generate(model, corpus.tokenizer.encode("Once"), max_new_tokens=80))))
+print(corpus.tokenizer.decode(list(nk.generate(model, corpus.tokenizer.encode("Once"), max_new_tokens=80))))
 """
 # What makes them quick enough for a test.
 SMALL = {
