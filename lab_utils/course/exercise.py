@@ -145,6 +145,16 @@ def run_test(test: Callable, candidate: Callable) -> Parts:
     return {TEST: "passes"}
 
 
+@torch.no_grad()
+def harsh_(module: nn.Module) -> nn.Module:
+    """`module`, with weights at which a mistake is seen in the first digit: N(0, 0.4²), gains 1 ± 0.3, biases ± 0.3."""
+    generator = torch.Generator().manual_seed(7)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        mean = 1.0 if "norm" in name else 0.0
+        tensor.normal_(mean, 0.4 if tensor.ndim > 1 else 0.3, generator=generator)
+    return module
+
+
 def copy_weights(reference: nn.Module, module: nn.Module) -> nn.Module:
     """`module`, with the weights of `reference`. Raises a `Problem` where their names or shapes differ."""
     ours = {name: tuple(t.shape) for name, t in reference.state_dict().items()}

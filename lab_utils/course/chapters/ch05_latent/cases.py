@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights
+from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
 from nanokimi.attention import AttentionOutput
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -20,16 +20,6 @@ CPU = torch.device("cpu")
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype)
-
-
-@torch.no_grad()
-def harsh(module: nn.Module) -> nn.Module:
-    """Weights at which a mistake moves the output by units: N(0, 0.4²), gains 1 ± 0.3."""
-    generator = torch.Generator().manual_seed(7)
-    for name, tensor in module.named_parameters():
-        mean, spread = (1.0, 0.3) if "norm" in name else (0.0, 0.4)
-        tensor.normal_(mean, spread, generator=generator)
-    return module
 
 
 # ---------------------------------------------------------------- expand_latent and absorb_query
@@ -96,7 +86,7 @@ def observe_mla(
 ) -> Parts:
     """The output for x, whole or piece by piece with a cache; gradients; largest logits; and all after QK-clip."""
     d_model = x.shape[-1]
-    reference = harsh(MultiHeadLatentAttention(d_model, n_heads, cfg, rope))
+    reference = harsh_(MultiHeadLatentAttention(d_model, n_heads, cfg, rope))
     layer = copy_weights(reference, implementation(d_model, n_heads, cfg, rope))
     rotation = rotations(torch.arange(x.shape[1]), cfg.qk_rope_head_dim, rope)
     if pieces:
@@ -173,7 +163,7 @@ def observe_compress(compress: Callable, n_heads: int, n_latents: int, blocks: T
     """The summaries, and the gradients of the blocks and of every weight that takes part."""
     d_model, block_len = blocks.shape[-1], blocks.shape[-2]
     cfg = BlockLatentConfig(n_latents=n_latents, block_len=block_len)
-    layer = harsh(BlockLatentAttention(d_model, n_heads, cfg))
+    layer = harsh_(BlockLatentAttention(d_model, n_heads, cfg))
     parts = call_with_gradients(lambda blocks: compress(layer, blocks), blocks)
     return parts | {
         f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.chapters.ch05_latent import bugs, cases
-from lab_utils.course.exercise import Case
+from lab_utils.course.chapters.ch05_latent import bugs
+from lab_utils.course.exercise import Case, harsh_
 from nanokimi.attention import attend
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -117,7 +117,7 @@ class Blocks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.attention = cases.harsh(BlockLatentAttention(8, 2, BlockLatentConfig(n_latents=2, block_len=3)))
+        self.attention = harsh_(BlockLatentAttention(8, 2, BlockLatentConfig(n_latents=2, block_len=3)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.attention(x, rotations(torch.arange(x.shape[1]), 4, RopeConfig())).out
@@ -141,7 +141,7 @@ def _the_token_before(x: Tensor) -> Tensor:
 
 
 def _summary_attention() -> nn.Module:
-    return cases.harsh(bugs.SummaryAttention(8, 2))
+    return harsh_(bugs.SummaryAttention(8, 2))
 
 
 def latents_cases() -> list[Case]:

@@ -6,23 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights
+from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
 from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.moe import MoE
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
-
-
-@torch.no_grad()
-def harsh(module: nn.Module) -> nn.Module:
-    """Weights at which a mistake moves the output by units: N(0, 0.4²), gains and biases 1 ± 0.3 and ± 0.3."""
-    generator = torch.Generator().manual_seed(7)
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        mean = 1.0 if "norm" in name else 0.0
-        tensor.normal_(mean, 0.4 if tensor.ndim > 1 else 0.3, generator=generator)
-    return module
 
 
 def numbers(*shape: int) -> Tensor:
@@ -63,7 +53,7 @@ def moe_config(**changes: Any) -> MoEConfig:
 def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, under_autocast: bool) -> Parts:
     made = implementation(d_model, cfg)
     fresh = sum(float(buffer.abs().sum()) for buffer in made.buffers())
-    module = copy_weights(harsh(MoE(d_model, cfg)), made)
+    module = copy_weights(harsh_(MoE(d_model, cfg)), made)
     with torch.autocast("cpu", torch.bfloat16, enabled=under_autocast):
         y, stats = _values(module(x), tuple, 2, "two: y and the router's stats")
         logits = stats.logits
@@ -112,7 +102,7 @@ HEADS = dict(attention="mha", mla=None)
 
 
 def observe_block(implementation: type, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool) -> Parts:
-    module = copy_weights(harsh(KimiBlock(cfg, layer)), implementation(cfg, layer))
+    module = copy_weights(harsh_(KimiBlock(cfg, layer)), implementation(cfg, layer))
     rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
     rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
     x = x.clone().requires_grad_()
@@ -151,7 +141,7 @@ def observe_kimi(implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: 
     }
     with torch.device("meta"):
         parts["parameters on the meta device"] = sum(p.numel() for p in implementation(cfg).parameters())
-    model = copy_weights(harsh(Kimi(cfg)), made)
+    model = copy_weights(harsh_(Kimi(cfg)), made)
     parts |= {"layers of experts": len(model.moe_layers()), "layers with a cache": len(model.new_cache())}
     pieces = pieces or (tokens.shape[1],)
     cache = model.new_cache() if len(pieces) > 1 else None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch06_model import bugs, cases
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, harsh_
 from nanokimi.moe import MoE, dispatch
 from nanokimi.router import RouterStats
 
@@ -60,7 +60,7 @@ class _BlockWithoutWeights(nn.Module):
 
 def test_sound_moe(moe_class) -> None:
     """Make the routed experts give 0: the shared expert must be left, whatever the weights are."""
-    moe = cases.harsh(moe_class(4, cases.moe_config()))
+    moe = harsh_(moe_class(4, cases.moe_config()))
     with torch.no_grad():
         moe.experts.down_proj.zero_()
         x = cases.numbers(1, 5, 4)
