@@ -129,7 +129,7 @@ def test_a_failed_export_leaves_nothing(model, encoding, tmp_path, monkeypatch):
     def full_disk(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hub, "save_file", full_disk)
+    monkeypatch.setattr("nanokimi.hub.folder.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         hub.save_pretrained(model, encoding, tmp_path / "kimi")
     assert list(tmp_path.iterdir()) == []
