@@ -37,7 +37,7 @@ check: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -m "not slow" --ignore tests/e2e tests $(TEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" --ignore tests/e2e tests $(TEST_FLAGS)
 
 # One pytest run for tests/ and the notebooks, so that one closing line counts them all.
 # tests/conftest.py sets the smoke profile that the notebooks read. tests/e2e opens notebooks in JupyterLab in a

@@ -53,6 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     return call
 
 
+@pytest.mark.slow
 def test_train_generate_export_resume(run, text: Path) -> None:
     code, out, _ = run("train", *SMALL, f"--data={text}", "--out=out/a")
     assert code == 0 and "step 6: validation loss" in out
@@ -108,6 +109,7 @@ def test_prepare_says_what_came_out(run, text: Path) -> None:
     assert f"vocabulary {loaded.tokenizer.n_vocab}" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, text: Path) -> None:
     long = [*SMALL, "--set=train.steps=60", "--set=train.eval_every=60", f"--data={text}"]
     process = subprocess.Popen(

@@ -26,6 +26,7 @@ class Minds:
 ASKED = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(ASKED)))
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_changed_step_is_as_if_the_caller_had_asked_for_it_from_the_start(cfg, n):
@@ -47,6 +48,7 @@ def test_a_change_that_is_taken_back_is_none():
     assert drop_clock(found) == drop_clock(run_steered(ADAMW))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(len(ASKED)))
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, n, tmp_path):

@@ -46,6 +46,7 @@ def test_frequencies_fall_from_one_to_about_one_over_base():
     assert theta.tolist() == pytest.approx([1.0, 0.1, 0.01, 0.001])
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     query=st.integers(0, 300),

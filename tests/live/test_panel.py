@@ -121,6 +121,7 @@ def test_a_run_that_diverges_raises_unless_it_was_steered_there(shown, tmp_path)
     assert any("Stopped: the loss is" in str(each) for each in shown if isinstance(each, dict))
 
 
+@pytest.mark.slow
 def test_without_a_front_end_no_widget_is_imported():
     code = (
         "import sys, lab_utils.live.panel\n"

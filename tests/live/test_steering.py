@@ -13,6 +13,7 @@ from tests import tiny
 from tests.live.watched import ARM, CFG, click_in_the_middle_of, facts, follow
 
 
+@pytest.mark.slow
 def test_requests_act_before_the_next_step_and_are_recorded(shown, tmp_path):
     answers = []
 

@@ -16,6 +16,8 @@ from tests import tiny
 from tests.live.made_up_runs import both, history, record
 from tests.live.watched import ARM, Controls, build_model, follow
 
+pytestmark = pytest.mark.slow  # each makes a whole figure of widgets
+
 
 @pytest.mark.parametrize(
     ("text", "pairs"), [("", ()), ("1:3", ((1, 3),)), (" 1:3, 2:0 ;1:3,", ((1, 3), (2, 0)))]

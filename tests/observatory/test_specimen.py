@@ -52,6 +52,7 @@ def test_other_checkpoints_are_named_and_left(out, tmp_path):
         assert found.origin.startswith("observatory-smoke-s0")
 
 
+@pytest.mark.slow
 def test_an_unfinished_training_is_begun_again(tmp_path):
     folder = tmp_path / "runs" / "observatory-smoke-s0"
 

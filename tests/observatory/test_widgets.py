@@ -2,6 +2,8 @@
 
 from html import unescape
 
+import pytest
+
 from lab_utils.observatory import pictures
 from lab_utils.observatory.clinic import read_trace
 from lab_utils.observatory.observatory import list_experts_of_token, show_clinic
@@ -68,6 +70,7 @@ def test_all_lesions_move_a_bar(watch, live):
     assert bar.value == 8 and "<img alt=" in panel.picture.value
 
 
+@pytest.mark.slow
 def test_other_widgets_draw_what_their_controls_say(watch, live):
     trace = read_trace()
     clinic = show_clinic(trace)
