@@ -194,6 +194,7 @@ def test_greedy_decoding_with_the_cache_is_decoding_without(name, length):
     assert found == uncached(model, prompt, 40, lambda logits: int(logits.argmax()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.MODELS)
 def test_sampling_with_the_cache_is_sampling_without(name):
     model = tiny.harsh_(build_model(tiny.model_config(name)))

@@ -31,6 +31,7 @@ from tests.training import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_log_fed_back_gives_the_same_run_bit_for_bit(cfg, tmp_path):
     steered, again = make_kimi(), make_kimi()

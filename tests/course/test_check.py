@@ -45,6 +45,7 @@ def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
             assert [p.says for p in exercise.properties if not p.holds(parts, *case.fresh_args())] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exercise", "known"), MISTAKES)
 def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
     result = judge(exercise, known.wrong, key=key_of(exercise.name))

@@ -112,6 +112,7 @@ def test_an_error_in_the_loop_leaves_checkpoint_and_picture(shown, tmp_path):
     assert isinstance(shown[0], Snapshot)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_raises_unless_it_was_steered_there(shown, tmp_path):
     wild = replace(CFG, warmup_steps=0, optim=OptimConfig(lr=1e30))
     with pytest.raises(TrainingDiverged):

@@ -17,6 +17,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("out")
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_once_and_then_found(out):
     said = []
     first = find_specimen("smoke", out_dir=str(out), say=said.append)

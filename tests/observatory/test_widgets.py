@@ -35,6 +35,7 @@ def test_a_bad_prompt_is_a_sentence_and_a_good_one_clears_it(watch, live):
     assert panel.sentence.value == "" and "nk-token" in panel.picture.value
 
 
+@pytest.mark.slow
 def test_who_does_what_sorts(watch, live):
     panel = watch.who_does_what()
     fields = controls(panel)

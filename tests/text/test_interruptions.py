@@ -63,6 +63,7 @@ def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
     assert not Path(data(text_file).cache_dir).exists()
 
 
+@pytest.mark.slow
 def test_a_killed_process_and_two_at_once(text_file, data, tmp_path):
     """A killed process leaves no folder that anybody would use. Then two processes write the same one."""
     cache = tmp_path / "cache"
