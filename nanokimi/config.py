@@ -38,8 +38,8 @@ class GPTConfig:
     """The baseline, nanoGPT's model: learned positions, LayerNorm, a GELU MLP of width 4·d_model, a tied head.
 
     vocab_size: how many tokens there are. max_seq_len: how many of them the model reads at once.
-    d_model: the width, a multiple of n_heads. n_layers, n_heads: how many. kind: tells the models apart in files.
-    Raises `ValueError` for a setting out of range.
+    d_model: the width, a multiple of n_heads. n_layers: number of layers. n_heads: heads per layer.
+    kind: tells the models apart in files. Raises `ValueError` for a setting out of range.
 
     >>> from nanokimi import GPTConfig
     >>> GPTConfig(d_model=64, n_heads=2).n_layers
@@ -140,7 +140,7 @@ class KimiConfig:
     """Kimi K2's architecture at any size.
 
     kind, vocab_size, max_seq_len, d_model, n_layers, n_heads: as in `GPTConfig`.
-    first_k_dense_replace: so many first layers are a dense SwiGLU of width intermediate_size, the others experts.
+    first_k_dense_replace: how many first layers are a dense SwiGLU of width intermediate_size; the rest have experts.
     norm_eps: RMSNorm's. rope: how positions turn queries and keys. moe: the experts, None makes every layer dense.
     attention: "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or "block_latent" (a context
         compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention.
@@ -223,9 +223,9 @@ class TrainConfig:
     """How a model is trained. One step of the optimizer sees batch_size · grad_accum windows of seq_len tokens.
 
     steps: how many; the first warmup_steps of them raise the rate from 0 to optim.lr.
-    schedule: "cosine" falls to min_lr_ratio·lr at the end; "wsd" stays at lr and falls linearly to it over the last
-        decay_fraction of the steps.
-    grad_clip: the largest norm of the gradient. seed: of the order of the text.
+    schedule: "cosine" falls to min_lr_ratio·lr at the end; "wsd" stays at lr and falls linearly to
+        min_lr_ratio·lr over the last decay_fraction of the steps.
+    grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
     device: "auto" is CUDA where there is one. dtype: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.

@@ -55,8 +55,8 @@ def take_step(
     """Take optimizer step `step` (from 0) and return its facts.
 
     `interrupt` is called after every forward and every backward pass. An exception that it raises gives the step up:
-    the gradients are left half made, and nothing else has changed. Raises `TrainingDiverged` before the update where
-    the loss is not finite.
+    the gradients are left half made and the optimizers have the step's learning rate; nothing else has changed. Raises
+    `TrainingDiverged` before the update where the loss is not finite.
     """
     cfg = steering.apply_to(cfg)
     lr = lr_at(step, cfg)

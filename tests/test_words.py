@@ -21,7 +21,7 @@ PER_WHAT = "|".join(
     "seed batch window exercise notebook model setting second case".split()
 )
 FORBIDDEN = {
-    "say `per`": re.compile(rf"\b({OF_WHAT}) an? ({PER_WHAT})\b(?!-)"),
+    "say `per`": re.compile(rf"\b({OF_WHAT}) an? ({PER_WHAT})\b(?!-)", re.IGNORECASE),
     "say kB, MB or GB, powers of ten": re.compile(r"\b(KiB|MiB|GiB|mebibyte|gibibyte|kibibyte)s?\b"),
     "say it plainly": re.compile(
         r"\b(step(s|ped)? aside|dearer|spoken otherwise|who only wants|that he stands in|is wanted)\b",

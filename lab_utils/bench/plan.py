@@ -62,7 +62,7 @@ class Arm:
         return replace(self, model=replace(self.model, vocab_size=corpus.tokenizer.n_vocab))
 
     def with_seed(self, seed: int) -> Arm:
-        """The same arm with `seed` for the order of its batches (and for its initial weights)."""
+        """The same arm with `seed` for the order of its batches (and for its first weights)."""
         return replace(self, train=replace(self.train, seed=seed))
 
 

@@ -1,4 +1,4 @@
-"""hint(f) gives three hints, each says more; reveal(f) shows the core's own source; show_code(f) shows any source."""
+"""hint(f) gives the next of three hints; reveal(f) shows the core's own source; show_code(f) shows any source."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def parse_lesion(text: str) -> dict[int, list[int]]:
 
 @dataclass(frozen=True)
 class Loss:
-    """Nats a token over all tokens and, where the text's roles are known, over the tokens of each."""
+    """Nats per token over all tokens and, where the text's roles are known, over the tokens of each."""
 
     by_role: dict[str, float]
 

@@ -17,7 +17,7 @@ LEXICON = Lexicon(names=frozenset({"pim"}), verbs=frozenset({"trotted"}), places
 
 
 def words_of(text: str, lexicon: Lexicon = LEXICON) -> list[tuple[str, str, str]]:
-    """One token a character run, cut by hand at `|`; the encoding has every byte, so any cut is a token list."""
+    """One token per run of characters, cut by hand at `|`; the encoding has every byte, so any cut is a token list."""
     encoding = tokenizer.train_bpe([text.replace("|", "")] * 3, 400)
     ids = [i for piece in text.split("|") for i in encoding.encode_ordinary(piece)]
     found = classify(encoding, ids, lexicon)

@@ -52,7 +52,7 @@ def route_cases() -> list[Case]:
         Case("weights as they are, not normalised", (z, b, replace(cfg, norm_topk_prob=False))),
         Case("softmax scores", (z, b, replace(cfg, scoring="softmax"))),
         Case("the factor derived", (z, b, replace(cfg, routed_scaling_factor=None))),
-        Case("one expert a token", (z, b, replace(cfg, top_k=1))),
+        Case("one expert per token", (z, b, replace(cfg, top_k=1))),
         Case("all experts chosen: the bias must not show", (z, 3 * b, replace(cfg, top_k=4))),
         Case("bfloat16 logits: float32 throughout", (z.bfloat16(), b, cfg)),
     ]
