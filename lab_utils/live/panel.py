@@ -61,7 +61,7 @@ class TrainingPanel:
         self._hearing = contextlib.ExitStack()
         self._drawn = self._began = self._draw_seconds = 0.0
         if is_live():
-            from lab_utils.live.view import LiveView  # headless runs never load widgets
+            from lab_utils.live.widgets import LiveView  # headless runs never load widgets
 
             self._view = LiveView(self, self._bits)
 

@@ -10,7 +10,7 @@ from lab_utils.bench.plan import Arm
 from lab_utils.live import panel as live
 from lab_utils.live.data import collect_panel_data, measure_bits_per_nat
 from lab_utils.live.figure import make_traces
-from lab_utils.live.view import parse_pairs, write_numbers, write_samples
+from lab_utils.live.widgets import parse_pairs, write_numbers, write_samples
 from lab_utils.show.snapshot import Snapshot
 from tests import tiny
 from tests.live.made_up_runs import both, history, record
@@ -171,7 +171,7 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
 
         begin = say = close = lambda self, *args: None
 
-    monkeypatch.setattr("lab_utils.live.view.LiveView", SlowView)
+    monkeypatch.setattr("lab_utils.live.widgets.LiveView", SlowView)
 
     def steps():
         step = 0
