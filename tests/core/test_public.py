@@ -15,7 +15,7 @@ import nanokimi
 SIX_LINES = """\
 import nanokimi as nk
 
-corpus = nk.load_corpus(nk.DataConfig())  # small stories, written on this machine in half a minute
+corpus = nk.load_corpus(nk.DataConfig())  # small stories, written on this machine in ten seconds
 model = nk.build_model(nk.load_model_config("kimi-tiny"))
 for record in nk.train(model, corpus, nk.load_train_config("train-tiny")):  # a few minutes
     print(f"step {record.step}, loss {record.loss:.2f}")
