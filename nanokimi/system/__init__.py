@@ -1,1 +1,1 @@
-"""What is asked of the operating system: whole files, time limits, and memory that is kept."""
+"""What is asked of the operating system: whole files, one owner, time limits, memory, and text for terminals."""
