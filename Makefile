@@ -1,4 +1,4 @@
-# make lab | bench | check | test | perf | render | map | site: each sets the environment up by itself, in .venv, the first time.
+# make lab | bench | check | test | perf | faults | render | map | site: each sets the environment up by itself, in .venv, the first time.
 #
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
@@ -20,7 +20,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_FOR_BROWSER := .venv/.ready-for-browser
 
-.PHONY: help lab bench check test perf render map site
+.PHONY: help lab bench check test perf faults render map site
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -50,6 +50,10 @@ test: $(READY_FOR_BROWSER)
 
 perf: $(READY)
 	$(BIN)/python -m benchmarks.perf
+
+# Kills, full disks, altered files, hostile notebooks: made on purpose, counted, and compared with what survived.
+faults: $(READY)
+	$(BIN)/python -m benchmarks.faults
 
 # The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu.
 render: $(READY)

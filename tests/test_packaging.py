@@ -165,6 +165,7 @@ def test_the_command_is_installed():
         (["bench"], "-m lab_utils.bench --profile 'auto' --arms 'default' --seeds '1' --data 'storyworld'"),
         (["lab"], "-m jupyterlab"),
         (["perf"], "-m benchmarks.perf"),
+        (["faults"], "-m benchmarks.faults"),
         (["site"], "-m lab_utils.site --out out/site"),
         (["map"], "docs/make_map.py"),
         (["test"], "--nbval-lax --nbval-current-env --nbval-cell-timeout=120 tests notebooks"),
