@@ -1,10 +1,12 @@
-"""Files and folders that appear whole or not at all, whatever happens while they are written.
+"""Files and folders that appear whole or not at all, whatever happens while they are written: a power cut too.
 
-The content goes to a temporary name beside the target and takes the target's place in one step. Whoever reads finds
-the old content or the new one, never a part of it.
+The content goes to a temporary name beside the target, is synced to the disk, and takes the target's place in one step.
+Whoever reads finds the old content or the new one, never a part of it. What a function here has written is on the disk
+when the function returns.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -20,17 +22,20 @@ DAY_S = 86_400.0
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file; missing folders above it are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a UTF-8 text file; missing folders above it are made. A link in its place is replaced, not followed."""
+    _make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp's own rights would hide the file from everybody else
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    sync(path.parent)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -45,31 +50,84 @@ def new_folder(target: Path) -> Iterator[Path]:
     `target` must not exist then, or be an empty folder: a full one cannot be replaced in one step (`OSError`).
     Missing folders above it are made, and deleted again after an exception.
     """
-    missing = [parent for parent in target.parents if not parent.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=WRITING))
+    missing = _make_folder(target.parent)
+    temporary = target.parent  # for the time before there is one: not a folder that is ever deleted
     try:
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=WRITING))
         os.chmod(temporary, 0o755)
         yield temporary
+        _sync_all(temporary)
         os.replace(temporary, target)
+        sync(target.parent)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        for parent in missing:
-            with contextlib.suppress(OSError):  # not empty: somebody else uses it
-                parent.rmdir()
+        if temporary != target.parent:
+            shutil.rmtree(temporary, ignore_errors=True)
+        remove_empty(missing)
         raise
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder. It disappears in one step, so nobody finds a part of it."""
+    """Delete a folder, or a link to one. It disappears in one step, so nobody finds a part of it."""
     hidden = folder.with_name(f"{WRITING}{uuid.uuid4().hex}")
     os.replace(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+    sync(folder.parent)  # else a power cut could bring back the old name with some of its files
+    _delete(hidden)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left unfinished in `folder`: all of it that is older than a day."""
+def remove_leftovers(folder: Path, older_than_s: float = DAY_S) -> None:
+    """Delete what killed processes left unfinished in `folder`: all of it that is older than so many seconds."""
     for left in folder.glob(f"{WRITING}*"):
         with contextlib.suppress(OSError):  # another process removes it at the same time
-            if time.time() - left.stat().st_mtime > DAY_S:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if time.time() - left.lstat().st_mtime >= older_than_s:
+                _delete(left)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Delete the folders that are empty, in this order: the deepest comes first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty: somebody else uses it
+            folder.rmdir()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or the list of names in a folder, is on the disk."""
+    on_windows = os.name == "nt"
+    if on_windows and path.is_dir():
+        return  # Windows keeps the names of a folder by itself, and opens no folder
+    handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # a file system without it: nothing more can be done
+            raise
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make `folder` and what is missing above it; the folders that were missing, the deepest first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync(made.parent)
+    return missing
+
+
+def _sync_all(folder: Path) -> None:
+    """Sync every file and folder in `folder`, and itself last."""
+    for here, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(Path(here) / name)
+        sync(Path(here))
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a link or a folder, as far as that is possible; what a link points to stays."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
