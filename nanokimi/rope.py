@@ -36,7 +36,8 @@ def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
 
         low = max(math.floor(pair_that_turns(yarn.beta_fast)), 0)
         high = min(math.ceil(pair_that_turns(yarn.beta_slow)), rope_dim - 1)
-        ramp = ((pair - low) / max(high - low, 0.001)).clamp(0, 1)
+        # In a short context `high` may lie below `low`. The slope is then negative, as in both references; 0 is none.
+        ramp = ((pair - low) / ((high - low) or 0.001)).clamp(0, 1)
         theta = theta / yarn.factor * ramp + theta * (1 - ramp)
     return theta.float()
 

@@ -1,8 +1,10 @@
 """Rotary embedding: its definition, relative positions, the other layout, and YaRN's published numbers."""
 
 import cmath
+import itertools
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DeepseekV3Config
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import yarn_apply_mscale
 
 from nanokimi.config import RopeConfig, YarnConfig
 from nanokimi.rope import apply_rope, rope_frequencies, rotations, yarn_mscale
@@ -107,6 +110,62 @@ def test_k2_leaves_pairs_0_to_19_and_divides_20_to_31_by_32():
     assert yarn_mscale(YarnConfig(factor=math.e, mscale_all_dim=0.5)) == pytest.approx(1.05)
 
 
+def ask_transformers(dim: int, cfg: RopeConfig) -> tuple[torch.Tensor, float]:
+    """The frequencies that transformers computes for these settings, and the factor for its rotations."""
+    rope = {
+        "rope_type": "yarn",
+        "rope_theta": cfg.base,
+        "factor": cfg.yarn.factor,
+        "original_max_position_embeddings": cfg.yarn.original_max_seq_len,
+        "beta_fast": cfg.yarn.beta_fast,
+        "beta_slow": cfg.yarn.beta_slow,
+        "mscale": cfg.yarn.mscale_all_dim,
+        "mscale_all_dim": cfg.yarn.mscale_all_dim,
+    }
+    # What its function reads of a DeepseekV3Config, which would cost a millisecond and a warning each time.
+    config = SimpleNamespace(
+        rope_parameters=rope,
+        standardize_rope_params=lambda: None,
+        head_dim=dim,
+        hidden_size=dim,
+        num_attention_heads=1,
+        max_position_embeddings=0,
+    )
+    return ROPE_INIT_FUNCTIONS["yarn"](config, "cpu")
+
+
+def with_a_slope_that_never_falls(dim: int, cfg: RopeConfig) -> torch.Tensor:
+    """A mistake: where the ramp's end lies below its beginning, the smallest slope stands for the negative one."""
+    turns = [
+        dim * math.log(cfg.yarn.original_max_seq_len / (beta * 2 * math.pi)) / (2 * math.log(cfg.base))
+        for beta in (cfg.yarn.beta_fast, cfg.yarn.beta_slow)
+    ]
+    low, high = max(math.floor(turns[0]), 0), min(math.ceil(turns[1]), dim - 1)
+    ramp = ((torch.arange(dim // 2) - low) / max(high - low, 0.001)).clamp(0, 1)
+    theta = rope_frequencies(dim, RopeConfig(base=cfg.base))
+    return theta / cfg.yarn.factor * ramp + theta * (1 - ramp)
+
+
+def test_the_grid_asks_transformers_as_its_own_configuration_does():
+    cfg = RopeConfig(base=100.0, yarn=YarnConfig(factor=4.0, original_max_seq_len=16, beta_slow=1.0))
+    config = DeepseekV3Config(
+        qk_rope_head_dim=8,
+        max_position_embeddings=64,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 100.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "beta_fast": 1.0,
+            "beta_slow": 1.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+        },
+    )
+    theirs, factor = ROPE_INIT_FUNCTIONS["yarn"](config, "cpu")
+    assert torch.equal(ask_transformers(8, cfg)[0], theirs) and factor == 1.0
+
+
 @pytest.mark.parametrize("dim", [8, 64])
 @pytest.mark.parametrize(
     "cfg",
@@ -119,22 +178,49 @@ def test_k2_leaves_pairs_0_to_19_and_divides_20_to_31_by_32():
     ids=["k2", "deepseek-v3", "whole ramp", "short"],
 )
 def test_yarn_frequencies_equal_transformers(cfg, dim):
-    theirs = DeepseekV3Config(
-        qk_rope_head_dim=dim,
-        max_position_embeddings=int(cfg.yarn.original_max_seq_len * cfg.yarn.factor),
-        rope_parameters={
-            "rope_type": "yarn",
-            "rope_theta": cfg.base,
-            "factor": cfg.yarn.factor,
-            "original_max_position_embeddings": cfg.yarn.original_max_seq_len,
-            "beta_fast": cfg.yarn.beta_fast,
-            "beta_slow": cfg.yarn.beta_slow,
-            "mscale": 1.0,
-            "mscale_all_dim": 1.0,
-        },
-    )
-    frequencies, _ = ROPE_INIT_FUNCTIONS["yarn"](theirs, "cpu")
+    frequencies, factor = ask_transformers(dim, cfg)
     torch.testing.assert_close(rope_frequencies(dim, cfg), frequencies, rtol=2e-6, atol=0)
+    assert factor == 1.0  # so that its rotations keep lengths, as ours do
+
+
+@pytest.mark.slow
+def test_yarn_frequencies_equal_transformers_on_a_grid():
+    """2,800 settings, contexts of 4 tokens and a base of 10 among them: the ramp's end may lie below its beginning."""
+    grid = itertools.product(
+        (4, 8, 16, 32, 64, 512, 4096),
+        ((1.0, 1.0), (16.0, 16.0), (32.0, 1.0), (32.0, 8.0), (64.0, 16.0)),
+        (10.0, 100.0, 10_000.0, 50_000.0),
+        (4, 8, 16, 32, 64),
+        (1.5, 4.0, 32.0, 40.0),
+    )
+    differ, clamped, tried = [], 0, 0
+    for context, (fast, slow), base, dim, factor in grid:
+        yarn = YarnConfig(factor=factor, original_max_seq_len=context, beta_fast=fast, beta_slow=slow)
+        cfg = RopeConfig(base=base, yarn=yarn)
+        ours, theirs = rope_frequencies(dim, cfg), ask_transformers(dim, cfg)[0]
+        # torch's float32 powers, which theirs are made of, are off by up to 1.5e-6.
+        if not torch.allclose(ours, theirs, rtol=2e-6, atol=0):
+            differ.append((context, fast, slow, base, dim, factor))
+        tried += 1
+        clamped += not torch.allclose(with_a_slope_that_never_falls(dim, cfg), theirs, rtol=2e-6, atol=0)
+    assert not differ, f"{len(differ)} of {tried} differ, the first is {differ[0]}"
+    assert tried == 2800 and clamped > 500  # the grid tells the mistake
+
+
+@pytest.mark.parametrize(("mscale", "factor"), [(1.0, 40.0), (0.7, 32.0), (0.0, 4.0), (1.0, 1.5)])
+def test_the_attention_scale_equals_transformers(mscale, factor):
+    yarn = YarnConfig(factor=factor, mscale_all_dim=mscale)
+    rope = {"rope_type": "yarn", "factor": factor, "mscale_all_dim": mscale}
+    assert yarn_mscale(yarn) ** 2 == pytest.approx(yarn_apply_mscale(rope, 1.0), rel=1e-12)
+
+
+def test_a_ramp_that_runs_backwards_by_hand():
+    """r = 8, base 10, L0 = 4: cd(32) = -6.8 -> low 0, cd(8) = -4.4 -> high -4. The ramp falls from 0, is clamped to 0,
+    and nothing is divided.
+    """
+    yarn = YarnConfig(factor=4.0, original_max_seq_len=4, beta_fast=32.0, beta_slow=8.0)
+    plain = [10 ** (-i / 4) for i in range(4)]
+    assert rope_frequencies(8, RopeConfig(base=10.0, yarn=yarn)).tolist() == pytest.approx(plain, rel=1e-6)
 
 
 def test_yarn_ramp_by_hand():
