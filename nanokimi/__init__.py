@@ -4,6 +4,7 @@
 is imported from the module that holds the idea: `from nanokimi.router import topk_route`.
 """
 
+from nanokimi.system import own_path as _  # noqa: F401  # isort: skip  before all that could be a stranger's
 import importlib
 import sys
 import types

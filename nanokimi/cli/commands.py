@@ -29,6 +29,7 @@ from nanokimi.presets.yaml_config import (
     read_yaml,
 )
 from nanokimi.step import TrainingDiverged
+from nanokimi.system.interpreter import python
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
@@ -152,7 +153,7 @@ def generate_text(
 def run_bench(options: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Compare Kimi with GPT; see `nanokimi bench --help`."""
     # In a process of its own: the core knows the name of the lab and nothing else of it.
-    done = subprocess.run([sys.executable, "-m", "lab_utils.bench", *(options or [])], check=False)
+    done = subprocess.run(python("-m", "lab_utils.bench", *(options or [])), check=False)
     raise typer.Exit(done.returncode)
 
 
