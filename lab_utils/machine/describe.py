@@ -63,14 +63,23 @@ def total_memory() -> int | None:
 
 
 def commit(folder: Path) -> str | None:
-    """The commit of the checkout, with `+` where files differ from it; None outside a checkout."""
+    """The commit of the checkout at `folder`, with `+` where files differ from it.
+
+    None where `folder` is no checkout of its own: a copy without `.git`, or an installed package, may lie inside
+    another project, whose commit says nothing about this code.
+    """
     try:
+        if Path(_git(folder, "rev-parse", "--show-toplevel")).resolve() != folder.resolve():
+            return None
+        _git(folder, "ls-files", "--error-unmatch", str(Path(__file__).relative_to(folder)))
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return None
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    # Variables such as GIT_DIR would name another repository, and a file monitor is a program that git would start.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    git = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
+    return subprocess.run(git, capture_output=True, text=True, check=True, env=own).stdout.strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from nanokimi.config import ConfigError
 from nanokimi.presets.yaml_config import nearest
+from nanokimi.system.interpreter import check_same_tree, python
 
 
 class NotebookFailed(RuntimeError):
@@ -24,17 +25,26 @@ class NotebookFailed(RuntimeError):
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """Starts kernels with `sys.executable`, whatever kernels are installed on the machine."""
+    """Starts kernels with the Python that runs now, whatever kernels are installed on the machine.
+
+    A notebook imports nothing from the folder in which it lies: that may be a stranger's. `ValueError` where the
+    kernel would run another copy of this project.
+    """
 
     @property
     def kernel_spec(self) -> KernelSpec:
         # Its warnings (about unencrypted messages on the loopback device) would break the progress bars.
         quiet = "--log-level=ERROR"
+        own_code = "--IPKernelApp.ignore_cwd=True"
         return KernelSpec(
-            argv=[sys.executable, "-m", "ipykernel_launcher", quiet, "-f", "{connection_file}"],
+            argv=python("-m", "ipykernel", quiet, own_code, "-f", "{connection_file}"),
             display_name="Python 3",
             language="python",
         )
+
+    async def start_kernel(self, **more: Any) -> None:
+        check_same_tree()
+        await super().start_kernel(**more)
 
 
 class _OfPapermill(ThisInterpreter):
@@ -69,9 +79,13 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
     in a cell; `target` then holds the traceback.
     """
     check_parameters(notebook, list(parameters))
+    check_same_tree()
     quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # switches a warning of the debugger off
     before = dict(os.environ)
-    os.environ.update(quiet | environ)  # kernels inherit the environment of the process that starts them
+    # A home that cannot be written does no harm, and a user's own settings of IPython change no result.
+    settings = tempfile.TemporaryDirectory(prefix="nanokimi-ipython-", ignore_cleanup_errors=True)
+    # Kernels inherit the environment of the process that starts them.
+    os.environ.update(quiet | {"IPYTHONDIR": settings.name} | environ)
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -84,9 +98,8 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
             ipython_hist_file="",
         )
     except PapermillExecutionError as error:
-        raise NotebookFailed(
-            f"cell {error.exec_count}: {error.ename}: {error.evalue.splitlines()[0]}"
-        ) from None
+        says = (error.evalue.splitlines() or [""])[0]
+        raise NotebookFailed(f"cell {error.exec_count}: {error.ename}: {says}") from None
     except DeadKernelError:
         raise NotebookFailed(
             "the kernel died, perhaps because the memory was full: try a smaller profile"
@@ -94,4 +107,5 @@ def run_notebook(notebook: Path, target: Path, parameters: dict[str, Any], envir
     finally:
         os.environ.clear()
         os.environ.update(before)
+        settings.cleanup()
     nbformat.validate(nbformat.read(target, as_version=4))

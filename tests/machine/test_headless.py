@@ -16,6 +16,7 @@ from nbclient.exceptions import DeadKernelError
 
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from nanokimi.config import ConfigError
+from nanokimi.system import interpreter
 
 
 def notebook_of(path: Path, *sources: str) -> Path:
@@ -76,3 +77,38 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(tmp_path):
         check_parameters(notebook, ["x", "y"])
     with pytest.raises(ConfigError, match="does not exist"):
         check_parameters(tmp_path / "none.ipynb", [])
+
+
+@pytest.mark.slow
+def test_a_notebook_imports_nothing_that_lies_beside_it(tmp_path):
+    for name in ("hashlib", "ipykernel", "typing"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    notebook = notebook_of(tmp_path / "a.ipynb", "import hashlib, sys; print('' in sys.path)")
+    run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
+    assert not (tmp_path / "ran").exists()
+    assert nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs[0].text == "False\n"
+
+
+@pytest.mark.slow
+def test_a_home_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/proc/none")
+    notebook = notebook_of(tmp_path / "a.ipynb", "print(1)")
+    run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
+    assert [o.text for o in nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs] == ["1\n"]
+
+
+@pytest.mark.slow
+def test_an_error_without_words_is_a_line_too(tmp_path):
+    notebook = notebook_of(tmp_path / "a.ipynb", "assert False")
+    with pytest.raises(NotebookFailed, match=r"^cell 2: AssertionError: $"):
+        run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
+
+
+def test_a_copied_project_does_not_run_the_other_ones_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(interpreter, "ROOT", str(tmp_path))  # where this program's own packages would be
+    notebook = notebook_of(tmp_path / "a.ipynb")
+    with pytest.raises(
+        ValueError, match=rf"^this program is nanokimi in {tmp_path}, but .* was the project copied"
+    ):
+        run_notebook(notebook, tmp_path / "b.ipynb", {}, {})
+    assert not (tmp_path / "b.ipynb").exists()
