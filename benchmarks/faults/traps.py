@@ -25,9 +25,9 @@ RELEASE = 36
 SAMPLE = 1
 
 LIBRARIES = (
-    "torch numpy yaml typer click pydantic pydantic_core safetensors tiktoken tokenizers filelock regex tqdm jaxtyping "
-    "papermill nbformat nbclient jupyter_client jupyter_core IPython ipykernel ipykernel_launcher traitlets zmq tornado "
-    "matplotlib plotly ipywidgets comm debugpy psutil benchmarks tests conftest sitecustomize usercustomize"
+    "torch numpy yaml typer click pydantic pydantic_core safetensors tiktoken tokenizers filelock regex tqdm "
+    "jaxtyping papermill nbformat nbclient jupyter_client jupyter_core IPython ipykernel ipykernel_launcher traitlets "
+    "zmq tornado matplotlib plotly ipywidgets comm debugpy psutil benchmarks tests conftest sitecustomize usercustomize"
 ).split()
 SETTINGS = (
     "jupyter_config.py jupyter_server_config.py papermill_config.py ipython_config.py ipython_kernel_config.py "

@@ -55,7 +55,7 @@ def test_the_tree_of_a_new_process_is_this_one(monkeypatch):
     interpreter.check_same_tree()
     monkeypatch.setattr(interpreter, "ROOT", "/elsewhere")
     with pytest.raises(
-        ValueError, match="nanokimi in /elsewhere, but a new process would run the one in /.*: was"
+        ValueError, match=r"nanokimi in /elsewhere, but a new process would run the one in /.*: was"
     ):
         interpreter.check_same_tree()
     monkeypatch.setattr(interpreter, "_ASK", "raise SystemExit(1)")
