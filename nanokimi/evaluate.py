@@ -15,6 +15,7 @@ from torch import Tensor
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
+from nanokimi.system.finite import NotFiniteError, check_weights
 from nanokimi.text.corpus import ROLES, Corpus, windows
 
 
@@ -49,7 +50,7 @@ def evaluate(
     A model that only guesses has a loss of log(vocab_size) nats per token and a perplexity of vocab_size. The windows
     are always the same; `cfg.batch_size` of them are computed at a time. `interrupt` is called after each such batch:
     there the caller may wait, or leave by an exception. Raises `ConfigError` where the model's device lacks the
-    number format `cfg.dtype`.
+    number format `cfg.dtype`, and `NotFiniteError` where a weight, the loss or its perplexity is no finite number.
 
     >>> from nanokimi import DataConfig, TrainConfig, build_model, evaluate, load_corpus, load_model_config
     >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
@@ -58,6 +59,7 @@ def evaluate(
     >>> found.n_tokens, round(found.loss)  # 2 windows of 32 tokens; ln 512 = 6.2 for a model that only guesses
     (64, 6)
     """
+    check_weights(model)
     device = next(model.parameters()).device
     dtype = choose_dtype(cfg.dtype, device)
     inputs, targets, index = windows(corpus.val, cfg.eval_windows, cfg.seq_len)
@@ -70,16 +72,20 @@ def evaluate(
         interrupt()
     # In double precision: the sum of a hundred thousand losses is then exact to far below what is printed.
     nats = torch.cat(losses).double()
+    loss, perplexity = nats.mean().item(), nats.mean().exp().item()
+    if not math.isfinite(perplexity):  # above 709 nats, where a model that guesses has log(vocab_size)
+        large = ", too large for a perplexity" if math.isfinite(loss) else ""
+        raise NotFiniteError(f"the validation loss is {loss:g} nats per token{large}")
     n_bytes = corpus.token_bytes[targets.flatten()].double()
     floor = by_role = None
     if corpus.val.bits is not None and corpus.val.roles is not None:
         bits = torch.from_numpy(corpus.val.bits[index.numpy()]).double().flatten()
         roles = torch.from_numpy(corpus.val.roles[index.numpy()]).flatten()
-        floor = (bits.sum() / n_bytes.sum()).item()
+        floor = (bits.sum() / n_bytes.sum().clamp(min=1)).item()
         by_role = _split_by_role(nats, n_bytes, bits, roles)
     return Evaluation(
-        loss=nats.mean().item(),
-        perplexity=nats.mean().exp().item(),  # infinite above 709 nats, which a diverging run may reach
+        loss=loss,
+        perplexity=perplexity,
         bits_per_byte=_bits_per_byte(nats, n_bytes),
         floor_bits_per_byte=floor,
         n_tokens=nats.numel(),
@@ -108,4 +114,5 @@ def _split_by_role(
 
 
 def _bits_per_byte(nats: Float[Tensor, " tokens"], n_bytes: Float[Tensor, " tokens"]) -> float:
-    return (nats.sum() / math.log(2) / n_bytes.sum()).item()
+    # A text of separators alone has no byte.
+    return (nats.sum() / math.log(2) / n_bytes.sum().clamp(min=1)).item()

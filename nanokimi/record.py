@@ -47,4 +47,4 @@ class StepLog:
     def write(self, record: StepRecord) -> None:
         """Append the record's line."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record.to_dict()) + "\n")
+            file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")

@@ -21,11 +21,21 @@ from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
 from nanokimi.router import expert_load, max_violation, update_expert_bias_
 from nanokimi.steering import Steering, freeze_experts
+from nanokimi.system.finite import NotFiniteError, check_weights, name_first, name_layer
 from nanokimi.text.corpus import Corpus, batch
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a finite number."""
+    """Loss, gradient or weights are no longer finite numbers, from `step` (counted from 1) on.
+
+    One line: what, at which step, the first layer or parameter, and what to change. Nothing of the step is saved.
+    """
+
+    def __init__(self, what: str, step: int, where: str, cfg: TrainConfig):
+        first = f"; the first that is not finite: {where}" if where else ""
+        cure = f"lower optim.lr={cfg.optim.lr:g} or raise warmup_steps={cfg.warmup_steps}"
+        super().__init__(f"{what} at step {step}{first}. What may help: {cure}")
+        self.step = step
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,8 @@ def take_step(
 
     `interrupt` is called after every forward and every backward pass. An exception that it raises gives the step up:
     the gradients are left half made and the optimizers have the step's learning rate; nothing else has changed. Raises
-    `TrainingDiverged` before the update where the loss is not finite.
+    `TrainingDiverged` before the update where the loss or the gradient is not finite, and after it where a weight is
+    not.
     """
     cfg = steering.apply_to(cfg)
     lr = lr_at(step, cfg)
@@ -64,12 +75,15 @@ def take_step(
         for group in optimizer.param_groups:
             group["lr"] = lr
     tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt)
-    if not math.isfinite(tally.loss):
-        raise TrainingDiverged(
-            f"the loss is {tally.loss} at step {step + 1}: try a lower lr than {cfg.optim.lr}"
-        )
     with freeze_experts(model, optimizers, steering.frozen_experts):
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.grad_clip).item()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+        grad_norm = norm.item()
+        if not math.isfinite(grad_norm):
+            where = name_first((n, p.grad) for n, p in model.named_parameters() if p.grad is not None)
+            what = f"the norm of the gradient is {grad_norm}"
+            model.zero_grad(set_to_none=True)  # whoever tries again with other settings begins without it
+            raise TrainingDiverged(what, step + 1, where and f"the gradient of {where}", cfg)
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), cfg.grad_clip, norm)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -80,6 +94,10 @@ def take_step(
         for layer, layer_max in zip(model.layers, tally.max_qk_logit, strict=True):
             assert isinstance(layer, GPTBlock | KimiBlock)
             layer.clip_qk_(layer_max, cfg.qk_clip_tau)
+    try:
+        check_weights(model)
+    except NotFiniteError as error:
+        raise TrainingDiverged(str(error), step + 1, "", cfg) from None
     return tally.to_facts(lr, grad_norm)
 
 
@@ -109,6 +127,16 @@ def _make_gradients(
         interrupt()
         ((loss + balance) / cfg.grad_accum).backward()
         tally.add(loss.item(), balance.item(), out)
+        if not math.isfinite(tally.loss + tally.balance_loss):
+            with autocast(device, dtype):
+                where = name_layer(model, inputs.to(device))
+            what = (
+                f"the loss is {tally.loss}"
+                if not math.isfinite(tally.loss)
+                else f"the balancing term is {tally.balance_loss}"
+            )
+            model.zero_grad(set_to_none=True)
+            raise TrainingDiverged(what, step + 1, where and f"the output of {where}", cfg)
         interrupt()
     return tally
 

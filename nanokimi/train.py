@@ -6,7 +6,7 @@ changed on the way.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,8 @@ from nanokimi.steering import (
     check_interventions,
     use_inference_top_k,
 )
-from nanokimi.step import StepFacts, take_step
+from nanokimi.step import StepFacts, TrainingDiverged, take_step
+from nanokimi.system.finite import NotFiniteError
 from nanokimi.text.corpus import Corpus
 
 
@@ -52,7 +53,8 @@ def train(
         changed holds after resuming too.
 
     Raises `ConfigError` where `model`, `corpus` and `cfg` do not fit each other, or not the run to resume, before
-    anything is written; `TrainingDiverged` where the loss is no longer finite.
+    anything is written; `TrainingDiverged` where loss, gradient or weights are no longer finite. Then nothing of that
+    step is written, and the last checkpoint stays.
 
     >>> from nanokimi import DataConfig, TrainConfig, build_model, load_corpus, load_model_config, train
     >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
@@ -173,12 +175,17 @@ class _Run:
         if self.log is not None:
             self.log.write(record)
         if is_due:
-            self.save()
+            self.save(evaluated=record.evaluation is not None)
         return record
 
-    def save(self) -> None:
-        """Write a checkpoint, unless there is no folder for it or it is already there."""
+    def save(self, evaluated: bool = False) -> None:
+        """Write a checkpoint, unless there is no folder for it or it is already there.
+
+        Raises `TrainingDiverged`, and leaves the last checkpoint in its place, where the weights give no finite loss.
+        """
         if self.run_dir is not None and self.saved_step != self.state.step:
+            if not evaluated:
+                self._measure(replace(self.cfg, eval_windows=1))
             checkpoint.save_checkpoint(
                 self.run_dir, self.model, self.optimizers, self.corpus.tokenizer, self.cfg, self.state
             )
@@ -215,7 +222,14 @@ class _Run:
             use_inference_top_k(self.model, self._settings().inference_top_k),
             contextlib.suppress(EndTraining),
         ):
-            return evaluate(self.model, self.corpus, self.cfg, interrupt=self._ask)
+            return self._measure(self.cfg, interrupt=self._ask)
+
+    def _measure(self, cfg: TrainConfig, interrupt: Callable[[], object] = lambda: None) -> Evaluation:
+        try:
+            return evaluate(self.model, self.corpus, cfg, interrupt)
+        except NotFiniteError as error:
+            steered = self._settings().apply_to(self.cfg)
+            raise TrainingDiverged(str(error), self.state.step, "", steered) from None
 
     def _settings(self, interventions: tuple[Intervention, ...] = ()) -> Steering:
         """The steered settings after all interventions so far and these."""

@@ -11,6 +11,7 @@ from nanokimi.evaluate import evaluate
 from nanokimi.gpt import GPT
 from nanokimi.model import build_model
 from nanokimi.output import ModelOutput
+from nanokimi.system.finite import NotFiniteError
 from nanokimi.text.corpus import ROLES, windows
 from tests import tiny
 
@@ -173,11 +174,31 @@ def test_evaluation_leaves_the_model_and_the_generators_alone():
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_a_loss_too_large_for_a_perplexity_is_still_a_loss():
-    """exp of 800 nats is beyond a double: infinite, not an error in the middle of a training."""
-    found = evaluate(Scripted(lambda t: 800.0 * certain_of(t) / 100), counting_text(), CFG)
-    assert found.loss == pytest.approx(800.0, rel=1e-6)
-    assert found.perplexity == math.inf
+def test_a_loss_that_gives_no_finite_number_is_refused_in_one_line():
+    """exp of 709 nats is near the largest double. NaN comes from the weights, and the first of them is named."""
+    found = evaluate(Scripted(lambda t: 700.0 * certain_of(t) / 100), counting_text(), CFG)
+    assert found.perplexity == pytest.approx(math.exp(700), rel=1e-3)
+    with pytest.raises(
+        NotFiniteError, match=r"^the validation loss is 800 nats per token, too large for a perpl"
+    ):
+        evaluate(Scripted(lambda t: 800.0 * certain_of(t) / 100), counting_text(), CFG)
+    with pytest.raises(NotFiniteError, match=r"^the validation loss is nan nats per token$"):
+        evaluate(Scripted(lambda t: math.nan * certain_of(t)), counting_text(), CFG)
+    model = build_model(tiny.kimi())
+    with torch.no_grad():
+        model.layers[1].mlp.gate[2, 3] = -math.inf
+    with pytest.raises(NotFiniteError, match=r"^the weight layers\.1\.mlp\.gate is not finite$"):
+        evaluate(model, tiny.corpus(), CFG)
+
+
+def test_windows_without_a_byte_have_no_infinite_bits():
+    """Separators are 0 bytes long: nothing is divided by 0, and roles without a byte are left out."""
+    corpus = tiny.corpus(annotated=True)
+    end = corpus.tokenizer.n_vocab - 1
+    val = replace(corpus.val, tokens=(corpus.val.tokens * 0 + end).astype("uint16"))
+    found = evaluate(build_model(tiny.gpt()), replace(corpus, val=val), CFG)
+    assert math.isfinite(found.bits_per_byte) and math.isfinite(found.floor_bits_per_byte)
+    assert found.by_role == {}
 
 
 def test_the_number_format_of_the_configuration_is_used():

@@ -1,0 +1,68 @@
+"""Where a number is not finite, NaN or infinite: in weights, gradients and the outputs of layers, told by name."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+
+class NotFiniteError(ValueError):
+    """A number that must be finite is not: one line that says which."""
+
+
+@torch.no_grad()
+def all_finite(model: nn.Module) -> bool:
+    """Whether all weights and experts' biases are finite numbers. Reads them once, and waits once for the device."""
+    # A NaN or an infinity in a tensor makes its sum one.
+    sums = [tensor.sum() for _, tensor in _weights(model)]
+    return bool(torch.stack(sums).sum().isfinite())
+
+
+def check_weights(model: nn.Module) -> None:
+    """Raise `NotFiniteError` with the name of the first weight that is not finite, where there is one."""
+    if not all_finite(model):
+        name = name_first(_weights(model))
+        raise NotFiniteError(f"the weight {name} is not finite" if name else "the weights have no finite sum")
+
+
+@torch.no_grad()
+def name_first(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """The name of the first tensor with a number that is not finite; empty where there is none."""
+    return next((name for name, tensor in tensors if not tensor.isfinite().all()), "")
+
+
+@torch.no_grad()
+def name_layer(model: nn.Module, tokens: Tensor) -> str:
+    """The first module whose output for these tokens is not finite, the innermost one; empty where there is none."""
+    found: list[str] = []
+
+    def look(name: str, out: object) -> None:
+        if not found:
+            found.extend(filter(None, [name_first((name, tensor) for tensor in _tensors(out))]))
+
+    hooks = [
+        module.register_forward_hook(lambda _, __, out, name=name: look(name, out))
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        model(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else ""
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point():
+            yield name, tensor
+
+
+def _tensors(out: object) -> Iterator[Tensor]:
+    """The tensors in a module's output, also those in tuples."""
+    if isinstance(out, Tensor):
+        yield out
+    elif isinstance(out, tuple):
+        for part in out:
+            yield from _tensors(part)
