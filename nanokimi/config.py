@@ -1,7 +1,8 @@
 """Every setting of the lab, as frozen dataclasses that check themselves.
 
-In Python they are built by name: ``MoEConfig(top_k=4)``. `yaml_config` reads them from presets and files, and says what
-is wrong in one line. The type of a setting gives its range; `_check` holds what two settings demand of each other.
+In Python they are built by name: ``MoEConfig(top_k=4)``. `yaml_config` reads them from presets and files. The type of a
+setting gives its range, `_check` holds what two settings demand of each other; what is wrong is told in one line.
+Longer than others: a reader looks for every setting in one place.
 """
 
 from __future__ import annotations
@@ -9,18 +10,26 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 from pydantic import model_validator as validator
-from pydantic.dataclasses import dataclass
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-AboveOne = Annotated[float, Field(gt=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Decay = Annotated[float, Field(ge=0, lt=1)]  # how much of a running mean stays at a step
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used: one line that names the field, its value and what is allowed."""
+from nanokimi.system.checked import settings
+from nanokimi.system.ranges import (
+    AboveOne,
+    Count,
+    Decay,
+    Layers,
+    Length,
+    Number,
+    Positive,
+    PositiveOrZero,
+    Seed,
+    Share,
+    Size,
+    SizeOrZero,
+    Whole,
+)
+from nanokimi.system.refusals import ConfigError as ConfigError
 
 
 def _require(ok: bool, message: str) -> None:
@@ -33,7 +42,7 @@ def _within(cfg: Any, name: str, low: int, limit: str) -> None:
     _require(low <= value <= high, f"{name}={value} must lie in {low}..{limit}={high}")
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class GPTConfig:
     """The baseline, nanoGPT's model: learned positions, LayerNorm, a GELU MLP of width 4·d_model, a tied head.
 
@@ -47,11 +56,11 @@ class GPTConfig:
     """
 
     kind: Literal["gpt"] = "gpt"
-    vocab_size: PositiveInt = 2048
-    max_seq_len: PositiveInt = 256
-    d_model: PositiveInt = 128
-    n_layers: PositiveInt = 4
-    n_heads: PositiveInt = 4
+    vocab_size: Size = 2048
+    max_seq_len: Length = 256
+    d_model: Size = 128
+    n_layers: Layers = 4
+    n_heads: Size = 4
 
     @validator(mode="after")
     def _check(self):
@@ -60,15 +69,15 @@ class GPTConfig:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class YarnConfig:
     """YaRN: stretch a context of `original_max_seq_len` tokens by `factor` (Peng et al. 2023)."""
 
     factor: AboveOne = 32.0
-    original_max_seq_len: PositiveInt = 4096
-    beta_fast: PositiveFloat = 1.0
-    beta_slow: PositiveFloat = 1.0
-    mscale_all_dim: float = 1.0
+    original_max_seq_len: Length = 4096
+    beta_fast: Positive = 1.0
+    beta_slow: Positive = 1.0
+    mscale_all_dim: Number = 1.0
 
     @validator(mode="after")
     def _check(self):
@@ -77,7 +86,7 @@ class YarnConfig:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class RopeConfig:
     """Rotary embedding: pair i of r/2 is turned by base^(-2i/r) radians per token (Su et al. 2021)."""
 
@@ -85,26 +94,26 @@ class RopeConfig:
     yarn: YarnConfig | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class MLAConfig:
     """Multi-head latent attention: how wide a head is, and how narrow the cached latent is (DeepSeek-V2)."""
 
-    q_lora_rank: PositiveInt | None = None  # None: queries are made in one step, not through a latent
-    kv_lora_rank: PositiveInt = 64
-    qk_nope_head_dim: PositiveInt = 16
-    qk_rope_head_dim: Annotated[PositiveInt, Field(multiple_of=2)] = 16  # turned in pairs
-    v_head_dim: PositiveInt = 32
+    q_lora_rank: Size | None = None  # None: queries are made in one step, not through a latent
+    kv_lora_rank: Size = 64
+    qk_nope_head_dim: Size = 16
+    qk_rope_head_dim: Annotated[Size, Field(multiple_of=2)] = 16  # turned in pairs
+    v_head_dim: Size = 32
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class BlockLatentConfig:
     """Block latent attention: `n_latents` vectors stand for every complete block of `block_len` tokens."""
 
-    n_latents: PositiveInt = 4
-    block_len: PositiveInt = 32
+    n_latents: Size = 4
+    block_len: Size = 32
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class MoEConfig:
     """A mixture of experts: `top_k` of `n_routed_experts` run for a token, the shared ones for every token.
 
@@ -112,15 +121,15 @@ class MoEConfig:
     64/6, 2.828 at 384/8. `n_group` > 1 keeps the experts of the best `topk_group` groups (DeepSeek-V3).
     """
 
-    n_routed_experts: PositiveInt = 16
-    n_shared_experts: NonNegativeInt = 1
-    top_k: int = 2
-    moe_intermediate_size: PositiveInt = 128
+    n_routed_experts: Size = 16
+    n_shared_experts: SizeOrZero = 1
+    top_k: Whole = 2
+    moe_intermediate_size: Size = 128
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
     norm_topk_prob: bool = True
-    routed_scaling_factor: PositiveFloat | None = None
-    n_group: PositiveInt = 1
-    topk_group: int = 1
+    routed_scaling_factor: Positive | None = None
+    n_group: Size = 1
+    topk_group: Whole = 1
 
     @validator(mode="after")
     def _check(self):
@@ -135,7 +144,7 @@ class MoEConfig:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class KimiConfig:
     """Kimi K2's architecture at any size.
 
@@ -143,7 +152,8 @@ class KimiConfig:
     first_k_dense_replace: how many first layers are a dense SwiGLU of width intermediate_size; the rest have experts.
     norm_eps: RMSNorm's. rope: how positions turn queries and keys. moe: the experts, None makes every layer dense.
     attention: "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or "block_latent" (a context
-        compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention.
+        compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention,
+        and has its defaults where it is left out.
     Raises `ValueError` for a setting out of range, and for sections that do not fit the attention.
 
     >>> from nanokimi import KimiConfig
@@ -154,14 +164,14 @@ class KimiConfig:
     """
 
     kind: Literal["kimi"] = "kimi"
-    vocab_size: PositiveInt = 2048
-    max_seq_len: PositiveInt = 256
-    d_model: PositiveInt = 128
-    n_layers: PositiveInt = 4
-    n_heads: PositiveInt = 4
-    intermediate_size: PositiveInt = 344
-    first_k_dense_replace: int = 1
-    norm_eps: PositiveFloat = 1e-6
+    vocab_size: Size = 2048
+    max_seq_len: Length = 256
+    d_model: Size = 128
+    n_layers: Layers = 4
+    n_heads: Size = 4
+    intermediate_size: Size = 344
+    first_k_dense_replace: Whole = 1
+    norm_eps: Positive = 1e-6
     rope: RopeConfig = RopeConfig()
     attention: Literal["mha", "mla", "block_latent"] = "mla"
     mla: MLAConfig | None = None
@@ -172,10 +182,11 @@ class KimiConfig:
     def _check(self):
         _within(self, "first_k_dense_replace", 0, "n_layers")
         # A section that nothing reads would be a silent mistake, so each belongs to its attention.
-        for name in ("mla", "block_latent"):
+        for name, section in (("mla", MLAConfig), ("block_latent", BlockLatentConfig)):
             given, needed = getattr(self, name) is not None, self.attention == name
-            _require(given or not needed, f"attention={name} needs a section {name}:")
             _require(needed or not given, f"section {name}: is not used by attention={self.attention}")
+            if needed and not given:
+                object.__setattr__(self, name, section())
         d, two_heads = self.d_model, 2 * self.n_heads
         _require(
             self.attention == "mla" or d % two_heads == 0,
@@ -191,7 +202,7 @@ class KimiConfig:
 ModelConfig = GPTConfig | KimiConfig
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class OptimConfig:
     """AdamW for everything, or Muon for the matrices and AdamW for the rest (embeddings, head, norms, biases).
 
@@ -200,29 +211,29 @@ class OptimConfig:
     """
 
     optimizer: Literal["adamw", "muon"] = "adamw"
-    lr: PositiveFloat = 3e-3
-    weight_decay: NonNegativeFloat = 0.1
+    lr: Positive = 3e-3
+    weight_decay: PositiveOrZero = 0.1
     beta1: Decay = 0.9
     beta2: Decay = 0.95
     muon_momentum: Decay = 0.95
-    ns_steps: PositiveInt = 5
+    ns_steps: Annotated[Whole, Field(ge=1, le=100)] = 5
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class BalanceConfig:
     """What keeps the experts evenly used; 0 switches a term off. The usual size is that of the paper."""
 
-    switch_coef: NonNegativeFloat = 0.0  # load-balance loss on softmax probabilities; 1e-2 in Switch
-    sequence_coef: NonNegativeFloat = 0.0  # sequence-wise loss; 1e-4 in DeepSeek-V3, 1e-3 in K2
-    z_coef: NonNegativeFloat = 0.0  # z-loss; 1e-3 in ST-MoE
-    bias_update_rate: NonNegativeFloat = 0.0  # bias update without a loss; 1e-3 in DeepSeek-V3
+    switch_coef: PositiveOrZero = 0.0  # load-balance loss on softmax probabilities; 1e-2 in Switch
+    sequence_coef: PositiveOrZero = 0.0  # sequence-wise loss; 1e-4 in DeepSeek-V3, 1e-3 in K2
+    z_coef: PositiveOrZero = 0.0  # z-loss; 1e-3 in ST-MoE
+    bias_update_rate: PositiveOrZero = 0.0  # bias update without a loss; 1e-3 in DeepSeek-V3
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class TrainConfig:
     """How a model is trained. One step of the optimizer sees batch_size · grad_accum windows of seq_len tokens.
 
-    steps: how many; the first warmup_steps of them raise the rate from 0 to optim.lr.
+    steps: how many; the first warmup_steps of them (20, or all but the last) raise the rate from 0 to optim.lr.
     schedule: "cosine" falls to min_lr_ratio·lr at the end; "wsd" stays at lr and falls linearly to
         min_lr_ratio·lr over the last decay_fraction of the steps.
     grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
@@ -237,23 +248,25 @@ class TrainConfig:
     0.001
     """
 
-    steps: PositiveInt = 300
-    batch_size: PositiveInt = 16
-    seq_len: PositiveInt = 256
-    grad_accum: PositiveInt = 1
-    warmup_steps: int = 20
+    steps: Count = 300
+    batch_size: Size = 16
+    seq_len: Length = 256
+    grad_accum: Size = 1
+    warmup_steps: Whole = Field(
+        kw_only=True, default_factory=lambda given: min(20, given.get("steps", 300) - 1)
+    )
     schedule: Literal["cosine", "wsd"] = "cosine"
     min_lr_ratio: Share = 0.1
     decay_fraction: Share = 0.2
-    grad_clip: PositiveFloat = 1.0
-    eval_every: PositiveInt = 50
-    eval_windows: PositiveInt = 64
-    seed: int = 0
+    grad_clip: Positive = 1.0
+    eval_every: Count = 50
+    eval_windows: Count = 64
+    seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     optim: OptimConfig = OptimConfig()
     balance: BalanceConfig = BalanceConfig()
-    qk_clip_tau: PositiveFloat | None = None
+    qk_clip_tau: Positive | None = None
 
     @validator(mode="after")
     def _check(self):
@@ -262,7 +275,7 @@ class TrainConfig:
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_STRICT)
+@settings
 class DataConfig:
     """Which text, cut into which tokens.
 
@@ -279,10 +292,10 @@ class DataConfig:
 
     source: str = "storyworld"
     tokenizer: Literal["bpe", "gpt2", "char"] = "bpe"
-    vocab_size: int = 2048
-    n_characters: PositiveInt = 400
-    n_stories: PositiveInt = 20_000
-    seed: int = 0
+    vocab_size: Size = 2048
+    n_characters: Size = 400
+    n_stories: Length = 20_000
+    seed: Seed = 0
     cache_dir: str | None = None
 
     @validator(mode="after")

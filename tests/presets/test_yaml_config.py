@@ -122,20 +122,15 @@ def test_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["steps: [1", "a: b: c", "\tsteps: 3", b"steps: \xff\xfe", "!!python/object:os.system {}"]
+    "text", ["steps: [1", "a: b: c", "\tsteps: 3", "a: \x1b[2J", "!!python/object:os.system {}"]
 )
 def test_unreadable_yaml(file, text):
     path = file(text)
     assert one_line(load_train_config, path).startswith(f"file {path} cannot be read as YAML: ")
 
 
-def test_a_folder_is_no_file(tmp_path):
-    (tmp_path / "folder.yaml").mkdir()
-    assert "cannot be read" in one_line(load_train_config, str(tmp_path / "folder.yaml"))
-
-
 @pytest.mark.parametrize(
-    ("text", "kind"), [("", "NoneType"), ("- steps", "list"), ("steps", "str"), ("3", "int")]
+    ("text", "kind"), [("", "nothing"), ("- steps", "list"), ("steps", "str"), ("3", "int")]
 )
 def test_yaml_without_names(file, text, kind):
     path = file(text)
@@ -150,11 +145,12 @@ def test_yaml_without_names(file, text, kind):
         ("optim: {learning_rat: 3}", "optim.learning_rat is not a setting; known: optimizer, lr, "),
         ("optim: {Lr: 3}", "optim.Lr is not a setting; did you mean lr?"),
         ("optim: {beta3: 0.1}", "optim.beta3 is not a setting; did you mean beta"),
-        ("optim: 3", "optim=3: input should be a dictionary"),
-        ("steps: many", "steps='many': input should be a valid integer"),
-        ('optim: {lr: "a\\nb"}', "optim.lr='a\\nb': input should be a valid number"),
-        ("optim: {1: 2}", "optim.1 is not a setting: names are words"),
-        ("optim: {lr: yes}", "optim.lr=True: a yes or no is not allowed here"),
+        ("optim: 3", "optim=3 must be a section"),
+        ("steps: many", "steps='many' must be a whole number"),
+        ('optim: {lr: "a\\nb"}', "optim.lr='a\\nb' must be a number"),
+        ("optim: {lr: true}", "optim.lr=True must be a number, not a yes or no"),
+        ("optim: {lr: yes}", "optim.lr='yes' must be a number"),
+        ("steps: 1:30", "steps='1:30' must be a whole number"),
     ],
 )
 def test_mistakes_in_a_file_name_file_and_field(file, text, message):
@@ -162,9 +158,10 @@ def test_mistakes_in_a_file_name_file_and_field(file, text, message):
     assert one_line(load_train_config, path).startswith(f"{path}: {message}")
 
 
-def test_a_number_is_no_name(file):
-    path = file("1: 2")
-    assert one_line(load_train_config, path) == f"file {path}: 1 is not a setting: names are words"
+@pytest.mark.parametrize("text", ["1: 2", "optim: {1: 2}", "yes: 1\n2: 3", "null: 1", "[a]: 1"])
+def test_a_number_is_no_name(file, text):
+    path = file(text)
+    assert one_line(load_train_config, path).endswith("is not a setting: names are words")
 
 
 @pytest.mark.parametrize("kind", ["", "kind: llama", "kind: [gpt]", "kind: {gpt: 1}", "kind: 3"])
@@ -188,7 +185,7 @@ def test_optional_and_literal_sections_are_found():
         mode: Literal["a", "b"] = "a"
 
     assert build(OnlyLiterals, {}, ["mode=b"]).mode == "b"
-    assert one_line(build, OnlyLiterals, {}, ["mode=c"]) == "mode='c': input should be 'a' or 'b'"
+    assert one_line(build, OnlyLiterals, {}, ["mode=c"]) == "mode='c' must be 'a' or 'b'"
 
 
 def test_nearest_names_one_that_is_near_or_all():

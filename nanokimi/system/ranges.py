@@ -1,0 +1,46 @@
+"""The ranges that numbers among the settings can have: types that pydantic checks.
+
+A whole number of numpy is one too; a yes or no is none, though Python takes it for 1 or 0. Nothing is infinite.
+"""
+
+import numbers
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+
+def _as_whole(value: Any) -> Any:
+    """numpy's whole numbers as Python's; no yes or no, which Python would take for 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("yes_or_no", "must be a whole number, not a yes or no")
+    return int(value) if isinstance(value, numbers.Integral) else value
+
+
+def _as_number(value: Any) -> Any:
+    """The same for numbers with a fraction."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("yes_or_no", "must be a number, not a yes or no")
+    try:
+        return float(value) if isinstance(value, numbers.Real) else value
+    except OverflowError:
+        raise PydanticCustomError("too_large", "must be below 1e308") from None
+
+
+Whole = Annotated[int, BeforeValidator(_as_whole)]
+Number = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False)]
+
+# More than any machine does; beyond it stand slips of a finger and hostile files.
+Count = Annotated[Whole, Field(ge=1, le=10**18)]
+Length = Annotated[Whole, Field(ge=1, le=10**9)]  # of a sequence or a text
+Layers = Annotated[Whole, Field(ge=1, le=10**4)]
+# Of a tensor. The product of three of them can still be counted in 64 bits.
+Size = Annotated[Whole, Field(ge=1, le=10**6)]
+SizeOrZero = Annotated[Whole, Field(ge=0, le=10**6)]
+Seed = Annotated[Whole, Field(ge=-(2**63), lt=2**64)]  # what torch's generators take
+
+Positive = Annotated[Number, Field(gt=0)]
+PositiveOrZero = Annotated[Number, Field(ge=0)]
+AboveOne = Annotated[Number, Field(gt=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]  # how much of a running mean stays at a step

@@ -1,0 +1,85 @@
+"""Arguments that are checked: what is allowed passes as it is, everything else is refused in one line."""
+
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanokimi.config import GPTConfig, KimiConfig
+from nanokimi.system.checked import checked
+from nanokimi.system.ranges import Count, Seed, Share, Whole
+from nanokimi.system.refusals import ConfigError
+
+
+class Corpus:
+    pass
+
+
+@checked
+def example(
+    cfg: GPTConfig | KimiConfig,
+    corpus: Corpus | None = None,
+    *,
+    folder: str | Path | None = None,
+    n: Count = 1,
+    share: Share = 0.5,
+    ids: Sequence[Whole] = (),
+    seed: Seed = 0,
+    call: Callable[[int], int] | None = None,
+) -> tuple:
+    """An example."""
+    return cfg, corpus, folder, n, share, ids, seed, call
+
+
+CFG = GPTConfig()
+
+
+def test_what_is_allowed_passes_as_it_is():
+    corpus = Corpus()
+    assert example(CFG, corpus) == (CFG, corpus, None, 1, 0.5, (), 0, None)
+    folder = Path("out")
+    found = example(
+        CFG, folder=folder, n=np.int64(3), share=np.float32(0.25), ids=[1, np.uint16(2)], call=abs
+    )
+    assert found == (CFG, None, folder, 3, 0.25, [1, 2], 0, abs)
+    assert [type(found[i]) for i in (3, 4)] == [int, float]
+    assert example(CFG, folder="out")[2] == "out"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"cfg": "kimi-tiny"}, "cfg='kimi-tiny' must be GPTConfig or KimiConfig"),
+        ({"cfg": {"d_model": 64}}, "cfg={'d_model': 64} must be GPTConfig or KimiConfig"),
+        ({"corpus": 3}, "corpus=3 must be Corpus"),
+        ({"folder": 3}, "folder=3 must be text or a path"),
+        ({"n": 0}, "n=0 must be 1 or more"),
+        ({"n": "3"}, "n='3' must be a whole number"),
+        ({"n": True}, "n=True must be a whole number, not a yes or no"),
+        ({"n": 10**5000}, "n=a number of thousands of digits must be 1e+18 or less"),
+        ({"share": float("nan")}, "share=nan must be a finite number"),
+        ({"share": 2}, "share=2 must be 1 or less"),
+        ({"ids": "12"}, "ids='12' must be a list, not one text"),
+        ({"ids": [1, "a\x1b"]}, r"ids.1='a\x1b' must be a whole number"),
+        ({"ids": 3}, "ids=3 must be a list"),
+        ({"seed": 2**64}, "seed=18446744073709551616 must be below 1.84467e+19"),
+        ({"call": 3}, "call=3 must be a function"),
+    ],
+)
+def test_everything_else_is_refused_in_one_line(given, line):
+    with pytest.raises(ConfigError) as refused:
+        example(**{"cfg": CFG, **given})
+    assert str(refused.value) == f"example: {line}"
+
+
+def test_a_forgotten_argument_is_told_as_python_tells_it():
+    with pytest.raises(TypeError, match=r"example\(\) missing 1 required positional argument: 'cfg'"):
+        example()
+
+
+def test_a_refusal_is_always_one_line_that_a_terminal_can_show():
+    line = str(ConfigError("a\nb \x1b[2J" + "x" * 5000))
+    assert line.startswith(r"a b \x1b[2Jxxx") and len(line) == 600
+    assert str(pickle.loads(pickle.dumps(ConfigError("a")))) == "a"
