@@ -20,16 +20,28 @@ BIN := .venv/bin
 READY := .venv/.ready
 READY_FOR_BROWSER := .venv/.ready-for-browser
 
+# The value of a variable as one word for the shell, whatever is in it: quotes, dollars, new lines. The variables are
+# not handed on to the commands beside that: make would expand them on the way.
+define newline
+
+
+endef
+export newline
+quoted = '$(subst $(newline),'"$$newline"',$(subst ','\'',$(value $(1))))'
+unexport PYTHON PROFILE ARMS SEEDS DATA
+
 .PHONY: help lab bench check test perf faults render map site
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
 
+# Only this machine reaches the server, and only with the token in the address that it prints.
 lab: $(READY)
-	$(BIN)/python -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
+	$(BIN)/python -m jupyterlab --ServerApp.ip=127.0.0.1 --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks $(LAB_FLAGS)
 
 bench: $(READY)
-	$(BIN)/python -m lab_utils.bench --profile '$(PROFILE)' --arms '$(ARMS)' --seeds '$(SEEDS)' --data '$(DATA)'
+	$(BIN)/python -m lab_utils.bench --profile=$(call quoted,PROFILE) --arms=$(call quoted,ARMS) \
+	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA)
 
 # What a change breaks most often, found in 90 seconds on two cores: no browser, no notebooks, no test marked slow.
 check: $(READY)
@@ -67,16 +79,24 @@ map: $(READY)
 site: $(READY)
 	$(BIN)/python -m lab_utils.site --out out/site
 
-# A .venv that has no working pip (an interrupted try, a Python that was removed) is made again. With the
-# constraints, pip takes the build of torch that was tested; without them, the newest one.
+# A .venv that has no working pip (an interrupted try, a Python that was removed) is made again, and so is one that
+# was copied or moved with the project: its programs would run the code at the old place. .ready holds the place. With
+# the constraints, pip takes the build of torch that was tested; without them, the newest one.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(shell pwd -P))
+.PHONY: $(READY)
+endif
+
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "nanokimi needs Python 3.11 or newer; '$(PYTHON)' is not one: try make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "'$(PYTHON)' lacks venv: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(call quoted,PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { printf "nanokimi needs Python 3.11 or newer; %s is not one: try make PYTHON=python3.12\n" \
+	    $(call quoted,PYTHON) >&2; exit 1; }
+	@$(call quoted,PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { printf "%s lacks venv: on Debian and Ubuntu, apt install python3-venv\n" $(call quoted,PYTHON) >&2; exit 1; }
+	@made_for=$$(cat $(READY) 2>/dev/null); here=$$(pwd -P); \
+	  test "$${made_for:-$$here}" = "$$here" && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	  $(call quoted,PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install -c constraints.txt -e '.[lab,test]'
-	@touch $(READY)
+	@pwd -P > $(READY)
 
 $(READY_FOR_BROWSER): $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[e2e]'

@@ -150,7 +150,7 @@ def test_data_files_are_packaged(package):
 
 def test_the_command_is_installed():
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="nanokimi")
-    assert command.value == "nanokimi.cli.commands:main"
+    assert command.value == "nanokimi.cli.__main__:main"
     assert callable(command.load())
 
 
@@ -160,9 +160,9 @@ def test_the_command_is_installed():
     [
         (
             ["bench", "PROFILE=smoke", "ARMS=ladder", "SEEDS=3", "DATA=a folder/x.txt"],
-            "-m lab_utils.bench --profile 'smoke' --arms 'ladder' --seeds '3' --data 'a folder/x.txt'",
+            "--seeds='3' --data='a folder/x.txt'",
         ),
-        (["bench"], "-m lab_utils.bench --profile 'auto' --arms 'default' --seeds '1' --data 'storyworld'"),
+        (["bench"], "-m lab_utils.bench --profile='auto' --arms='default'"),
         (["lab"], "-m jupyterlab"),
         (["perf"], "-m benchmarks.perf"),
         (["faults"], "-m benchmarks.faults"),
