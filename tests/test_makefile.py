@@ -140,7 +140,8 @@ def test_the_lab_answers_only_this_machine_and_only_with_its_token(checkout, tmp
         assert find_listeners(port) == {"0100007F"}  # 127.0.0.1, its bytes in the order of the processor
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents")
-        assert refused.value.code == 403
+        with refused.value as answer:
+            assert answer.code == 403
     finally:
         server.kill()
         server.wait()
