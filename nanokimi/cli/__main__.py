@@ -1,5 +1,18 @@
-"""`python -m nanokimi.cli` does what `nanokimi` does."""
+"""Where the command line begins: `nanokimi`, or `python -m nanokimi.cli`."""
 
-from nanokimi.cli.commands import main
+from nanokimi.cli.program import Command, run_program
 
-main()
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    run_program("nanokimi", _load)
+
+
+def _load() -> Command:
+    from nanokimi.cli.commands import run_command
+
+    return run_command
+
+
+if __name__ == "__main__":
+    main()

@@ -4,21 +4,23 @@ YAML presets, which you can copy and edit (`nanokimi presets kimi-tiny > my.yaml
 Every mistake ends in one line on stderr and exit code 2, before anything is written.
 """
 
-import subprocess
-import sys
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+import typer.main
 
 from nanokimi import checkpoint, hub
 from nanokimi.cli import settings
-from nanokimi.cli.terminal import Interrupt, decode, draw_bar, keep_printable, load_corpus_with_bars
+from nanokimi.cli.memory import check_memory, explain_shortage
+from nanokimi.cli.terminal import decode, load_corpus_with_bars, say
+from nanokimi.cli.training import resume_command, run_training
 from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters, flops_per_token
-from nanokimi.device import choose_device
+from nanokimi.device import choose_device, choose_dtype
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.model import build_model
 from nanokimi.presets.yaml_config import (
@@ -29,11 +31,10 @@ from nanokimi.presets.yaml_config import (
     read_yaml,
 )
 from nanokimi.step import TrainingDiverged
-from nanokimi.system.interpreter import python
 from nanokimi.system.memory import keep_freed_memory
+from nanokimi.system.printable import quote
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
-from nanokimi.train import train
 
 app = typer.Typer(
     help="Build, train and compare a small Kimi K2 and a GPT.",
@@ -55,65 +56,98 @@ def prepare_text(data: Data = "storyworld", overrides: Overrides = []) -> None: 
     cfg = settings.load_data_config(data, settings.sort_overrides(overrides, "data")["data"])
     loaded = load_corpus_with_bars(cfg)
     size = len(loaded.train) + len(loaded.val)
-    print(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens")
+    say(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens")
     mean = _compute_mean_bytes(loaded)
-    print(f"vocabulary {loaded.tokenizer.n_vocab:,}, {mean:.2f} bytes per token, {size:,} tokens in all")
+    say(f"vocabulary {loaded.tokenizer.n_vocab:,}, {mean:.2f} bytes per token, {size:,} tokens in all")
     if loaded.floor is not None:
-        print(f"floor {loaded.floor:.4f} bits per byte: no model can beat it on average")
+        say(f"floor {loaded.floor:.4f} bits per byte: no model can beat it on average")
 
 
 @app.command(name="train")
 def train_model(
-    model: Annotated[str, typer.Option(help="a model preset or a .yaml file")] = "kimi-tiny",
+    model: Annotated[
+        str | None, typer.Option(help="a model preset or a .yaml file [default: kimi-tiny]")
+    ] = None,
     training: Annotated[
-        str, typer.Option("--train", help="a training preset or a .yaml file")
-    ] = "train-tiny",
-    data: Data = "storyworld",
+        str | None, typer.Option("--train", help="a training preset or a .yaml file [default: train-tiny]")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="storyworld, tinystories, a text file, a folder, or a .yaml file [default: storyworld]"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run [default: out/MODEL]")] = None,
     overrides: Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues."""
-    out = out or Path("out") / Path(model).stem
+    out = out or Path("out") / Path(model or "kimi-tiny").stem
+    if device:
+        overrides = [*overrides, f"train.device={device}"]
+    done = None
     if resume:
-        if overrides:
-            raise ConfigError("--resume continues with the run's own settings; leave --set out")
-        data_cfg, model_cfg, train_cfg = settings.read_run(out)
+        for option, value in (("--model", model), ("--train", training), ("--data", data)):
+            if value is not None:
+                raise ConfigError(
+                    f"--resume continues with the run's own settings: leave {option} out, and name the run's folder "
+                    f"with --out: {resume_command(out)}"
+                )
+        done, run = _read_run(out, overrides)
+        if done >= run.train.steps:
+            say(f"{out} is trained to its last step, {run.train.steps}")
+            return
     else:
-        sets = settings.sort_overrides(overrides, "data", "model", "train")
-        data_cfg = settings.load_data_config(data, sets["data"])
-        model_cfg = load_model_config(model, sets["model"])
-        train_cfg = load_train_config(training, sets["train"] + ([f"device={device}"] if device else []))
-        if settings.has_run(out) or checkpoint.has_checkpoint(out):
+        run = _read_settings(model or "kimi-tiny", training or "train-tiny", data or "storyworld", overrides)
+        if checkpoint.has_checkpoint(out):
             raise ConfigError(
-                f"{out} already holds a run: add --resume to continue it, or name another --out"
+                f"{quote(str(out))} already holds a run; to continue it: {resume_command(out)}; "
+                "or name another folder with --out"
             )
-    on_cpu = choose_device(train_cfg.device).type == "cpu"
-    loaded = load_corpus_with_bars(data_cfg, train_cfg.seq_len)
+    computes_on = choose_device(run.train.device)
+    choose_dtype(run.train.dtype, computes_on)
+    loaded = load_corpus_with_bars(run.data, run.train.seq_len)
     if not resume:
         # The text decides how many tokens there are: in a larger embedding some rows would never be used.
-        model_cfg = replace(model_cfg, vocab_size=loaded.tokenizer.n_vocab)
-        settings.check_fits(model_cfg, train_cfg)
-        settings.write_run(out, data_cfg, model_cfg, train_cfg)
-    network = build_model(model_cfg, train_cfg.seed)
-    counted = count_parameters(model_cfg)
-    print(
-        f"{model_cfg.kind}: {counted.total:,} parameters, {counted.active:,} active, "
-        f"{flops_per_token(model_cfg, train_cfg.seq_len):,.0f} FLOPs per token; {loaded.name}; {out}"
+        run = replace(run, model=replace(run.model, vocab_size=loaded.tokenizer.n_vocab))
+    check_memory(run.model, run.train)
+    with explain_shortage(run.train):
+        network = build_model(run.model, run.train.seed)
+    counted = count_parameters(run.model)
+    say(
+        f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
+        f"{flops_per_token(run.model, run.train.seq_len):,.0f} FLOPs per token; {loaded.name}; {out}"
     )
-    if on_cpu:
+    if computes_on.type == "cpu":
         keep_freed_memory()
-    started = resume and checkpoint.has_checkpoint(out)
-    with Interrupt() as interrupt:
-        for record in draw_bar(train(network, loaded, train_cfg, out, started), train_cfg):
-            if interrupt.requested:
-                print(
-                    f"stopped after step {record.step} and saved; to continue: nanokimi train --resume --out {out}"
-                )
-                raise typer.Exit(130)
-    if started and checkpoint.load_checkpoint(out).state.step == train_cfg.steps:
-        print(f"{out} is trained to its last step, {train_cfg.steps}")
+    raise typer.Exit(run_training(network, loaded, run, out, done))
+
+
+def _read_settings(model: str, training: str, data: str, overrides: list[str]) -> settings.Run:
+    """The settings of a new run, from the words of the command."""
+    sets = settings.sort_overrides(overrides, "data", "model", "train")
+    run = settings.Run(
+        settings.load_data_config(data, sets["data"]),
+        load_model_config(model, sets["model"]),
+        load_train_config(training, sets["train"]),
+    )
+    settings.check_fits(run.model, run.train)
+    return run
+
+
+def _read_run(out: Path, overrides: list[str]) -> tuple[int, settings.Run]:
+    """The step after which a run stopped, and its settings. A line says what is resumed."""
+    if not checkpoint.has_checkpoint(out):
+        raise ConfigError(
+            f"nothing to resume in {quote(str(out))}: it has no checkpoint (the first comes with the first "
+            "evaluation); name the --out of a run, or start this one again without --resume"
+        )
+    run = settings.read_run(out, overrides)
+    found = checkpoint.load_checkpoint(out)
+    if found.state.step < run.train.steps:
+        say(f"resuming after step {found.state.step} of {run.train.steps}, from {found.path}")
+    return found.state.step, run
 
 
 @app.command(name="generate")
@@ -143,18 +177,21 @@ def generate_text(
         seed=seed,
         stop_id=ids[0],
     )
-    print(keep_printable(prompt), end="")
+    say(prompt, end="")
     for piece in decode(encoding.decode_single_token_bytes, tokens):
-        print(keep_printable(piece), end="", flush=True)
-    print()
+        say(piece, end="")
+    say("")
 
 
 @app.command(name="bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def run_bench(options: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Compare Kimi with GPT; see `nanokimi bench --help`."""
-    # In a process of its own: the core knows the name of the lab and nothing else of it.
-    done = subprocess.run(python("-m", "lab_utils.bench", *(options or [])), check=False)
-    raise typer.Exit(done.returncode)
+    # Found by its name, when it is asked for: the core knows nothing else of the lab.
+    try:
+        bench = importlib.import_module("lab_utils.bench.command")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"bench needs {error.name}: pip install 'nanokimi[lab]' brings it") from None
+    raise typer.Exit(bench.run(options or []))
 
 
 @app.command(name="presets")
@@ -164,11 +201,11 @@ def list_presets(
     """List the presets, or print one."""
     if name is not None:
         read_yaml(name)
-        print((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), end="")
+        say((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), end="")
         return
     for each in preset_names():
         first = (PRESETS / f"{each}.yaml").read_text(encoding="utf-8").splitlines()[0]
-        print(f"{each:22s} {first.removeprefix('# ')}")
+        say(f"{each:22s} {first.removeprefix('# ')}")
 
 
 @app.command(name="export")
@@ -179,7 +216,7 @@ def export_checkpoint(
     """Write a Kimi checkpoint for transformers."""
     loaded = checkpoint.load_checkpoint(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
-    print(f"wrote {to}: transformers.AutoModelForCausalLM.from_pretrained({str(to)!r}) loads it")
+    say(f"wrote {to}: transformers.AutoModelForCausalLM.from_pretrained({str(to)!r}) loads it")
 
 
 def _compute_mean_bytes(loaded: corpus.Corpus) -> float:
@@ -188,16 +225,16 @@ def _compute_mean_bytes(loaded: corpus.Corpus) -> float:
     return loaded.token_bytes[sample].double().mean().item()
 
 
-def main() -> None:
-    """Run the command line: an error that a user can correct becomes one line on stderr and exit code 2."""
+def run_command(arguments: list[str]) -> int:
+    """Run one command of the command line and return its exit code; `ValueError` for what a user can correct."""
+    command = typer.main.get_command(app)
     try:
-        sys.exit(app(args=sys.argv[1:] or ["--help"], standalone_mode=False))
+        with command.make_context("nanokimi", arguments or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as leaving:
+        return leaving.exit_code
     except typer.TyperException as error:  # a wrong option, a missing value
-        print(f"nanokimi: {' '.join(error.format_message().split())}", file=sys.stderr)
-        sys.exit(2)
-    except (ValueError, OSError, TrainingDiverged) as error:
-        print(f"nanokimi: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("nanokimi: stopped", file=sys.stderr)
-        sys.exit(130)
+        raise ConfigError(error.format_message()) from None
+    except TrainingDiverged as error:
+        raise ConfigError(str(error)) from None
+    return 0

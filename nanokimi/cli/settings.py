@@ -1,5 +1,7 @@
 """The settings of a run: read from presets and `--set`, written to run.yaml, and read again to resume."""
 
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,19 @@ import yaml
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
 from nanokimi.presets.yaml_config import build, build_model_config, read_yaml
 from nanokimi.system.atomic import write_text
+from nanokimi.system.printable import quote
 
 RUN_FILE = "run.yaml"
+MAY_DIFFER = ("data.cache_dir", "train.device")  # where a run is, not what it computes
+
+
+@dataclass(frozen=True)
+class Run:
+    """All settings of a run."""
+
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
 
 
 def sort_overrides(overrides: list[str], *sections: str) -> dict[str, list[str]]:
@@ -19,7 +32,7 @@ def sort_overrides(overrides: list[str], *sections: str) -> dict[str, list[str]]
         section, dot, rest = text.partition(".")
         if not dot or section not in by_section:
             allowed = ", ".join(f"{s}.name=value" for s in sections)
-            raise ConfigError(f"--set {text!r} must look like {allowed}")
+            raise ConfigError(f"--set {quote(text)} must look like {allowed}")
         by_section[section].append(rest)
     return by_section
 
@@ -39,28 +52,48 @@ def check_fits(model_cfg: ModelConfig, train_cfg: TrainConfig) -> None:
         )
 
 
-def write_run(out: Path, data: DataConfig, model: ModelConfig, training: TrainConfig) -> None:
-    """Write the settings of a run to its folder."""
-    sections: dict[str, Any] = {"data": to_dict(data), "model": to_dict(model), "train": to_dict(training)}
+def write_run(out: Path, run: Run) -> None:
+    """Write the settings of a run to its folder; a path becomes absolute, so that it resumes from anywhere."""
+    source = Path(run.data.source).expanduser()
+    data = replace(run.data, source=str(source.absolute())) if source.exists() else run.data
+    sections: dict[str, Any] = {
+        "data": to_dict(data),
+        "model": to_dict(run.model),
+        "train": to_dict(run.train),
+    }
     write_text(out / RUN_FILE, yaml.safe_dump(sections, sort_keys=False))
 
 
-def has_run(out: Path) -> bool:
-    """Whether a folder holds the settings of a run."""
-    return (out / RUN_FILE).exists()
+def forget_run(out: Path) -> None:
+    """Delete the settings of a run that did not take its first step, its empty log, and its folder if that is all."""
+    with contextlib.suppress(OSError):
+        (out / RUN_FILE).unlink(missing_ok=True)
+        log = out / "steps.jsonl"
+        if log.is_file() and not log.stat().st_size:
+            log.unlink()
+        out.rmdir()
 
 
-def read_run(out: Path) -> tuple[DataConfig, ModelConfig, TrainConfig]:
-    """The settings that `write_run` wrote; `ConfigError` where they are missing or damaged."""
-    path = out / RUN_FILE
-    if not path.exists():
-        raise ConfigError(f"nothing to resume in {out}: it has no {RUN_FILE}; name the --out of a run")
-    saved, where = read_yaml(path), str(path)
-    for section in ("data", "model", "train"):
+def read_run(out: Path, overrides: list[str]) -> Run:
+    """The settings that `write_run` wrote, with overrides of `MAY_DIFFER`; `ConfigError` where they are damaged."""
+    for text in overrides:
+        if text.partition("=")[0].strip() not in MAY_DIFFER:
+            raise ConfigError(
+                f"--resume continues with the run's own settings: leave --set {quote(text)} out "
+                f"(only {' and '.join(MAY_DIFFER)} may differ)"
+            )
+    sets = sort_overrides(overrides, "data", "train")
+    where = str(out / RUN_FILE)
+    saved = read_yaml(out / RUN_FILE)
+    sections = ("data", "model", "train")
+    for section in saved:
+        if section not in sections:
+            raise ConfigError(f"{where}: section {quote(section)} is unknown; it has {', '.join(sections)}")
+    for section in sections:
         if not isinstance(saved.get(section), dict):
             raise ConfigError(f"{where} has no section {section}:")
-    return (
-        build(DataConfig, saved["data"], where=where),
+    return Run(
+        build(DataConfig, saved["data"], sets["data"], where),
         build_model_config(saved["model"], where=where),
-        build(TrainConfig, saved["train"], where=where),
+        build(TrainConfig, saved["train"], sets["train"], where),
     )

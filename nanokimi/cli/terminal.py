@@ -1,7 +1,7 @@
-"""What a terminal shows while something runs: progress bars and the text of a model. What Ctrl-C does."""
+"""What a terminal shows while something runs: lines, progress bars and the text of a model."""
 
 import codecs
-import signal
+import errno
 import sys
 from collections.abc import Callable, Iterator
 
@@ -9,7 +9,17 @@ from tqdm import tqdm
 
 from nanokimi.config import DataConfig, TrainConfig
 from nanokimi.record import StepRecord
+from nanokimi.system.printable import escape_text
 from nanokimi.text import corpus
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print text from anywhere on stdout, now; a terminal that was closed meanwhile stops no work."""
+    try:
+        print(escape_text(text), end=end, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
@@ -20,7 +30,8 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
         if stage not in bars:
             for bar in bars.values():
                 bar.close()
-            bars[stage] = tqdm(desc=stage, total=total, unit_scale=True, leave=False, file=sys.stderr)
+            text = escape_text(stage)
+            bars[stage] = tqdm(desc=text, total=total, unit_scale=True, leave=False, file=sys.stderr)
         bars[stage].update(done - bars[stage].n)
 
     try:
@@ -40,30 +51,12 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRe
                 found = record.evaluation
                 floor = found.floor_bits_per_byte
                 beside = "" if floor is None else f" (floor {floor:.3f})"
-                bar.write(
-                    f"step {record.step}: validation loss {found.loss:.4f}, perplexity {found.perplexity:.2f}, "
-                    f"{found.bits_per_byte:.4f} bits per byte{beside}",
-                    file=sys.stdout,
-                )
+                with bar.external_write_mode(file=sys.stdout):
+                    say(
+                        f"step {record.step}: validation loss {found.loss:.4f}, "
+                        f"perplexity {found.perplexity:.2f}, {found.bits_per_byte:.4f} bits per byte{beside}"
+                    )
             yield record
-
-
-class Interrupt:
-    """Makes the first Ctrl-C a request, which the loop reads between two steps. The second one ends the program."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> "Interrupt":
-        self._before = signal.signal(signal.SIGINT, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _on_signal(self, *_: object) -> None:
-        self.requested = True
-        signal.signal(signal.SIGINT, self._before)
 
 
 def decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterator[str]:
@@ -72,8 +65,3 @@ def decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterat
     for token in tokens:
         yield decoder.decode(token_bytes(token))
     yield decoder.decode(b"", final=True)
-
-
-def keep_printable(text: str) -> str:
-    """The text without control characters, so that a model cannot control the terminal."""
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())

@@ -5,6 +5,7 @@ clipboard) and the marks that turn the direction of writing. They are written as
 letter, joiner and space of any script stays.
 """
 
+import io
 import re
 import reprlib
 import sys
@@ -48,7 +49,7 @@ def one_line(message: object, longest: int = 600) -> str:
 def show_every_letter() -> None:
     """Let stdout and stderr write letters that the terminal's encoding lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's or a test's stream is no file
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's or a test's stream is no file
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lab_utils.bench import __main__ as bench
+from lab_utils.bench import command as bench
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from lab_utils.bench import __main__ as bench
 )
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, message, tmp_path, capsys):
     out = tmp_path / "out"
-    assert bench.main(["--profile", "smoke", *arguments.split(), "--out", str(out)]) == bench.BAD_INPUT
+    assert bench.run(["--profile", "smoke", *arguments.split(), "--out", str(out)]) == bench.BAD_INPUT
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -40,7 +40,7 @@ def test_bad_text_is_one_line_and_nothing_is_written(text, message, tmp_path, ca
     path = tmp_path / "text.txt"
     path.write_bytes(text)
     out = tmp_path / "out"
-    assert bench.main(["--profile", "smoke", "--data", str(path), "--out", str(out)]) == bench.BAD_INPUT
+    assert bench.run(["--profile", "smoke", "--data", str(path), "--out", str(out)]) == bench.BAD_INPUT
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -49,12 +49,12 @@ def test_bad_text_is_one_line_and_nothing_is_written(text, message, tmp_path, ca
 
 def test_gpu_without_cuda_is_refused_before_anything_is_read(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert bench.main(["--profile", "gpu", "--out", str(tmp_path / "out")]) == bench.BAD_INPUT
+    assert bench.run(["--profile", "gpu", "--out", str(tmp_path / "out")]) == bench.BAD_INPUT
     assert "no CUDA device" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_out_must_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
-    assert bench.main(["--profile", "smoke", "--out", str(tmp_path / "file" / "x")]) == bench.BAD_INPUT
+    assert bench.run(["--profile", "smoke", "--out", str(tmp_path / "file" / "x")]) == bench.BAD_INPUT
     assert f"{tmp_path / 'file'} is a file; name a folder" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import torch
 
-from lab_utils.bench.__main__ import INTERRUPTED
+from lab_utils.bench.command import INTERRUPTED
 from lab_utils.bench.results import read_results, read_steps
 from nanokimi import checkpoint
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanokimi.cli import commands
+from nanokimi.cli import commands, training
 from nanokimi.model import build_model
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.train import train
@@ -93,17 +93,15 @@ def test_every_notebook_that_trains_asks_for_it_before():
 def test_the_train_command_asks_for_it_on_a_cpu_only(device, monkeypatch, tmp_path):
     order = []
     monkeypatch.setattr(commands, "keep_freed_memory", lambda: order.append("keep"))
-    monkeypatch.setattr(commands, "train", lambda *_: order.append("train") or iter(()))
+    monkeypatch.setattr(training, "train", lambda *_: order.append("train") or (each for each in ()))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (10**10, 10**10))
     (tmp_path / "text.txt").write_text("a kimi cat sat on the mat. " * 400)
-    commands.train_model(
-        model="gpt-smoke",
-        training="train-smoke",
-        data=str(tmp_path / "text.txt"),
-        out=tmp_path / "run",
-        overrides=["data.tokenizer=char"],
-        device=device,
-    )
+    words = [
+        "train", "--model=gpt-smoke", "--train=train-smoke", f"--data={tmp_path / 'text.txt'}",
+        f"--out={tmp_path / 'run'}", "--set=data.tokenizer=char", f"--device={device}",
+    ]  # fmt: skip
+    assert commands.run_command(words) == 0
     assert order == (["keep", "train"] if device == "cpu" else ["train"])
 
 

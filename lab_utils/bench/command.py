@@ -1,0 +1,212 @@
+"""The benchmark as a command: runs notebook 08 without a browser, then prints the table and the verdicts.
+
+    python -m lab_utils.bench --profile smoke
+    python -m lab_utils.bench --arms ladder --seeds 3 --data stories.txt
+
+It writes out/bench/<time>/ with the executed notebook, report.html, results.json, and a folder per training in runs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from lab_utils.bench.compare import table_rows
+from lab_utils.bench.plan import Plan, make_plan
+from lab_utils.bench.results import read_results, run_folder
+from lab_utils.bench.tables import comparison_table, sentence
+from lab_utils.bench.verdicts import ladder, verdicts
+from lab_utils.bench.watch import Expected, Watcher
+from lab_utils.machine.describe import describe, environment
+from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
+from lab_utils.machine.profile import check_profile, resolve_profile
+from nanokimi.cli.memory import SHORTAGE, check_memory
+from nanokimi.config import ConfigError
+from nanokimi.device import choose_device
+from nanokimi.system.printable import escape_text, one_line, quote
+from nanokimi.text import corpus
+from nanokimi.text.sources import SOURCES
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+LINE_EVERY_SECONDS = 10.0
+OWN_OPTION = {
+    "profile": "--profile",
+    "arms": "--arms",
+    "seeds": "--seeds",
+    "data": "--data",
+    "out_dir": "--out",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """The exit code: 0, 2 for bad input (nothing is written then), 1 for a failure, 128 and its number for a signal."""
+    folder: Path | None = None
+    plan: Plan | None = None
+    try:
+        options = _parse(argv)
+        parameters = _parameters(options)
+        profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
+        data = _absolute(options.data)
+        plan = make_plan(profile, options.arms, options.seeds, data)
+        choose_device(plan.arms[0].train.device)
+        out = _writable(options.out)
+        _prepare(plan)
+        _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {len(plan.seeds)} seed(s)")
+        _say(describe(environment(plan.arms[0].train.device)["machine"]))
+        folder = _new_folder(out)
+        parameters |= {
+            "profile": profile,
+            "arms": options.arms,
+            "seeds": options.seeds,
+            "data": data,
+            "out_dir": str(folder.resolve()),
+        }
+        _run(plan, folder, parameters)
+        _conclude(folder)
+    except KeyboardInterrupt as error:
+        kept = f"; what was done so far is in {folder}" if folder else "; nothing was written"
+        _say(f"interrupted{kept}")
+        return getattr(error, "exit_code", INTERRUPTED)
+    except NotebookFailed as error:
+        _say(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
+        return FAILED
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        _say(f"bench: {error}")
+        return BAD_INPUT if folder is None else FAILED
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m lab_utils.bench", description=__doc__.partition("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("--profile", default="auto", help="auto (gpu with CUDA, else cpu), smoke, cpu, gpu")
+    parser.add_argument("--arms", default="default", help="default, ladder, or names with commas: gpt,kimi")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds; 3 are needed for a verdict")
+    parser.add_argument("--data", default="", help="storyworld, tinystories, or the path of a text or folder")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="where the run's folder is made")
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
+    )
+    return parser.parse_args(argv)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """The notebook parameters given with -p. `ConfigError` for unknown names and for those with their own option."""
+    found = {}
+    for text in options.parameter:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"parameter {quote(text)} must look like name=value")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"parameter {quote(text)}: {quote(value)} is not a value") from None
+    check_parameters(NOTEBOOK, list(found))
+    for name in found:
+        if name in OWN_OPTION:
+            raise ConfigError(f"parameter {name!r} has its own option: {OWN_OPTION[name]}")
+    return found
+
+
+def _absolute(data: str) -> str:
+    """An absolute path where `data` is one: the notebook runs in another folder than this command."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data and data not in SOURCES and path.exists() else data
+
+
+def _writable(out: Path) -> Path:
+    for place in (out, *out.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ConfigError(f"out={quote(str(out))}: {place} is a file; name a folder")
+            break
+    return out
+
+
+def _prepare(plan: Plan) -> None:
+    """Make the token file now and report progress, so that bad text is found before anything is written."""
+    started = time.monotonic()
+    shown = started - LINE_EVERY_SECONDS + 2  # quick work ends before the first line
+
+    def tell(stage: str, done: float, total: float | None) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > LINE_EVERY_SECONDS:
+            shown = time.monotonic()
+            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
+
+    text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    for arm in plan.with_vocabulary_of(text).arms:
+        check_memory(arm.model, arm.train)
+    took = time.monotonic() - started
+    _say(
+        f"text: {text.name}, {len(text.train):,} tokens to train on, {len(text.val):,} held out ({took:.0f} s)"
+    )
+
+
+def _new_folder(out: Path) -> Path:
+    """A new folder out/<time>, with a number added if that name is taken."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (now, *(f"{now}-{i}" for i in range(2, 100))):
+            if not (out / name).exists():
+                (out / name).mkdir()
+                return out / name
+    except OSError as error:
+        raise ConfigError(f"out={quote(str(out))} cannot be written: {error.strerror}") from None
+    raise ConfigError(
+        f"out={quote(str(out))} already holds 99 runs that began in this second; name another folder"
+    )
+
+
+def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
+    expected = []
+    for arm in plan.trials():
+        seed = arm.train.seed
+        name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
+        expected.append(Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
+    _say("timing the steps of all arms in turn, then training")
+    environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
+    with Watcher(expected, sys.stderr):
+        run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
+
+
+def _conclude(folder: Path) -> None:
+    results = read_results(folder / "results.json")
+    lines = [str(comparison_table(table_rows(results)))]
+    lines += [sentence(verdict) for verdict in (*verdicts(results), *ladder(results))]
+    lines.append(f"report: {folder / 'report.html'}")
+    print(escape_text("\n".join(lines)), flush=True)
+
+
+def _explain(reason: str, plan: Plan) -> str:
+    """Why the notebook failed; where memory ran out, with the sizes that need it."""
+    if not any(words in reason.lower() for words in SHORTAGE):
+        return reason
+    training = plan.arms[0].train
+    return (
+        f"out of memory with batch_size={training.batch_size} and seq_len={training.seq_len} of profile "
+        f"{plan.profile}: close other programs, or take a smaller profile or fewer arms"
+    )
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that was closed meanwhile stops no work
+        print(one_line(line), file=sys.stderr, flush=True)

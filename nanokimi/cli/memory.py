@@ -1,0 +1,95 @@
+"""Whether a training fits into the memory: refused where it cannot, and explained where the memory runs out.
+
+Linux promises more memory than it has, and ends a program without a word where the promise fails. So what a training
+needs at least is worked out before anything is built.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from nanokimi.config import ConfigError, GPTConfig, ModelConfig, TrainConfig
+from nanokimi.count import count_parameters
+from nanokimi.device import choose_device
+from nanokimi.system.memory import memory_limit
+
+BYTES_PER_WEIGHT = 12  # the weight, its gradient and a momentum, in float32
+
+# How torch and Python say it: on a CPU, on CUDA, and for more bytes than 64 bits count.
+SHORTAGE = ("can't allocate memory", "not enough memory", "out of memory", "calculation overflowed")
+
+
+def check_memory(model: ModelConfig, training: TrainConfig) -> None:
+    """`ConfigError` where the training needs more memory than the machine has, by a bound that is never too high."""
+    device = choose_device(training.device)
+    limit = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_limit()
+    if limit is None:
+        return
+    parameters = _count_at_least(model)
+    if (
+        parameters * BYTES_PER_WEIGHT <= limit
+    ):  # to build a million layers takes a minute, even without weights
+        parameters = count_parameters(model).total
+    weights = parameters * BYTES_PER_WEIGHT
+    if weights > limit:
+        raise ConfigError(
+            f"the model has at least {parameters:,} parameters and takes {_gb(weights)} to train, "
+            f"but this machine has {_gb(limit)}: take a smaller model"
+        )
+    # Every layer's input is kept for the gradients; the logits are there twice, with their gradient.
+    per_token = 4 * (model.n_layers * model.d_model + 2 * model.vocab_size)
+    needed = weights + training.batch_size * training.seq_len * per_token
+    if needed > limit:
+        tokens = max(1, (limit - weights) // (2 * per_token))  # half is left for what the bound leaves out
+        raise ConfigError(
+            f"train.batch_size={training.batch_size} and train.seq_len={training.seq_len} take {_gb(needed)} or "
+            f"more, but this machine has {_gb(limit)}: {_advise(training, tokens)}"
+        )
+
+
+@contextlib.contextmanager
+def explain_shortage(training: TrainConfig) -> Iterator[None]:
+    """A block of a training. Where its memory runs out, a `ConfigError` says what would take less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        tokens = training.batch_size * training.seq_len
+        raise ConfigError(
+            f"out of memory with train.batch_size={training.batch_size} and train.seq_len={training.seq_len}: "
+            f"{_advise(training, max(1, tokens // 2))}, or take a smaller model"
+        ) from None
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that no memory is left."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error).lower() for words in SHORTAGE
+    )
+
+
+def _advise(training: TrainConfig, tokens: int) -> str:
+    """The settings that compute `tokens` tokens at a time, with the same gradient where that can be."""
+    batch = tokens // training.seq_len
+    if batch:
+        times = -(-training.batch_size * training.grad_accum // batch)
+        return f"try train.batch_size={batch} with train.grad_accum={times}"
+    return f"try train.batch_size=1 with train.seq_len={1 << (tokens.bit_length() - 1)}"
+
+
+def _count_at_least(model: ModelConfig) -> int:
+    """No more parameters than the model has, from its configuration alone."""
+    if isinstance(model, GPTConfig):
+        layer = 8 * model.d_model**2
+    else:
+        widths = [model.intermediate_size]
+        if model.moe is not None:
+            widths.append(model.moe.n_routed_experts * model.moe.moe_intermediate_size)
+        layer = 3 * model.d_model * min(widths)
+    return model.vocab_size * model.d_model + model.n_layers * layer
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes < 1e15 else f"{n_bytes / 1e9:.0e} GB"

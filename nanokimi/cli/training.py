@@ -1,0 +1,75 @@
+"""One training as the command line runs it: begun or resumed in its folder, and stopped by a signal after saving."""
+
+import contextlib
+import shlex
+from collections.abc import Generator
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from nanokimi import checkpoint
+from nanokimi.cli import settings
+from nanokimi.cli.memory import explain_shortage
+from nanokimi.cli.terminal import draw_bar, say
+from nanokimi.config import ConfigError
+from nanokimi.model import Model
+from nanokimi.steering import EndTraining, Intervention
+from nanokimi.system.printable import quote
+from nanokimi.system.signals import Wish
+from nanokimi.text.corpus import Corpus
+from nanokimi.train import train
+
+
+def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, done: int | None) -> int:
+    """Train to the last step, or until a signal comes; the exit code.
+
+    done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
+        the way of its first step. A run that fails before its first step is done leaves none.
+    """
+    wish, step, is_begun = Wish(), done or 0, done is not None
+
+    def steer(_: int) -> tuple[Intervention, ...]:
+        nonlocal is_begun
+        if not is_begun:
+            settings.write_run(out, run)
+            is_begun = True
+        if wish.number is not None:
+            raise EndTraining
+        return ()
+
+    try:
+        with wish, explain_shortage(run.train):
+            records = train(model, corpus, run.train, out, done is not None, steer)
+            assert isinstance(records, Generator)
+            with contextlib.closing(records):
+                for record in draw_bar(records, run.train):
+                    step = record.step
+    except BrokenPipeError:  # nobody reads what is printed: the steps are saved all the same
+        raise
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(_explain(error, out)) from None
+    finally:
+        if done is None and not step and not checkpoint.has_checkpoint(out):
+            settings.forget_run(out)
+    if wish.number is None:
+        return 0
+    # Only here, after the generator is closed, everything is saved.
+    if step == run.train.steps:
+        say(f"stopped after the last step, {step}, which is saved in {out}")
+    else:
+        say(f"stopped after step {step} and saved; to continue: {resume_command(out)}")
+    return 128 + wish.number
+
+
+def resume_command(out: Path) -> str:
+    """What to type to continue the run in `out`."""
+    return f"nanokimi train --resume --out {shlex.quote(str(out))}"
+
+
+def _explain(error: Exception, out: Path) -> str:
+    """Why the run's folder could not be written, and what is still there."""
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    kept = "nothing is saved"
+    with contextlib.suppress(checkpoint.CheckpointError):
+        kept = f"what is saved is {quote(str(checkpoint.find_newest(out)))}"
+    return f"folder {quote(str(out))} cannot be written: {cause}; {kept}"

@@ -1,0 +1,56 @@
+"""Every mistake on the command line is one line that says what is wrong, and nothing is written."""
+
+from pathlib import Path
+
+import pytest
+
+from nanokimi import checkpoint
+from tests.cli.conftest import SMALL
+
+BAD = {
+    "unknown preset": (["train", "--model=kimi-tny"], "did you mean kimi-tiny?"),
+    "unknown field": (["train", "--set=model.n_layer=3"], "did you mean n_layers?"),
+    "unknown section": (["train", "--set=modl.n_layers=3"], "model.name=value"),
+    "wrong type": (["train", "--set=model.n_layers=three"], "n_layers='three'"),
+    "indivisible heads": (["train", "--model=gpt-tiny", "--set=model.n_heads=3"], "n_heads=3"),
+    "top_k above the experts": (["train", "--set=model.top_k=17"], "top_k=17 must lie in 1..n_routed_experts=16"),
+    "context too short": (["train", "--data={text}", "--set=model.max_seq_len=8"], "max_seq_len=8"),
+    "missing text": (["train", "--data=nowhere.txt"], "nowhere.txt"),
+    "empty text": (["train", "--data={empty}"], "empty.txt"),
+    "text not UTF-8": (["train", "--data={latin}"], "latin.txt"),
+    "text too short": (["train", "--data={short}"], "short.txt"),
+    "no CUDA": (["train", "--device=cuda"], "device=cuda"),
+    "unknown device": (["train", "--device=tpu"], "device='tpu'"),
+    "missing checkpoint": (["generate", "--checkpoint=nowhere"], "no checkpoint in nowhere"),
+    "nothing to resume": (["train", "--resume", "--out=nowhere"], "nothing to resume in 'nowhere'"),
+    "unknown option": (["train", "--modle=x"], "--modle"),
+    "unknown command": (["trian"], "train"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_writes_nothing(case: str, run, text: Path, tmp_path: Path) -> None:
+    files = {"text": text}
+    for name, content in (("empty", b""), ("latin", b"caf\xe9 " * 2000), ("short", b"Hello there.")):
+        files[name] = tmp_path / f"{name}.txt"
+        files[name].write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    arguments, expected = BAD[case]
+    code, out, err = run(*(a.format(**files) for a in arguments))
+    assert code == 2 and out == ""
+    # A progress bar may have been drawn and wiped before the text turned out to be bad.
+    message = err.replace("\r", "\n").strip().splitlines()[-1]
+    assert message.startswith("nanokimi: ") and expected in message
+    assert "Traceback" not in err
+    after = [p for p in sorted(tmp_path.iterdir()) if p.name != "cache"]
+    assert after == before
+
+
+def test_damaged_checkpoint_is_named(run, text: Path) -> None:
+    assert run("train", *SMALL, f"--data={text}", "--out=out/a")[0] == 0
+    weights = checkpoint.find_newest(Path("out/a")) / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    code, _, err = run("generate", "--checkpoint=out/a")
+    assert code == 2 and "model.safetensors is damaged" in err and err.count("\n") == 1
