@@ -1,28 +1,42 @@
 """Folders in the DeepseekV3 format: written for `transformers` to load, and read.
 
-A folder holds config.json (see `hub_config`), model.safetensors and, when written here, a tokenizer.
+A folder holds config.json (see `hub_config`), model.safetensors and, when written here, a tokenizer. A folder that is
+read may come from anybody: what config.json claims is compared with what the weights' files say they hold before a
+model is built.
 """
 
-import json
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tiktoken
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from nanokimi.hub.hub_config import HubError, from_hub_config, to_hub_config
-from nanokimi.hub.weights import from_hub_weights, to_hub_weights
+from nanokimi.hub.weights import plan_weights, to_hub_weights
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
-from nanokimi.system.atomic import new_folder, write_json
+from nanokimi.system.atomic import new_folder, write_json, write_text
+from nanokimi.system.finite import name_first
+from nanokimi.system.printable import one_line, quote
+from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.tokenizer import END_OF_TEXT, to_transformers
+
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+# How large the files may be: K2's index, of 140 thousand names, has 15 MB.
+_LARGEST_CONFIG, _LARGEST_INDEX = 1_000_000, 100_000_000
+_FORMATS = ("F64", "F32", "F16", "BF16")
 
 
 def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> None:
     """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load; it appears whole or not at all.
 
-    `folder` must not exist, or be empty. Raises `HubError` where it is full, for a GPT, for a Kimi that the format
-    cannot express, and for a tokenizer with more tokens than the model.
+    `folder` must not exist, or be empty. Raises `HubError` where it is full or cannot be written, for a GPT, for a Kimi
+    that the format cannot express, for weights that are not finite, and for more tokens than the model has.
     """
     folder = Path(folder)
     if not isinstance(model, Kimi):
@@ -31,64 +45,112 @@ def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Pat
         raise HubError(
             f"vocab_size={model.cfg.vocab_size} is less than the tokenizer's {encoding.n_vocab} tokens"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise HubError(f"{folder} exists and is not an empty folder: name a new one")
     end_of_text = encoding.encode_single_token(END_OF_TEXT)
     config = to_hub_config(model.cfg, end_of_text) | {"dtype": str(model.lm_head.weight.dtype).split(".")[-1]}
+    if astray := name_first(model.state_dict().items()):
+        raise HubError(f"the weight {astray} is not finite: a model that diverged cannot be exported")
     about_tokenizer = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
+        # Thirteen ordinary bytes where a text has these letters, as in our corpora.
+        "split_special_tokens": True,
         "model_max_length": model.cfg.max_seq_len,
         "clean_up_tokenization_spaces": False,
     }
-    with new_folder(folder.absolute()) as unfinished:
-        write_json(unfinished / "config.json", config)
-        weights = {name: t.cpu().contiguous() for name, t in to_hub_weights(model).items()}
-        save_file(weights, unfinished / "model.safetensors", metadata={"format": "pt"})
-        to_transformers(encoding).save(str(unfinished / "tokenizer.json"))
-        write_json(unfinished / "tokenizer_config.json", about_tokenizer)
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise HubError(f"{_name(folder)} exists and is not an empty folder: name a new one")
+        with new_folder(folder.absolute()) as unfinished:
+            write_json(unfinished / "config.json", config)
+            weights = {name: t.cpu().contiguous() for name, t in to_hub_weights(model).items()}
+            save_file(weights, unfinished / _WEIGHTS, metadata={"format": "pt"})
+            write_text(unfinished / "tokenizer.json", to_transformers(encoding).to_str())
+            write_json(unfinished / "tokenizer_config.json", about_tokenizer)
+    except (OSError, SafetensorError) as error:
+        raise HubError(f"{_name(folder)} cannot be written: {_cause(error)}") from None
 
 
 def from_pretrained(folder: str | Path) -> Kimi:
     """The model in a folder that `save_pretrained` or transformers' `save_pretrained` wrote, in float32 on the CPU.
 
-    Raises `HubError` where a file is missing or damaged, and where Kimi cannot be what config.json describes.
+    Nothing outside the folder is read, but for files that links in it stand for, as in the hub's own cache. Raises
+    `HubError`, which names the folder, where a file is missing or damaged, and where Kimi cannot be what it describes.
     """
     folder = Path(folder)
     try:
-        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        data = read_small_json(folder / "config.json", _LARGEST_CONFIG)
+        if not isinstance(data, dict):
+            raise HubError("config.json must hold the fields of a configuration")
         cfg = from_hub_config(data)
         if data.get("quantization_config"):
             raise HubError(
                 "config.json: quantization_config must be missing: the weights have to be plain numbers"
             )
-        weights = {k: t for file in _weight_files(folder) for k, t in load_file(file).items()}
-        model = Kimi(cfg)
-        model.load_state_dict(from_hub_weights(weights, cfg))
-    except HubError as error:
-        raise HubError(f"{folder}: {error}") from None
-    except FileNotFoundError:
-        raise HubError(f"{folder}: config.json is missing") from None
-    except (
-        json.JSONDecodeError,
-        UnicodeDecodeError,
-        SafetensorError,
-        AttributeError,
-        KeyError,
-        TypeError,
-    ) as error:
-        # The last three: JSON of another shape than a configuration has.
-        raise HubError(f"{folder} is damaged: {' '.join(str(error).split())}") from None
+        with contextlib.ExitStack() as opened:
+            parts = _open_weights(folder, opened)
+            shapes = {name: tuple(part.get_slice(name).get_shape()) for name, part in parts.items()}
+            plan = plan_weights(shapes, cfg)
+            state = {
+                name: torch.cat([_read(parts, hub) for hub in names]).view(shape)
+                for name, (names, shape) in plan.items()
+            }
+    except UnreadableFile as error:
+        raise HubError(str(error)) from None
+    except (ValueError, OSError, SafetensorError, RuntimeError, MemoryError) as error:
+        # The last two: torch has no memory left.
+        raise HubError(f"{_name(folder)}: {_cause(error)}") from None
+    with torch.device("meta"):
+        model = Kimi(cfg)  # no weight is drawn that another one replaces at once
+    model.load_state_dict(state, assign=True)
     return model
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """model.safetensors, or the parts that its index names."""
-    names, index = ["model.safetensors"], folder / "model.safetensors.index.json"
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+def _open_weights(folder: Path, opened: contextlib.ExitStack) -> dict[str, Any]:
+    """Every tensor's name, and the open file that holds it."""
+    parts: dict[str, Any] = {}
+    for path in _weight_files(folder):
+        part = opened.enter_context(safe_open(path, framework="pt"))
+        for name in part.keys():  # noqa: SIM118  a file, not a dict
+            if name in parts:
+                raise HubError(f"weights: {quote(name)} is in two files")
+            parts[name] = part
+    return parts
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    """model.safetensors, or the parts that its index names where there is no such file."""
+    names, index = [_WEIGHTS], folder / _INDEX
+    if not (folder / _WEIGHTS).exists() and index.exists():
+        content = read_small_json(index, _LARGEST_INDEX)
+        files = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+            raise HubError(f"{_INDEX}: weight_map must name a file for every weight")
+        names = sorted(set(files.values()))
     for name in names:
+        # A part lies beside its index: a path could name any file of the reader's machine.
+        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise HubError(f"{_INDEX}: {quote(name)} must be the plain name of a .safetensors file")
         if not (folder / name).is_file():
-            raise HubError(f"{name} is missing")
-    return [folder / name for name in names]
+            raise HubError(f"{quote(name)} is missing")
+        yield folder / name
+
+
+def _read(parts: dict[str, Any], name: str) -> Tensor:
+    """A tensor in float32 and in memory of its own: a file that is cut later does no harm."""
+    kind = parts[name].get_slice(name).get_dtype()
+    if kind not in _FORMATS:
+        raise HubError(f"weights: {quote(name)} has numbers of type {kind}, which must be one of {_FORMATS}")
+    tensor = parts[name].get_tensor(name).to(torch.float32, copy=True)
+    if name_first([(name, tensor)]):
+        raise HubError(f"weights: {quote(name)} is not finite")
+    return tensor
+
+
+def _name(folder: Path) -> str:
+    return quote(str(folder), longest=200)
+
+
+def _cause(error: Exception) -> str:
+    """Why, without the path of a file that may be a temporary one."""
+    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)

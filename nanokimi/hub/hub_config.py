@@ -10,6 +10,7 @@ from typing import Any
 from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
+from nanokimi.system.printable import quote
 
 # Our word -> the format's; every other setting has one name in both.
 _WORDS = {
@@ -33,6 +34,8 @@ _FIXED = {
     "topk_method": "noaux_tc",
     "moe_layer_freq": 1,
 }
+# What transformers reads besides, and would compute something else for.
+_OTHERS = {"partial_rotary_factor": 1.0, "is_causal": True, "per_layer_config": None}
 
 
 class HubError(ValueError):
@@ -44,7 +47,7 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
 
     A model without experts is written as one in which all layers belong to the dense first ones. A derived
     `routed_scaling_factor` is written as a number, since the format derives none. Raises `HubError` for what the format
-    cannot express: another attention than MLA, another scoring than sigmoid, too few experts.
+    cannot express: another attention than MLA, another scoring than sigmoid, a single expert.
     """
     if cfg.attention != "mla":
         raise HubError(f"attention={cfg.attention} cannot be exported: the DeepseekV3 format has mla only")
@@ -52,6 +55,8 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
         # Never kimi_k2: transformers has no such model and would leave the experts at random.
         "model_type": "deepseek_v3",
         "architectures": ["DeepseekV3ForCausalLM"],
+        # transformers' own choice, grouped products, refuses rows that are no multiple of 16 bytes (122 numbers).
+        "experts_implementation": "eager",
         "num_key_value_heads": cfg.n_heads,
         "num_nextn_predict_layers": 0,
         "bos_token_id": end_of_text,
@@ -69,28 +74,39 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
         raise HubError(
             f"scoring={cfg.moe.scoring} cannot be exported: the DeepseekV3 format has sigmoid only"
         )
-    for name, least in (("n_routed_experts", 2), ("n_shared_experts", 1)):
-        if getattr(cfg.moe, name) < least:
-            raise HubError(
-                f"{name}={getattr(cfg.moe, name)} cannot be exported: the DeepseekV3 format needs {least} or more"
-            )
+    if cfg.moe.n_routed_experts < 2:
+        raise HubError(
+            "n_routed_experts=1 cannot be exported: the DeepseekV3 format needs two experts or more per group"
+        )
     return data | _write(cfg.moe) | {"routed_scaling_factor": scaling_factor(cfg.moe)}
 
 
 def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     """The configuration that the content of a config.json of `deepseek_v3` or `kimi_k2` describes.
 
-    Raises `HubError` for a field that is missing or that asks for what Kimi does not have.
+    Raises `HubError` for a field that is missing or that asks for what Kimi does not have, and `ConfigError` for a
+    value that no Kimi can have.
     """
     if data.get("model_type") not in ("deepseek_v3", "kimi_k2"):
-        raise HubError(f"config.json: model_type={data.get('model_type')!r} must be deepseek_v3 or kimi_k2")
-    heads = {"num_key_value_heads": data.get("num_attention_heads")}
-    for name, value in (_FIXED | heads).items():
-        # JSON's null is a field that is left open.
-        if data.get(name) not in (None, value):
-            raise HubError(f"config.json: {name}={data[name]!r} must be {value!r}: Kimi has nothing else")
+        raise HubError(
+            f"config.json: model_type={quote(data.get('model_type'))} must be deepseek_v3 or kimi_k2"
+        )
+    widths = {
+        "num_key_value_heads": data.get("num_attention_heads"),
+        "head_dim": data.get("qk_rope_head_dim"),
+    }
+    for name, value in (_FIXED | _OTHERS | widths).items():
+        # JSON's null is a field that is left open, but for rope_interleave, where transformers takes it for a no.
+        if data.get(name, value) != value and (data[name] is not None or name == "rope_interleave"):
+            raise HubError(
+                f"config.json: {name}={quote(data[name])} must be {quote(value)}: Kimi has nothing else"
+            )
     model = _read(data, KimiConfig)
-    dense_only = model["first_k_dense_replace"] >= model["n_layers"]
+    first_dense, n_layers = model["first_k_dense_replace"], model["n_layers"]
+    if type(first_dense) is type(n_layers) is int:
+        # transformers compares every layer's number with it, so it may be any whole number.
+        model["first_k_dense_replace"] = min(max(first_dense, 0), n_layers)
+    dense_only = model["first_k_dense_replace"] == n_layers
     model |= {
         "rope": _read_rope(data),
         "mla": _read(data, MLAConfig),
@@ -101,14 +117,18 @@ def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
 
 def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
     """Rotary settings, as transformers 5 writes them (`rope_parameters`) or as K2 was published (`rope_scaling`)."""
-    rope = data.get("rope_parameters") or data.get("rope_scaling") or {}
+    # Where both are there, transformers reads the older one.
+    rope = data.get("rope_scaling") or data.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise HubError(f"config.json: rope_parameters={quote(rope)} must hold named values")
+    truncate = rope.get("truncate", True)
     rope = {name: value for name, value in rope.items() if value is not None}
     base = rope.get("rope_theta", data.get("rope_theta"))
     if base is None:
         raise HubError("config.json: rope_theta is missing")
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "yarn"):
-        raise HubError(f"config.json: rope_type={kind!r} must be default or yarn")
+        raise HubError(f"config.json: rope_type={quote(kind)} must be default or yarn")
     if kind == "default":
         return {"base": base}
     mscale, mscale_all_dim = rope.get("mscale"), rope.get("mscale_all_dim")
@@ -116,13 +136,24 @@ def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
     keeps_length = bool(mscale) and mscale == mscale_all_dim
     if rope.get("attention_factor", 1.0 if keeps_length else None) != 1.0:
         raise HubError(
-            f"config.json: mscale={mscale} must equal mscale_all_dim={mscale_all_dim}, and attention_factor be "
-            "1 or missing: Kimi's rotations keep lengths"
+            f"config.json: mscale={quote(mscale)} must equal mscale_all_dim={quote(mscale_all_dim)}, and "
+            "attention_factor be 1 or missing: Kimi's rotations keep lengths"
         )
-    if not rope.get("truncate", True):
-        raise HubError("config.json: truncate=False must be True: Kimi's YaRN ramp runs between whole pairs")
+    if truncate is not True:  # null is a no to transformers
+        raise HubError(
+            f"config.json: truncate={quote(truncate)} must be True: Kimi's YaRN ramp runs between whole pairs"
+        )
+    for name, value in (
+        ("partial_rotary_factor", 1.0),
+        ("original_max_position_embeddings", data.get("original_max_position_embeddings")),
+    ):
+        # The second may stand beside the section too, where transformers prefers it and DeepSeek's code ignores it.
+        if value is not None and rope.get(name, value) != value:
+            raise HubError(f"config.json: {name}={quote(rope[name])} must be {quote(value)}")
     defaults = {
-        "original_max_position_embeddings": data.get("max_position_embeddings"),
+        "original_max_position_embeddings": data.get(
+            "original_max_position_embeddings", data.get("max_position_embeddings")
+        ),
         "beta_fast": 32.0,
         "beta_slow": 1.0,
         "mscale_all_dim": 0.0,

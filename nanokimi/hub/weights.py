@@ -1,6 +1,9 @@
 """The weights under the names of the DeepseekV3 format, and back."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -8,6 +11,7 @@ from torch import Tensor
 from nanokimi.config import KimiConfig
 from nanokimi.hub.hub_config import HubError
 from nanokimi.kimi import Kimi
+from nanokimi.system.printable import quote
 
 # The end of a weight's name: ours -> the format's.
 _WEIGHTS = {
@@ -15,9 +19,11 @@ _WEIGHTS = {
     ".mlp.gate": ".mlp.gate.weight",
     ".mlp.expert_bias": ".mlp.gate.e_score_correction_bias",
 }
+_SHARED = tuple(f".mlp.shared_experts.{part}_proj.weight" for part in ("gate", "up", "down"))
+_LAYER = re.compile(r"model\.layers\.(\d{1,9})\.")
 
 
-def hub_names(name: str, tensor: Tensor) -> list[str]:
+def hub_names(name: str, tensor: Tensor) -> Iterator[str]:
     """The format's names for one of our tensors, whose parts, one after the other, are the tensors of the format.
 
     The gate_up_proj (E, 2I, D) of a bank is E·2 matrices (I, D) in the format: experts.0.gate_proj, experts.0.up_proj,
@@ -26,14 +32,16 @@ def hub_names(name: str, tensor: Tensor) -> list[str]:
     name = name if name.startswith("lm_head.") else f"model.{name}"
     for ours, theirs in _WEIGHTS.items():
         if name.endswith(ours):
-            return [name.removesuffix(ours) + theirs]
+            yield name.removesuffix(ours) + theirs
+            return
     stem, _, last = name.rpartition(".")
-    stems = [f"{stem}.{e}" for e in range(tensor.shape[0])] if stem.endswith(".experts") else [stem]
-    if last == "gate_up_proj":
-        return [f"{s}.{part}.weight" for s in stems for part in ("gate_proj", "up_proj")]
-    if last == "down_proj":
-        return [f"{s}.down_proj.weight" for s in stems]
-    return [name]
+    if last not in ("gate_up_proj", "down_proj"):
+        yield name
+        return
+    parts = ("gate_proj", "up_proj") if last == "gate_up_proj" else ("down_proj",)
+    numbers = (f".{e}" for e in range(tensor.shape[0])) if stem.endswith(".experts") else ("",)
+    for number in numbers:
+        yield from (f"{stem}{number}.{part}.weight" for part in parts)
 
 
 def _cut(tensor: Tensor, n_parts: int) -> tuple[Tensor, ...]:
@@ -42,46 +50,81 @@ def _cut(tensor: Tensor, n_parts: int) -> tuple[Tensor, ...]:
 
 
 def to_hub_weights(model: Kimi) -> dict[str, Tensor]:
-    """Every weight under the name that `save_pretrained` writes, the experts one by one; views where possible."""
+    """Every weight under the name that `save_pretrained` writes, the experts one by one; views where possible.
+
+    Where a model has no shared experts, the format has matrices of width 0.
+    """
     weights = {}
     for name, tensor in model.state_dict().items():
         if name.endswith(".expert_bias"):
             tensor = tensor.float()  # rounding to bfloat16 would undo the updates of 1e-3 that made it
-        names = hub_names(name, tensor)
+        names = list(hub_names(name, tensor))
         weights |= dict(zip(names, _cut(tensor, len(names)), strict=True))
+        if name.endswith(".mlp.gate") and model.cfg.moe is not None and not model.cfg.moe.n_shared_experts:
+            shapes = [(0, tensor.shape[1])] * 2 + [(tensor.shape[1], 0)]
+            layer = f"model.{name.removesuffix('.mlp.gate')}"
+            weights |= {layer + end: tensor.new_empty(shape) for end, shape in zip(_SHARED, shapes)}
     return weights
 
 
 def from_hub_weights(weights: Mapping[str, Tensor], cfg: KimiConfig) -> dict[str, Tensor]:
     """A state dict for `Kimi(cfg)`, from weights per expert or from whole banks (`experts.gate_up_proj`).
 
-    Layers past the last one (DeepSeek-V3's extra prediction layer) and stored rotations are left out. Raises `HubError`
-    for a weight that is missing, that has another shape, or that the model has no place for.
+    Prediction layers past the last one (DeepSeek-V3 has one) and stored rotations are left out. Raises `HubError` for a
+    weight that is missing, that has another shape, or that the model has no place for.
     """
-    with torch.device("meta"):
-        expected = Kimi(cfg).state_dict()
-    layers = tuple(f"model.layers.{i}." for i in range(cfg.n_layers))
-    left = {
-        name: tensor
-        for name, tensor in weights.items()
-        if not name.endswith("rotary_emb.inv_freq")
-        and (not name.startswith("model.layers.") or name.startswith(layers))
+    plan = plan_weights({name: tuple(tensor.shape) for name, tensor in weights.items()}, cfg)
+    return {
+        name: torch.cat([weights[hub] for hub in names]).view(shape) for name, (names, shape) in plan.items()
     }
-    state = {}
-    for name, like in expected.items():
-        names = hub_names(name, like)
-        if f"model.{name}" in left:  # a bank as transformers holds it in memory
-            names = [f"model.{name}"]
-        missing = [hub for hub in names if hub not in left]
-        if missing:
-            raise HubError(f"weights: {missing[0]} is missing")
-        parts = [left.pop(hub) for hub in names]
-        for hub, part, expected_part in zip(names, parts, _cut(like, len(names)), strict=True):
-            if part.shape != expected_part.shape:
+
+
+def plan_weights(
+    shapes: Mapping[str, tuple[int, ...]], cfg: KimiConfig
+) -> dict[str, tuple[list[str], tuple[int, ...]]]:
+    """For every weight of `Kimi(cfg)` the names of its parts in a file with these shapes, and its own shape.
+
+    Nothing is read yet and no model is built: a configuration that claims more than the file holds costs no memory, and
+    no more time than there are names. Raises `HubError` as `from_hub_weights` does.
+    """
+    left = {name: shape for name, shape in shapes.items() if not name.endswith("rotary_emb.inv_freq")}
+    plan = {}
+    for name, like in _weights_of(cfg):
+        bank = f"model.{name}"  # as transformers holds it in memory
+        names = []
+        for hub in [bank] if bank in left else hub_names(name, like):
+            if hub not in left:
+                raise HubError(f"weights: {hub} is missing")
+            names.append(hub)
+        for hub, part in zip(names, _cut(like, len(names)), strict=True):
+            if left[hub] != tuple(part.shape):
                 raise HubError(
-                    f"weights: {hub} has shape {tuple(part.shape)}, config.json asks for {tuple(expected_part.shape)}"
+                    f"weights: {hub} has shape {left[hub]}, config.json asks for {tuple(part.shape)}"
                 )
-        state[name] = torch.cat(parts).view(like.shape)
-    if left:
-        raise HubError(f"weights: {min(left)} has no place in the model of config.json")
-    return state
+            del left[hub]
+        plan[name] = names, tuple(like.shape)
+    without_shared = cfg.moe is not None and cfg.moe.n_shared_experts == 0
+    for name, shape in left.items():
+        layer = _LAYER.match(name)
+        predicts = layer is not None and f"{layer.group()}eh_proj.weight" in left
+        if predicts and int(layer.group(1)) >= cfg.n_layers:
+            continue
+        if not (without_shared and name.endswith(_SHARED) and 0 in shape):
+            raise HubError(f"weights: {quote(name)} has no place in the model of config.json")
+    return plan
+
+
+def _weights_of(cfg: KimiConfig) -> Iterator[tuple[str, Tensor]]:
+    """The names of a Kimi's weights, and tensors without content in their shapes, one layer after the other."""
+    with torch.device("meta"):
+        dense = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=1)).state_dict()
+        mixture = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=0)).state_dict()
+    in_layer = {name for name in (*dense, *mixture) if name.startswith("layers.0.")}
+    outside = [(name, like) for name, like in dense.items() if name not in in_layer]
+    layers = (
+        (name.replace(".0.", f".{i}.", 1), like)
+        for i in range(cfg.n_layers)
+        for name, like in (dense if cfg.is_dense(i) else mixture).items()
+        if name in in_layer
+    )
+    return chain(outside, layers)

@@ -117,7 +117,7 @@ def test_an_existing_folder_must_be_empty(model, encoding, tmp_path, empty):
     target.mkdir()
     if not empty:
         (target / "thesis.txt").write_text("mine")
-        with pytest.raises(HubError, match=r"there exists and is not an empty folder: name a new one"):
+        with pytest.raises(HubError, match=r"there' exists and is not an empty folder: name a new one"):
             hub.save_pretrained(model, encoding, target)
         assert [p.name for p in target.iterdir()] == ["thesis.txt"]
     else:
@@ -131,7 +131,7 @@ def test_a_failed_export_leaves_nothing(model, encoding, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("nanokimi.hub.folder.save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(HubError, match=r"kimi' cannot be written: No space left on device$"):
         hub.save_pretrained(model, encoding, tmp_path / "kimi")
     assert list(tmp_path.iterdir()) == []
 
@@ -148,7 +148,6 @@ def test_a_failed_export_leaves_nothing(model, encoding, tmp_path, monkeypatch):
             "attention=block_latent",
         ),
         ({"moe": MoEConfig(scoring="softmax")}, "scoring=softmax cannot be exported"),
-        ({"moe": MoEConfig(n_shared_experts=0)}, "n_shared_experts=0 cannot be exported"),
         ({"moe": MoEConfig(n_routed_experts=1, top_k=1)}, "n_routed_experts=1 cannot be exported"),
     ],
 )
@@ -169,14 +168,13 @@ def test_a_gpt_and_a_foreign_tokenizer_are_refused(model, encoding, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "config.json").unlink(), "config.json is missing"),
-        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
-        (lambda f: (f / "config.json").write_text("{"), "is damaged: Expecting property name"),
-        (lambda f: (f / "config.json").write_text("[1]"), "is damaged: "),
-        (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "is damaged: 'utf-8'"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "is damaged: "),
+        (lambda f: (f / "config.json").unlink(), "config.json does not exist"),
+        (lambda f: (f / "model.safetensors").unlink(), "'model.safetensors' is missing"),
+        (lambda f: (f / "config.json").write_text("{"), "is damaged: line 1 is no JSON"),
+        (lambda f: (f / "config.json").write_text("[1]"), "config.json must hold the fields"),
+        (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "is UTF-16 text"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "header"),
         (lambda f: save_file({}, f / "model.safetensors"), "weights: model.embed_tokens.weight is missing"),
-        (lambda f: (f / "model.safetensors.index.json").write_text("{}"), "is damaged: 'weight_map'"),
         (
             lambda f: (f / "config.json").write_text(
                 json.dumps(json.loads((f / "config.json").read_text()) | {"quantization_config": {"bits": 4}})
@@ -196,7 +194,7 @@ def test_a_damaged_folder_is_one_line(model, encoding, tmp_path, damage, message
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
-    with pytest.raises(HubError, match=r"nowhere: config\.json is missing"):
+    with pytest.raises(HubError, match=r"nowhere/config\.json does not exist"):
         hub.from_pretrained(tmp_path / "nowhere")
 
 
@@ -227,8 +225,8 @@ def test_layers_past_the_last_are_left_out(model):
     [
         ({"model.layers.2.mlp.experts.5.up_proj.weight": None}, "experts.5.up_proj.weight is missing"),
         ({"lm_head.weight": None}, "lm_head.weight is missing"),
-        ({"model.layers.1.self_attn.q_proj.weight": torch.ones(2)}, "layers.1.self_attn.q_proj.weight has no place"),
-        ({"model.layers.1.mlp.gate.weight_scale_inv": torch.ones(2)}, "weight_scale_inv has no place"),
+        ({"model.layers.1.self_attn.q_proj.weight": torch.ones(2)}, "layers.1.self_attn.q_proj.weight' has no place"),
+        ({"model.layers.1.mlp.gate.weight_scale_inv": torch.ones(2)}, "weight_scale_inv' has no place"),
         (
             {"model.layers.1.mlp.experts.0.gate_proj.weight": torch.ones(13, 32)},
             r"gate_proj.weight has shape \(13, 32\), config.json asks for \(14, 32\)",

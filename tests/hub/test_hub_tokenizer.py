@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -28,17 +28,19 @@ def test_auto_tokenizer_gives_the_same_ids_and_text(loaded):
     assert theirs(TEXT)["input_ids"] == encoding.encode_ordinary(TEXT)
     assert len(encoding.encode_ordinary(TEXT)) < len(TEXT.encode()) - 30  # merges are at work
     assert theirs.decode(theirs(TEXT)["input_ids"]) == TEXT
-    assert theirs("<|endoftext|>")["input_ids"] == [encoding.n_vocab - 1]
+    # Written out in a text, the separator is thirteen ordinary bytes, and its id decodes to it.
+    assert theirs("a<|endoftext|>b")["input_ids"] == encoding.encode_ordinary("a<|endoftext|>b")
+    assert theirs.decode([encoding.n_vocab - 1]) == "<|endoftext|>"
+    assert theirs.decode([encoding.n_vocab - 1], skip_special_tokens=True) == ""
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.text(st.sampled_from("Once upn a tim'sdl\n\t 12!é☃\u00a0\u200b\r漢"), max_size=40)
     | st.text(max_size=20)
+    | st.lists(st.sampled_from(["<|endoftext|>", " ", "a", "<|", "\n"]), max_size=5).map("".join)
 )
 def test_any_text_has_the_same_ids(loaded, text):
-    # The separator written out is one token there, and thirteen ordinary bytes in our corpora.
-    assume("<|endoftext|>" not in text)
     theirs, encoding = loaded["bpe"]
     assert theirs.encode(text, add_special_tokens=False) == encoding.encode_ordinary(text)
 
