@@ -216,7 +216,8 @@ def export_checkpoint(
     """Write a Kimi checkpoint for transformers."""
     loaded = checkpoint.load_checkpoint(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
-    say(f"wrote {to}: transformers.AutoModelForCausalLM.from_pretrained({str(to)!r}) loads it")
+    # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.
+    say(f"wrote it; to load it: transformers.AutoModelForCausalLM.from_pretrained({str(to.absolute())!r})")
 
 
 def _compute_mean_bytes(loaded: corpus.Corpus) -> float:
