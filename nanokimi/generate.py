@@ -1,12 +1,16 @@
 """Sampling: from logits to a distribution, from the distribution to a token, and one token after another."""
 
 from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nanokimi.model import Model
+from nanokimi.system.finite import NotFiniteError, check_weights
+from nanokimi.system.printable import quote
 
 
 def next_token_probs(
@@ -21,31 +25,60 @@ def next_token_probs(
     top_k: keep exactly k tokens, at a tie those with the lower ids; None keeps all.
     top_p: keep the fewest likeliest tokens whose probabilities together reach p, at least one; None keeps all.
 
-    Raises `ValueError` for a setting outside its range.
+    Raises `ValueError` for a setting outside its range, and `NotFiniteError` where the largest logit is no number.
     """
     _check_sampling(temperature, top_k, top_p)
     logits = logits.float()
-    if temperature == 0:
+    if not logits.max().isfinite():
+        raise NotFiniteError(f"the largest logit is {logits.max().item()}")
+    scaled = logits if temperature == 0 else logits / temperature
+    # So close to 0 that the quotients overflow: what is left is the limit, the likeliest token.
+    if temperature == 0 or not scaled.max().isfinite():
         return torch.zeros_like(logits).scatter(0, logits.argmax(dim=-1, keepdim=True), 1.0)
-    ordered, ids = (logits / temperature).sort(descending=True, stable=True)
-    if top_k is not None:
+    ordered, ids = scaled.sort(descending=True, stable=True)
+    if top_k is not None and top_k < len(ordered):
         ordered[top_k:] = -torch.inf
     probs = ordered.softmax(dim=-1)
     # At 1 every token stays, also those behind a sum that rounding has already brought to 1.
     if top_p is not None and top_p < 1:
-        # A token stays while the tokens before it have not reached p.
-        probs[probs.cumsum(dim=-1) - probs >= top_p] = 0.0
+        # A token stays while the tokens before it have not reached p: the first one always, however small p is.
+        probs[1:][(probs.cumsum(dim=-1) - probs >= top_p)[1:]] = 0.0
         probs = probs / probs.sum()
     return torch.zeros_like(probs).scatter(0, ids, probs)
 
 
-def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not temperature >= 0:
-        raise ValueError(f"temperature={temperature} must be 0 (greedy) or more")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k={top_k} must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p} must lie in 0..1, 0 left out")
+def _check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
+    warm = isinstance(temperature, int | float) and 0 <= temperature <= 1e30
+    _require(warm, "temperature", temperature, "be 0 (greedy) or more, at most 1e30")
+    some = top_k is None or (_is_whole(top_k) and top_k >= 1)
+    _require(some, "top_k", top_k, "be a whole number of at least 1")
+    share = top_p is None or (isinstance(top_p, int | float) and 0 < top_p <= 1)
+    _require(share, "top_p", top_p, "lie in 0..1, 0 left out")
+
+
+def _check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
+    """The prompt's ids as Python's numbers."""
+    if isinstance(prompt, str | bytes):
+        raise ValueError(
+            f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
+        )
+    if not 1 <= len(prompt) <= context:
+        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
+    ids = []
+    for i, token in enumerate(prompt):
+        known = _is_whole(token) and 0 <= token < vocab_size
+        _require(known, f"prompt[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
+        ids.append(int(token))
+    return ids
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _require(ok: bool, name: str, value: object, what: str) -> None:
+    if not ok:
+        raise ValueError(f"{name}={quote(value)} must {what}")
 
 
 @torch.inference_mode()
@@ -64,8 +97,9 @@ def generate(
 
     `temperature`, `top_k` and `top_p` are those of `next_token_probs`; one `seed` gives one text. Every token runs
     through the model once, because the cache holds what the next ones need. When the context is full, its older half is
-    forgotten and the newer half is read again. Raises `ValueError` at the first token for a prompt that is empty or
-    longer than the context, and for a setting outside its range.
+    forgotten and the newer half is read again. Raises `ValueError` at the first token for a prompt that is empty,
+    longer than the context or with ids that the model lacks, for a setting outside its range, and for weights that are
+    not finite.
 
     >>> from nanokimi import build_model, generate, load_model_config
     >>> model = build_model(load_model_config("kimi-smoke"))
@@ -73,20 +107,24 @@ def generate(
     5
     """
     _check_sampling(temperature, top_k, top_p)
-    context = model.cfg.max_seq_len
-    if not 1 <= len(prompt) <= context:
-        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={max_new_tokens} must be at least 1")
+    tokens = _check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
+    enough = _is_whole(max_new_tokens) and max_new_tokens >= 1
+    _require(enough, "max_new_tokens", max_new_tokens, "be a whole number of at least 1")
+    in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
+    _require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    tokens, cache, new = list(prompt), model.new_cache(), list(prompt)
+    cache, new = model.new_cache(), list(tokens)
     for _ in range(max_new_tokens):
         if cache[0].length + len(new) > context:
             cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
         logits = model(torch.tensor([new], device=device), cache).logits[0, -1]
         # Drawn on the CPU, so that one seed gives one text on every device that computes the same logits.
-        probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)
+        try:
+            probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)
+        except NotFiniteError:
+            check_weights(model)  # where a weight is the cause, its name says more
+            raise
         token = int(torch.multinomial(probs, 1, generator=generator))
         if token == stop_id:
             return
