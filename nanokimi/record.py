@@ -1,13 +1,10 @@
-"""What is told about every step: the record that `train` yields, and its line in the log of the run."""
+"""What is told about every step: the record that `train` yields."""
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from nanokimi.evaluate import Evaluation
 from nanokimi.steering import Intervention
-from nanokimi.system import atomic
 
 
 @dataclass(frozen=True)
@@ -33,18 +30,3 @@ class StepRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self) | {"interventions": [each.to_dict() for each in self.interventions]}
-
-
-class StepLog:
-    """`steps.jsonl` in the folder of a run: one line of JSON per record."""
-
-    def __init__(self, run_dir: Path, keep_steps: int):
-        """Begin the log with its first `keep_steps` lines; later ones come from steps that no checkpoint has."""
-        self._path = run_dir / "steps.jsonl"
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
-        atomic.write_text(self._path, "".join(line + "\n" for line in lines[:keep_steps]))
-
-    def write(self, record: StepRecord) -> None:
-        """Append the record's line."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record.to_dict(), allow_nan=False) + "\n")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,10 @@ from nanokimi.device import choose_device, choose_dtype
 from nanokimi.evaluate import Evaluation, evaluate
 from nanokimi.model import Model
 from nanokimi.optim import build_optimizers
-from nanokimi.record import StepLog, StepRecord
+from nanokimi.record import StepRecord
+from nanokimi.runs import folder
+from nanokimi.runs.log import StepLog
+from nanokimi.runs.optimizers import unpack_optimizers
 from nanokimi.steering import (
     EndTraining,
     Intervention,
@@ -31,6 +35,7 @@ from nanokimi.steering import (
 )
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
 from nanokimi.system.finite import NotFiniteError
+from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus
 
 
@@ -63,13 +68,16 @@ def train(
     >>> [record.step for record in train(model, corpus, cfg)]
     [1, 2]
     """
-    run = _prepare(model, corpus, cfg, run_dir, resume, steer)
-    try:
-        while run.state.step < cfg.steps:
-            yield run.advance()
-    except (EndTraining, GeneratorExit):
-        model.zero_grad(set_to_none=True)  # gradients of a step that was given up
-        run.save()
+    # A caller may change the current folder between two steps.
+    run_dir = None if run_dir is None else run_dir.absolute()
+    with contextlib.nullcontext() if run_dir is None else folder.own(run_dir):
+        run = _prepare(model, corpus, cfg, run_dir, resume, steer)
+        try:
+            while run.state.step < cfg.steps:
+                yield run.advance()
+        except (EndTraining, GeneratorExit):
+            model.zero_grad(set_to_none=True)  # gradients of a step that was given up
+            run.save()
 
 
 def _prepare(
@@ -86,10 +94,10 @@ def _prepare(
         )
     model.to(device).train()
     optimizers = build_optimizers(model, cfg.optim)
+    state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
+    resumed_from = None
     if resume:
-        state = _restore(model, optimizers, corpus, cfg, run_dir)
-    else:
-        state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
+        state, resumed_from = _restore(model, optimizers, corpus, cfg, run_dir)
     return _Run(
         model=model,
         optimizers=optimizers,
@@ -97,7 +105,7 @@ def _prepare(
         cfg=cfg,
         dtype=dtype,
         run_dir=run_dir,
-        log=None if run_dir is None else StepLog(run_dir, keep_steps=state.step),
+        resumed_from=resumed_from,
         steer=steer,
         state=state,
         saved_step=state.step if resume else None,
@@ -110,25 +118,40 @@ def _restore(
     corpus: Corpus,
     cfg: TrainConfig,
     run_dir: Path | None,
-) -> TrainingState:
-    """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run."""
+) -> tuple[TrainingState, Path]:
+    """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run.
+
+    The device is not compared: the run goes on where the caller wants it.
+    """
     if run_dir is None:
         raise ConfigError("resume needs the folder of the run")
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
     pairs = (
         ("model", to_dict(found.model.cfg), to_dict(model.cfg)),
-        ("training", to_dict(found.train), to_dict(cfg)),
+        ("training", to_dict(found.train), to_dict(replace(cfg, device=found.train.device))),
         ("corpus", {"fingerprint": found.state.corpus_fingerprint}, {"fingerprint": corpus.fingerprint}),
     )
     for what, theirs, ours in pairs:
+        theirs, ours = _flatten(theirs), _flatten(ours)
         for field in ours:
             if theirs.get(field) != ours[field]:
                 raise ConfigError(
-                    f"cannot resume {run_dir}: its {what} has {field}={theirs.get(field)}, yours {ours[field]}"
+                    f"cannot resume {run_dir}: its {what} has {field}={quote(theirs.get(field))}, "
+                    f"yours {quote(ours[field])}"
                 )
     model.load_state_dict(found.model.state_dict())
-    checkpoint.unpack_optimizers(model, optimizers, found.optimizer_state)
-    return found.state
+    unpack_optimizers(model, optimizers, found.optimizer_state)
+    return found.state, found.path
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full names: `optim.lr`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        found |= (
+            _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        )
+    return found
 
 
 class _StepGivenUp(Exception):
@@ -145,10 +168,11 @@ class _Run:
     cfg: TrainConfig
     dtype: torch.dtype
     run_dir: Path | None
-    log: StepLog | None
+    resumed_from: Path | None
     steer: Steer | None
     state: TrainingState
     saved_step: int | None
+    log: StepLog | None = None
     seconds_waited: float = 0.0  # for answers of the caller, since the step under way was begun
 
     def advance(self) -> StepRecord:
@@ -172,8 +196,8 @@ class _Run:
             interventions=interventions,
             **vars(facts),
         )
-        if self.log is not None:
-            self.log.write(record)
+        if self.run_dir is not None:
+            self._open_log(self.run_dir).write(record.to_dict())
         if is_due:
             self.save(evaluated=record.evaluation is not None)
         return record
@@ -186,10 +210,19 @@ class _Run:
         if self.run_dir is not None and self.saved_step != self.state.step:
             if not evaluated:
                 self._measure(replace(self.cfg, eval_windows=1))
+            self._open_log(self.run_dir).sync()
             checkpoint.save_checkpoint(
                 self.run_dir, self.model, self.optimizers, self.corpus.tokenizer, self.cfg, self.state
             )
             self.saved_step = self.state.step
+
+    def _open_log(self, run_dir: Path) -> StepLog:
+        """The log. It is begun when the first step is done: a start that fails leaves the folder as it was."""
+        if self.log is None:
+            folder.begin(run_dir, is_new=self.resumed_from is None)
+            earlier = None if self.resumed_from is None else folder.find_log(self.resumed_from)
+            self.log = StepLog(run_dir, earlier, keep_steps=self.saved_step or 0)
+        return self.log
 
     def _take_step(self) -> tuple[StepFacts, tuple[Intervention, ...], float]:
         """The facts of the next step, the interventions that it was taken with, and its seconds.

@@ -67,7 +67,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder, or a link to one. It disappears in one step, so nobody finds a part of it."""
+    """Delete a folder, or a link or file in its place. It disappears in one step, so nobody finds a part of it."""
     hidden = folder.with_name(f"{WRITING}{uuid.uuid4().hex}")
     os.replace(folder, hidden)
     sync(folder.parent)  # else a power cut could bring back the old name with some of its files

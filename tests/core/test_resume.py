@@ -1,6 +1,7 @@
 """A stopped run goes on bit for bit; a run that is not the same is refused."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +67,9 @@ def test_seconds_go_on_counting_and_leave_evaluation_out(tmp_path, monkeypatch):
     rest = run(clock.slow_down(make_model("gpt"), 1, 100), cfg, run_dir=tmp_path, resume=True)
     assert [r.seconds for r in first + rest] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert {r.tokens_per_s for r in first + rest} == {32.0}
-    assert clock.now == 6 + 2 * 2 * 100  # two evaluations of two batches
+    assert (
+        clock.now == 6 + 2 * 2 * 100 + 100
+    )  # two evaluations of two batches, and one batch before the save
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(tmp_path):
@@ -120,7 +123,7 @@ def test_resuming_with_another_optimizer_names_it(tmp_path):
     stop_after(make_model("gpt"), tiny.train_config(), 3, tmp_path)
     cfg = tiny.train_config(optim=OptimConfig(lr=1e-2, optimizer="muon"))
     line = read_refusal(ConfigError, make_model("gpt"), tiny.corpus(), cfg, tmp_path, resume=True)
-    assert "its training has optim" in line and "adamw" in line and "muon" in line
+    assert line == f"cannot resume {tmp_path}: its training has optim.optimizer='adamw', yours 'muon'"
 
 
 def test_resuming_with_another_kind_of_model_is_refused(tmp_path):
@@ -128,7 +131,7 @@ def test_resuming_with_another_kind_of_model_is_refused(tmp_path):
     line = read_refusal(
         ConfigError, make_model("kimi-mla"), tiny.corpus(), tiny.train_config(), tmp_path, resume=True
     )
-    assert line == f"cannot resume {tmp_path}: its model has kind=gpt, yours kimi"
+    assert line == f"cannot resume {tmp_path}: its model has kind='gpt', yours 'kimi'"
 
 
 def test_resuming_with_another_text_is_refused(tmp_path):
@@ -136,7 +139,30 @@ def test_resuming_with_another_text_is_refused(tmp_path):
     line = read_refusal(
         ConfigError, make_model("gpt"), tiny.corpus(seed=1), tiny.train_config(), tmp_path, resume=True
     )
-    assert line == f"cannot resume {tmp_path}: its corpus has fingerprint=tiny-0, yours tiny-1"
+    assert line == f"cannot resume {tmp_path}: its corpus has fingerprint='tiny-0', yours 'tiny-1'"
+
+
+def test_a_run_goes_on_on_another_device(tmp_path):
+    """Where a training runs may differ: what was asked for is not compared."""
+    stop_after(make_model("gpt"), tiny.train_config(), 3, tmp_path)
+    again = run(make_model("gpt"), tiny.train_config(device="auto"), run_dir=tmp_path, resume=True)
+    assert [record.step for record in again] == [4, 5, 6]
+
+
+def test_a_run_goes_on_after_its_folder_was_moved_and_from_elsewhere(tmp_path, monkeypatch):
+    """By a relative path, from another current folder, which then changes while the training runs."""
+    whole = run(make_model("gpt"), tiny.train_config())
+    monkeypatch.chdir(tmp_path)
+    stop_after(make_model("gpt"), tiny.train_config(), 3, Path("out") / "a")
+    (tmp_path / "away").mkdir()
+    (tmp_path / "out" / "a").rename(tmp_path / "away" / "b")
+    monkeypatch.chdir(tmp_path / "away")
+    running = train(make_model("gpt"), tiny.corpus(), tiny.train_config(), Path("b"), resume=True)
+    after = [next(running)]
+    monkeypatch.chdir("/")
+    assert drop_clock(after + list(running)) == drop_clock(whole[3:])
+    assert checkpoint.load_checkpoint(tmp_path / "away" / "b").state.step == 6
+    assert read_log(tmp_path / "away" / "b") == drop_clock(whole)
 
 
 def test_resuming_needs_a_checkpoint(tmp_path):

@@ -1,0 +1,40 @@
+"""How far a training is, as a checkpoint tells it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nanokimi.steering import Intervention
+from nanokimi.system.printable import quote
+
+_MOST_STEPS = 10**12
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or cannot be written: one line that says which and what to do."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands, which its configuration does not say."""
+
+    step: int
+    seconds: float
+    corpus_fingerprint: str
+    interventions: tuple[Intervention, ...] = ()  # what was changed on the way: with any, the run was steered
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return vars(self) | {"interventions": [each.to_dict() for each in self.interventions]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "TrainingState":
+        """The inverse of `to_dict`; `ValueError` or `TypeError` for what `to_dict` cannot have written."""
+        step, seconds, fingerprint = (data[name] for name in ("step", "seconds", "corpus_fingerprint"))
+        if type(step) is not int or not 0 <= step <= _MOST_STEPS:
+            raise ValueError(f"step={quote(step)} must be a whole number of 0 or more")
+        if type(seconds) not in (int, float) or not 0 <= seconds < 1e300:
+            raise ValueError(f"seconds={quote(seconds)} must be a number of 0 or more")
+        if not isinstance(fingerprint, str) or len(fingerprint) > 200:
+            raise ValueError(f"corpus_fingerprint={quote(fingerprint)} must be a text of at most 200 letters")
+        made = tuple(Intervention(**each) for each in data.get("interventions", ()))
+        return cls(**{**data, "seconds": float(seconds), "interventions": made})
