@@ -49,8 +49,11 @@ class ExpertBank(nn.Module):
     ) -> Float[Tensor, "rows d_model"]:
         """What the experts make of rows sorted by expert: the first counts[0] rows go through expert 0, and so on.
 
-        An expert without rows costs nothing. Raises `RuntimeError` where the counts do not add up to the rows.
+        An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows.
         """
+        if sum(counts) != len(rows) or len(counts) != len(self.down_proj):
+            what = f"{len(counts)} counts that add up to {sum(counts)}"
+            raise ValueError(f"{what} do not fit {len(self.down_proj)} experts and {len(rows)} rows")
         experts = zip(
             rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
         )

@@ -10,8 +10,12 @@ def draw_weight(*shape: int) -> nn.Parameter:
     """A weight of a layer that is built alone, drawn as `nn.Linear` draws its own: U(-1/sqrt(n), 1/sqrt(n)).
 
     n is the last size, the number of inputs. The numbers come from torch's global generator; a model draws all of its
-    weights again, from its own seed (`draw_first_weights_`).
+    weights again, from its own seed (`draw_first_weights_`). Raises `ValueError` for a size below 1.
     """
+    if min(shape) < 1:
+        raise ValueError(
+            f"a weight of {' x '.join(map(str, shape))} numbers is empty: every size must be 1 or more"
+        )
     bound = shape[-1] ** -0.5
     # Uniform, not normal: on the meta device, `normal_` would load a compiler, which takes a second.
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))

@@ -11,6 +11,8 @@ from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
+from nanokimi.system.checked import checked
+from nanokimi.system.ranges import Seed
 
 
 class GPTBlock(nn.Module):
@@ -62,7 +64,8 @@ class GPT(nn.Module):
     torch.Size([1, 3, 50])
     """
 
-    def __init__(self, cfg: GPTConfig, seed: int = 0):
+    @checked
+    def __init__(self, cfg: GPTConfig, seed: Seed = 0):
         super().__init__()
         self.cfg = cfg
         self.embed_tokens = build_embedding(cfg.vocab_size, cfg.d_model)

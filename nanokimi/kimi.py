@@ -19,6 +19,8 @@ from nanokimi.norm import RMSNorm
 from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
+from nanokimi.system.checked import checked
+from nanokimi.system.ranges import Seed
 
 
 def build_attention(
@@ -79,7 +81,8 @@ class Kimi(nn.Module):
     [torch.Size([1, 3, 2])]
     """
 
-    def __init__(self, cfg: KimiConfig, seed: int = 0):
+    @checked
+    def __init__(self, cfg: KimiConfig, seed: Seed = 0):
         super().__init__()
         self.cfg = cfg
         self.embed_tokens = build_embedding(cfg.vocab_size, cfg.d_model)

@@ -1,20 +1,49 @@
 """From a configuration to the model that it describes."""
 
-from nanokimi.config import GPTConfig, ModelConfig
+from dataclasses import replace
+
+import torch
+
+from nanokimi.config import ConfigError, GPTConfig, ModelConfig
 from nanokimi.gpt import GPT
 from nanokimi.kimi import Kimi
+from nanokimi.system.checked import checked
+from nanokimi.system.memory import memory_limit
+from nanokimi.system.ranges import Seed
 
 Model = GPT | Kimi
 
 
-def build_model(cfg: ModelConfig, seed: int = 0) -> Model:
+@checked
+def build_model(cfg: ModelConfig, seed: Seed = 0) -> Model:
     """The model that `cfg` describes, a GPT or a Kimi, on the CPU, with weights drawn from `seed`.
 
-    Under `torch.device("meta")` it has shapes only and takes no memory, whatever its size.
+    Under `torch.device("meta")` it has shapes only and takes no memory, whatever its size. Raises `ConfigError` where
+    the weights need more memory than this process may use.
 
     >>> from nanokimi import build_model, load_model_config
     >>> model = build_model(load_model_config("kimi-smoke"), seed=1)
     >>> sum(p.numel() for p in model.parameters())
     75328
     """
+    n_bytes, limit = 4 * _count_weights(cfg), memory_limit()
+    if limit is not None and n_bytes > limit and torch.get_default_device().type != "meta":
+        raise ConfigError(
+            f"this model's weights take {n_bytes / 1e9:,.1f} GB and this process may use {limit / 1e9:,.1f} GB: "
+            "lower d_model, n_layers, vocab_size or the number of experts"
+        )
     return GPT(cfg, seed) if isinstance(cfg, GPTConfig) else Kimi(cfg, seed)
+
+
+def _count_weights(cfg: ModelConfig) -> int:
+    """The number of weights, counted on one layer of each kind: a thousand layers take seconds even without memory."""
+    with torch.device("meta"):
+        if isinstance(cfg, GPTConfig):
+            n_dense, model = 1, GPT(replace(cfg, n_layers=2))
+        else:
+            n_dense, model = (
+                cfg.first_k_dense_replace,
+                Kimi(replace(cfg, n_layers=2, first_k_dense_replace=1)),
+            )
+    whole, dense, other = (sum(p.numel() for p in part.parameters()) for part in (model, *model.layers))
+    return whole + (n_dense - 1) * dense + (cfg.n_layers - n_dense - 1) * other

@@ -38,14 +38,14 @@ def settings(cls: type[T]) -> type[T]:
 
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """The function, which refuses an argument that its annotation does not allow before it runs."""
-    signature = inspect.signature(function)
+    signature, called = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
 
     @functools.cache
     def arguments() -> Any:  # made at the first call: it takes milliseconds, and an import shall be quick
         hints = typing.get_type_hints(function, include_extras=True)
-        fields = {name: (hints[name], None) for name in signature.parameters}
+        fields = {name: (hints[name], None) for name in signature.parameters if name in hints}  # not self
         anything = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
-        return create_model(function.__name__, __config__=anything, **cast(Any, fields))
+        return create_model(called, __config__=anything, **cast(Any, fields))
 
     @functools.wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> T:
@@ -56,8 +56,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         try:
             found = arguments().model_validate(bound.arguments, strict=True)
         except ValidationError as error:
-            raise ConfigError(f"{function.__name__}: {explain_argument(error, bound.arguments)}") from None
-        bound.arguments = {name: getattr(found, name) for name in bound.arguments}
+            raise ConfigError(f"{called}: {explain_argument(error, bound.arguments)}") from None
+        bound.arguments.update({name: getattr(found, name) for name in found.model_fields_set})
         return function(*bound.args, **bound.kwargs)
 
     return call

@@ -33,7 +33,7 @@ Number = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False
 # More than any machine does; beyond it stand slips of a finger and hostile files.
 Count = Annotated[Whole, Field(ge=1, le=10**18)]
 Length = Annotated[Whole, Field(ge=1, le=10**9)]  # of a sequence or a text
-Layers = Annotated[Whole, Field(ge=1, le=10**4)]
+Layers = Annotated[Whole, Field(ge=1, le=1000)]
 # Of a tensor. The product of three of them can still be counted in 64 bits.
 Size = Annotated[Whole, Field(ge=1, le=10**6)]
 SizeOrZero = Annotated[Whole, Field(ge=0, le=10**6)]

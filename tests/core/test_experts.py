@@ -84,7 +84,7 @@ def test_bank_sends_every_run_through_its_own_expert(counts, seed):
 
 
 def test_every_row_needs_an_expert():
-    with pytest.raises(RuntimeError, match="sum exactly"):
+    with pytest.raises(ValueError, match="counts that add up to"):
         bank_of(3, 2, 2)(normal(5, 2), [1, 2, 1])
 
 
