@@ -10,12 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import ConfigDict, model_validator
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic import model_validator
 
 from lab_utils.machine.profile import profiles
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
-from nanokimi.presets.yaml_config import build, load_model_config, nearest, read_yaml
+from nanokimi.presets.yaml_config import build, load_model_config, read_yaml
+from nanokimi.system.checked import checked, settings
+from nanokimi.system.printable import quote
+from nanokimi.system.ranges import Size
+from nanokimi.system.refusals import nearest
 from nanokimi.text.corpus import Corpus
 
 # Every rung of the ladder changes one thing of the rung before it. GPT with Muon is no rung; it is compared with GPT.
@@ -23,7 +26,7 @@ LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")
 BASELINE, CHALLENGER = "gpt", "kimi"
 
 
-@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class ArmPreset:
     """One line of the preset: a model preset, and the training settings that this arm changes (`name=value`)."""
 
@@ -31,7 +34,7 @@ class ArmPreset:
     set: tuple[str, ...] = ()
 
 
-@checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class BenchPreset:
     """The content of presets/bench-<profile>.yaml. `default` names the arms that run when the user names none."""
 
@@ -45,7 +48,9 @@ class BenchPreset:
     def _check(self):
         for name in self.default:
             if name not in self.arms:
-                raise ValueError(f"default names {name!r}, which is no arm; {nearest(name, list(self.arms))}")
+                raise ValueError(
+                    f"default names {quote(name)}, which is no arm; {nearest(name, list(self.arms))}"
+                )
         return self
 
 
@@ -86,19 +91,22 @@ class Plan:
                 yield arm.with_seed(seed)
 
     def arm(self, name: str) -> Arm:
-        return next(arm for arm in self.arms if arm.name == name)
+        """The arm of this name, with the seed of its preset; `ConfigError` where the plan has none."""
+        found = {arm.name: arm for arm in self.arms}
+        if name not in found:
+            raise ConfigError(f"{quote(name)} is no arm of this plan; {nearest(str(name), list(found))}")
+        return found[name]
 
 
-def make_plan(profile: str, arms: str = "default", seeds: int = 1, data: str = "") -> Plan:
+@checked
+def make_plan(profile: str, arms: str = "default", seeds: Size = 1, data: str = "") -> Plan:
     """The plan for one of `profiles()`. `arms` is default, ladder (all arms), or names separated by commas.
 
     `data`, if given, replaces the preset's text: storyworld, tinystories or a path. Raises `ConfigError` with one
     line that says what is wrong and what is allowed.
     """
     if profile not in profiles():
-        raise ConfigError(f"profile={profile!r} does not exist; {nearest(profile, profiles())}")
-    if not isinstance(seeds, int) or seeds < 1:
-        raise ConfigError(f"seeds={seeds!r} must be a whole number of at least 1")
+        raise ConfigError(f"profile={quote(profile)} does not exist; {nearest(profile, profiles())}")
     where = f"bench-{profile}"
     preset = build(BenchPreset, read_yaml(where), where=where)
     train_data = read_yaml(preset.train) | {"device": preset.device}
@@ -129,7 +137,7 @@ def _arm_names(preset: BenchPreset, arms: str) -> Sequence[str]:
     for name in names:
         if name not in preset.arms:
             known = ["default", "ladder", *preset.arms]
-            raise ConfigError(f"arms: {name!r} is not an arm; {nearest(name, known)}")
+            raise ConfigError(f"arms: {quote(name)} is not an arm; {nearest(name, known)}")
         if names.count(name) > 1:
-            raise ConfigError(f"arms: {name!r} is named twice; name every arm once")
+            raise ConfigError(f"arms: {quote(name)} is named twice; name every arm once")
     return names

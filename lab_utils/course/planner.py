@@ -9,8 +9,9 @@ from typing import Any
 
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.table import Table, count, memory
-from nanokimi.config import KimiConfig
+from nanokimi.config import ConfigError, KimiConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
+from nanokimi.system.checked import checked
 
 # Per slider: its label, its values, and the change of the configuration.
 SLIDERS: tuple[tuple[str, tuple[int, ...], Callable[[KimiConfig, int], KimiConfig]], ...] = (
@@ -86,8 +87,16 @@ def apply_sliders(cfg: KimiConfig, values: dict[str, int]) -> KimiConfig:
     return cfg
 
 
+@checked
 def planner(cfg: KimiConfig, name: str = "your model") -> Any:
-    """Sliders with the table of `sizes` below them; without a front end only the table of `cfg`."""
+    """Sliders with the table of `sizes` below them; without a front end only the table of `cfg`.
+
+    Raises `ConfigError` for a model without experts or without a latent, whose sizes the sliders could not change.
+    """
+    if cfg.moe is None or cfg.mla is None:
+        raise ConfigError(
+            "planner: cfg needs experts and latent attention: give it moe=MoEConfig() and mla=MLAConfig()"
+        )
     if not is_live():
         return size_table({name: cfg})
     import ipywidgets
@@ -120,16 +129,9 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
             chosen = apply_sliders(cfg, {label: slider.value for label, slider in sliders.items()})
             table.value = size_table({name: chosen})._repr_html_()
         except ValueError as error:
-            table.value = f"<p>These sizes do not go together: {escape(_shorten(error))}</p>"
+            table.value = f"<p>These sizes do not go together: {escape(str(error))}</p>"
 
     for slider in sliders.values():
         slider.observe(update, names="value")
     update()
     return ipywidgets.VBox([*sliders.values(), table])
-
-
-def _shorten(error: ValueError) -> str:
-    """The one line of a pydantic error that names the value."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    line = next((line for line in lines if line.startswith("Value error, ")), lines[0])
-    return line.removeprefix("Value error, ").partition(" [type=")[0]

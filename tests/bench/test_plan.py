@@ -84,6 +84,11 @@ def test_vocabulary_is_the_tokenizers(tmp_path):
 # ---------------------------------------------------------------- bad input
 
 
+def test_a_plan_says_which_arms_it_has():
+    with pytest.raises(ConfigError, match=r"'kimmi' is no arm of this plan; did you mean kimi"):
+        make_plan("smoke").arm("kimmi")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -93,8 +98,16 @@ def test_vocabulary_is_the_tokenizers(tmp_path):
         (dict(profile="smoke", arms="lader"), "did you mean ladder?"),
         (dict(profile="smoke", arms=""), "'' is not an arm"),
         (dict(profile="smoke", arms="gpt,kimi,gpt"), "'gpt' is named twice"),
-        (dict(profile="smoke", seeds=0), "seeds=0 must be a whole number of at least 1"),
-        (dict(profile="smoke", seeds=1.5), "seeds=1.5 must be"),
+        (dict(profile="smoke", seeds=0), "seeds=0 must be 1 or more"),
+        (dict(profile="smoke", seeds=1.5), "seeds=1.5 must be a whole number"),
+        (dict(profile="smoke", seeds=True), "seeds=True must be a whole number, not a yes or no"),
+        (dict(profile="smoke", seeds="3"), "seeds='3' must be a whole number"),
+        (dict(profile="smoke", seeds=10**12), "seeds=1000000000000 must be 1e+06 or less"),
+        (dict(profile="smoke", arms=3), "make_plan: arms=3 must be text"),
+        (dict(profile="smoke", arms=["gpt"]), "make_plan: arms=['gpt'] must be text"),
+        (dict(profile="smoke", arms="\x1b[2J"), r"arms: '\x1b[2J' is not an arm"),
+        (dict(profile=["smoke"]), "make_plan: profile=['smoke'] must be text"),
+        (dict(profile="smoke", data=3), "make_plan: data=3 must be text"),
     ],
 )
 def test_bad_plans_say_so_in_one_line(arguments, message):

@@ -1,8 +1,11 @@
 """The numbers behind the planner, and its widget."""
 
+from dataclasses import replace
+
 import pytest
 
 from lab_utils.course.planner import SLIDERS, apply_sliders, planner, size_table, sizes
+from nanokimi.config import ConfigError
 from nanokimi.presets.yaml_config import load_model_config
 
 
@@ -36,3 +39,15 @@ def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch):
     assert shown.value != before
     sliders[3].value, sliders[2].value = 8, 4
     assert "do not go together: top_k=8 must lie in 1..n_routed_experts=4" in shown.value
+
+
+@pytest.mark.parametrize("wrong", ["kimi-tiny", None, load_model_config("gpt-tiny")])
+def test_what_is_no_kimi_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"planner: cfg=.* must be KimiConfig"):
+        planner(wrong)
+
+
+@pytest.mark.parametrize("changes", [{"moe": None}, {"attention": "mha", "mla": None}])
+def test_a_model_without_what_the_sliders_change_is_refused(changes):
+    with pytest.raises(ConfigError, match="planner: cfg needs experts and latent attention"):
+        planner(replace(load_model_config("kimi-tiny"), **changes))

@@ -30,3 +30,19 @@ def test_gpu_needs_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no CUDA device; use cpu or smoke"):
         resolve_profile()
+
+
+@pytest.mark.parametrize(
+    ("profile", "line"),
+    [
+        (3, "resolve_profile: profile=3 must be text"),
+        (None, "resolve_profile: profile=None must be text"),
+        (["smoke"], "resolve_profile: profile=['smoke'] must be text"),
+        ("smok\x1b", r"profile='smok\x1b' does not exist; did you mean smoke?"),
+    ],
+)
+def test_a_wrong_profile_is_refused_in_one_line(monkeypatch, profile, line):
+    monkeypatch.delenv("NANOKIMI_PROFILE")
+    with pytest.raises(ConfigError) as refused:
+        resolve_profile(profile)
+    assert str(refused.value) == line
