@@ -16,6 +16,7 @@ from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
 from nanokimi.system.finite import NotFiniteError, check_weights
+from nanokimi.system.checked import checked
 from nanokimi.text.corpus import ROLES, Corpus, windows
 
 
@@ -41,6 +42,7 @@ class Evaluation:
     by_role: dict[str, RoleLoss] | None
 
 
+@checked
 @torch.no_grad()
 def evaluate(
     model: Model, corpus: Corpus, cfg: TrainConfig, interrupt: Callable[[], object] = lambda: None

@@ -36,14 +36,16 @@ from nanokimi.steering import (
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
 from nanokimi.system.finite import NotFiniteError
 from nanokimi.system.printable import quote
+from nanokimi.system.checked import checked
 from nanokimi.text.corpus import Corpus
 
 
+@checked
 def train(
     model: Model,
     corpus: Corpus,
     cfg: TrainConfig,
-    run_dir: Path | None = None,
+    run_dir: str | Path | None = None,
     resume: bool = False,
     steer: Steer | None = None,
 ) -> Iterator[StepRecord]:
@@ -69,7 +71,7 @@ def train(
     [1, 2]
     """
     # A caller may change the current folder between two steps.
-    run_dir = None if run_dir is None else run_dir.absolute()
+    run_dir = None if run_dir is None else Path(run_dir).absolute()
     with contextlib.nullcontext() if run_dir is None else folder.own(run_dir):
         run = _prepare(model, corpus, cfg, run_dir, resume, steer)
         try:
