@@ -1,36 +1,45 @@
-"""Judge a learner's notebooks: python -m lab_utils.course.grade notebooks/04_*.ipynb [--json grades.json]
+"""Judge learners' notebooks: python -m lab_utils.course.grade notebooks/04_*.ipynb [--json grades.json]
 
-Each notebook runs in its own kernel, with bounds on time and memory. After every exercise cell the grader judges the
-function that the cell defines; the learner's own check cells do not count. Exit code 0: every exercise of every
-notebook passed; 1: not all; 2: a file that cannot be graded. A learner's code runs with your rights on your machine:
-grade the work of strangers in a container.
+Each notebook runs in a process of its own, with bounds on time, memory, processes and files. After every exercise cell
+the function that it defines is run on the exercise's cases; the learner's own check cells do not count. What it gave is
+judged in another process. A file that cannot be graded costs its own row. Exit code 0: every exercise of every
+notebook passed; 1: not all; 2: a file could not be graded, or nothing could be started.
+
+docs/authoring.md says what a notebook can still do, on which system.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
+import math
 import os
+import signal
+import stat
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from lab_utils.machine.contain import Bounds, Contained, Ended, NotContained, find_level
+from lab_utils.machine.sandbox import FULL, LIMITS, OTHER_USER
+from nanokimi.system import atomic
+from nanokimi.system.printable import one_line, quote, show_every_letter
 
-from lab_utils.course.chapters import all_exercises, find
-from lab_utils.course.judge import judge
-from lab_utils.course.judgement import sentences
-from lab_utils.machine.headless import ThisInterpreter
-
-MIME = "application/vnd.nanokimi.grade+json"
 SECONDS, MEMORY_GB = 300.0, 8.0
-PASSED, FAILED, NOT_TRIED = "passed", "failed", "not tried"
+JUDGING = Bounds(seconds=180, memory=4 * 10**9)
+LARGEST = 50_000_000  # bytes of a notebook file
+PASSED, FAILED, NOT_TRIED, NOT_GRADED = "passed", "failed", "not tried", "not graded"
+WEAKER = {
+    OTHER_USER: "on this system notebooks see what every user can see, and reach the network",
+    LIMITS: "on this system a notebook can change your files, reach the network and end this program",
+}
+# Small sizes, no widgets, no network.
+ENVIRON = {"NANOKIMI_PROFILE": "smoke", "NANOKIMI_LIVE": "0", "HF_HUB_OFFLINE": "1"}
 
 
 class NotGradable(ValueError):
@@ -39,7 +48,10 @@ class NotGradable(ValueError):
 
 @dataclass(frozen=True)
 class Grade:
-    """The judgement on one exercise. `says` is why it did not pass: the diagnosis where the mistake is a known one."""
+    """The judgement on one exercise. `says` is why it did not pass: the diagnosis where the mistake is a known one.
+
+    A file that could not be graded has one of these, with the status "not graded" and no exercise.
+    """
 
     notebook: str
     exercise: str
@@ -48,180 +60,191 @@ class Grade:
     mistake: str = ""
 
 
-# ---------------------------------------------------------------- in the learner's kernel
-
-
-def judge_in_kernel(name: str, namespace: dict[str, Any]) -> None:
-    """Display the judgement on `namespace[name]` as JSON. Runs in the kernel, after the exercise cell."""
-    from IPython.display import display
-
-    # Only the kernel displays; the grader itself needs no IPython.
-    display({MIME: _judge_by_name(name, namespace.get(name)), "text/plain": ""}, raw=True)
-
-
-def _judge_by_name(name: str, answer: Callable | None) -> dict[str, str]:
-    exercise = find(name)
-    if answer is None:
-        return {"status": FAILED, "says": f"The cell defines nothing called {name}.", "mistake": ""}
-    if answer is exercise.core:
-        return {"status": FAILED, "says": "It is the core's own function, imported.", "mistake": ""}
-    result = judge(exercise, answer)
-    found = result.diagnosis
-    if result.status == PASSED:
-        return {"status": PASSED, "says": "", "mistake": ""}
-    says = found.says if found else sentences(result)[0]
-    return {"status": result.status, "says": says, "mistake": found.name if found else ""}
-
-
-def bound_memory(gb: float) -> None:
-    """Limit the memory of this process to `gb` * 10^9 bytes, where the system can do that (Linux)."""
-    if sys.platform == "linux":
-        import resource
-
-        # Data, not address space: torch reserves far more addresses than it ever uses.
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (int(gb * 1e9), hard))
-
-
-# ---------------------------------------------------------------- the grader
-
-
 def grade(path: Path, seconds: float = SECONDS, memory_gb: float = MEMORY_GB) -> list[Grade]:
-    """The grades of one learner's notebook, after a run of it, in the order of the course."""
-    notebook = _read(path)
-    names = [_exercise_of(cell) for cell in notebook.cells]
-    expected = _find_expected([name for name in names if name], path)
-    judging = _add_judging_cells(notebook, names, memory_gb)
-    why_not_reached = _run(judging, seconds)
-    found = {}
-    for name, exercise_cell, judgement in _read_judgements(judging):
-        error = next((o for o in exercise_cell.outputs if o.output_type == "error"), None)
-        if error is not None:
-            says = f"The cell raises {error.ename}: {(error.evalue.splitlines() or [''])[0]}"
-            found[name] = {"status": FAILED, "says": says, "mistake": ""}
-        elif judgement is not None:
-            found[name] = judgement
-    missing = {"status": FAILED, "says": why_not_reached or "The exercise's cell is missing.", "mistake": ""}
-    return [Grade(path.name, name, **found.get(name, missing)) for name in expected]
+    """The grades of one learner's notebook, after a run of it, in the order of the course.
+
+    The run and everything that it starts get `seconds` and `memory_gb` * 10^9 bytes together; then they are ended.
+    Raises `NotGradable` for a file that is no notebook of the course.
+    """
+    data = _read(path)
+    bounds = Bounds(seconds=seconds, memory=int(memory_gb * 1e9))
+    # The judge gets ready while the notebook runs.
+    with (
+        Contained("lab_utils.course.verdicts:main", JUDGING) as judge,
+        Contained("lab_utils.course.answers:main", bounds, ENVIRON) as notebook,
+    ):
+        run = notebook.finish(data)
+        first, _, rest = run.output.partition(b"\n")
+        expected = _read_expected(first, path, run.why)
+        judged = judge.finish(rest)
+    found = {line.pop("exercise"): line for line in map(json.loads, judged.output.splitlines())}
+    if judged.why:
+        missing = f"It could not be judged: {judged.why}."
+    else:
+        missing = _say_why_missing(run, bounds)
+    return [
+        Grade(show_name(path), name, **found.get(name, {"status": FAILED, "says": missing}))
+        for name in expected
+    ]
 
 
-def _read(path: Path) -> nbformat.NotebookNode:
+def _read(path: Path) -> bytes:
+    """The bytes of a regular file; links, folders and pipes are refused before anything is read."""
     try:
-        return nbformat.read(path, as_version=4)
+        # Without O_NONBLOCK a pipe would keep us waiting for somebody who writes into it.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
-        raise NotGradable(f"{path}: no such file") from None
-    except (ValueError, nbformat.reader.NotJSONError):
-        raise NotGradable(f"{path}: not a notebook") from None
-
-
-def _exercise_of(cell: nbformat.NotebookNode) -> str | None:
-    """The exercise that a cell answers. A learner's front end keeps the cell's id and tags."""
-    name = cell.get("id", "").removesuffix("-exercise")
-    return name if "exercise" in cell.metadata.get("tags", []) and name in all_exercises() else None
-
-
-def _find_expected(found: Sequence[str], path: Path) -> list[str]:
-    """All exercises of each chapter of which the notebook has some, so that a deleted cell counts as missing."""
-    if not found:
-        raise NotGradable(f"{path}: it holds no exercise of the course")
-    chapters = {find(name).notebook for name in found}
-    return [e.name for e in all_exercises().values() if e.notebook in chapters]
-
-
-def _add_judging_cells(
-    notebook: nbformat.NotebookNode, names: Sequence[str | None], memory_gb: float
-) -> nbformat.NotebookNode:
-    """The notebook up to its last exercise, with a judging cell after each exercise and without the check cells."""
-    bound = f"from lab_utils.course.grade import bound_memory; bound_memory({memory_gb!r})"
-    cells = [nbformat.v4.new_code_cell(bound)]
-    last = max(i for i, name in enumerate(names) if name)
-    for cell, name in zip(notebook.cells[: last + 1], names):
-        if cell.cell_type != "code" or "check" in cell.metadata.get("tags", []):
-            continue
-        cells.append(nbformat.v4.new_code_cell(cell.source, metadata={"exercise": name} if name else {}))
-        if name:
-            source = (
-                f"from lab_utils.course.grade import judge_in_kernel; judge_in_kernel({name!r}, globals())"
-            )
-            cells.append(nbformat.v4.new_code_cell(source, metadata={"judges": name}))
-    return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
-
-
-def _run(notebook: nbformat.NotebookNode, seconds: float) -> str:
-    """Run the notebook within `seconds`; returns why it did not come to its end, or an empty string."""
-    deadline = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as folder:
-        environ = dict(os.environ)
-        # Small sizes, no widgets, and the learner's own logbook untouched.
-        os.environ |= {
-            "NANOKIMI_PROFILE": "smoke",
-            "NANOKIMI_LIVE": "0",
-            "NANOKIMI_PROGRESS": str(Path(folder) / "progress.json"),
-        }
-        client = NotebookClient(
-            notebook,
-            kernel_manager_class=ThisInterpreter,
-            allow_errors=True,
-            resources={"metadata": {"path": folder}},
-            timeout_func=lambda cell: max(1, int(deadline - time.monotonic())),
+        raise NotGradable(f"{quote(str(path))}: no such file") from None
+    except (OSError, ValueError) as error:
+        is_link = isinstance(error, OSError) and error.errno == errno.ELOOP
+        why = (
+            "a link; name the file itself" if is_link else getattr(error, "strerror", None) or "no file name"
         )
-        try:
-            client.execute()
-        except CellTimeoutError:
-            return f"Not reached: the notebook did not get there within {seconds:g} seconds."
-        except DeadKernelError:
-            return "Not reached: the kernel died earlier."
-        finally:
-            os.environ.clear()
-            os.environ.update(environ)
-    return ""
+        raise NotGradable(f"{quote(str(path))}: {why}") from None
+    with open(fd, "rb") as file:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise NotGradable(f"{quote(str(path))}: not a file")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise NotGradable(f"{quote(str(path))}: larger than {LARGEST // 10**6} MB; clear its outputs")
+    return data
 
 
-def _read_judgements(
-    notebook: nbformat.NotebookNode,
-) -> Iterator[tuple[str, nbformat.NotebookNode, dict[str, str] | None]]:
-    """Each exercise's name, its cell, and the judgement that the cell after it displayed; None if that did not run."""
-    for cell, judging in zip(notebook.cells, notebook.cells[1:]):
-        if name := judging.metadata.get("judges"):
-            displayed = [
-                o.data[MIME] for o in judging.outputs if o.output_type == "display_data" and MIME in o.data
-            ]
-            yield name, cell, displayed[-1] if displayed else None
+def _read_expected(first: bytes, path: Path, why: str) -> list[str]:
+    """The exercises that the notebook should answer, from the line that is written before the notebook runs."""
+    line = json.loads(first) if first else {}
+    if "expected" not in line:
+        raise NotGradable(
+            f"{quote(str(path))}: {line.get('not gradable') or f'it could not be read ({why})'}"
+        )
+    if not line["expected"]:
+        raise NotGradable(f"{quote(str(path))}: it holds no exercise of the course")
+    return line["expected"]
+
+
+def _say_why_missing(run: Ended, bounds: Bounds) -> str:
+    if not run.why and run.output.endswith(b'{"end": true}\n'):
+        return "The exercise's cell is missing."
+    reasons = {
+        "": "the notebook ended its process earlier",
+        "time": f"the notebook did not get there within {bounds.seconds:g} seconds",
+        "memory": f"the notebook took more than {bounds.memory / 1e9:g} GB of memory",
+        "processes": f"the notebook started more than {bounds.processes} processes",
+        "output": "the notebook wrote too much",
+        "memory of the machine": "the notebook filled the machine's memory",
+        "it died": "the notebook's process died earlier",
+    }
+    return f"Not reached: {reasons.get(run.why, run.why)}."
+
+
+def show_name(path: Path) -> str:
+    """The file's name as the table and the JSON show it: harmless for a terminal."""
+    return one_line(path.name)
 
 
 def as_text(grades: Sequence[Grade]) -> str:
     """One line per exercise, and a last line that counts them."""
-    width = max(len(g.exercise) for g in grades)
     lines, notebook = [], ""
     for g in grades:
         if g.notebook != notebook:
             notebook = g.notebook
             lines.append(notebook)
-        lines.append(f"  {g.exercise:{width}s}  {g.status:9s}  {g.says}".rstrip())
-    passed = sum(g.status == PASSED for g in grades)
-    return "\n".join([*lines, f"{passed} of {len(grades)} exercises passed"])
+        lines.append(_as_line(g, max(len(g.exercise) for g in grades)))
+    return "\n".join([*lines, count(grades)])
+
+
+def _as_line(g: Grade, width: int) -> str:
+    return f"  {g.exercise:{width}s}  {g.status:9s}  {g.says}".rstrip()
+
+
+def count(grades: Sequence[Grade]) -> str:
+    """How many passed, of the exercises of all notebooks that could be graded."""
+    n = sum(g.status != NOT_GRADED for g in grades)
+    return f"{sum(g.status == PASSED for g in grades)} of {n} exercises passed"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    show_every_letter()
     parser = argparse.ArgumentParser(prog="python -m lab_utils.course.grade")
     parser.add_argument("notebooks", nargs="+", type=Path)
-    parser.add_argument("--json", type=Path, help="a file for the grades")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="time for one notebook")
+    parser.add_argument("--json", type=Path, help="a file for the grades, written anew after each notebook")
+    parser.add_argument("--seconds", type=_positive, default=SECONDS, help="time for one notebook")
     parser.add_argument(
-        "--memory", type=float, default=MEMORY_GB, help="GB of memory for one notebook (Linux)"
+        "--memory", type=_positive, default=MEMORY_GB, help="GB of memory for one notebook (Linux)"
     )
     options = parser.parse_args(argv)
+    with _leave_on_signals():
+        try:
+            if options.json:
+                _check_writable(options.json)
+            level = find_level()
+        except (OSError, NotContained) as error:
+            return _complain(error)
+        if level != FULL:
+            print(f"grade: {WEAKER[level]} (docs/authoring.md)", file=sys.stderr)
+        return _grade_all(options)
+
+
+def _grade_all(options: argparse.Namespace) -> int:
+    """Grade one notebook after the other; each one's rows are shown and kept before the next one starts."""
     grades: list[Grade] = []
-    try:
-        for path in options.notebooks:
-            grades += grade(path, options.seconds, options.memory)
-    except NotGradable as error:
-        print(f"grade: {error}", file=sys.stderr)
+    for path in options.notebooks:
+        try:
+            rows = grade(path, options.seconds, options.memory)
+        except NotGradable as error:
+            rows = [Grade(show_name(path), "", NOT_GRADED, one_line(error))]
+            _complain(error)
+        else:
+            print(show_name(path))
+            width = max(len(g.exercise) for g in rows)
+            print("\n".join(_as_line(g, width) for g in rows), flush=True)
+        grades += rows
+        if options.json:
+            try:
+                atomic.write_json(options.json, [asdict(g) for g in grades])
+            except OSError as error:
+                return _complain(error)
+    print(count(grades))
+    if any(g.status == NOT_GRADED for g in grades):
         return 2
-    print(as_text(grades))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(g) for g in grades], indent=1) + "\n", encoding="utf-8")
     return 0 if all(g.status == PASSED for g in grades) else 1
+
+
+def _check_writable(path: Path) -> None:
+    """Make the folder of a file that will be written, and try it. Raises `OSError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "--json names a folder", str(path))
+    tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def _complain(error: Exception) -> int:
+    print(f"grade: {one_line(error)}", file=sys.stderr)
+    return 2
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError
+    return value
+
+
+@contextlib.contextmanager
+def _leave_on_signals() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end the notebook that runs, and then the program, quietly; the rows so far stay."""
+
+    def leave(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

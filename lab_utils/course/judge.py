@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,7 @@ from lab_utils.course.judgement import CheckResult, Difference
 from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
+NOT_TRIED, NO_END = "not tried", "no end"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class AnswerKey:
 
     def __init__(self, exercise: Exercise):
         self.exercise = exercise
-        self.cases = exercise.cases()
+        with usual_state():
+            self.cases = exercise.cases()
         self._outcomes: dict[tuple[Callable, int], Outcome] = {}
 
     def expected(self, number: int) -> Parts:
@@ -63,6 +67,14 @@ class AnswerKey:
         return self._outcomes[key]
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What an answer gave for every case, in their order. Without outcomes `why` says "not tried" or "no end"."""
+
+    outcomes: tuple[Outcome, ...]
+    why: str = ""
+
+
 def judge(
     exercise: Exercise, answer: Callable, seconds: float = SECONDS, key: AnswerKey | None = None
 ) -> CheckResult:
@@ -71,30 +83,79 @@ def judge(
     Who judges many answers to one exercise passes the same `key` each time.
     """
     key = key or AnswerKey(exercise)
-    n_judged = sum(case.judged for case in key.cases)
+    return compare(key, run_cases(exercise, key.cases, answer, seconds), seconds)
+
+
+def run_cases(
+    exercise: Exercise, cases: Sequence[Case], answer: Callable, seconds: float = SECONDS
+) -> Attempt:
+    """What the answer gives. All cases together may take `seconds`."""
     try:
-        outcomes = call_within(
-            seconds, lambda: [_run_case(exercise, answer, case) for case in key.cases], interrupt=True
-        )
+        # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
+        with usual_state():
+            run = lambda: [_run_case(exercise, answer, case) for case in cases]
+            return Attempt(tuple(call_within(seconds, run, interrupt=True)))
     except NotImplementedError:
-        return CheckResult(exercise, "not tried", n_judged)
+        return Attempt((), NOT_TRIED)
     except TimeoutError:
+        return Attempt((), NO_END)
+
+
+def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> CheckResult:
+    """The judgement on what an answer gave within `seconds`: the first difference from the core, and its diagnosis."""
+    exercise = key.exercise
+    n_judged = sum(case.judged for case in key.cases)
+    if attempt.why == NOT_TRIED:
+        return CheckResult(exercise, "not tried", n_judged)
+    if attempt.why == NO_END:
         says = f"It did not come to an end within {seconds:g} seconds. Is there a loop without end?"
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
-    for number, (case, outcome) in enumerate(zip(key.cases, outcomes, strict=True)):
-        if not case.judged:
-            continue
-        difference = _find_difference(case, key.expected(number), outcome, exercise.tolerance)
-        if difference is not None:
-            return CheckResult(
-                exercise,
-                "failed",
-                n_judged,
-                difference,
-                violated=_find_violations(exercise, case, outcome),
-                diagnosis=_diagnose(key, outcomes, case),
-            )
+    outcomes = list(attempt.outcomes)
+    with usual_state():
+        for number, (case, outcome) in enumerate(zip(key.cases, outcomes, strict=True)):
+            if not case.judged:
+                continue
+            difference = _find_difference(case, key.expected(number), outcome, exercise.tolerance)
+            if difference is not None:
+                return CheckResult(
+                    exercise,
+                    "failed",
+                    n_judged,
+                    difference,
+                    violated=_find_violations(exercise, case, outcome),
+                    diagnosis=_diagnose(key, outcomes, case),
+                )
     return CheckResult(exercise, "passed", n_judged)
+
+
+@contextlib.contextmanager
+def usual_state() -> Iterator[None]:
+    """torch as it is when it has just been imported, whatever a notebook has set: it would spoil a right answer.
+
+    The gradient mode, the number format and the device of new tensors, the precision of products, the state of the
+    random generator, and warnings that were turned into errors.
+    """
+    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng(devices=[]),
+        torch.inference_mode(False),
+        torch.set_grad_enabled(True),
+        torch.autograd.set_detect_anomaly(False),
+        torch.device("cpu"),
+    ):
+        warnings.simplefilter("default")
+        try:
+            torch.set_default_dtype(torch.float32)
+            torch.set_float32_matmul_precision("highest")
+            torch.use_deterministic_algorithms(False)
+            torch.manual_seed(0)
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_float32_matmul_precision(precision)
+            torch.use_deterministic_algorithms(deterministic)
 
 
 def _run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcome:

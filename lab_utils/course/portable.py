@@ -1,0 +1,97 @@
+"""What an answer gave, as JSON and back: how it gets from the process that ran the answer to the one that judges it.
+
+Tensors, numbers, texts and lists of them are carried. Of any other value only the name of its type is, which is all
+that the judge says about it. Nothing that is read back can run code.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab_utils.course.judge import NO_END, NOT_TRIED, Attempt, Outcome
+
+LONGEST = 1_000_000  # bytes of a value; the largest right one has 3,360
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+        torch.uint8, torch.bool, torch.complex64, torch.complex128,
+    )
+}  # fmt: skip
+
+
+def pack_attempt(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as plain data."""
+    return {
+        "why": attempt.why,
+        "outcomes": [
+            {
+                "problem": outcome.problem[:2000],
+                "parts": None
+                if outcome.parts is None
+                else [[str(name)[:200], _pack(part)] for name, part in outcome.parts.items()],
+            }
+            for outcome in attempt.outcomes
+        ],
+    }
+
+
+def unpack_attempt(data: Any, n_cases: int) -> Attempt:
+    """The attempt that plain data describes. Raises `ValueError` where they describe none for so many cases."""
+    try:
+        why, packed = data["why"], list(data["outcomes"])
+        outcomes = tuple(
+            Outcome(
+                None if each["parts"] is None else {str(name): _unpack(part) for name, part in each["parts"]},
+                str(each["problem"]),
+            )
+            for each in packed
+        )
+    except (KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise ValueError(f"no attempt: {type(error).__name__}") from None
+    if why not in ("", NOT_TRIED, NO_END) or len(outcomes) != (0 if why else n_cases):
+        raise ValueError("no attempt at all cases")
+    return Attempt(outcomes, why)
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        plain = value.detach()
+        name = str(plain.dtype).removeprefix("torch.")
+        if plain.layout != torch.strided or plain.device.type != "cpu" or name not in _DTYPES:
+            return {"other": f"{type(value).__name__} ({name}, {plain.layout}, {plain.device.type})"}
+        if plain.numel() * plain.element_size() > LONGEST:
+            return {"other": f"{type(value).__name__} of {plain.numel():,} numbers"}
+        raw = plain.resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return {"tensor": name, "shape": list(plain.shape), "bytes": base64.b64encode(raw).decode()}
+    if isinstance(value, list) and len(value) <= LONGEST // 10:
+        return [_pack(each) for each in value]
+    if value is None or isinstance(value, bool):
+        return {"plain": value}
+    if isinstance(value, float):
+        return {"plain": float(value)}
+    if isinstance(value, int) and abs(value) < 2**1024:
+        return {"plain": int(value)}
+    if isinstance(value, str) and len(value) <= LONGEST:
+        return {"plain": str(value)}
+    return {"other": type(value).__name__[:100]}
+
+
+def _unpack(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_unpack(each) for each in data]
+    if "plain" in data:
+        if not isinstance(data["plain"], bool | int | float | str | None):
+            raise ValueError("no plain value")
+        return data["plain"]
+    if "other" in data:
+        return type(str(data["other"]).replace("\0", ""), (), {})()
+    raw = bytearray(base64.b64decode(data["bytes"], validate=True))
+    shape, dtype = data["shape"], _DTYPES[data["tensor"]]
+    if not raw:
+        return torch.empty(shape, dtype=dtype) if 0 in shape else torch.empty(0, dtype=dtype)
+    return torch.frombuffer(raw, dtype=dtype).reshape(shape)
