@@ -66,7 +66,7 @@ def _check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
         raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
     ids = []
     for i, token in enumerate(prompt):
-        known = _is_whole(token) and 0 <= token < vocab_size
+        known = _is_whole(token) and int(token) in range(vocab_size)
         _require(known, f"prompt[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
         ids.append(int(token))
     return ids

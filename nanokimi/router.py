@@ -6,9 +6,11 @@ which of the balancing terms count.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -35,8 +37,8 @@ def topk_route(
 ) -> RouterStats:
     """The `top_k` experts of every token and their weights (DeepSeek-V3, sec. 2.1.2). In float32 throughout.
 
-    Landmarks: with `norm_topk_prob` a token's weights sum to the scaling factor; with K = E the output does not change
-    with the bias.
+    Landmarks: with `norm_topk_prob` a token's weights sum to the scaling factor, also where all scores underflow; with
+    K = E the output does not change with the bias.
     """
     logits = logits.float()
     scores = logits.sigmoid() if cfg.scoring == "sigmoid" else logits.softmax(dim=-1)
@@ -45,8 +47,27 @@ def topk_route(
     expert_idx = choice.topk(cfg.top_k, dim=-1, sorted=False).indices
     weights = scores.gather(-1, expert_idx)
     if cfg.norm_topk_prob:
-        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+        chosen = logits.gather(-1, expert_idx)
+        weights = _to_shares(weights, F.logsigmoid(chosen) if cfg.scoring == "sigmoid" else chosen)
     return RouterStats(logits, scores, expert_idx, weights * scaling_factor(cfg))
+
+
+def score_shares(stats: RouterStats) -> Float[Tensor, "batch seq n_experts"]:
+    """Every expert's share of its token's scores: softmax's own, or the sigmoids divided by their sum."""
+    return _to_shares(stats.scores, F.logsigmoid(stats.logits))
+
+
+def _to_shares(
+    scores: Float[Tensor, "batch seq experts"], log_scores: Float[Tensor, "batch seq experts"]
+) -> Float[Tensor, "batch seq experts"]:
+    """The scores divided by their sum. Where that is nearly 0, as of sigmoids of logits below -28, by their logarithms.
+
+    `log_scores` may lack a number that is the same for all experts. DeepSeek adds 1e-20 to the sum instead, which gives
+    the same above 1e-12, and below it weights that fade to 0.
+    """
+    total = scores.sum(dim=-1, keepdim=True)
+    # Both are computed everywhere: to ask which tokens need the second would make the program wait for the device.
+    return torch.where(total > 1e-12, scores / total.clamp(min=1e-12), log_scores.softmax(dim=-1))
 
 
 def _keep_best_groups(
@@ -100,9 +121,21 @@ def expert_load(expert_idx: Int[Tensor, "..."], n_experts: int) -> Int[Tensor, "
 
 def max_violation(load: Float[Tensor, " n_experts"]) -> float:
     """MaxVio = max(load)/mean(load) - 1: 0 when even, E/K - 1 when K experts get all tokens (Wang et al. 2024)."""
-    return (load.max() / load.mean() - 1).item()
+    # Without any token it is 0/0, and nothing is uneven.
+    return (load.max() / load.mean() - 1).nan_to_num(nan=0.0).item()
 
 
+def _zero_without_tokens(loss: Callable[[RouterStats], Tensor]) -> Callable[[RouterStats], Tensor]:
+    """The loss; 0 for a batch or a sequence of length 0, where its means would be 0/0."""
+
+    @functools.wraps(loss)
+    def of_some_tokens(stats: RouterStats) -> Tensor:
+        return loss(stats) if stats.logits.numel() else stats.logits.sum()
+
+    return of_some_tokens
+
+
+@_zero_without_tokens
 def load_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     """Switch balance loss: 1 when perfectly even, E when collapsed at K = 1 (Fedus et al. 2021, eq. 4).
 
@@ -115,6 +148,7 @@ def load_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     return n_experts * (share * probability).sum()
 
 
+@_zero_without_tokens
 def sequence_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     """The sequence-wise loss of DeepSeek-V3 (eq. 17-20), mean over the batch; exactly 1 for a uniform router.
 
@@ -125,10 +159,11 @@ def sequence_balance_loss(stats: RouterStats) -> Float[Tensor, ""]:
     chosen = stats.scores.topk(top_k, dim=-1, sorted=False).indices
     counts = torch.zeros_like(stats.scores).scatter_(-1, chosen, 1.0).sum(dim=-2)
     frequency = counts * n_experts / (top_k * seq_len)
-    probability = (stats.scores / stats.scores.sum(dim=-1, keepdim=True)).mean(dim=-2)
+    probability = score_shares(stats).mean(dim=-2)
     return (frequency * probability).sum(dim=-1).mean()
 
 
+@_zero_without_tokens
 def z_loss(stats: RouterStats) -> Float[Tensor, ""]:
     """mean(logsumexp(logits)²), which keeps the gate's logits small (ST-MoE, eq. 5)."""
     return stats.logits.logsumexp(dim=-1).square().mean()

@@ -19,7 +19,7 @@ from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
-from nanokimi.router import expert_load, max_violation, update_expert_bias_
+from nanokimi.router import expert_load, max_violation, score_shares, update_expert_bias_
 from nanokimi.steering import Steering, freeze_experts
 from nanokimi.system.finite import NotFiniteError, check_weights, name_first, name_layer
 from nanokimi.text.corpus import Corpus, batch
@@ -155,7 +155,7 @@ class _Tally:
     def add(self, loss: float, balance_loss: float, out: ModelOutput) -> None:
         self.loss += loss / self.n_micro_batches
         self.balance_loss += balance_loss / self.n_micro_batches
-        shares = [stats.scores / stats.scores.sum(dim=-1, keepdim=True) for stats in out.routing]
+        shares = [score_shares(stats) for stats in out.routing]
         loads = [expert_load(stats.expert_idx, stats.scores.shape[-1]) for stats in out.routing]
         self.load = _add_each(self.load, loads)
         self.probability = _add_each(self.probability, [share.flatten(0, -2).mean(dim=0) for share in shares])
