@@ -1,4 +1,4 @@
-"""A text for training: two memory-mapped splits of token ids, and the batches and windows that are cut from them.
+"""A text for training: two splits of token ids, and the batches and windows that are cut from them.
 
 `load_corpus(cfg)` takes any source (storyworld, tinystories, your own file or folder) and returns a `Corpus`. The
 first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
@@ -9,6 +9,8 @@ Targets are the inputs, one token later: `targets[i]` is the token that follows 
 from __future__ import annotations
 
 import hashlib
+import mmap
+import numbers
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,17 +23,19 @@ from jaxtyping import Float32, Int, UInt, UInt8
 from torch import Tensor
 
 from nanokimi.config import DataConfig
+from nanokimi.system.printable import quote
 from nanokimi.text import tokenfile, tokenizer
-from nanokimi.text.sources import TextError, open_source
+from nanokimi.text.files import TextError
+from nanokimi.text.sources import OnProgress, open_source
 from nanokimi.text.storyworld import ROLES
-from nanokimi.text.tokenfile import OnProgress, check_length
+from nanokimi.text.tokenfile import check_length
 
 __all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load_corpus", "windows"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The tokens of one split, mapped from disk; for the validation split of storyworld, facts about each token.
+    """The tokens of one split, which cannot be written; for the validation split of storyworld, facts about each token.
 
     `roles[i]` indexes `ROLES`; `bits[i]` is -log2 of the probability of token i, given the world and the text before
     it. `<|endoftext|>` is grammar and has 0 bits.
@@ -50,7 +54,8 @@ class Corpus:
     """Both splits and all that is needed to read them.
 
     `token_bytes`: bytes of text per token (0 for `<|endoftext|>`). `floor`: the bits per byte that no model can beat
-    on average over the validation split; None for every source but storyworld.
+    on average over the validation split; None for every source but storyworld. `notes`: lines that say how the
+    text was split, what was left out of it, and whether a damaged cache was made again.
     """
 
     train: Split
@@ -60,6 +65,7 @@ class Corpus:
     fingerprint: str
     name: str
     floor: float | None
+    notes: tuple[str, ...] = ()
 
 
 def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_len: int = 1) -> Corpus:
@@ -75,33 +81,37 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
     >>> len(corpus.train) > len(corpus.val)
     True
     """
-    source = open_source(cfg)
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    cache = Path(cfg.cache_dir or user_cache / "nanokimi").expanduser()
-    folder = tokenfile.prepare(source, cfg, cache, seq_len, on_progress or (lambda *_: None))
-    meta = tokenfile.read_meta(folder)
-
-    def map_file(name: str, dtype: str) -> np.memmap:
-        return np.memmap(folder / name, dtype=dtype, mode="r")
-
-    has_facts = (folder / "val.bits").exists()
-    encoding = tokenizer.load_tokenizer(folder / "tokenizer.json")
+    if not isinstance(cfg, DataConfig):
+        raise TextError(f"load_corpus takes a DataConfig: load_corpus(DataConfig(source={quote(cfg)}))")
+    _check_count("seq_len", seq_len)
+    on_progress = on_progress or (lambda *_: None)
+    notes: list[str] = []
+    source = open_source(cfg, on_progress, notes.append)
+    seen_at_once = list(notes)
+    folder = tokenfile.prepare(source, cfg, _find_cache(cfg), seq_len, on_progress, notes)
+    arrays = folder.arrays
     corpus = Corpus(
-        train=Split(tokens=map_file("train.tokens", meta["dtype"])),
-        val=Split(
-            tokens=map_file("val.tokens", meta["dtype"]),
-            roles=map_file("val.roles", "uint8") if has_facts else None,
-            bits=map_file("val.bits", "float32") if has_facts else None,
-        ),
-        tokenizer=encoding,
-        token_bytes=torch.from_numpy(tokenizer.token_bytes(encoding)),
-        fingerprint=folder.name,
+        train=Split(tokens=arrays["train.tokens"]),
+        val=Split(tokens=arrays["val.tokens"], roles=arrays.get("val.roles"), bits=arrays.get("val.bits")),
+        tokenizer=folder.tokenizer,
+        token_bytes=torch.from_numpy(tokenizer.token_bytes(folder.tokenizer)),
+        fingerprint=folder.path.name,
         name=source.name,
-        floor=meta["floor"],
+        floor=folder.floor,
+        notes=tuple(dict.fromkeys([*seen_at_once, *folder.notes, *notes])),
     )
-    check_length(f"{source.name}: the train split", len(corpus.train), seq_len)
-    check_length(f"{source.name}: the val split", len(corpus.val), seq_len)
+    check_length(f"{quote(source.name)}: the train split", len(corpus.train), seq_len)
+    check_length(f"{quote(source.name)}: the val split", len(corpus.val), seq_len)
     return corpus
+
+
+def _find_cache(cfg: DataConfig) -> Path:
+    """The folder of the cache; `TextError` where the user has no home."""
+    try:
+        user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        return Path(cfg.cache_dir or user_cache / "nanokimi").expanduser()
+    except RuntimeError as error:
+        raise TextError(f"no place for the cache: {error}; set cache_dir to a folder") from None
 
 
 def batch(
@@ -113,6 +123,9 @@ def batch(
     the same order. An epoch visits each of its windows once; (seed, epoch) decide their order and their offset. A
     batch may end one epoch and begin the next.
     """
+    _check_count("batch_size", batch_size)
+    _check_count("seq_len", seq_len)
+    _check_count("step", step, least=0)
     check_length("the split", len(split), seq_len)
     n = _count_windows(len(split), seq_len)
     starts = []
@@ -130,6 +143,8 @@ def windows(
     `index` is the position of each target in the split: `split.bits[index]` are the exact bits of the targets and
     `split.roles[index]` their roles. A split with fewer windows gives all of them.
     """
+    _check_count("n", n)
+    _check_count("seq_len", seq_len)
     check_length("the split", len(split), seq_len)
     n = min(n, (len(split) - 1) // seq_len)
     inputs, targets = _cut(split, [i * seq_len for i in range(n)], seq_len)
@@ -140,9 +155,26 @@ def _cut(
     split: Split, starts: list[int], seq_len: int
 ) -> tuple[Int[Tensor, "n seq_len"], Int[Tensor, "n seq_len"]]:
     """Inputs and targets of the windows that begin at `starts`."""
+    if isinstance(split.tokens, np.memmap):
+        _check_mapped(split.tokens)
     rows = np.stack([split.tokens[start : start + seq_len + 1] for start in starts])
     rows = torch.from_numpy(rows.astype(np.int64))
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+def _check_mapped(tokens: np.memmap) -> None:
+    """`TextError` where the file behind a mapping was cut: whoever reads beyond its end is killed by the system."""
+    mapping: mmap.mmap = tokens._mmap  # type: ignore[attr-defined]
+    if mapping.size() < len(mapping):
+        raise TextError(
+            f"file {quote(str(tokens.filename), 200)} was cut to {mapping.size():,} bytes while it was in use; "
+            "start again, and its tokens are made anew"
+        )
+
+
+def _check_count(name: str, value: object, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise TextError(f"{name}={quote(value)} must be a whole number of {least} or more")
 
 
 def _count_windows(n_tokens: int, seq_len: int) -> int:

@@ -1,48 +1,37 @@
 """Text as one stream of documents: from the embedded storyworld, from TinyStories, or from your own files.
 
 Each source has a name, an identity that tells it from others *without reading its text*, and its documents in a
-fixed order. Each document belongs to the training split or to the validation split.
+fixed order. Each document belongs to the training split or to the validation split:
 
-Text from outside is data. Files are cut at the string `<|endoftext|>`. White space around a document, empty
-documents and a byte order mark are removed, and `\\r\\n` becomes `\\n`; nothing else changes. A text is read in
-blocks, so the longest document limits the memory, not the whole text.
-
-Which documents are for validation:
-
-1. TinyStories, and folders with files named like `valid.txt`, `my-valid.txt` or `val.txt`, have their own split.
-2. One file without a separator: its first 90 % of characters are for training, the rest for validation.
-3. All others: a twentieth, chosen by a hash of the text, so equal documents are always in the same split.
+1. TinyStories has its own split, and so has a folder with files named like `valid.txt`, `my-valid.txt` or `val.txt`.
+2. Of the storyworld a twentieth of the stories is for validation, chosen by a hash of each.
+3. Of your own text a twentieth by size (`split` has the rule, and `files` what a document is).
 """
 
 from __future__ import annotations
 
-import codecs
-import hashlib
-import re
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nanokimi.config import DataConfig
-from nanokimi.presets.yaml_config import nearest
 from nanokimi.system.deadline import call_within
+from nanokimi.system.printable import quote
+from nanokimi.system.refusals import nearest
 from nanokimi.text import storyworld
-from nanokimi.text.tokenizer import END_OF_TEXT, cut_text
+from nanokimi.text.cuts import cut_text
+from nanokimi.text.files import ALLOWED, TextError, TextFile, find_text_files, read_documents
+from nanokimi.text.split import SHARE, Plan, divide, hash_text, plan_split
 
 SOURCES = ("storyworld", "tinystories")
-BLOCK = 1 << 20  # characters read at a time
-PIECE = 1 << 19  # characters per `Document`, at most
-VALIDATION_SHARE = 0.05
-FEW = 500  # with more documents than this, a share of 5 % is empty in one of 10^11 corpora
-_VALIDATION_FILE = re.compile(r"(^|[^a-z])val(id|idation)?([^a-z]|$)")
+PIECE = 1 << 19  # characters per `Document`, at most a long run more
 
-
-class TextError(ValueError):
-    """A text that cannot be used: one line that says which text, what is wrong and what is allowed."""
+OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total); total may be unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +59,19 @@ class Source:
     documents: Callable[[], Iterator[Document]]
 
 
-def open_source(cfg: DataConfig) -> Source:
-    """The source that `cfg.source` names. Reads no text. `TextError` for a source that does not exist."""
+def open_source(
+    cfg: DataConfig, on_progress: OnProgress = lambda *_: None, say: Callable[[str], None] = lambda _: None
+) -> Source:
+    """The source that `cfg.source` names. Reads no text. `TextError` for a source that does not exist.
+
+    `say` hears, in a line each, what is left out and how the text is split, while the documents are read: more than
+    once where they are read again.
+    """
     if cfg.source == "storyworld":
         return _open_storyworld(cfg)
     if cfg.source == "tinystories":
         return _open_tinystories()
-    return _open_files(cfg.source)
+    return _open_files(cfg.source, on_progress, say)
 
 
 # ---------------------------------------------------------------- storyworld
@@ -88,7 +83,7 @@ def _open_storyworld(cfg: DataConfig) -> Source:
         for story in storyworld.generate(world, cfg.n_stories, cfg.seed):
             yield Document(
                 text=story.text,
-                validation=_hash_text(story.text) < VALIDATION_SHARE,
+                validation=hash_text(story.text) / 2**64 < SHARE,
                 roles=np.frombuffer(story.roles, dtype=np.uint8),
                 bits=np.asarray(story.bits, dtype=np.float32),
             )
@@ -157,128 +152,68 @@ def _download(name: str, wait_s: float = 5.0) -> Any:
 # ---------------------------------------------------------------- files
 
 
-def _open_files(source: str) -> Source:
-    path = Path(source).expanduser()
-    files = _find_text_files(path, source)
-    found = [(file, file.stat()) for file in files]
-    identity = {"files": [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in found]}
-    size = sum(stat.st_size for _, stat in found)
-    name = path.resolve().name
-    return Source(name=name, identity=identity, fixed=False, size=size, documents=lambda: _read_files(files))
+def _open_files(source: str, on_progress: OnProgress, say: Callable[[str], None]) -> Source:
+    try:
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise TextError(
+                f"source={quote(source)}: no such file or folder; {nearest(source, SOURCES)} (or {ALLOWED})"
+            )
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such home, a zero byte
+        if isinstance(error, TextError):
+            raise
+        why = getattr(error, "strerror", None) or error
+        raise TextError(f"source={quote(source)} cannot be read: {why}; give {ALLOWED}") from None
+    files, left_out = find_text_files(path)
+    if left_out:
+        say(left_out)
+    identity = {"files": [[os.path.realpath(f.path), f.size, f.changed_ns] for f in files]}
+    by_name = [file.for_validation for file in files]
+    make_plan = cache(lambda: _plan(files, on_progress))
+
+    def documents() -> Iterator[Document]:
+        if any(by_name) and not all(by_name):
+            say(f"{sum(by_name)} of {len(files)} files are for validation, by their names")
+            divided = (
+                (text, validation, True)
+                for file, validation in zip(files, by_name)
+                for text in read_documents(file, say)
+            )
+        else:
+            plan = make_plan()
+            say(plan.note)
+            divided = divide(plan, (text for file in files for text in read_documents(file, say)))
+        return (document for parts in divided for document in _cut_document(*parts))
+
+    name = os.path.basename(os.path.realpath(path)) or "text"
+    size = sum(file.size for file in files)
+    return Source(name=name, identity=identity, fixed=False, size=size, documents=documents)
 
 
-def _find_text_files(path: Path, source: str) -> list[Path]:
-    """The file that `path` names, or the .txt files of the folder. `TextError` where there is no text."""
-    allowed = "the path of a UTF-8 text file, or of a folder of .txt files"
-    if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.match("[!.]*.txt") and f.is_file())
-        if not files:
-            raise TextError(f"folder {path} holds no .txt file; give {allowed}")
-    elif path.is_file():
-        files = [path]
-    else:
-        hint = f"{nearest(source, SOURCES)} (or {allowed})"
-        raise TextError(f"source={source!r}: no such file or folder; {hint}")
-    if not any(file.stat().st_size for file in files):
-        raise TextError(f"{path} is empty; give a text of at least a few thousand characters")
-    return files
+def _plan(files: list[TextFile], on_progress: OnProgress) -> Plan:
+    """How the documents of the files are split. Tells `on_progress` after each file and each 2^20 characters."""
+    total = sum(file.size for file in files)
+
+    def texts() -> Iterator[str]:
+        seen = 0
+        for file in files:
+            for text in read_documents(file, lambda _: None):
+                if (seen + len(text)) >> 20 > seen >> 20:
+                    on_progress("dividing text", seen + len(text), total)
+                seen += len(text)
+                yield text
+
+    on_progress("dividing text", 0, total)
+    plan = plan_split(texts())
+    if plan is None:
+        raise TextError(
+            f"{quote(str(files[0].path))} holds no text; give a text of at least a few thousand characters"
+        )
+    return plan
 
 
-def _read_files(files: list[Path]) -> Iterator[Document]:
-    """The documents of the files, each with its split (the docstring of this module has the rules)."""
-    by_name = [bool(_VALIDATION_FILE.search(file.stem.lower())) for file in files]
-    if any(by_name) and not all(by_name):
-        for file, validation in zip(files, by_name):
-            for raw in _read_documents([file]):
-                if text := raw.strip():
-                    yield from _cut_document(text, validation)
-        return
-
-    first = list(islice(_read_documents(files), FEW))
-    hashes = [_hash_text(text) for raw in first if (text := raw.strip())]
-    if not hashes and len(first) < FEW:
-        raise TextError(f"{files[0]} holds no text; give a text of at least a few thousand characters")
-    if len(first) == 1:
-        (text,) = first
-        cut = int(0.9 * len(text))
-        yield from _cut_document(text[:cut], False, closed=False)
-        yield from _cut_document(text[cut:], True, closed=False)
-        return
-
-    # A twentieth of few documents may be none. Then the document with the lowest hash is the validation split.
-    limit = VALIDATION_SHARE
-    if len(first) < FEW:
-        limit = max(limit, min(hashes) + 2**-53)
-    for raw in _read_documents(files):
-        if text := raw.strip():
-            yield from _cut_document(text, _hash_text(text) < limit)
-
-
-def _cut_document(text: str, validation: bool, closed: bool = True) -> Iterator[Document]:
+def _cut_document(text: str, validation: bool, closed: bool) -> Iterator[Document]:
     """One document in pieces that are tokenized separately, so that a long one needs little memory."""
     parts = list(cut_text(text, PIECE))
     for i, part in enumerate(parts):
         yield Document(text=part, validation=validation, closed=closed and i == len(parts) - 1)
-
-
-def _hash_text(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
-
-
-def _read_documents(files: list[Path]) -> Iterator[str]:
-    """The text of each document of the files."""
-    for file in files:
-        yield from _split_at_separators(_read_blocks(file))
-
-
-def _split_at_separators(blocks: Iterator[str]) -> Iterator[str]:
-    """The text between separators. A separator may begin in one block and end in the next."""
-    open_parts: list[str] = []
-    held = ""
-    for block in blocks:
-        *complete, rest = (held + block).split(END_OF_TEXT)
-        for part in complete:
-            yield "".join(open_parts) + part
-            open_parts.clear()
-        # The last characters may begin a separator: they wait for the next block.
-        keep = min(len(rest), len(END_OF_TEXT) - 1)
-        open_parts.append(rest[: len(rest) - keep])
-        held = rest[len(rest) - keep :]
-    yield "".join(open_parts) + held
-
-
-def _read_blocks(file: Path) -> Iterator[str]:
-    """The text of a file, `BLOCK` characters at a time. `TextError` for a file that is not UTF-8 or not readable."""
-    try:
-        with open(file, encoding="utf-8-sig") as f:
-            while block := f.read(BLOCK):
-                yield block
-    except UnicodeDecodeError as error:
-        position, byte = _find_bad_byte(file)
-        raise TextError(
-            f"file {file} is not UTF-8 text: byte {byte:#04x} at position {position} ({error.reason}); "
-            "convert it first, e.g. iconv -f latin1 -t utf-8"
-        ) from None
-    except OSError as error:
-        raise TextError(
-            f"file {file} cannot be read: {error.strerror}; check the file and its permissions"
-        ) from None
-
-
-def _find_bad_byte(file: Path) -> tuple[int, int]:
-    """The position and the value of the first byte that is not UTF-8 (a read error knows only its block)."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    read = 0
-    with open(file, "rb") as f:
-        while True:
-            block = f.read(BLOCK)
-            waiting = decoder.getstate()[0]
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                return read - len(waiting) + error.start, (waiting + block)[error.start]
-            if not block:
-                raise TextError(f"file {file} changed while it was read; start again")
-            read += len(block)

@@ -1,9 +1,6 @@
-"""The cache of tokens: a text is tokenized once, into files, and every later start only maps them.
+"""The cache of tokens: a text is tokenized once, into files, and every later start only reads them.
 
-    CACHE/tokens/<fingerprint>/
-        train.tokens  val.tokens    ids as uint16, or as uint32 where the vocabulary has more than 65,536
-        val.roles  val.bits         storyworld only: a uint8 and a float32 per token
-        tokenizer.json  meta.json   meta.json lists the size of every file
+    CACHE/tokens/<fingerprint>/     the tokens (`tokenfolder` lists its files)
     CACHE/sources/<identity>.json   the fingerprint that a source of files had when it was last read
 
 The fingerprint is a SHA-256 over the text (every document and its split) and the settings of the tokenizer. A
@@ -12,8 +9,8 @@ times of change, for storyworld its settings and its version, for TinyStories it
 and the time of a file, to the nanosecond, is not noticed.
 
 A folder is written under another name and renamed when it is complete, so a folder that exists is whole. When two
-processes prepare one text at once, both do the work, and the folder of the first remains. A folder with a missing
-file, or with a file of the wrong size, is written again.
+processes prepare one text at once, both do the work, and the folder of the first remains. A folder with a file that
+is missing, or has another SHA-256 than when it was written, is written again.
 """
 
 from __future__ import annotations
@@ -21,7 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -33,64 +31,80 @@ from jaxtyping import Float32, Int, UInt8
 
 from nanokimi.config import DataConfig
 from nanokimi.system import atomic
+from nanokimi.system.printable import quote
+from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text import tokenizer
-from nanokimi.text.sources import Document, Source, TextError
+from nanokimi.text.files import TextError
+from nanokimi.text.sources import Document, OnProgress, Source
+from nanokimi.text.tokenfolder import DamagedFolder, TokenFolder, read_folder, write_meta
 
-FORMAT = 1  # count it up whenever the files, or the way to them, change
+# Part of the fingerprint. Count them up whenever the way from a text to its tokens changes; runs on the old tokens can
+# then not be resumed.
+FORMAT_OF_FIXED, FORMAT_OF_FILES = 1, 2
 SAMPLE = 20_000_000  # bytes of text that BPE is trained on, at most
 BATCH = 1 << 22  # characters tokenized at a time
-
-OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total); total may be unknown
 
 # The freedom of each role: storyworld.ROLES are 0 grammar, 1 choice, 2 fact, 3 copy. The table is its own inverse.
 _FREEDOM = np.array([0, 3, 2, 1], dtype=np.uint8)
 
 
-def prepare(source: Source, cfg: DataConfig, cache: Path, seq_len: int, on_progress: OnProgress) -> Path:
-    """The folder with the tokens of `source`, written now if it is not there.
+def prepare(
+    source: Source, cfg: DataConfig, cache: Path, seq_len: int, on_progress: OnProgress, notes: list[str]
+) -> TokenFolder:
+    """The tokens of `source`, written now if they are not there, or are damaged (then `notes` gets a line).
 
-    `TextError` where a split has no window of `seq_len` tokens, or where the cache cannot be written.
+    What `notes` holds at the end of the reading is kept with the tokens. `TextError` where a split has no window of
+    `seq_len` tokens, or where the cache cannot be written.
     """
-    settings = {"format": FORMAT, "tokenizer": cfg.tokenizer}
+    settings: dict[str, Any] = {
+        "format": FORMAT_OF_FIXED if source.fixed else FORMAT_OF_FILES,
+        "tokenizer": cfg.tokenizer,
+    }
     if cfg.tokenizer == "bpe":
         settings |= {"vocab_size": cfg.vocab_size, "sample": SAMPLE}
     identity = _digest({**settings, **source.identity})
     note = cache / "sources" / f"{identity}.json"
-
-    fingerprint = identity if source.fixed else _read_note(note)
-    if fingerprint and is_complete(cache / "tokens" / fingerprint):
-        return cache / "tokens" / fingerprint
+    damage = None
     try:
+        fingerprint = identity if source.fixed else _read_note(note)
+        if fingerprint:
+            found, damage = _read_or_explain(cache / "tokens" / fingerprint)
+            if found is not None:
+                return found
         for part in ("tokens", "sources"):
             atomic.remove_leftovers(cache / part)
         documents, texts, content = _read_source(source, cfg.tokenizer, on_progress)
         fingerprint = identity if source.fixed else _digest({**settings, "text": content})
         folder = cache / "tokens" / fingerprint
-        if not is_complete(folder):
+        found, why = _read_or_explain(folder)
+        if found is None:
             encoding = _make_tokenizer(cfg, texts, on_progress)
-            _write_folder(folder, source, documents, encoding, seq_len, on_progress)
+            _write_folder(folder, source, documents, encoding, seq_len, on_progress, notes)
+            found = read_folder(folder)
         if not source.fixed:
             atomic.write_json(note, {"fingerprint": fingerprint})
+    except DamagedFolder as error:
+        raise TextError(
+            f"cache folder {quote(str(cache), 200)} does not keep what is written: {error}"
+        ) from None
     except OSError as error:
         raise TextError(
-            f"cache folder {cache} cannot be written: {error.strerror or error}; "
+            f"cache folder {quote(str(cache), 200)} cannot be written: {error.strerror or error}; "
             "free some space, or set cache_dir to another folder"
         ) from None
-    return folder
+    if damage := damage or why:
+        notes.append(f"the tokens in the cache could not be used, and were made again: {damage}")
+    return found
 
 
-def is_complete(folder: Path) -> bool:
-    """Whether every file that meta.json lists is there in full size."""
+def _read_or_explain(folder: Path) -> tuple[TokenFolder | None, str | None]:
+    """The tokens in a folder; else None, and what is wrong with the folder if there is one."""
     try:
-        sizes = read_meta(folder)["files"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """The facts in a folder's meta.json."""
-    return json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        return read_folder(folder), None
+    except FileNotFoundError:
+        return None, None
+    except DamagedFolder as error:
+        return None, str(error)
 
 
 def spread_over_tokens(
@@ -109,11 +123,15 @@ def spread_over_tokens(
 
 
 def _read_note(note: Path) -> str | None:
-    """The fingerprint in the note of a source; None without a readable note."""
+    """The fingerprint in the note of a source; None without a usable note."""
     try:
-        return str(json.loads(note.read_text(encoding="utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_small_json(note, 1000)
+    except UnreadableFile:
         return None
+    fingerprint = found.get("fingerprint") if isinstance(found, dict) else None
+    # It becomes part of a path, so it must be nothing else.
+    is_digest = isinstance(fingerprint, str) and re.fullmatch("[0-9a-f]{32}", fingerprint)
+    return fingerprint if is_digest else None
 
 
 def _digest(facts: dict[str, Any]) -> str:
@@ -149,8 +167,9 @@ def _read_source(
     sample: list[str] = []
     characters: set[str] = set()
     seen = kept = 0
+    documents = source.documents()  # which may read the text to divide it
     on_progress("reading text", 0, source.size)
-    for document in source.documents():
+    for document in documents:
         data = document.text.encode()
         text_hash.update(b"%d %d %d\n" % (len(data), document.validation, document.closed) + data)
         if kind == "char":
@@ -177,7 +196,7 @@ def _make_tokenizer(cfg: DataConfig, texts: list[str], on_progress: OnProgress) 
     elif cfg.tokenizer == "char":
         encoding = tokenizer.char(texts)
     else:
-        encoding = tokenizer.train_bpe(texts, cfg.vocab_size)
+        encoding = tokenizer.train_bpe(texts, cfg.vocab_size, lambda: on_progress("making tokenizer", 0, 1))
     on_progress("making tokenizer", 1, 1)
     return encoding
 
@@ -192,15 +211,16 @@ def _write_folder(
     encoding: tiktoken.Encoding,
     seq_len: int,
     on_progress: OnProgress,
+    notes: list[str],
 ) -> None:
     """Write the tokens as a whole folder, in the place of a damaged one."""
     try:
         with atomic.new_folder(folder) as building:
-            _write_files(building, source, documents, encoding, seq_len, on_progress)
-            if folder.exists() and not is_complete(folder):
+            _write_files(building, source, documents, encoding, seq_len, on_progress, notes)
+            if os.path.lexists(folder) and _read_or_explain(folder)[0] is None:
                 atomic.remove_folder(folder)
     except OSError:
-        if not is_complete(folder):  # else another process was faster, with the same tokens
+        if _read_or_explain(folder)[0] is None:  # else another process was faster, with the same tokens
             raise
 
 
@@ -211,12 +231,13 @@ def _write_files(
     encoding: tiktoken.Encoding,
     seq_len: int,
     on_progress: OnProgress,
+    notes: list[str],
 ) -> None:
     """Tokenize the documents into the files of an empty folder; `TextError` for a split below one window."""
     sizes = tokenizer.token_bytes(encoding)
     end = encoding.n_vocab - 1
     dtype = np.dtype(np.uint16 if encoding.n_vocab <= 2**16 else np.uint32)
-    counts = {split: {"documents": 0, "tokens": 0, "bytes": 0} for split in ("train", "val")}
+    counts = {split: {"tokens": 0, "bytes": 0} for split in ("train", "val")}
     total_bits, annotated, seen = 0.0, False, 0
     with ExitStack() as stack:
         files = {
@@ -232,7 +253,6 @@ def _write_files(
                 ids = np.array([*row, end] if document.closed else row, dtype=dtype)
                 ids.tofile(files[f"{split}.tokens"])
                 lengths = sizes[ids]
-                counts[split]["documents"] += document.closed
                 counts[split]["tokens"] += len(ids)
                 counts[split]["bytes"] += int(lengths.sum())
                 if document.validation and document.roles is not None and document.bits is not None:
@@ -249,17 +269,10 @@ def _write_files(
         for name in ("val.roles", "val.bits"):
             (folder / name).unlink()
     for split in ("train", "val"):
-        check_length(f"{source.name}: the {split} split", counts[split]["tokens"], seq_len)
+        check_length(f"{quote(source.name)}: the {split} split", counts[split]["tokens"], seq_len)
     tokenizer.save_tokenizer(encoding, folder / "tokenizer.json")
-    meta = {
-        "format": FORMAT,
-        "name": source.name,
-        "dtype": dtype.name,
-        "floor": total_bits / counts["val"]["bytes"] if annotated else None,
-        "splits": counts,
-        "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
-    }
-    atomic.write_json(folder / "meta.json", meta)
+    floor = total_bits / counts["val"]["bytes"] if annotated else None
+    write_meta(folder, dtype, floor, list(dict.fromkeys(notes)))
 
 
 def check_length(what: str, n_tokens: int, seq_len: int) -> None:

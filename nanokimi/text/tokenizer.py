@@ -7,21 +7,28 @@
 
 The last id of each is `<|endoftext|>`, the separator of documents. The corpus writes it, a text never does: encode
 text with `encode_ordinary`, which reads the string "<|endoftext|>" as thirteen ordinary bytes.
+
+A run of more than `cuts.RUN` characters without a break is encoded in parts, so that every text takes bounded time.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tiktoken
 from jaxtyping import Int64
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from nanokimi.system.deadline import call_within
+from nanokimi.system.printable import one_line, quote
+from nanokimi.system.reading import UnreadableFile, read_small_json
+from nanokimi.text.bpe import spell_bytes, train_ranks
+from nanokimi.text.cuts import cut_runs
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -30,23 +37,47 @@ END_OF_TEXT = "<|endoftext|>"
 WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 CHARACTERS = r"(?s:.)"
 
+# What a file may name as its pattern. Any other one could take hours on a short text.
+_PATTERNS = {
+    "bpe": (WORDS,),
+    # The second is how newer versions of tiktoken write the first.
+    "gpt2": (
+        WORDS,
+        r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
+    ),
+    "char": (CHARACTERS,),
+}
+_LARGEST_FILE = (
+    100_000_000  # bytes of a tokenizer.json; one with a token for every character there is has 15 MB
+)
+
 
 class TokenizerError(ValueError):
     """A tokenizer that is not available, or a text that it has no tokens for: one line that says what to do."""
+
+    def __init__(self, message: object):
+        super().__init__(one_line(message))
 
 
 # ---------------------------------------------------------------- the three tokenizers
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int = 2048) -> tiktoken.Encoding:
+def train_bpe(
+    texts: Iterable[str], vocab_size: int = 2048, on_wait: Callable[[], None] = lambda: None
+) -> tiktoken.Encoding:
     """Byte-level BPE of at most `vocab_size` tokens: 256 bytes, the most frequent merges, `<|endoftext|>`.
 
     A text that is too small to repeat that many pairs gives a smaller vocabulary (its size is `n_vocab`). The
-    merges depend on the texts alone, so one corpus always gives one tokenizer. 20 MB take about 2 s.
+    merges depend on the texts alone, so one corpus always gives one tokenizer. 20 MB take about 2 s. `on_wait()` is
+    called several times per second.
     """
-    if vocab_size < 257:
-        raise TokenizerError(f"vocab_size={vocab_size} must be at least 257: 256 bytes and {END_OF_TEXT}")
-    return _build_encoding("bpe", _read_ranks(_train_merges(texts, vocab_size - 1)))
+    if isinstance(texts, str):
+        raise TokenizerError("train_bpe takes a list of texts, not one text: train_bpe([text])")
+    if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < 257:
+        raise TokenizerError(
+            f"vocab_size={quote(vocab_size)} must be at least 257: 256 bytes and {END_OF_TEXT}"
+        )
+    return _build_encoding("bpe", train_ranks(texts, vocab_size - 1, WORDS, on_wait))
 
 
 def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
@@ -55,13 +86,14 @@ def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
     `TokenizerError` without a copy and without a network, after `wait_s` seconds at the latest.
     """
     try:
-        return call_within(wait_s, lambda: tiktoken.get_encoding("gpt2"))
+        published = call_within(wait_s, lambda: tiktoken.get_encoding("gpt2"))
     except (OSError, ValueError) as error:  # no connection, too slow, no place to write, a damaged download
         raise TokenizerError(
             f"tokenizer='gpt2': tiktoken has no copy of it here and could not download one "
             f"({type(error).__name__}); go online once, or set TIKTOKEN_CACHE_DIR to a folder that "
             "holds it, or use tokenizer='bpe' or 'char'"
         ) from None
+    return _build_encoding("gpt2", published._mergeable_ranks)
 
 
 def char(texts: Iterable[str]) -> tiktoken.Encoding:
@@ -74,8 +106,29 @@ def char(texts: Iterable[str]) -> tiktoken.Encoding:
     return _build_encoding("char", {c.encode(): i for i, c in enumerate(sorted(seen))})
 
 
-class CharacterEncoding(tiktoken.Encoding):
-    """A `tiktoken.Encoding` whose tokens are whole characters.
+class BoundedEncoding(tiktoken.Encoding):
+    """A `tiktoken.Encoding` for any text: long runs are cut (`cuts`), at which tiktoken slows down or crashes."""
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        return [
+            token for part in cut_runs(text) for token in super(BoundedEncoding, self).encode_ordinary(part)
+        ]
+
+    def encode(self, text: str, *, allowed_special=frozenset(), disallowed_special="all") -> list[int]:
+        allowed = self.special_tokens_set if allowed_special == "all" else allowed_special
+        super().encode(
+            END_OF_TEXT * (END_OF_TEXT in text),
+            allowed_special=allowed,
+            disallowed_special=disallowed_special,
+        )
+        ids: list[int] = []
+        for i, part in enumerate(text.split(END_OF_TEXT) if END_OF_TEXT in allowed else [text]):
+            ids += [self.eot_token] * (i > 0) + self.encode_ordinary(part)
+        return ids
+
+
+class CharacterEncoding(BoundedEncoding):
+    """An encoding whose tokens are whole characters.
 
     tiktoken looks up a piece of text as a whole before it tries any merge, and the pattern makes every character a
     piece, so a character of several bytes needs no merges. For a character without a token tiktoken would look for
@@ -83,21 +136,13 @@ class CharacterEncoding(tiktoken.Encoding):
     """
 
     def encode_ordinary(self, text: str) -> list[int]:
-        self._check(text)
-        return super().encode_ordinary(text)
-
-    def encode(self, text: str, *, allowed_special=frozenset(), disallowed_special="all") -> list[int]:
-        allowed = self.special_tokens_set if allowed_special == "all" else allowed_special
-        self._check(text.replace(END_OF_TEXT, "") if END_OF_TEXT in allowed else text)
-        return super().encode(text, allowed_special=allowed, disallowed_special=disallowed_special)
-
-    def _check(self, text: str) -> None:
         for c in sorted(set(text)):
             if c.encode(errors="surrogatepass") not in self._mergeable_ranks:
                 raise TokenizerError(
                     f"tokenizer='char': {c!r} is none of the {self.n_vocab - 1} characters of its corpus; "
                     "leave it out, or use tokenizer='bpe', which has a token for every byte"
                 )
+        return super().encode_ordinary(text)
 
 
 # ---------------------------------------------------------------- files
@@ -116,19 +161,48 @@ def save_tokenizer(encoding: tiktoken.Encoding, path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
-    """The encoding that `save_tokenizer` wrote. It needs no network, not even for GPT-2's encoding."""
+    """The encoding that `save_tokenizer` wrote. It needs no network, not even for GPT-2's encoding.
+
+    Raises `TokenizerError` for a file that is missing or damaged: a stranger's file cannot make an encoding that
+    crashes or hangs.
+    """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        tokens = [base64.b64decode(token, validate=True) for token in content["tokens"]]
-        name, pattern = content["name"], content["pattern"]
-    except FileNotFoundError:
-        raise TokenizerError(f"{path}: no such file; it should hold a tokenizer") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise TokenizerError(f"{path}: not a tokenizer ({type(error).__name__}); write it anew") from None
-    return _build_encoding(name, {token: rank for rank, token in enumerate(tokens)}, pattern)
+        content = read_small_json(path, _LARGEST_FILE)
+    except UnreadableFile as error:
+        raise TokenizerError(f"{error}; it should hold a tokenizer") from None
+    try:
+        name, tokens = _read_content(content)
+    except ValueError as error:
+        raise TokenizerError(f"file {path} is not a tokenizer: {error}; write it anew") from None
+    return _build_encoding(name, {token: rank for rank, token in enumerate(tokens)})
 
 
-# ---------------------------------------------------------------- facts about tokens, and safe cuts
+def _read_content(content: Any) -> tuple[str, list[bytes]]:
+    """The name and the tokens in a tokenizer's file; `ValueError` says what is wrong with it."""
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    name, pattern, tokens = content.get("name"), content.get("pattern"), content.get("tokens")
+    if not isinstance(name, str) or name not in _PATTERNS:
+        raise ValueError(f"name={quote(name)} must be one of {', '.join(_PATTERNS)}")
+    if pattern not in _PATTERNS[name]:
+        raise ValueError(f"pattern={quote(pattern)} is not the pattern of {name!r}")
+    if content.get("special") != END_OF_TEXT:
+        raise ValueError(f"special={quote(content.get('special'))} must be {END_OF_TEXT}")
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError("tokens must be a list of texts")
+    spelled = [base64.b64decode(token, validate=True) for token in tokens]  # binascii.Error is a ValueError
+    known = set(spelled)
+    if len(known) != len(spelled) or not known or b"" in known:
+        raise ValueError("its tokens must be different and not empty")
+    if name == "char":
+        if any(len(token.decode()) != 1 for token in spelled):  # UnicodeDecodeError is a ValueError
+            raise ValueError("a token of 'char' must be one character")
+    elif not {bytes([byte]) for byte in range(256)} <= known:
+        raise ValueError("each of the 256 bytes must be a token")
+    return name, spelled
+
+
+# ---------------------------------------------------------------- facts about tokens
 
 
 def token_bytes(encoding: tiktoken.Encoding) -> Int64[np.ndarray, " vocab_size"]:
@@ -147,11 +221,15 @@ def to_transformers(encoding: tiktoken.Encoding) -> Tokenizer:
     """The same tokenizer for `transformers`, in the library `tokenizers`: the same ids for every text.
 
     tiktoken joins the neighbours whose union has the lowest rank. `tokenizers` needs a list of joins, so every way
-    to make a token from two is listed, in the order of the token's rank. One difference remains: a character that a
-    tokenizer of characters does not know is an error in tiktoken, and `tokenizers` skips it.
+    to make a token from two is listed, in the order of the token's rank. The letters "<|endoftext|>" in a text are
+    thirteen ordinary bytes here too. That is a setting beside the tokenizer, which its file does not keep: a folder of
+    `hub.save_pretrained` holds it for `AutoTokenizer` (`split_special_tokens`).
+
+    One difference remains: a character that a tokenizer of characters does not know is an error in tiktoken, and
+    `tokenizers` skips it.
     """
     ranks = encoding._mergeable_ranks
-    letters = _spell_bytes()
+    letters = spell_bytes()
     spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
     merges = [
         (spelled[token[:i]], spelled[token[i:]])
@@ -172,67 +250,19 @@ def to_transformers(encoding: tiktoken.Encoding) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    tokenizer.encode_special_tokens = True  # as ordinary text, where they stand in one
     return tokenizer
-
-
-def cut_text(text: str, size: int) -> Iterator[str]:
-    """`text` in parts of about `size` characters whose tokens, joined, are the tokens of the whole text.
-
-    A cut stands only between a character and the blank or new line after it. No token contains both: in `WORDS`,
-    white space begins a token or fills one. Where a text has no such place, a part gets longer.
-    """
-    start = 0
-    while len(text) - start > size:
-        cut = start + size
-        while cut < len(text) and not (text[cut] in " \n" and not text[cut - 1].isspace()):
-            cut += 1
-        yield text[start:cut]
-        start = cut
-    if start < len(text):
-        yield text[start:]
 
 
 # ---------------------------------------------------------------- building blocks
 
 
-def _train_merges(texts: Iterable[str], n_tokens: int) -> Tokenizer:
-    """The trained tokenizer of the library `tokenizers`, before it becomes a `tiktoken.Encoding`."""
-    trainer = trainers.BpeTrainer(
-        vocab_size=n_tokens,
-        min_frequency=2,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
-
-
-def _spell_bytes() -> list[str]:
-    """GPT-2's printable letter for each of the 256 bytes. The library `tokenizers` spells tokens with them."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    hidden = (chr(256 + i) for i in range(256))
-    return [chr(byte) if byte in printable else next(hidden) for byte in range(256)]
-
-
-def _read_ranks(trained: Tokenizer) -> dict[bytes, int]:
-    """The bytes and the id of every token, from the trainer's letters."""
-    byte_of = {letter: byte for byte, letter in enumerate(_spell_bytes())}
-    return {bytes(byte_of[c] for c in token): rank for token, rank in trained.get_vocab().items()}
-
-
-def _build_encoding(name: str, ranks: dict[bytes, int], pattern: str | None = None) -> tiktoken.Encoding:
+def _build_encoding(name: str, ranks: dict[bytes, int]) -> tiktoken.Encoding:
     """The encoding with these tokens, and `<|endoftext|>` as the last one."""
-    kind = CharacterEncoding if name == "char" else tiktoken.Encoding
+    kind = CharacterEncoding if name == "char" else BoundedEncoding
     return kind(
         name,
-        pat_str=pattern or (CHARACTERS if name == "char" else WORDS),
+        pat_str=_PATTERNS[name][0],
         mergeable_ranks=ranks,
         special_tokens={END_OF_TEXT: len(ranks)},
         explicit_n_vocab=len(ranks) + 1,  # tiktoken then checks that the ids have no gap

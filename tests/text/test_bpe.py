@@ -6,7 +6,7 @@ import tiktoken
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nanokimi.text import tokenizer
+from nanokimi.text import cuts, tokenizer
 from nanokimi.text.tokenizer import END_OF_TEXT, TokenizerError
 from tests.text.made_up_texts import STORY, TEXTS
 from tests.text.reference_bpe import merge_by_hand, train_with_library
@@ -107,12 +107,12 @@ def test_token_bytes_of_the_separator_are_none(bpe):
 @example(text="!\x1c!", size=1)
 @example(text="a's b", size=1)
 def test_cuts_have_the_tokens_of_the_whole(bpe, text, size):
-    parts = list(tokenizer.cut_text(text, size))
+    parts = list(cuts.cut_text(text, size))
     assert "".join(parts) == text
     assert [i for part in parts for i in bpe.encode_ordinary(part)] == bpe.encode_ordinary(text)
 
 
 def test_parts_are_short():
-    parts = list(tokenizer.cut_text("word " * 1000, 100))
+    parts = list(cuts.cut_text("word " * 1000, 100))
     assert len(parts) > 40
     assert max(map(len, parts)) <= 105

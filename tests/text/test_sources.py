@@ -1,6 +1,5 @@
 """Files, folders and TinyStories as documents, each in its split; texts that cannot be used."""
 
-import hashlib
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,16 +7,10 @@ from pathlib import Path
 import pytest
 
 from nanokimi.config import DataConfig
-from nanokimi.text import sources
+from nanokimi.text import files, sources
 from nanokimi.text.corpus import TextError, load_corpus
 from nanokimi.text.tokenizer import END_OF_TEXT, TokenizerError
 from tests.text.made_up_texts import documents_of, join, some_documents
-
-
-def hash_by_hand(text: str) -> float:
-    """The first 64 bits of SHA-256 as a number in [0, 1)."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) / 2**64
-
 
 # ---------------------------------------------------------------- documents and their split
 
@@ -32,47 +25,24 @@ def test_documents_come_back_whole_and_in_one_split(text_file, data, kind):
     assert 8 <= len(val) <= 36  # 400/20 = 20, standard deviation 4.4
 
 
-def test_the_split_depends_on_the_text_alone(tmp_path, data):
-    """Equal documents are in one split, wherever they stand. The rule is a hash that anybody can compute."""
-    documents = some_documents(300)
-    path = tmp_path / "twice.txt"
-    path.write_text(join(documents + documents[::-1]), encoding="utf-8")
-    found = load_corpus(data(path))
-    val = documents_of(found.val, found.tokenizer)
-    by_hand = {d for d in documents if hash_by_hand(d) < 0.05}
-    assert set(val) == by_hand
-    assert Counter(val) == {d: 2 for d in by_hand}
-
-
-def test_few_documents_still_have_one_for_validation(tmp_path, data):
-    documents = some_documents(4, seed=3)
-    assert all(hash_by_hand(d) >= 0.05 for d in documents), (
-        "choose documents that the hash leaves in training"
-    )
-    path = tmp_path / "four.txt"
-    path.write_text(join(documents), encoding="utf-8")
-    found = load_corpus(data(path))
-    assert documents_of(found.val, found.tokenizer) == [min(documents, key=hash_by_hand)]
-    assert len(documents_of(found.train, found.tokenizer)) == 3
-
-
 def test_a_document_without_separator_is_cut_at_nine_tenths(tmp_path, data):
-    text = "\n".join(some_documents(100))
+    text = "\n".join(some_documents(200)) + "\n"
     path = tmp_path / "book.md"
     path.write_text(text, encoding="utf-8")
     found = load_corpus(data(path, tokenizer="char"))
     cut = int(0.9 * len(text))
     assert found.tokenizer.decode(found.train.tokens.tolist()) == text[:cut]
-    assert found.tokenizer.decode(found.val.tokens.tolist()) == text[cut:]
+    assert found.tokenizer.decode(found.val.tokens.tolist()) == text[cut:], "to the last line's end"
+    assert found.notes == ("the last 10% of the text is for validation: it is one document",)
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 12, 13, 14, 1000])
 def test_a_separator_may_begin_in_one_block_and_end_in_the_next(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(sources, "BLOCK", block)
+    monkeypatch.setattr(files, "BLOCK", block)
     path = tmp_path / "separators.txt"
     path.write_text(f"a{END_OF_TEXT}\nb<|endof{END_OF_TEXT}{END_OF_TEXT}<|endoftext|c{END_OF_TEXT}")
-    documents = sources.open_source(DataConfig(source=str(path))).documents()
-    assert [d.text for d in documents] == ["a", "b<|endof", "<|endoftext|c"]
+    (file,) = files.find_text_files(path)[0]
+    assert list(files.read_documents(file, print)) == ["a", "b<|endof", "<|endoftext|c"]
 
 
 def test_white_space_empty_documents_and_byte_order_marks_are_removed(tmp_path, data):
@@ -81,7 +51,8 @@ def test_white_space_empty_documents_and_byte_order_marks_are_removed(tmp_path, 
     path.write_bytes(b"\xef\xbb\xbf" + f"\r\n{END_OF_TEXT}\r\n \r\n{END_OF_TEXT}".join(stories).encode())
     found = load_corpus(data(path))
     documents = documents_of(found.train, found.tokenizer) + documents_of(found.val, found.tokenizer)
-    assert sorted(documents) == sorted(f"Story {i}.\nThe end." for i in range(60))
+    assert sorted(documents) == sorted(stories), "line ends inside a document stay as they are"
+    assert any("byte order mark" in note and "dos.txt" in note for note in found.notes)
 
 
 def test_a_folders_own_split_is_kept(tmp_path, data):
@@ -119,7 +90,7 @@ def test_names_of_validation_files(tmp_path, name, validation):
     assert {d.text: d.validation for d in documents} == {"this one": validation, "the other": not validation}
 
 
-def test_a_folder_without_own_split_is_hashed(tmp_path, data):
+def test_a_folder_without_own_split_has_a_document_per_file(tmp_path, data):
     folder = tmp_path / "folder"
     folder.mkdir()
     for i, document in enumerate(some_documents(80)):
@@ -184,14 +155,17 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path | str, str]]:
             r"missing\.txt.*no such file or folder; known: storyworld, .*or the path",
         ),
         "misspelt": ("storywrld", r"did you mean storyworld\? \(or the path of a UTF-8 text file"),
-        "empty": (folder / "empty.txt", r"empty\.txt is empty"),
-        "blank": (folder / "blank.txt", r"blank\.txt holds no text"),
-        "separators": (folder / "separators.txt", r"separators\.txt holds no text"),
+        "empty": (folder / "empty.txt", r"empty\.txt' is empty"),
+        "blank": (folder / "blank.txt", r"blank\.txt' holds no text"),
+        "separators": (folder / "separators.txt", r"separators\.txt' holds no text"),
         "short": (folder / "short.txt", r"short\.txt.*too short.*seq_len=64 needs 65"),
-        "latin1": (folder / "latin1.txt", r"latin1\.txt is not UTF-8.*0xe9 at position 7 "),
-        "late": (folder / "late.txt", r"late\.txt is not UTF-8.*0xe9 at position 1200000 "),
-        "cut": (folder / "cut.txt", r"cut\.txt is not UTF-8.*0xc3 at position 3 "),
-        "folder": (folder / "none", r"none holds no \.txt file; give the path"),
+        "latin1": (folder / "latin1.txt", r"latin1\.txt' is not UTF-8.*0xe9 at position 7 "),
+        "late": (folder / "late.txt", r"late\.txt' is not UTF-8.*0xe9 at position 1200000 "),
+        "cut": (folder / "cut.txt", r"cut\.txt' is not UTF-8.*0xc3 at position 3 "),
+        "folder": (
+            folder / "none",
+            r"none' holds no \.txt file \(.*1 not named .txt \('README.md'\)\); give the path",
+        ),
     }
 
 

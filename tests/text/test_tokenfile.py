@@ -10,7 +10,7 @@ import pytest
 import tiktoken
 
 from nanokimi.config import DataConfig
-from nanokimi.text import sources, tokenfile, tokenizer
+from nanokimi.text import files, sources, tokenfile, tokenizer
 from nanokimi.text.corpus import TextError, load_corpus
 from tests.text.made_up_texts import documents_of, some_documents
 
@@ -36,7 +36,7 @@ def test_the_same_text_elsewhere_is_not_tokenized_again(text_file, data, tmp_pat
         data(tmp_path / "other.txt"), on_progress=lambda stage, done, total: stages.append(stage)
     )
     assert again.fingerprint == first.fingerprint
-    assert set(stages) == {"reading text"}
+    assert set(stages) == {"dividing text", "reading text"}
 
 
 def test_the_fingerprint_follows_text_and_tokenizer(text_file, data):
@@ -76,7 +76,7 @@ def test_a_damaged_note_is_written_again(text_file, data):
 
 def test_a_cache_that_cannot_be_written_is_named(text_file, tmp_path):
     (tmp_path / "occupied").write_text("a file, no folder")
-    with pytest.raises(TextError, match=r"cache folder .*occupied cannot be written"):
+    with pytest.raises(TextError, match=r"cache folder .*occupied' cannot be written"):
         load_corpus(DataConfig(source=str(text_file), cache_dir=str(tmp_path / "occupied"), vocab_size=300))
 
 
@@ -90,6 +90,7 @@ def test_progress_tells_how_far(text_file, data):
     calls = []
     load_corpus(data(text_file), on_progress=lambda stage, done, total: calls.append((stage, done, total)))
     assert list(dict.fromkeys(stage for stage, _, _ in calls)) == [
+        "dividing text",
         "reading text",
         "making tokenizer",
         "tokenizing",
@@ -106,9 +107,9 @@ def test_progress_tells_how_far(text_file, data):
 
 def test_a_long_document_has_the_tokens_of_its_whole(tmp_path, data, monkeypatch):
     monkeypatch.setattr(sources, "PIECE", 50)
-    monkeypatch.setattr(sources, "BLOCK", 37)
+    monkeypatch.setattr(files, "BLOCK", 37)
     monkeypatch.setattr(tokenfile, "BATCH", 200)
-    text = "\n\n".join(some_documents(60))
+    text = "\n\n".join(some_documents(200))
     path = tmp_path / "book.txt"
     path.write_text(text, encoding="utf-8")
     found = load_corpus(data(path))
@@ -124,7 +125,7 @@ def test_long_documents_end_once(text_file, data, monkeypatch):
 
 @pytest.mark.parametrize(("n_vocab", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
 def test_ids_have_two_bytes_where_they_fit(data, text_file, monkeypatch, n_vocab, dtype):
-    def large(texts, vocab_size):
+    def large(texts, vocab_size, on_wait):
         ranks = {bytes([b]): b for b in range(256)}
         ranks |= {i.to_bytes(3, "big") + b"xy": i for i in range(256, n_vocab - 1)}
         special = {tokenizer.END_OF_TEXT: len(ranks)}

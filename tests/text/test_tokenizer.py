@@ -1,5 +1,7 @@
 """Characters as tokens, GPT-2's tokens, and tokenizers as files."""
 
+import base64
+import json
 import time
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanokimi.text import tokenizer
-from nanokimi.text.tokenizer import END_OF_TEXT, WORDS, TokenizerError
+from nanokimi.text.tokenizer import CHARACTERS, END_OF_TEXT, WORDS, TokenizerError
 from tests.text.made_up_texts import STORY, TEXTS
 
 # ---------------------------------------------------------------- characters
@@ -116,11 +118,75 @@ def test_gpt2_needs_no_network_once_saved(tmp_path, gpt2, monkeypatch):
     assert [again.encode_ordinary(text) for text in TEXTS] == [gpt2.encode_ordinary(text) for text in TEXTS]
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"tokens": ["?"], "name": "bpe", "pattern": "."}'])
-def test_a_damaged_file_is_named(tmp_path, content):
+def some_content(kind: str) -> dict:
+    """What the file of a good tokenizer holds."""
+    encoding = tokenizer.train_bpe(TEXTS, 300) if kind == "bpe" else tokenizer.char(["abé"])
+    tokens = sorted(encoding._mergeable_ranks, key=encoding._mergeable_ranks.__getitem__)
+    spelled = [base64.b64encode(token).decode() for token in tokens]
+    return {"name": kind, "pattern": encoding._pat_str, "special": END_OF_TEXT, "tokens": spelled}
+
+
+HANGS = r"(?:(?:a+)+)+$"  # takes time with 2 to the power of a text's length
+
+DAMAGE = {
+    "nothing": ("bpe", lambda c: {}),
+    "a list": ("bpe", lambda c: [c]),
+    "a text": ("bpe", lambda c: "tokenizer"),
+    "null": ("bpe", lambda c: None),
+    "another name": ("bpe", lambda c: c | {"name": "gpt3"}),
+    "a list as its name": ("bpe", lambda c: c | {"name": ["bpe"]}),
+    "no name": ("bpe", lambda c: {k: v for k, v in c.items() if k != "name"}),
+    "a pattern that hangs": ("bpe", lambda c: c | {"pattern": HANGS}),
+    "no pattern": ("bpe", lambda c: c | {"pattern": None}),
+    "a list of patterns": ("bpe", lambda c: c | {"pattern": [WORDS]}),
+    "the pattern of another kind": ("char", lambda c: c | {"pattern": WORDS}),
+    "bytes as characters": ("bpe", lambda c: c | {"name": "char", "pattern": CHARACTERS}),
+    "another special token": ("bpe", lambda c: c | {"special": "\x1b[2J"}),
+    "no special token": ("bpe", lambda c: {k: v for k, v in c.items() if k != "special"}),
+    "a missing byte": ("bpe", lambda c: c | {"tokens": c["tokens"][1:]}),
+    "cut tokens": ("bpe", lambda c: c | {"tokens": c["tokens"][:100]}),
+    "a token twice": ("bpe", lambda c: c | {"tokens": [*c["tokens"], c["tokens"][-1]]}),
+    "an empty token": ("bpe", lambda c: c | {"tokens": [*c["tokens"], ""]}),
+    "no base64": ("bpe", lambda c: c | {"tokens": [*c["tokens"], "?"]}),
+    "no ASCII": ("bpe", lambda c: c | {"tokens": [*c["tokens"], "é"]}),
+    "numbers": ("bpe", lambda c: c | {"tokens": list(range(300))}),
+    "tokens in an object": ("bpe", lambda c: c | {"tokens": dict.fromkeys(c["tokens"])}),
+    "two characters": ("char", lambda c: c | {"tokens": [*c["tokens"], "YWI="]}),
+    "half a character": ("char", lambda c: c | {"tokens": [*c["tokens"], "w6k="[:2] + "=="]}),
+    "no tokens": ("char", lambda c: c | {"tokens": []}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_named_in_one_line(tmp_path, damage):
+    kind, change = DAMAGE[damage]
     path = tmp_path / "tokenizer.json"
-    path.write_text(content)
-    with pytest.raises(TokenizerError, match=r"tokenizer\.json: not a tokenizer"):
+    path.write_text(json.dumps(some_content(kind)))
+    assert tokenizer.load_tokenizer(path).n_vocab > 3, "it is the change that is refused"
+    path.write_text(json.dumps(change(some_content(kind))))
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json is not a tokenizer") as caught:
         tokenizer.load_tokenizer(path)
-    with pytest.raises(TokenizerError, match="no such file"):
-        tokenizer.load_tokenizer(tmp_path / "other.json")
+    assert len(str(caught.value)) <= 600 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", b"\0" * 50, b"[" * 100_000, b"1" * 5000])
+def test_what_is_no_json_is_no_tokenizer(tmp_path, content):
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json.*should hold a tokenizer"):
+        tokenizer.load_tokenizer(path)
+    for other in (tmp_path / "other.json", tmp_path):
+        with pytest.raises(TokenizerError, match="should hold a tokenizer"):
+            tokenizer.load_tokenizer(other)
+
+
+def test_a_tokenizer_of_an_older_version_is_read(tmp_path, gpt2):
+    """tiktoken has written GPT-2's pattern in two ways, which cut alike."""
+    import tiktoken_ext.openai_public as published
+
+    tokenizer.save_tokenizer(gpt2, tmp_path / "tokenizer.json")
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    assert content["pattern"] == WORDS != published.r50k_pat_str
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content | {"pattern": published.r50k_pat_str}))
+    again = tokenizer.load_tokenizer(tmp_path / "tokenizer.json")
+    assert [again.encode_ordinary(text) for text in TEXTS] == [gpt2.encode_ordinary(text) for text in TEXTS]
