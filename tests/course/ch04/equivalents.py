@@ -73,6 +73,8 @@ EXTRA = {
 NO_GRADIENT = "the choice is made of whole numbers and has no gradient"
 LAST = "the last dimension is what is meant without a word"
 ORDER = "experts are compared as sets"
+UNDERFLOW = "read only where all scores underflow, which a learner's formula need not foresee"
+NO_TOKEN = "without a token nothing is uneven, which a learner's formula need not foresee"
 EQUIVALENT = {
     "topk_route": name_mutants(
         "choice = _keep_best_groups(scores.detach() + expert_bias, cfg)",
@@ -85,9 +87,22 @@ EQUIVALENT = {
         ("sorted=False", "sorted=True", ORDER),
     )
     | name_mutants(
-        "weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)",
-        ("+ 1e-20", "- 1e-20", "far below what float32 can tell from a sum of scores"),
-        ("1e-20", "1.4999999999999998e-20", "far below what float32 can tell from a sum of scores"),
+        "weights = _to_shares(weights, F.logsigmoid(chosen) if cfg.scoring == 'sigmoid' else chosen)",
+        ("== 'sigmoid'", "!= 'sigmoid'", UNDERFLOW),
+        (
+            "F.logsigmoid(chosen) if cfg.scoring == 'sigmoid' else chosen",
+            "chosen if cfg.scoring == 'sigmoid' else F.logsigmoid(chosen)",
+            UNDERFLOW,
+        ),
+    ),
+    "max_violation": name_mutants(
+        "return (load.max() / load.mean() - 1).nan_to_num(nan=0.0).item()",
+        ("nan=0.0", "", NO_TOKEN),
+        (
+            "(load.max() / load.mean() - 1).nan_to_num(nan=0.0)",
+            "_unchanged(load.max() / load.mean() - 1)",
+            NO_TOKEN,
+        ),
     ),
     "derived_scaling_factor": name_mutants(
         "def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int=20000) -> float:",
