@@ -77,7 +77,7 @@ def grade(path: Path, seconds: float = SECONDS, memory_gb: float = MEMORY_GB) ->
         first, _, rest = run.output.partition(b"\n")
         expected = _read_expected(first, path, run.why)
         judged = judge.finish(rest)
-    found = {line.pop("exercise"): line for line in map(json.loads, judged.output.splitlines())}
+    found = {line.pop("exercise"): line for line in _read_verdicts(judged.output)}
     if judged.why:
         missing = f"It could not be judged: {judged.why}."
     else:
@@ -121,6 +121,12 @@ def _read_expected(first: bytes, path: Path, why: str) -> list[str]:
     if not line["expected"]:
         raise NotGradable(f"{quote(str(path))}: it holds no exercise of the course")
     return line["expected"]
+
+
+def _read_verdicts(output: bytes) -> list[dict[str, str]]:
+    """The lines of the judge. The last one tells why, where it could not do its work."""
+    lines = [json.loads(text) for text in output.splitlines() if text]
+    return [line for line in lines if "exercise" in line]
 
 
 def _say_why_missing(run: Ended, bounds: Bounds) -> str:
