@@ -27,6 +27,7 @@ from nanokimi.runs.optimizers import pack_optimizers
 from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, read_checkpoint
 from nanokimi.runs.state import CheckpointError, TrainingState
 from nanokimi.system.atomic import new_folder, write_json
+from nanokimi.system.checked import checked
 from nanokimi.system.printable import one_line, quote
 from nanokimi.text import tokenizer
 
@@ -94,6 +95,7 @@ def save_checkpoint(
     return target
 
 
+@checked
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """The checkpoint in the folder `path`, or the newest one of a run's folder that loads, with its model on `device`.
 

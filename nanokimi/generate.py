@@ -1,6 +1,6 @@
 """Sampling: from logits to a distribution, from the distribution to a token, and one token after another."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from numbers import Integral
 from typing import Any, TypeGuard
 
@@ -62,6 +62,7 @@ def _check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
         raise ValueError(
             f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
         )
+    _require(isinstance(prompt, Sized) and isinstance(prompt, Iterable), "prompt", prompt, "be a list of ids")
     if not 1 <= len(prompt) <= context:
         raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
     ids = []
@@ -106,6 +107,7 @@ def generate(
     >>> len(list(generate(model, [1, 2, 3], 5, temperature=0.8)))
     5
     """
+    _require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
     _check_sampling(temperature, top_k, top_p)
     tokens = _check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
     enough = _is_whole(max_new_tokens) and max_new_tokens >= 1

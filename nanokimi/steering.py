@@ -11,8 +11,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, model_validator
-from pydantic.dataclasses import dataclass as validated_dataclass
 
 from nanokimi.config import ConfigError, MoEConfig, TrainConfig, to_dict
 from nanokimi.kimi import Kimi
@@ -20,11 +18,14 @@ from nanokimi.model import Model
 from nanokimi.moe import MoE
 from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
+from nanokimi.system.checked import settings
+from nanokimi.system.printable import quote
+from nanokimi.system.ranges import Positive, PositiveOrZero, Size, SizeOrZero
 
 BALANCING = ("switch_coef", "sequence_coef", "bias_update_rate")
 
 
-@validated_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@settings
 class Steering:
     """The settings that an intervention may change, as they stand at one step.
 
@@ -36,23 +37,12 @@ class Steering:
         experts get no update at all.
     """
 
-    lr_factor: float = 1.0
-    switch_coef: float = 0.0
-    sequence_coef: float = 0.0
-    bias_update_rate: float = 0.0
-    inference_top_k: int | None = None
-    frozen_experts: tuple[tuple[int, int], ...] = ()
-
-    @model_validator(mode="after")
-    def _check(self):
-        if self.lr_factor <= 0:
-            raise ValueError(f"lr_factor={self.lr_factor} must be above 0")
-        for name in BALANCING:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be 0 or more")
-        if self.inference_top_k is not None and self.inference_top_k < 1:
-            raise ValueError(f"inference_top_k={self.inference_top_k} must be at least 1")
-        return self
+    lr_factor: Positive = 1.0
+    switch_coef: PositiveOrZero = 0.0
+    sequence_coef: PositiveOrZero = 0.0
+    bias_update_rate: PositiveOrZero = 0.0
+    inference_top_k: Size | None = None
+    frozen_experts: tuple[tuple[SizeOrZero, SizeOrZero], ...] = ()
 
     @classmethod
     def from_config(cls, cfg: TrainConfig) -> "Steering":
@@ -83,19 +73,23 @@ class Intervention:
     def __post_init__(self) -> None:
         known = [field.name for field in fields(Steering)]
         if self.what not in known:
-            raise ConfigError(f"what={self.what!r} cannot be steered; allowed are {', '.join(known)}")
+            raise ConfigError(f"what={quote(self.what)} cannot be steered; allowed are {', '.join(known)}")
         if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 1:
-            raise ConfigError(f"step={self.step!r} of an intervention must be a whole number of at least 1")
-        settings = build(Steering, {self.what: self.value}, where=f"intervention at step {self.step}")
+            raise ConfigError(
+                f"step={quote(self.step)} of an intervention must be a whole number of at least 1"
+            )
+        built = build(Steering, {self.what: self.value}, where=f"intervention at step {self.step}")
         # JSON has lists for tuples, and 1 for 1.0: equal interventions are made equal here.
-        object.__setattr__(self, "value", getattr(settings, self.what))
+        object.__setattr__(self, "value", getattr(built, self.what))
 
     def check_fits(self, model: Model) -> None:
         """Raise `ConfigError` where the model lacks what is steered: a router, a layer of experts, an expert."""
         if self.what == "lr_factor" or not self.value:
             return
         if not isinstance(model, Kimi) or model.cfg.moe is None or not model.moe_layers():
-            raise ConfigError(f"{self.what}={self.value}: this model has no experts and nothing to route")
+            raise ConfigError(
+                f"{self.what}={quote(self.value)}: this model has no experts and nothing to route"
+            )
         moe = model.cfg.moe
         if self.what == "inference_top_k":
             _replace_top_k(moe, self.value)

@@ -23,7 +23,9 @@ from jaxtyping import Float32, Int, UInt, UInt8
 from torch import Tensor
 
 from nanokimi.config import DataConfig
+from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
+from nanokimi.system.ranges import Length
 from nanokimi.text import tokenfile, tokenizer
 from nanokimi.text.files import TextError
 from nanokimi.text.sources import OnProgress, open_source
@@ -68,7 +70,8 @@ class Corpus:
     notes: tuple[str, ...] = ()
 
 
-def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_len: int = 1) -> Corpus:
+@checked
+def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_len: Length = 1) -> Corpus:
     """The corpus that `cfg` describes: from the cache, or tokenized now.
 
     `on_progress(stage, done, total)` hears about the work (total may be None). Raises `TextError` for a text that is
@@ -81,9 +84,6 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
     >>> len(corpus.train) > len(corpus.val)
     True
     """
-    if not isinstance(cfg, DataConfig):
-        raise TextError(f"load_corpus takes a DataConfig: load_corpus(DataConfig(source={quote(cfg)}))")
-    _check_count("seq_len", seq_len)
     on_progress = on_progress or (lambda *_: None)
     notes: list[str] = []
     source = open_source(cfg, on_progress, notes.append)

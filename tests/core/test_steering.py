@@ -180,7 +180,7 @@ def test_inference_top_k_keeps_the_scaling_factor_and_puts_everything_back():
         (1, "lr_factor", float("inf"), "lr_factor=inf"),
         (1, "lr_factor", "fast", "lr_factor='fast'"),
         (1, "switch_coef", -1.0, "switch_coef=-1.0 must be 0 or more"),
-        (1, "inference_top_k", 0, "inference_top_k=0 must be at least 1"),
+        (1, "inference_top_k", 0, "inference_top_k=0 must be 1 or more"),
         (1, "frozen_experts", [1, 2], "frozen_experts"),
         (1, "frozen_experts", None, "frozen_experts"),
     ],
