@@ -110,7 +110,10 @@ def _open_weights(folder: Path, opened: contextlib.ExitStack) -> dict[str, Any]:
     """Every tensor's name, and the open file that holds it."""
     parts: dict[str, Any] = {}
     for path in _weight_files(folder):
-        part = opened.enter_context(safe_open(path, framework="pt"))
+        try:
+            part = opened.enter_context(safe_open(path, framework="pt"))
+        except (SafetensorError, OSError) as error:
+            raise HubError(f"{quote(path.name)} is damaged: {_cause(error)}") from None
         for name in part.keys():  # noqa: SIM118  a file, not a dict
             if name in parts:
                 raise HubError(f"weights: {quote(name)} is in two files")

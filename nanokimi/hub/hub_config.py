@@ -3,11 +3,12 @@
 Where the format has another word for a setting, the two words stand side by side in the tables below, and nowhere else.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
+from nanokimi.config import ConfigError, KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
 from nanokimi.system.printable import quote
@@ -36,6 +37,7 @@ _FIXED = {
 }
 # What transformers reads besides, and would compute something else for.
 _OTHERS = {"partial_rotary_factor": 1.0, "is_causal": True, "per_layer_config": None}
+_NULL_IS_NO = {"rope_interleave", "is_causal"}
 
 
 class HubError(ValueError):
@@ -84,24 +86,23 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
 def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     """The configuration that the content of a config.json of `deepseek_v3` or `kimi_k2` describes.
 
-    Raises `HubError` for a field that is missing or that asks for what Kimi does not have, and `ConfigError` for a
-    value that no Kimi can have.
+    Raises `HubError` for a field that is missing, asks for what Kimi does not have, or has a value that no Kimi has.
     """
     if data.get("model_type") not in ("deepseek_v3", "kimi_k2"):
         raise HubError(
             f"config.json: model_type={quote(data.get('model_type'))} must be deepseek_v3 or kimi_k2"
         )
+    model, mla = _read(data, KimiConfig), _read(data, MLAConfig)
     widths = {
         "num_key_value_heads": data.get("num_attention_heads"),
         "head_dim": data.get("qk_rope_head_dim"),
     }
     for name, value in (_FIXED | _OTHERS | widths).items():
-        # JSON's null is a field that is left open, but for rope_interleave, where transformers takes it for a no.
-        if data.get(name, value) != value and (data[name] is not None or name == "rope_interleave"):
+        # JSON's null is a field that is left open, but where transformers takes it for a no.
+        if data.get(name, value) != value and (data[name] is not None or name in _NULL_IS_NO):
             raise HubError(
                 f"config.json: {name}={quote(data[name])} must be {quote(value)}: Kimi has nothing else"
             )
-    model = _read(data, KimiConfig)
     first_dense, n_layers = model["first_k_dense_replace"], model["n_layers"]
     if type(first_dense) is type(n_layers) is int:
         # transformers compares every layer's number with it, so it may be any whole number.
@@ -109,10 +110,16 @@ def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     dense_only = model["first_k_dense_replace"] == n_layers
     model |= {
         "rope": _read_rope(data),
-        "mla": _read(data, MLAConfig),
+        "mla": mla,
         "moe": None if dense_only else _read(data, MoEConfig),
     }
-    return build(KimiConfig, model, where="config.json")
+    try:
+        return build(KimiConfig, model, where="config.json")
+    except ConfigError as error:
+        # In the words of the file: rope.base is its rope_theta.
+        words = _WORDS | {"base": "rope_theta"}
+        ours = re.compile(r"(?:(?:moe|mla|rope|yarn)(?:\.|: ))*(\w+)=")
+        raise HubError(ours.sub(lambda found: words.get(found[1], found[1]) + "=", str(error))) from None
 
 
 def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,8 +143,8 @@ def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
     keeps_length = bool(mscale) and mscale == mscale_all_dim
     if rope.get("attention_factor", 1.0 if keeps_length else None) != 1.0:
         raise HubError(
-            f"config.json: mscale={quote(mscale)} must equal mscale_all_dim={quote(mscale_all_dim)}, and "
-            "attention_factor be 1 or missing: Kimi's rotations keep lengths"
+            f"config.json: mscale={quote(mscale)} and mscale_all_dim={quote(mscale_all_dim)} must be equal numbers, "
+            "or attention_factor be 1: Kimi's rotations keep lengths"
         )
     if truncate is not True:  # null is a no to transformers
         raise HubError(

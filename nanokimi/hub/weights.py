@@ -103,15 +103,21 @@ def plan_weights(
                 )
             del left[hub]
         plan[name] = names, tuple(like.shape)
-    without_shared = cfg.moe is not None and cfg.moe.n_shared_experts == 0
     for name, shape in left.items():
-        layer = _LAYER.match(name)
-        predicts = layer is not None and f"{layer.group()}eh_proj.weight" in left
-        if predicts and int(layer.group(1)) >= cfg.n_layers:
-            continue
-        if not (without_shared and name.endswith(_SHARED) and 0 in shape):
+        if not _may_be_left_out(name, shape, left, cfg):
             raise HubError(f"weights: {quote(name)} has no place in the model of config.json")
     return plan
+
+
+def _may_be_left_out(
+    name: str, shape: tuple[int, ...], left: Mapping[str, tuple[int, ...]], cfg: KimiConfig
+) -> bool:
+    """Whether a weight belongs to a prediction layer past the last one, or to shared experts that are none."""
+    layer = _LAYER.match(name)
+    if layer is not None and int(layer.group(1)) >= cfg.n_layers:
+        return f"{layer.group()}eh_proj.weight" in left
+    without_shared = cfg.moe is not None and cfg.moe.n_shared_experts == 0
+    return without_shared and name.endswith(_SHARED) and 0 in shape
 
 
 def _weights_of(cfg: KimiConfig) -> Iterator[tuple[str, Tensor]]:

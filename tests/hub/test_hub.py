@@ -173,7 +173,7 @@ def test_a_gpt_and_a_foreign_tokenizer_are_refused(model, encoding, tmp_path):
         (lambda f: (f / "config.json").write_text("{"), "is damaged: line 1 is no JSON"),
         (lambda f: (f / "config.json").write_text("[1]"), "config.json must hold the fields"),
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), "is UTF-16 text"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "header"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "'model.safetensors' is damaged: "),
         (lambda f: save_file({}, f / "model.safetensors"), "weights: model.embed_tokens.weight is missing"),
         (
             lambda f: (f / "config.json").write_text(
