@@ -114,8 +114,9 @@ def generate(
     _require(enough, "max_new_tokens", max_new_tokens, "be a whole number of at least 1")
     in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
     _require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
+    _require(stop_id is None or _is_whole(stop_id), "stop_id", stop_id, "be a whole number")
     device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     cache, new = model.new_cache(), list(tokens)
     for _ in range(max_new_tokens):
         if cache[0].length + len(new) > context:

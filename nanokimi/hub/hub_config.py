@@ -11,7 +11,7 @@ from typing import Any
 from nanokimi.config import ConfigError, KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import OneLineError, quote
 
 # Our word -> the format's; every other setting has one name in both.
 _WORDS = {
@@ -40,7 +40,7 @@ _OTHERS = {"partial_rotary_factor": 1.0, "is_causal": True, "per_layer_config": 
 _NULL_IS_NO = {"rope_interleave", "is_causal"}
 
 
-class HubError(ValueError):
+class HubError(OneLineError):
     """What the format or this model cannot express, or a folder that does not hold it: one line."""
 
 

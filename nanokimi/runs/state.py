@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanokimi.steering import Intervention
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import OneLineError, quote
 
 _MOST_STEPS = 10**12
 
 
-class CheckpointError(ValueError):
+class CheckpointError(OneLineError):
     """A checkpoint that is missing, damaged or cannot be written: one line that says which and what to do."""
 
 

@@ -46,6 +46,13 @@ def one_line(message: object, longest: int = 600) -> str:
     return _cut(_escape_line(" ".join(str(message).split())), longest)
 
 
+class OneLineError(ValueError):
+    """An error for a person: its message is one line that a terminal can show, whatever it names."""
+
+    def __init__(self, message: object):
+        super().__init__(one_line(message))
+
+
 def show_every_letter() -> None:
     """Let stdout and stderr write letters that the terminal's encoding lacks as escapes, instead of failing."""
     for stream in (sys.stdout, sys.stderr):

@@ -9,16 +9,16 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from nanokimi.system.printable import one_line, quote
+from nanokimi.system.printable import OneLineError, quote
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how a text in it begins
 
 
-class UnreadableFile(ValueError):
+class UnreadableFile(OneLineError):
     """A file that cannot be used: one line that names it and says why."""
 
     def __init__(self, path: str | Path, reason: object):
-        super().__init__(one_line(f"file {path} {reason}"))
+        super().__init__(f"file {path} {reason}")
 
 
 def read_small_text(path: str | Path, most: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nanokimi.system.printable import one_line, quote
+from nanokimi.system.printable import OneLineError, quote
 
 # What pydantic calls a mistake, and what is allowed; the braces are filled with what pydantic knows of it.
 _ALLOWED = {
@@ -43,11 +43,8 @@ _ALLOWED = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(OneLineError):
     """A setting that cannot be used: one line that names the field, its value and what is allowed."""
-
-    def __init__(self, message: object):
-        super().__init__(one_line(message))
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nanokimi.system.printable import one_line, quote
+from nanokimi.system.printable import OneLineError, quote
 from nanokimi.text.tokenizer import END_OF_TEXT
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -38,11 +38,8 @@ _MARKS = {
 }
 
 
-class TextError(ValueError):
+class TextError(OneLineError):
     """A text that cannot be used: one line that says which text, what is wrong and what is allowed."""
-
-    def __init__(self, message: object):
-        super().__init__(one_line(message))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from jaxtyping import Int64
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from nanokimi.system.deadline import call_within
-from nanokimi.system.printable import one_line, quote
+from nanokimi.system.printable import OneLineError, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.bpe import spell_bytes, train_ranks
 from nanokimi.text.cuts import cut_runs
@@ -52,11 +52,8 @@ _LARGEST_FILE = (
 )
 
 
-class TokenizerError(ValueError):
+class TokenizerError(OneLineError):
     """A tokenizer that is not available, or a text that it has no tokens for: one line that says what to do."""
-
-    def __init__(self, message: object):
-        super().__init__(one_line(message))
 
 
 # ---------------------------------------------------------------- the three tokenizers
