@@ -44,6 +44,7 @@ class Row:
     seconds_to_target: Spread | None
     share_to_target: float | None  # of GPT's tokens
     n_seeds: int
+    diverged: tuple[int, ...] = ()  # the steps at which trainings with some seeds diverged
 
 
 def spread_of(values: Sequence[float]) -> Spread | None:
@@ -145,4 +146,7 @@ def _row(results: Results, facts: ArmFacts) -> Row:
         seconds_to_target=spread_of([tokens * per_token for tokens in reached]) if timed else None,
         share_to_target=fmean(shares) if shares else None,
         n_seeds=len(runs),
+        diverged=tuple(
+            step for seed in results.seeds if (step := results.diverged_at(facts.name, seed)) is not None
+        ),
     )

@@ -54,8 +54,8 @@ HOW = (
     "The time by the clock while training is in results.json.",
     "Tokens and seconds until GPT's final loss are interpolated linearly between evaluations, seed by seed.",
     "A verdict needs three seeds that all agree and a mean difference above the spread: the distance between an arm's "
-    "best and worst seed, for the arm where it is larger. There is no conclusion where a run or a seed is missing, or "
-    "where somebody steered a run.",
+    "best and worst seed, for the arm where it is larger. There is no conclusion where a run or a seed is missing, "
+    "where a run diverged, or where somebody steered one.",
     "Peak memory on a CPU is the resident set of the process with its libraries; on CUDA it is what torch allocated. "
     "1 MB is 1,000,000 bytes.",
 )
@@ -93,6 +93,7 @@ def render(results: Results, out_dir: Path) -> str:
     body = [
         _head(results),
         _steered(results),
+        _diverged(results),
         "<h2>The comparison</h2>" + table.as_html(tables.comparison_table(rows)),
         _verdicts(results),
         picture("loss"),
@@ -115,6 +116,16 @@ def _steered(results: Results) -> str:
         + "): it counts for no verdict."
         for run in results.runs
         if run.steered
+    ]
+    return _list(lines) if lines else ""
+
+
+def _diverged(results: Results) -> str:
+    """A list of the runs that diverged, and why; empty if none did."""
+    lines = [
+        f"{run.arm} with seed {run.seed} diverged: {run.diverged_because}. All other arms stand."
+        for run in results.runs
+        if run.diverged_at is not None
     ]
     return _list(lines) if lines else ""
 

@@ -53,6 +53,8 @@ class Run:
     start_memory: int | None  # bytes in use before the training began
     batch_digest: str  # SHA-256 of all tokens that the model was trained on, in order
     interventions: tuple[dict[str, Any], ...] = ()  # what a person changed while it ran
+    diverged_at: int | None = None  # the step at which loss, gradient or weights were no longer finite
+    diverged_because: str = ""  # what was not finite, and what may help
 
     @property
     def steered(self) -> bool:
@@ -103,6 +105,10 @@ class Results:
     def run(self, arm: str, seed: int) -> Run | None:
         """The finished training of this arm and seed, or None."""
         return next((r for r in self.runs if (r.arm, r.seed) == (arm, seed) and r.complete), None)
+
+    def diverged_at(self, arm: str, seed: int) -> int | None:
+        """The step at which this training diverged, or None."""
+        return next((r.diverged_at for r in self.runs if (r.arm, r.seed) == (arm, seed)), None)
 
 
 def run_folder(out_dir: Path, arm: str, seed: int) -> Path:

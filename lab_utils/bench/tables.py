@@ -57,7 +57,7 @@ def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
         (DASH if row.step_ratio is None else f"{row.step_ratio.mean:.2f}",),
         (DASH if row.seconds is None else seconds(row.seconds),),
         _spread(row.peak_memory, lambda x: f"{x / MB:.0f}"),
-        _spread(row.loss, lambda x: f"{x:.3f}"),
+        _loss(row),
         _spread(row.perplexity, lambda x: f"{x:#.3g}".rstrip(".")),
         _spread(row.bits_per_byte, lambda x: f"{x:.3f}"),
         _reached(row),
@@ -74,6 +74,17 @@ def _spread(value: Spread | None, show: Callable[[float], str]) -> tuple[str, ..
     if low[-1] == high[-1] and low[-1].isalpha():
         low = low[:-1]  # 386..393k: one unit for both
     return (show(value.mean), f"{low}..{high}")
+
+
+def _loss(row: Row) -> tuple[str, ...]:
+    """The validation loss; where trainings diverged, at which step or how many."""
+    found = _spread(row.loss, lambda x: f"{x:.3f}")
+    if not row.diverged:
+        return found
+    if row.loss is not None:
+        return (*found, f"{len(row.diverged)} diverged")
+    first, last = min(row.diverged), max(row.diverged)
+    return ("diverged", f"at step {first}" + (f"..{last}" if last > first else ""))
 
 
 def _reached(row: Row) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 
 from lab_utils.bench.plan import Arm
 from nanokimi.model import build_model
+from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
 
@@ -22,35 +23,44 @@ def time_in_turns(
     """Seconds of one optimizer step: for every arm, one number per round.
 
     Uses new models and the first batches of the text. Ends after `rounds`, or sooner when the time is used up, but
-    not before three rounds.
+    not before three rounds. An arm that diverges begins anew, for its steps take as long; one whose very first step
+    does gets no time.
     """
     rounds = min(rounds, min(arm.train.steps for arm in arms) - WARM_UP - 1)
     turns = {arm.name: _stepper(arm, corpus) for arm in arms}
     for step in turns.values():
         for _ in range(WARM_UP):
             step()
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    seconds: dict[str, list[float | None]] = {name: [] for name in turns}
     started = time.perf_counter()
     for done in range(rounds):
         if done >= 3 and time.perf_counter() - started > seconds_per_arm * len(turns):
             break
         for name, step in turns.items():
             seconds[name].append(step())
-    return {name: tuple(values) for name, values in seconds.items()}
+    return {name: () if None in values else tuple(values) for name, values in seconds.items()}
 
 
-def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float]:
-    """A function that trains `arm` for one more step and returns the seconds of that step."""
+def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float | None]:
+    """A function that trains `arm` for one more step and returns its seconds; None where the first step diverges."""
     # The only evaluation is at the last step, which is never reached.
     cfg = replace(arm.train, eval_every=arm.train.steps)
-    steps = train(build_model(arm.model, cfg.seed), corpus, cfg)
+    begin = lambda: train(build_model(arm.model, cfg.seed), corpus, cfg)
+    steps = begin()
 
-    def step() -> float:
-        _wait_for_device()
-        started = time.perf_counter()
-        next(steps)
-        _wait_for_device()
-        return time.perf_counter() - started
+    def step() -> float | None:
+        nonlocal steps
+        for _ in range(2):
+            _wait_for_device()
+            started = time.perf_counter()
+            try:
+                next(steps)
+            except TrainingDiverged:
+                steps = begin()
+                continue
+            _wait_for_device()
+            return time.perf_counter() - started
+        return None
 
     return step
 

@@ -15,10 +15,13 @@ from lab_utils.bench.results import Point, Run, run_folder
 from lab_utils.machine.memory import PeakMemory
 from nanokimi.model import Model
 from nanokimi.record import StepRecord
+from nanokimi.step import TrainingDiverged
 
 
 class Trial:
     """Observes the training of one arm with one seed; `run()` returns the facts afterwards.
+
+    A training that diverges ends its block without an error: it is noted, and the other arms are trained all the same.
 
     with Trial(arm, model, out_dir) as trial:
         for record in train(model, corpus, arm.train, trial.run_dir):
@@ -34,6 +37,7 @@ class Trial:
         self._tokens_seen = hashlib.sha256()
         self._interventions: list[dict[str, Any]] = []
         self._train_seconds = self._wall_seconds = 0.0
+        self._diverged: TrainingDiverged | None = None
 
     def __enter__(self) -> Trial:
         self._hook = self._model.register_forward_pre_hook(self._note_tokens)
@@ -41,11 +45,15 @@ class Trial:
         self._started = time.perf_counter()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         self._wall_seconds = time.perf_counter() - self._started
         self._memory.stop()
         self._hook.remove()
         del self._model  # frees it, so that its memory is not counted for the next arm
+        if isinstance(error, TrainingDiverged):
+            # Without the frames that it came through, which hold the model.
+            self._diverged = error.with_traceback(None)
+        return self._diverged is not None
 
     def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
         if torch.is_grad_enabled():  # evaluations run without gradients; they are the same for all arms
@@ -75,4 +83,6 @@ class Trial:
             start_memory=self._memory.at_start,
             batch_digest=self._tokens_seen.hexdigest(),
             interventions=tuple(self._interventions),
+            diverged_at=None if self._diverged is None else self._diverged.step,
+            diverged_because="" if self._diverged is None else str(self._diverged),
         )

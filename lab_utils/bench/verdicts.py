@@ -6,7 +6,8 @@ Pure functions of `Results`. The rules, which the report repeats:
 - A verdict needs three seeds that all agree, and a mean difference above the spread. The spread is the distance
   between the best and the worst seed of an arm; the larger one of the two arms counts. Otherwise the answer is
   "undecided".
-- There is no conclusion where a run, a seed or a measurement is missing, or where somebody steered a run.
+- There is no conclusion where a run, a seed or a measurement is missing, where a run diverged, or where somebody
+  steered one.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def compare_arms(
             run = results.run(arm, seed)
             found = value(run) if run else None
             if run is None:
-                missing.append(f"{arm} with seed {seed} did not finish")
+                step = results.diverged_at(arm, seed)
+                ended = "did not finish" if step is None else f"diverged at step {step}"
+                missing.append(f"{arm} with seed {seed} {ended}")
             elif run.steered:
                 missing.append(f"{arm} with seed {seed} was steered by hand")
                 found = None

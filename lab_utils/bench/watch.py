@@ -32,6 +32,9 @@ class StepFile:
         self._path = folder / "steps.jsonl"
         self._offset = 0
 
+    def exists(self) -> bool:
+        return self._path.exists()
+
     def read_new(self) -> list[dict]:
         """The records that were added since the last call; a line that is still being written comes next time."""
         if not self._path.exists():
@@ -65,11 +68,12 @@ class Watcher:
         self._thread.join()
 
     def _watch(self) -> None:
-        for file, view, n_steps in self._todo:
-            step = 0
+        for number, (file, view, n_steps) in enumerate(self._todo, start=1):
+            step, later = 0, [each for each, *_ in self._todo[number:]]
             while step < n_steps:
-                # Asked before reading, so that what was written until the end is still shown.
-                ending = self._stop.is_set()
+                # Asked before reading, so that what was written until the end is still shown. A training that diverges
+                # never reaches its last step; then the next one begins.
+                ending = self._stop.is_set() or any(each.exists() for each in later)
                 if records := file.read_new():
                     step = records[-1]["step"]
                     view.update(records)
