@@ -34,9 +34,9 @@ from nanokimi.steering import (
     use_inference_top_k,
 )
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
+from nanokimi.system.checked import checked
 from nanokimi.system.finite import NotFiniteError
 from nanokimi.system.printable import quote
-from nanokimi.system.checked import checked
 from nanokimi.text.corpus import Corpus
 
 
@@ -96,10 +96,10 @@ def _prepare(
         )
     model.to(device).train()
     optimizers = build_optimizers(model, cfg.optim)
-    state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
-    resumed_from = None
     if resume:
-        state, resumed_from = _restore(model, optimizers, corpus, cfg, run_dir)
+        state = _restore(model, optimizers, corpus, cfg, run_dir)
+    else:
+        state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
     return _Run(
         model=model,
         optimizers=optimizers,
@@ -107,7 +107,6 @@ def _prepare(
         cfg=cfg,
         dtype=dtype,
         run_dir=run_dir,
-        resumed_from=resumed_from,
         steer=steer,
         state=state,
         saved_step=state.step if resume else None,
@@ -120,13 +119,14 @@ def _restore(
     corpus: Corpus,
     cfg: TrainConfig,
     run_dir: Path | None,
-) -> tuple[TrainingState, Path]:
+) -> TrainingState:
     """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run.
 
     The device is not compared: the run goes on where the caller wants it.
     """
     if run_dir is None:
         raise ConfigError("resume needs the folder of the run")
+    folder.bring_back(run_dir)
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
     pairs = (
         ("model", to_dict(found.model.cfg), to_dict(model.cfg)),
@@ -143,7 +143,7 @@ def _restore(
                 )
     model.load_state_dict(found.model.state_dict())
     unpack_optimizers(model, optimizers, found.optimizer_state)
-    return found.state, found.path
+    return found.state
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -170,7 +170,6 @@ class _Run:
     cfg: TrainConfig
     dtype: torch.dtype
     run_dir: Path | None
-    resumed_from: Path | None
     steer: Steer | None
     state: TrainingState
     saved_step: int | None
@@ -221,9 +220,8 @@ class _Run:
     def _open_log(self, run_dir: Path) -> StepLog:
         """The log. It is begun when the first step is done: a start that fails leaves the folder as it was."""
         if self.log is None:
-            folder.begin(run_dir, is_new=self.resumed_from is None)
-            earlier = None if self.resumed_from is None else folder.find_log(self.resumed_from)
-            self.log = StepLog(run_dir, earlier, keep_steps=self.saved_step or 0)
+            folder.begin(run_dir, is_new=self.saved_step is None)
+            self.log = StepLog(run_dir, keep_steps=self.saved_step or 0)
         return self.log
 
     def _take_step(self) -> tuple[StepFacts, tuple[Intervention, ...], float]:
@@ -273,7 +271,7 @@ class _Run:
     def _ask(self) -> tuple[Intervention, ...]:
         """What the caller wants changed from the next step on. The caller may wait, or raise `EndTraining`."""
         asked = time.perf_counter()
-        answer = () if self.steer is None else tuple(self.steer(self.state.step + 1))
+        answer = () if self.steer is None else tuple(self.steer(self.state.step + 1) or ())
         self.seconds_waited += time.perf_counter() - asked
         return answer
 

@@ -46,13 +46,6 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     return _find(run_dir, "") or _find(run_dir, REPLACED)
 
 
-def find_log(checkpoint: Path) -> Path:
-    """The log of the run that a checkpoint belongs to."""
-    aside = checkpoint.with_name(f"{REPLACED}{LOG}")
-    was_set_aside = checkpoint.name.startswith(REPLACED) and os.path.lexists(aside)
-    return aside if was_set_aside else checkpoint.with_name(LOG)
-
-
 def begin(run_dir: Path, is_new: bool) -> None:
     """Delete what killed processes left in a folder that we own; for a new run, set the older run in it aside."""
     remove_leftovers(run_dir, older_than_s=0.0)
@@ -71,6 +64,20 @@ def begin(run_dir: Path, is_new: bool) -> None:
         else:
             write_text(aside, "")
         sync(run_dir)
+
+
+def bring_back(run_dir: Path) -> None:
+    """Undo that an older run was set aside, where the new one was killed before it had a checkpoint."""
+    aside = _find(run_dir, REPLACED)
+    if _find(run_dir, "") or not aside:
+        return
+    log = run_dir / f"{REPLACED}{LOG}"
+    if os.path.lexists(log):
+        os.replace(log, run_dir / LOG)
+        sync(run_dir)
+    for each in aside:  # the newest first: from then on it is the run's newest
+        os.replace(each, each.with_name(each.name.removeprefix(REPLACED)))
+    sync(run_dir)
 
 
 def make_room(target: Path) -> None:

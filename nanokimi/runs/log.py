@@ -9,27 +9,27 @@ from typing import Any
 
 from nanokimi.runs.folder import LOG
 from nanokimi.system import atomic
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import OneLineError, quote
 
 _LONGEST_LINE = 1 << 24  # bytes: a step of 61 layers with 384 experts each takes about a million
 _LARGEST_LOG = 1 << 33
 
 
-class LogError(ValueError):
+class LogError(OneLineError):
     """A log that cannot be read or written: one line that names the file and the cause."""
 
 
 class StepLog:
     """`steps.jsonl` in the folder of a run: one line of JSON per step."""
 
-    def __init__(self, run_dir: Path, earlier: Path | None, keep_steps: int):
-        """Begin the log, with the lines of steps 1 to `keep_steps` in the file `earlier` where there is one.
+    def __init__(self, run_dir: Path, keep_steps: int):
+        """Begin the log, with the lines of steps 1 to `keep_steps` that are there; a new run keeps none.
 
         Later lines come from steps that no checkpoint has. What is no line of a step is left out: a torn line, a step
         that comes a second time.
         """
         self._path = run_dir / LOG
-        self._write_all("".join(() if earlier is None else _read_lines(earlier, keep_steps)))
+        self._write_all("".join(_read_lines(self._path, keep_steps) if keep_steps else ()))
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a record as a line."""

@@ -114,7 +114,8 @@ def _load_optimizers(path: Path, model: Model, train: TrainConfig) -> dict[str, 
     optimizers = build_optimizers(model, train.optim)
     try:
         check_state(model, optimizers, claims.read_header(path / FILES[1]))
-        packed = load_file(path / FILES[1])
+        # Copies: what is loaded is mapped from the file, which may be deleted or cut while the training goes on.
+        packed = {name: value.clone() for name, value in load_file(path / FILES[1]).items()}
         check_state(model, optimizers, claims.describe(packed))
         check_steps(packed)
     except (ValueError, SafetensorError) as error:
