@@ -28,6 +28,7 @@ from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, r
 from nanokimi.runs.state import CheckpointError, TrainingState
 from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.system.checked import checked
+from nanokimi.system.finite import name_first
 from nanokimi.system.printable import one_line, quote
 from nanokimi.text import tokenizer
 
@@ -100,8 +101,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     """The checkpoint in the folder `path`, or the newest one of a run's folder that loads, with its model on `device`.
 
     Every file is checked against its checksum, and what it claims against what it holds. Raises `CheckpointError`
-    where there is no checkpoint, and where a file is missing, damaged or of another format. In a run's folder a
-    checkpoint that does not load is skipped: `Checkpoint.skipped` then has a line about it.
+    where there is no checkpoint, where a file is missing, damaged or of another format, and where a weight is not
+    finite. In a run's folder a checkpoint that does not load is skipped: `Checkpoint.skipped` then has a line about it.
     """
     newest = find_newest(Path(path))
     if newest == Path(path):
@@ -135,5 +136,7 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 def _load(path: Path, device: str | torch.device) -> Checkpoint:
     model, packed, encoding, train, state = read_checkpoint(path)
+    if astray := name_first([*model.state_dict().items(), *packed.items()]):
+        raise CheckpointError(f"checkpoint {path}: {quote(astray)} is not finite: the training had diverged")
     on_device = {name: value.to(device) for name, value in packed.items()}
     return Checkpoint(model.to(device), on_device, encoding, train, state, path)

@@ -32,12 +32,13 @@ def wild(lr: float, optimizer: str = "adamw", **changes) -> TrainConfig:
 
 
 def read_strictly(run_dir: Path) -> list[dict]:
-    """The lines of steps.jsonl, by a reader that knows no NaN and no Infinity."""
+    """The lines of steps.jsonl, by a reader that knows no NaN and no Infinity; none before the first good step."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    text = (run_dir / "steps.jsonl").read_text(encoding="utf-8")
+    path = run_dir / "steps.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
 
 
@@ -154,6 +155,22 @@ def test_closing_saves_no_weights_that_give_no_loss(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"^the validation loss is nan nats per token at step 3"):
         records.close()
     assert checkpoint.load_checkpoint(tmp_path).state.step == 2
+
+
+def test_a_checkpoint_with_a_nan_is_refused_and_the_one_before_it_taken(tmp_path):
+    """Such a checkpoint comes from an earlier version, which checked the loss only."""
+    run(model := make_model("gpt"), cfg := tiny.train_config(), run_dir=tmp_path)
+    with torch.no_grad():
+        model.layers[0].up_proj.weight[0, 0] = math.nan
+    state = replace(checkpoint.load_checkpoint(tmp_path).state, step=7)
+    bad = checkpoint.save_checkpoint(tmp_path, model, [], tiny.corpus().tokenizer, cfg, state)
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"'layers.0.up_proj.weight' is not finite: the training had"
+    ):
+        checkpoint.load_checkpoint(bad)
+    found = checkpoint.load_checkpoint(tmp_path)
+    assert found.state.step == 6
+    assert "'layers.0.up_proj.weight' is not finite" in found.skipped[0]
 
 
 def test_every_kind_of_tensor_is_looked_at():
