@@ -56,7 +56,7 @@ def break_after(model: torch.nn.Module, steps: int, tensor: torch.Tensor, value:
 
 
 @pytest.mark.parametrize("eval_every", [1, 3, 100])
-@pytest.mark.parametrize("lr", [30.0, 1e4, 1e10, 1e30])
+@pytest.mark.parametrize("lr", [1e4, 1e10, 1e30])
 @pytest.mark.parametrize(
     ("name", "optimizer"), [("gpt", "adamw"), ("kimi-mla", "muon"), ("kimi-mla", "adamw")]
 )
@@ -78,6 +78,16 @@ def test_the_last_good_state_stays(name, optimizer, lr, eval_every, tmp_path):
         assert found.state.step < error.value.step
         assert all_finite(found.model)
         assert all(tensor.isfinite().all() for tensor in found.optimizer_state.values())
+
+
+def test_a_loss_without_a_perplexity_is_a_divergence(tmp_path):
+    """Thousands of nats per token, and still finite: nothing in the log or a result may be an infinity."""
+    with pytest.raises(
+        TrainingDiverged, match=r"^the validation loss is [0-9.]+ nats per token, too large for a perpl"
+    ):
+        run(make_model("gpt"), wild(30.0, eval_every=3), run_dir=tmp_path)
+    assert [line["step"] for line in read_strictly(tmp_path)] == [1, 2]
+    assert not checkpoint.has_checkpoint(tmp_path)
 
 
 def test_weights_are_checked_after_the_update_and_before_anything_is_written(tmp_path):
