@@ -156,4 +156,6 @@ def _name(folder: Path) -> str:
 
 def _cause(error: Exception) -> str:
     """Why, without the path of a file that may be a temporary one."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a file is in the way"
     return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -136,6 +136,41 @@ def test_a_failed_export_leaves_nothing(model, encoding, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("most_bytes", [500, 2_000, 100_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing(model, encoding, tmp_path, most_bytes):
+    """A limit on the size of files stands for the disk; each of the folder's larger files meets one."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
+    try:
+        with pytest.raises(HubError) as error:
+            hub.save_pretrained(model, encoding, tmp_path / "deep" / "kimi")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(error.value).startswith(f"'{tmp_path}/deep/kimi' cannot be written: ")
+    assert "File too large" in str(error.value) and "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["thesis.txt/kimi", "thesis.txt/deep/kimi"])
+def test_a_file_in_the_way_is_one_line(model, encoding, tmp_path, below):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(HubError, match="kimi' cannot be written: a file is in the way"):
+        hub.save_pretrained(model, encoding, tmp_path / below)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["layers.1.mlp.gate", "layers.2.mlp.expert_bias", "lm_head.weight"])
+def test_a_model_that_diverged_is_not_exported(encoding, tmp_path, name, number):
+    model = make_kimi()
+    with torch.no_grad():
+        model.state_dict()[name].view(-1)[-1] = number
+    with pytest.raises(HubError, match=f"the weight {name} is not finite: a model that diverged"):
+        hub.save_pretrained(model, encoding, tmp_path / "kimi")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---------------------------------------------------------------- what is refused
 
 
