@@ -8,20 +8,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from lab_utils.bench.plan import Arm, Plan
+from lab_utils.bench.saved import (
+    SavedCorpus,
+    SavedEnvironment,
+    SavedIntervention,
+    SavedModel,
+    SavedRole,
+    SavedStep,
+    SavedTraining,
+)
 from lab_utils.machine.describe import environment
 from nanokimi.config import to_dict
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
+from nanokimi.system.checked import checked
+from nanokimi.system.printable import OneLineError, quote
+from nanokimi.system.ranges import Count, Number, Positive, PositiveOrZero, Seed
+from nanokimi.system.reading import UnreadableFile, read_small_json
+from nanokimi.system.refusals import explain
 from nanokimi.text.corpus import Corpus
 
 FORMAT = 1
+MOST_BYTES = 50_000_000  # a hundred times the longest record of this repository
 
 
-class ResultsError(ValueError):
+class ResultsError(OneLineError):
     """results.json is missing or cannot be read: one line that says where and why."""
 
 
@@ -29,14 +47,14 @@ class ResultsError(ValueError):
 class Point:
     """One evaluation on the fixed validation windows; `seconds` is the training time by the clock."""
 
-    step: int
-    tokens: int
-    seconds: float
-    loss: float  # nats per token
-    perplexity: float
-    bits_per_byte: float
-    floor_bits_per_byte: float | None
-    by_role: dict[str, dict[str, float]] | None
+    step: Count
+    tokens: Count
+    seconds: PositiveOrZero
+    loss: Number  # nats per token
+    perplexity: Positive
+    bits_per_byte: Number
+    floor_bits_per_byte: PositiveOrZero | None
+    by_role: dict[str, SavedRole] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +62,16 @@ class Run:
     """One arm trained with one seed."""
 
     arm: str
-    seed: int
-    n_steps: int  # as planned; the last point has this step if all were done
+    seed: Seed
+    n_steps: Count  # as planned; the last point has this step if all were done
     points: tuple[Point, ...]
-    train_seconds: float  # of the optimizer steps, by the clock
-    wall_seconds: float  # including evaluations and saving
-    peak_memory: int | None  # bytes; None where the machine does not tell it
-    start_memory: int | None  # bytes in use before the training began
+    train_seconds: PositiveOrZero  # of the optimizer steps, by the clock
+    wall_seconds: PositiveOrZero  # including evaluations and saving
+    peak_memory: Count | None  # bytes; None where the machine does not tell it
+    start_memory: Count | None  # bytes in use before the training began
     batch_digest: str  # SHA-256 of all tokens that the model was trained on, in order
-    interventions: tuple[dict[str, Any], ...] = ()  # what a person changed while it ran
-    diverged_at: int | None = None  # the step at which loss, gradient or weights were no longer finite
+    interventions: tuple[SavedIntervention, ...] = ()  # what a person changed while it ran
+    diverged_at: Count | None = None  # the step at which loss, gradient or weights were no longer finite
     diverged_because: str = ""  # what was not finite, and what may help
 
     @property
@@ -75,15 +93,15 @@ class ArmFacts:
     """What is known of an arm without training it, and its step times, measured in turn with the other arms'."""
 
     name: str
-    model: dict[str, Any]
-    train: dict[str, Any]
-    total: int
-    active: int
-    body_total: int  # without embeddings and head
-    body_active: int
-    flops_per_token: float
-    cache_per_token: float  # numbers that decoding keeps per token, at seq_len
-    step_seconds: tuple[float, ...] = ()  # one per round
+    model: SavedModel
+    train: SavedTraining
+    total: Count
+    active: Count
+    body_total: Count  # without embeddings and head
+    body_active: Count
+    flops_per_token: Positive
+    cache_per_token: Positive  # numbers that decoding keeps per token, at seq_len
+    step_seconds: tuple[Positive, ...] = ()  # one per round
 
     @property
     def tokens_per_step(self) -> int:
@@ -95,12 +113,12 @@ class Results:
     """Everything that the report shows."""
 
     profile: str
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     arms: dict[str, ArmFacts]
     runs: tuple[Run, ...]
-    corpus: dict[str, Any]
-    environment: dict[str, Any] = field(default_factory=dict)
-    wall_seconds: float | None = None
+    corpus: SavedCorpus
+    environment: SavedEnvironment
+    wall_seconds: PositiveOrZero | None = None
 
     def run(self, arm: str, seed: int) -> Run | None:
         """The finished training of this arm and seed, or None."""
@@ -151,55 +169,79 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Results:
-    """The inverse of `to_json`. Other entries (table, verdicts) are ignored, as they are computed from these."""
-    runs = tuple(
-        Run(
-            **run
-            | {
-                "points": tuple(Point(**point) for point in run["points"]),
-                "interventions": tuple(run.get("interventions", ())),
-            }
-        )
-        for run in data["runs"]
-    )
-    arms = {
-        name: ArmFacts(**{**facts, "step_seconds": tuple(facts["step_seconds"])})
-        for name, facts in data["arms"].items()
-    }
-    return Results(
-        profile=data["profile"],
-        seeds=tuple(data["seeds"]),
-        arms=arms,
-        runs=runs,
-        corpus=data["corpus"],
-        environment=data["environment"],
-        wall_seconds=data["wall_seconds"],
-    )
+    """The inverse of `to_json`. Other entries (table, verdicts) are ignored, as they are computed from these.
+
+    Raises `ResultsError` where something is missing, has another type or range, or does not fit the rest.
+    """
+    known = {each.name for each in fields(Results)}
+    try:
+        results = TypeAdapter(Results).validate_python({k: v for k, v in data.items() if k in known})
+    except ValidationError as error:
+        raise ResultsError(explain(error, Results)) from None
+    if problem := _find_contradiction(results):
+        raise ResultsError(problem)
+    return results
 
 
-def read_results(path: Path) -> Results:
+def _find_contradiction(results: Results) -> str:
+    """What the parts of the results contradict each other in; empty if nothing."""
+    if not results.arms or not results.seeds:
+        return "it has no arms or no seeds"
+    for name, facts in results.arms.items():
+        if facts.name != name:
+            return f"arms.{quote(name)} is called {quote(facts.name)}"
+    for i, run in enumerate(results.runs):
+        if run.arm not in results.arms or run.seed not in results.seeds:
+            return f"runs.{i} is of arm {quote(run.arm)} with seed {run.seed}, which are not among arms and seeds"
+        steps, tokens = ([getattr(point, what) for point in run.points] for what in ("step", "tokens"))
+        if any(a >= b for xs in (steps, tokens) for a, b in pairwise(xs)) or (
+            steps and steps[-1] > run.n_steps
+        ):
+            return f"runs.{i}: its points do not go forward to step {run.n_steps}"
+    roles = {frozenset(point.by_role or ()) for run in results.runs for point in run.points}
+    return "its points have different roles" if len(roles) > 1 else ""
+
+
+def read_results(path: str | Path) -> Results:
     """The results in a results.json; `ResultsError` where it is missing, damaged or of another format."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise ResultsError(f"{path}: its format is {data['format']}; this version reads format {FORMAT}")
+        data = read_small_json(path, MOST_BYTES)
+    except UnreadableFile as error:
+        raise ResultsError(f"{error}; name the results.json of a folder that the benchmark wrote") from None
+    if not isinstance(data, dict) or "format" not in data:
+        raise ResultsError(f"file {path} is damaged: it holds no results of a benchmark")
+    if data["format"] != FORMAT:
+        form = quote(data["format"])
+        raise ResultsError(f"file {path}: its format is {form}; this version reads format {FORMAT}")
+    try:
         return from_json(data)
-    except FileNotFoundError:
-        raise ResultsError(f"{path} does not exist; name a folder that the benchmark wrote") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    except ResultsError as error:
+        raise ResultsError(f"file {path} is damaged: {error}") from None
 
 
-def read_steps(run_dir: Path) -> list[dict[str, Any]]:
-    """The step records of a training, from steps.jsonl; a line that is still being written is left out."""
-    path = run_dir / "steps.jsonl"
+def read_steps(run_dir: str | Path) -> list[dict[str, Any]]:
+    """The step records of a training, from steps.jsonl; a line that is still being written is left out.
+
+    Raises `ResultsError` for another line that is no record.
+    """
+    path = Path(run_dir) / "steps.jsonl"
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    reader, records = TypeAdapter(SavedStep), []
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], start=1
+    ):
+        try:
+            records.append(reader.validate_python(json.loads(line)))
+        except ValidationError as error:
+            raise ResultsError(f"file {path}, line {number}: {explain(error, SavedStep)}") from None
+        except (ValueError, RecursionError):
+            raise ResultsError(f"file {path}, line {number}: this is no JSON") from None
+    return records
 
 
-def output_folder(out_dir: str = "", name: str = "notebook") -> Path:
+@checked
+def output_folder(out_dir: str | Path = "", name: str = "notebook") -> Path:
     """`out_dir`, or out/<name> in the checkout in which the notebook was started."""
     if out_dir:
         return Path(out_dir)

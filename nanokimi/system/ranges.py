@@ -7,24 +7,23 @@ import numbers
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 
 def _as_whole(value: Any) -> Any:
     """numpy's whole numbers as Python's; no yes or no, which Python would take for 1 and 0."""
     if isinstance(value, bool):
-        raise PydanticCustomError("yes_or_no", "must be a whole number, not a yes or no")
+        raise ValueError("must be a whole number, not a yes or no")
     return int(value) if isinstance(value, numbers.Integral) else value
 
 
 def _as_number(value: Any) -> Any:
     """The same for numbers with a fraction."""
     if isinstance(value, bool):
-        raise PydanticCustomError("yes_or_no", "must be a number, not a yes or no")
+        raise ValueError("must be a number, not a yes or no")
     try:
         return float(value) if isinstance(value, numbers.Real) else value
     except OverflowError:
-        raise PydanticCustomError("too_large", "must be below 1e308") from None
+        raise ValueError("must be below 1e308") from None
 
 
 Whole = Annotated[int, BeforeValidator(_as_whole)]

@@ -67,9 +67,10 @@ def explain(error: ValidationError, cls: type) -> str:
         return f"{field} is not a setting; {nearest(path[-1], [f.name for f in fields(cls)])}"
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"{field} is missing"
-    if kind == "value_error":
-        # pydantic puts "Value error, " in front of what a check of ours said.
-        return f"{field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}"
+    if kind == "value_error" and not _told(first).startswith(
+        "must "
+    ):  # what a check of ours said of several fields
+        return f"{field + ': ' if field else ''}{_told(first)}"
     return f"{field}={quote(first['input'])} {_allowed([first])}"
 
 
@@ -90,7 +91,12 @@ def _allowed(mistakes: Iterable[Any]) -> str:
     words = dict.fromkeys(
         _ALLOWED[each["type"]].format(**each.get("ctx", {})) for each in mistakes if each["type"] in _ALLOWED
     )
-    return f"must be {' or '.join(plain.get(word, word) for word in words)}" if words else mistakes[0]["msg"]
+    return f"must be {' or '.join(plain.get(word, word) for word in words)}" if words else _told(mistakes[0])
+
+
+def _told(mistake: Any) -> str:
+    """What pydantic says, without the words that it puts in front of what a check of ours has said."""
+    return mistake["msg"].removeprefix("Value error, ")
 
 
 def sections(cls: type) -> dict[str, type]:
