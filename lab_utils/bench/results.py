@@ -202,6 +202,7 @@ def _find_contradiction(results: Results) -> str:
     return "its points have different roles" if len(roles) > 1 else ""
 
 
+@checked
 def read_results(path: str | Path) -> Results:
     """The results in a results.json; `ResultsError` where it is missing, damaged or of another format."""
     try:
@@ -219,6 +220,7 @@ def read_results(path: str | Path) -> Results:
         raise ResultsError(f"file {path} is damaged: {error}") from None
 
 
+@checked
 def read_steps(run_dir: str | Path) -> list[dict[str, Any]]:
     """The step records of a training, from steps.jsonl; a line that is still being written is left out.
 

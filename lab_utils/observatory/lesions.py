@@ -20,6 +20,8 @@ from nanokimi.config import MoEConfig, TrainConfig
 from nanokimi.evaluate import Evaluation, evaluate
 from nanokimi.kimi import Kimi
 from nanokimi.moe import MoE
+from nanokimi.system.checked import checked
+from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus
 
 ALL = "all tokens"
@@ -71,13 +73,14 @@ def _fewest_left(cfg: MoEConfig, off: set[int]) -> int:
     return sum(sorted(left)[: cfg.topk_group])
 
 
+@checked
 def parse_lesion(text: str) -> dict[int, list[int]]:
     """Experts to switch off, written `layer:expert` with commas between them: "1:3, 2:0"."""
     off: dict[int, list[int]] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         layer, colon, expert = (side.strip() for side in part.partition(":"))
-        if not (colon and layer.isdecimal() and expert.isdecimal()):
-            raise ValueError(f"{part!r} is not layer:expert, such as 1:3; commas stand between several")
+        if not (colon and layer.isdecimal() and expert.isdecimal() and len(part) < 20):
+            raise ValueError(f"{quote(part)} is not layer:expert, such as 1:3; commas stand between several")
         off.setdefault(int(layer), []).append(int(expert))
     if not off:
         raise ValueError("no expert is named: write layer:expert, such as 1:3; commas stand between several")

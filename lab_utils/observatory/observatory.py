@@ -37,6 +37,7 @@ from lab_utils.observatory.word_classes import POSITIONS, WORD_CLASSES, classify
 from lab_utils.show.note import Sentence, as_html, draw_or_explain
 from lab_utils.show.table import Table
 from nanokimi.kimi import Kimi
+from nanokimi.system.checked import checked
 from nanokimi.text.corpus import ROLES
 
 # Experts in the committed picture of who does what; the widget shows all of them.
@@ -76,6 +77,7 @@ class Observatory:
                 ways[name] = (corpus.val.roles[at].astype(np.int64), ROLES)
         return ways
 
+    @checked
     def lift(self, by: str, layer: int) -> Lift:
         """The experts of `layer` against the classes of the grouping `by`."""
         if by not in self.groupings:
@@ -85,6 +87,7 @@ class Observatory:
         class_of, classes = self.groupings[by]
         return measure_lift(self.routing.layer(layer), class_of, classes)
 
+    @checked
     def facts(self, prompt: str, layer: int) -> list[TokenFacts]:
         """The tokens of `prompt`, each with what `layer` decided on it."""
         model, encoding = self.specimen.model, self.specimen.corpus.tokenizer
@@ -93,6 +96,7 @@ class Observatory:
 
     # ------------------------------------------------------------ views
 
+    @checked
     def token_strip(self, prompt: str, layer: int | None = None) -> Any:
         """Every token of the prompt with its experts, weights and runner-up in one layer."""
         layer = self.layers[0] if layer is None else layer
@@ -104,6 +108,7 @@ class Observatory:
 
         return _show(lambda: pictures.strip_picture(self.facts(prompt, layer), layer), widget)
 
+    @checked
     def who_does_what(
         self, by: str = "word class", layer: int | None = None, sort_by: str | None = None
     ) -> Any:
@@ -131,6 +136,7 @@ class Observatory:
 
         return _show(lambda: picture(by, layer, sort_by, SHOWN), widget)
 
+    @checked
     def lesion_report(self, off: str, prompt: str) -> LesionReport:
         """Loss by role and a greedy continuation, with and without the experts `off` ("1:3, 2:0")."""
         model, corpus, train = self.specimen.model, self.specimen.corpus, self.specimen.train
@@ -143,6 +149,7 @@ class Observatory:
             continuation=continue_both(model, corpus.tokenizer, ids, self.size.new_tokens, experts),
         )
 
+    @checked
     def lesion(self, off: str, prompt: str) -> Any:
         """Switch experts off: what the model loses, and what it writes then."""
 

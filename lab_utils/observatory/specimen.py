@@ -17,6 +17,7 @@ from nanokimi import checkpoint
 from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import build_model
+from nanokimi.system.checked import checked
 from nanokimi.text.corpus import Corpus, load_corpus, windows
 from nanokimi.train import train
 
@@ -61,6 +62,7 @@ _SIZES = {
 }
 
 
+@checked
 def choose_size(profile: str) -> ObservatorySize:
     """The sizes of a profile. A GPU profile has those of `cpu`: its model is larger, not the observation."""
     return _SIZES.get(profile, _SIZES["cpu"])
@@ -86,8 +88,12 @@ class Specimen:
         return inputs, index - 1
 
 
+@checked
 def find_specimen(
-    profile: str, path: str = "", out_dir: str = "", say: Callable[[str], None] = lambda text: None
+    profile: str,
+    path: str | Path = "",
+    out_dir: str | Path = "",
+    say: Callable[[str], None] = lambda text: None,
 ) -> Specimen:
     """The model of the checkpoint `path`; else of notebook 08's; else a Kimi that is trained now, and kept.
 
