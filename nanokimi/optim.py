@@ -91,12 +91,10 @@ class Muon(torch.optim.Optimizer):
                 p.add_(update, alpha=-group["lr"] * scale)
 
 
-def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW alone, or Muon and AdamW, as `cfg.optimizer` says; every parameter of `model` is in exactly one group.
-
-    Muon takes matrices and banks of experts. Weight decay acts on matrices and tables, not on norms and biases, as in
-    nanoGPT.
-    """
+def group_parameters(
+    model: nn.Module, cfg: OptimConfig
+) -> tuple[dict[int, list[nn.Parameter]], list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters for Muon, by `fused_rows`; those for AdamW with weight decay; those for AdamW without."""
     muon: dict[int, list[nn.Parameter]] = {}
     decayed, free = [], []
     for name, p in model.named_parameters():
@@ -108,6 +106,16 @@ def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Opt
             muon.setdefault(fused_rows, []).append(p)
         else:
             decayed.append(p)
+    return muon, decayed, free
+
+
+def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Optimizer]:
+    """AdamW alone, or Muon and AdamW, as `cfg.optimizer` says; every parameter of `model` is in exactly one group.
+
+    Muon takes matrices and banks of experts. Weight decay acts on matrices and tables, not on norms and biases, as in
+    nanoGPT.
+    """
+    muon, decayed, free = group_parameters(model, cfg)
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
         on_gpu = next(model.parameters()).is_cuda

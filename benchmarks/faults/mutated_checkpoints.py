@@ -55,6 +55,15 @@ RAW = {
     "@OBJECTS@": '{"a":' * 400 + "1" + "}" * 400,
 }
 
+VALUES = (
+    *json.loads(
+        "[null, true, false, -1, 0, 1, 3, 1000000, 2147483648, 9223372036854775808, 1.5, -0.5, 1e308, 1e-320]"
+    ),
+    *("", "x", "3", "auto", "/etc/passwd", "\x1b[2J\x1b]0;x\x07", "\u202e", "\ud800", "a" * 100_000),
+    *([], {}, [1], [[]], {"a": 1}, 10**30),
+    *RAW,
+)
+
 
 def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None]) -> Outcome:
     """Alter a checkpoint `tries` times."""
@@ -66,7 +75,12 @@ def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None])
         root = Path(__file__).parents[2]
         environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
         with subprocess.Popen(
-            [*words, str(done), str(tries)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder
+            [*words, str(done), str(tries)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=folder,
         ) as worker:
             assert worker.stdout is not None
             for line in worker.stdout:
@@ -128,7 +142,9 @@ def use(found: checkpoint.Checkpoint) -> None:
         p.grad = torch.full_like(p, 0.01)
     for each in optimizers:
         each.step()
-    found.model(torch.tensor([found.tokenizer.encode_ordinary("a cat")[: min(4, found.model.cfg.max_seq_len)]]))
+    found.model(
+        torch.tensor([found.tokenizer.encode_ordinary("a cat")[: min(4, found.model.cfg.max_seq_len)]])
+    )
     found.tokenizer.decode(list(range(found.tokenizer.n_vocab)))
 
 
@@ -157,7 +173,9 @@ def cut(path: Path, draw: random.Random) -> str:
 def replace(path: Path, draw: random.Random) -> str:
     """A file is missing, another one, a link, a folder, a pipe."""
     name, other = draw.sample((*FILES, ABOUT), 2)
-    how = draw.choice(("missing", "swapped", "folder", "pipe", "link", "loop", "zeros", "noise", "all a link"))
+    how = draw.choice(
+        ("missing", "swapped", "folder", "pipe", "link", "loop", "zeros", "noise", "all a link")
+    )
     if how == "swapped":
         (path / name).rename(path / "x")
         (path / other).rename(path / name)
@@ -206,7 +224,9 @@ def alter_tensors(path: Path, draw: random.Random) -> str:
         for mark, raw in RAW.items():
             text = text.replace(json.dumps(mark), raw)
         said = draw.choice((len(text), len(text), len(text), 0, 2**40, 2**63, 2**64 - 1))
-        file.write_bytes(said.to_bytes(8, "little") + text.encode(errors="surrogatepass") + content[8 + length :])
+        file.write_bytes(
+            said.to_bytes(8, "little") + text.encode(errors="surrogatepass") + content[8 + length :]
+        )
         return f"{name}'s header of {said} bytes, {how}{_settle(path, True)}"
     tensors = load_file(file)
     key = draw.choice(sorted(tensors))
@@ -249,11 +269,7 @@ def _alter(content: Any, draw: random.Random) -> str:
 
     walk(content)
     node, key = draw.choice(places) if places else ({}, "")
-    value = draw.choice(
-        (None, True, False, -1, 0, 1, 3, 10**6, 2**31, 2**63, 10**30, 1.5, -0.5, 1e308, 1e-320, "", "x", "3", "auto")
-        + ("\x1b[2J\x1b]0;x\x07", "\u202e", "a" * 100_000, "\ud800", "/etc/passwd", [], {}, [1], [[]], {"a": 1})
-        + tuple(RAW)
-    )
+    value = draw.choice(VALUES)
     if draw.random() < 0.15 and isinstance(node, dict):
         node[draw.choice(("x", "\x1b[2J", "a" * 10_000, ""))] = node.pop(key, value)
         return f"{key} renamed"

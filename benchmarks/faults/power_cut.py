@@ -114,7 +114,12 @@ def complete(run_dir: Path, cfg: TrainConfig, resume: bool = False) -> Run:
 def read_log(run_dir: Path) -> list[str]:
     """The log's lines without the clock's numbers."""
     lines = (run_dir / LOG).read_text().splitlines()
-    return [part for line in lines for part in line.split(", ") if '"seconds"' not in part and "_per_s" not in part]
+    return [
+        part
+        for line in lines
+        for part in line.split(", ")
+        if '"seconds"' not in part and "_per_s" not in part
+    ]
 
 
 def record_cuts(root: Path) -> list[Cut]:

@@ -30,28 +30,29 @@ def unpack_optimizers(
 
     Raises `ValueError`, and changes nothing, where it is not the state of these optimizers.
     """
-    check_state(model, optimizers, describe(packed))
-    check_steps(packed)
     parameters = dict(model.named_parameters())
     owner = {p: o for o in optimizers for g in o.param_groups for p in g["params"]}
+    check_state(model, {p for p, o in owner.items() if isinstance(o, Muon)}, describe(packed))
+    check_steps(packed)
     for key, value in packed.items():
         name, entry = key.split("|")
         p = parameters[name]
         owner[p].state[p][entry] = value.clone()
 
 
-def check_state(model: nn.Module, optimizers: list[torch.optim.Optimizer], found: dict[str, Claim]) -> None:
-    """Raise `ValueError` unless `found` describes a state of these optimizers.
+def check_state(model: nn.Module, muon: set[nn.Parameter], found: dict[str, Claim]) -> None:
+    """Raise `ValueError` unless `found` describes a state of Muon for these parameters, and of AdamW for all others.
 
     A parameter has all of its optimizer's tensors, or none: then it has had no gradient yet.
     """
-    names: dict[Tensor, str] = {p: n for n, p in model.named_parameters()}
     wanted: dict[str, Claim] = {}
-    for optimizer in optimizers:
-        for p in (p for group in optimizer.param_groups for p in group["params"]):
-            entries = _entries(optimizer, p)
-            if any(f"{names[p]}|{entry}" in found for entry in entries):
-                wanted |= {f"{names[p]}|{entry}": claim for entry, claim in entries.items()}
+    for name, p in model.named_parameters():
+        like = describe({"": p})[""]
+        entries = {"momentum_buffer": like}
+        if p not in muon:
+            entries = {"step": ("F32", ()), "exp_avg": like, "exp_avg_sq": like}
+        if any(f"{name}|{entry}" in found for entry in entries):
+            wanted |= {f"{name}|{entry}": claim for entry, claim in entries.items()}
     match(found, wanted)
 
 
@@ -60,11 +61,3 @@ def check_steps(packed: dict[str, Tensor]) -> None:
     for key, value in packed.items():
         if key.endswith("|step") and not (value >= 0 and value.isfinite()):
             raise ValueError(f"{quote(key)} is {value.item()}, not a number of steps")
-
-
-def _entries(optimizer: torch.optim.Optimizer, p: Tensor) -> dict[str, Claim]:
-    """What an optimizer keeps of a parameter."""
-    like = describe({"": p})[""]
-    if isinstance(optimizer, Muon):
-        return {"momentum_buffer": like}
-    return {"step": ("F32", ()), "exp_avg": like, "exp_avg_sq": like}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model, build_model
-from nanokimi.optim import build_optimizers
+from nanokimi.optim import group_parameters
 from nanokimi.presets.yaml_config import build, build_model_config
 from nanokimi.runs import claims
 from nanokimi.runs.optimizers import check_state, check_steps
@@ -111,12 +111,12 @@ def _load_model(path: Path, settings: dict[str, Any]) -> Model:
 
 def _load_optimizers(path: Path, model: Model, train: TrainConfig) -> dict[str, Tensor]:
     """The optimizers' tensors, after they have been found to be those of this model and training."""
-    optimizers = build_optimizers(model, train.optim)
+    muon = {p for group in group_parameters(model, train.optim)[0].values() for p in group}
     try:
-        check_state(model, optimizers, claims.read_header(path / FILES[1]))
+        check_state(model, muon, claims.read_header(path / FILES[1]))
         # Copies: what is loaded is mapped from the file, which may be deleted or cut while the training goes on.
         packed = {name: value.clone() for name, value in load_file(path / FILES[1]).items()}
-        check_state(model, optimizers, claims.describe(packed))
+        check_state(model, muon, claims.describe(packed))
         check_steps(packed)
     except (ValueError, SafetensorError) as error:
         raise ValueError(f"{FILES[1]} does not fit the model: {error}") from None
