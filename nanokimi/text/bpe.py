@@ -1,19 +1,22 @@
-"""The tokens of byte-pair encoding, learnt from texts by the library `tokenizers` on a thread that can be left behind.
-
-The library answers no signal while it works. So this thread waits for the other one, and Ctrl-C ends the wait.
-"""
+"""The tokens of byte-pair encoding, learnt from texts in a process of its own, which Ctrl-C can end (`learn`)."""
 
 from __future__ import annotations
 
-import contextvars
-import threading
+import json
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-
+from nanokimi.system.interpreter import python
+from nanokimi.text import learn
 from nanokimi.text.cuts import cut_runs
 
-TICK_S = 0.2  # how long a Ctrl-C may have to wait, on systems where it does not end a wait by itself
+SMALL = 100_000  # characters that are learnt from at once: that takes less time than starting a process
+TICK_S = 0.2
+
+
+class LearningFailed(OSError):
+    """The process that learns has ended too early."""
 
 
 def train_ranks(
@@ -22,37 +25,20 @@ def train_ranks(
     """The bytes and the id of at most `n_tokens` tokens: first the 256 bytes, then one per merge, in merge order.
 
     No merge crosses a border of the pattern `words`, nor a place at which `cut_runs` cuts: time grows with the square
-    of the longest word. `on_wait()` is called while the library works.
+    of the longest word. `on_wait()` is called several times per second. `LearningFailed` where memory is short.
     """
-    stopped = threading.Event()
-    results: list[Tokenizer] = []
-    errors: list[BaseException] = []
-
-    def feed() -> Iterator[str]:
-        for text in texts:
-            for part in cut_runs(text):
-                if stopped.is_set():
-                    return
-                yield part
-
-    def work() -> None:
-        try:
-            results.append(_train(feed(), n_tokens, words))
-        except BaseException as error:  # raised again below, in the thread that asked
-            errors.append(error)
-
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(TICK_S)
-            on_wait()
-    finally:
-        stopped.set()
-    if errors:
-        raise errors[0]
+    parts = (part for text in texts for part in cut_runs(text))
+    head, size = [], 0
+    for part in parts:
+        head.append(part)
+        size += len(part)
+        if size > SMALL:
+            spelled = _learn_elsewhere(chain(head, parts), n_tokens, words, on_wait)
+            break
+    else:
+        spelled = learn.learn(iter(head), n_tokens, words)
     byte_of = {letter: byte for byte, letter in enumerate(spell_bytes())}
-    return {bytes(byte_of[c] for c in token): rank for token, rank in results[0].get_vocab().items()}
+    return {bytes(byte_of[c] for c in token): rank for token, rank in spelled.items()}
 
 
 def spell_bytes() -> list[str]:
@@ -62,19 +48,38 @@ def spell_bytes() -> list[str]:
     return [chr(byte) if byte in printable else next(hidden) for byte in range(256)]
 
 
-def _train(texts: Iterator[str], n_tokens: int, words: str) -> Tokenizer:
-    trainer = trainers.BpeTrainer(
-        vocab_size=n_tokens,
-        min_frequency=2,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+def _learn_elsewhere(
+    texts: Iterator[str], n_tokens: int, words: str, on_wait: Callable[[], None]
+) -> dict[str, int]:
+    """What `learn` returns, from a process that is killed if this one is interrupted."""
+    worker = subprocess.Popen(
+        python(learn.__file__),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal reaches all processes of a session: this one ends that one
     )
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(words), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    try:
+        assert worker.stdin is not None
+        try:
+            for line in chain([[n_tokens, words]], texts):
+                worker.stdin.write(json.dumps(line).encode() + b"\n")
+            worker.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended: its exit code says so
+        worker.stdin = None  # `communicate` shall not close it again
+        found = None
+        while found is None:
+            on_wait()
+            try:
+                found, _ = worker.communicate(timeout=TICK_S)
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        worker.kill()
+        worker.wait()
+    if worker.returncode != 0:
+        raise LearningFailed(
+            f"learning the tokens ended with exit code {worker.returncode}; free some memory, or give less text"
+        )
+    return json.loads(found)

@@ -29,7 +29,7 @@ from nanokimi.text.files import ALLOWED, TextError, TextFile, find_text_files, r
 from nanokimi.text.split import SHARE, Plan, divide, hash_text, plan_split
 
 SOURCES = ("storyworld", "tinystories")
-PIECE = 1 << 19  # characters per `Document`, at most a long run more
+PIECE = 1 << 17  # characters per `Document`, or a few more: an interrupt waits until a piece is tokenized
 
 OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total); total may be unknown
 

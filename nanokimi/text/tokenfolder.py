@@ -29,6 +29,11 @@ from nanokimi.text.storyworld import ROLES
 LAYOUT = 2  # count it up whenever the files of a folder change
 HELD = 1 << 30
 _ARRAYS = ("train.tokens", "val.tokens", "val.roles", "val.bits")
+_KINDS = {
+    "val.roles": "uint8",
+    "val.bits": "float32",
+    "tokenizer.json": "uint8",
+}  # of the others: meta.json's dtype
 _LARGEST_META = 100_000  # bytes
 
 
@@ -65,10 +70,8 @@ def read_folder(folder: Path) -> TokenFolder:
         arrays = {}
         for name in (*_ARRAYS, "tokenizer.json"):
             if name in files:
-                kind = {"val.roles": "uint8", "val.bits": "float32"}.get(name, dtype)
-                arrays[name] = _read_file(
-                    folder / name, *files[name], "uint8" if name == "tokenizer.json" else kind
-                )
+                size, digest = files[name]
+                arrays[name] = _read_file(folder / name, size, digest, _KINDS.get(name, dtype))
         del arrays["tokenizer.json"]
         encoding = tokenizer.load_tokenizer(folder / "tokenizer.json")
         _check_numbers(arrays, encoding.n_vocab)

@@ -27,7 +27,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from nanokimi.system.deadline import call_within
 from nanokimi.system.printable import OneLineError, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
-from nanokimi.text.bpe import spell_bytes, train_ranks
+from nanokimi.text.bpe import LearningFailed, spell_bytes, train_ranks
 from nanokimi.text.cuts import cut_runs
 
 END_OF_TEXT = "<|endoftext|>"
@@ -74,7 +74,11 @@ def train_bpe(
         raise TokenizerError(
             f"vocab_size={quote(vocab_size)} must be at least 257: 256 bytes and {END_OF_TEXT}"
         )
-    return _build_encoding("bpe", train_ranks(texts, vocab_size - 1, WORDS, on_wait))
+    try:
+        ranks = train_ranks(texts, vocab_size - 1, WORDS, on_wait)
+    except LearningFailed as error:
+        raise TokenizerError(error) from None
+    return _build_encoding("bpe", ranks)
 
 
 def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
