@@ -6,10 +6,9 @@ It writes down what the answers give. Whether that is right, `verdicts` decides 
 from __future__ import annotations
 
 import builtins
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -83,7 +82,7 @@ def _run_cells(cells: list[Cell], write: Write) -> None:
             continue
         line: dict[str, Any] = {"exercise": cell.exercise}
         exercise, answer = exercises[cell.exercise], names.get(cell.exercise)
-        with originals.back():
+        with originals:
             if error is not None:
                 line["error"] = _describe(error)
             elif answer is None:
@@ -130,7 +129,8 @@ def _describe(error: BaseException) -> str:
 class _Originals:
     """The functions of Python, torch and this project as they are before a notebook runs.
 
-    A notebook may replace them for its own ends, or by accident. While its answers are run, the originals are back.
+    A notebook may replace them for its own ends, or by accident. In a `with` block the originals are back in their
+    places; afterwards the notebook's own are.
     """
 
     def __init__(self) -> None:
@@ -147,29 +147,27 @@ class _Originals:
         self._builtins = vars(builtins)
         self._saved_builtins = self._builtins.copy()
 
-    @contextlib.contextmanager
-    def back(self) -> Iterator[None]:
-        """In this block the originals stand in their places; afterwards the notebook's own."""
+    def __enter__(self) -> None:
         # The builtins come back first, without the use of any of them.
-        theirs = self._builtins.copy()
+        self._theirs = self._builtins.copy()
         self._builtins.update(self._saved_builtins)
-        replaced = [
-            (owner, name, vars(owner).get(name, _NOTHING), value)
+        self._replaced = [
+            (owner, name, vars(owner).get(name, _NOTHING))
             for owner, saved in self._saved
             for name, value in saved.items()
             if vars(owner).get(name, _NOTHING) is not value
         ]
-        for owner, name, _, value in replaced:
-            setattr(owner, name, value)
-        try:
-            yield
-        finally:
-            for owner, name, value, _ in replaced:
-                if value is _NOTHING:
-                    delattr(owner, name)
-                else:
-                    setattr(owner, name, value)
-            self._builtins.update(theirs)
+        originals = {id(owner): saved for owner, saved in self._saved}
+        for owner, name, _ in self._replaced:
+            setattr(owner, name, originals[id(owner)][name])
+
+    def __exit__(self, *error: object) -> None:
+        for owner, name, value in self._replaced:
+            if value is _NOTHING:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, value)
+        self._builtins.update(self._theirs)
 
 
 _NOTHING = object()

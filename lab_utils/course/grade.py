@@ -101,10 +101,10 @@ def _read(path: Path) -> bytes:
             "a link; name the file itself" if is_link else getattr(error, "strerror", None) or "no file name"
         )
         raise NotGradable(f"{quote(str(path))}: {why}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotGradable(f"{quote(str(path))}: not a file")
     with open(fd, "rb") as file:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise NotGradable(f"{quote(str(path))}: not a file")
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise NotGradable(f"{quote(str(path))}: larger than {LARGEST // 10**6} MB; clear its outputs")

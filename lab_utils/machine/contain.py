@@ -11,6 +11,7 @@ import functools
 import importlib
 import json
 import os
+import shutil
 import signal
 import site
 import subprocess
@@ -171,10 +172,10 @@ class Contained:
             for pid in tree:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+            if not tree:
+                return
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.05)
-                if not tree:
-                    return
+                self._process.wait(POLL_S)
 
 
 def _read_reason(output: bytes) -> str:
@@ -185,7 +186,7 @@ def _read_reason(output: bytes) -> str:
 
 
 def _end_user(user: int) -> None:
-    """Kill all processes of a user that was made for one task, and remove its files from where everybody may write."""
+    """Kill all processes of a user that was made for one task; remove its files where everybody may write."""
     for _ in range(20):
         mine = [pid for pid in linux.read_processes() if linux.owner(f"/proc/{pid}") == user]
         if not mine:
@@ -195,14 +196,12 @@ def _end_user(user: int) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):
-        for place, folders, files in os.walk(folder, topdown=False):
-            for name in files + folders:
-                path = os.path.join(place, name)
-                if linux.owner(path) == user:
-                    with contextlib.suppress(OSError):
-                        os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(
-                            path
-                        )
+        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+            if linux.owner(entry.path) == user:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
 
 
 # ---------------------------------------------------------------- what is possible here

@@ -1,12 +1,19 @@
 """Grading: the exercise cells decide, a broken cell fails, and nothing runs for ever."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
 
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.grade import Grade, NotGradable, as_text, grade, main
+from lab_utils.machine.linux import find_tree, read_processes
 
 RIGHT = """import torch
 def causal_mask(n_queries, n_keys, device):
@@ -49,9 +56,20 @@ def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
 
 @pytest.mark.slow
 def test_right_and_untouched(tmp_path):
-    assert grade_one(notebook(tmp_path, ("causal_mask", RIGHT))).status == "passed"
-    assert grade_one(notebook(tmp_path, ("causal_mask", STUB))).status == "not tried"
-    assert "defines nothing" in grade_one(notebook(tmp_path, ("causal_mask", "x = 1"))).says
+    """The notebook's own names, its folder and what it has set do no harm to a right answer."""
+    harm = "import os, torch; globals = print = len = None; torch.set_grad_enabled(False); os.chdir('/')\n"
+    harm += "torch.set_default_dtype(torch.float64); torch.equal = torch.arange = None\n"
+    answers = (
+        ("causal_mask", harm + RIGHT),
+        ("split_heads", "raise NotImplementedError"),
+        ("join_heads", "x = 1"),
+    )
+    stub = "def attend(q, k, v, scale, visible=None):\n    raise NotImplementedError"
+    grades = {g.exercise: g for g in grade(notebook(tmp_path, *answers, ("attend", stub)))}
+    assert grades["causal_mask"].status == "passed"
+    assert grades["attend"].status == "not tried"
+    assert grades["split_heads"].says.startswith("The cell raises NotImplementedError")
+    assert "defines nothing" in grades["join_heads"].says
 
 
 @pytest.mark.slow
@@ -80,6 +98,84 @@ def test_everything_passed_is_said_by_the_exit_code(tmp_path, monkeypatch):
         "lab_utils.course.grade.grade", lambda *_: [Grade("a.ipynb", "causal_mask", "passed")]
     )
     assert main(["a.ipynb"]) == 0
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_notebook_and_keeps_the_rows(tmp_path):
+    """SIGTERM while the second notebook runs: the first one's rows are there, and nothing runs on."""
+    right = notebook(tmp_path, ("causal_mask", RIGHT), name="right.ipynb")
+    endless = notebook(tmp_path, ("causal_mask", "while True: pass"), name="endless.ipynb")
+    out = tmp_path / "not" / "yet" / "grades.json"
+    words = [sys.executable, "-m", "lab_utils.course.grade", str(right), str(endless), "--json", str(out)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        first = process.stdout.readline()
+        while not out.exists():
+            time.sleep(0.1)
+        time.sleep(2)
+        tree = find_tree(process.pid)
+        process.terminate()
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert first == "right.ipynb\n" and "Traceback" not in said
+    assert [row["status"] for row in json.loads(out.read_text()) if row["exercise"] == "causal_mask"] == [
+        "passed"
+    ]
+    assert len(tree) > 1 and not tree.keys() & read_processes().keys()
+
+
+def test_one_bad_file_costs_its_own_row(tmp_path, capsys, monkeypatch):
+    def grade_or_refuse(path, *bounds):
+        if path.name == "b.ipynb":
+            raise NotGradable(f"{path}: not a notebook")
+        return [Grade(path.name, "causal_mask", "passed")]
+
+    monkeypatch.setattr("lab_utils.course.grade.grade", grade_or_refuse)
+    out = tmp_path / "grades.json"
+    assert main(["a.ipynb", "b.ipynb", "c.ipynb", "--json", str(out)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out.endswith("2 of 2 exercises passed\n") and shown.err == "grade: b.ipynb: not a notebook\n"
+    rows = [(row["notebook"], row["status"], row["says"]) for row in json.loads(out.read_text())]
+    assert rows[1] == ("b.ipynb", "not graded", "b.ipynb: not a notebook")
+    assert [status for _, status, _ in rows] == ["passed", "not graded", "passed"]
+
+
+def test_a_place_that_cannot_hold_the_grades_is_said_before_anything_runs(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "file" / "grades.json"):
+        assert main(["a.ipynb", "--json", str(place)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "large", "a\x1b]0;x\x07\u202e.ipynb"])
+def test_what_is_no_file_is_refused_without_being_read(tmp_path, capsys, kind):
+    path = tmp_path / "x.ipynb"
+    if kind == "link":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        with open(path, "wb") as file:
+            file.truncate(10**9)
+    else:
+        path = tmp_path / kind
+    out = tmp_path / "grades.json"
+    assert main([str(path), "--json", str(out)]) == 2
+    shown = capsys.readouterr()
+    row = json.loads(out.read_text())[0]
+    for text in (shown.out, shown.err, row["notebook"], row["says"]):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert len(shown.err.splitlines()) == 1 and row["status"] == "not graded"
+
+
+@pytest.mark.parametrize(
+    "words", [["--seconds", "0"], ["--seconds", "nan"], ["--memory", "-1"], ["--memory", "x"]]
+)
+def test_bounds_are_positive_numbers(words, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["a.ipynb", *words])
+    assert error.value.code == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""The cells that are run, the originals that are back while an answer runs, and verdicts on what was written down."""
+
+import builtins
+import json
+
+import pytest
+import torch
+
+from lab_utils.course import judge as judge_module
+from lab_utils.course.answers import Cell, _Originals, main, read_cells
+from lab_utils.course.chapters import all_exercises
+from lab_utils.course.judge import AnswerKey, compare, judge, run_cases
+from lab_utils.course.portable import pack_attempt
+from lab_utils.course.verdicts import judge_line
+
+MASK = all_exercises()["causal_mask"]
+
+
+def shifted(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries - 1)
+
+
+def test_code_cells_are_read_without_the_checks():
+    cells = [
+        {"cell_type": "markdown", "source": "text"},
+        {"cell_type": "code", "source": ["a = 1\n", "b"], "metadata": {}},
+        {"cell_type": "code", "source": "check(x)", "metadata": {"tags": ["check"]}, "id": "x-check"},
+        {"cell_type": "code", "source": "def f(): 1", "metadata": {"tags": ["exercise"]}, "id": "f-exercise"},
+        {"cell_type": "code", "source": "no tag", "metadata": {}, "id": "f-exercise"},
+    ]
+    found = read_cells({"nbformat": 4, "cells": cells})
+    assert found == [Cell("a = 1\nb", ""), Cell("def f(): 1", "f"), Cell("no tag", "")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "5",
+        "[]",
+        '{"nbformat": 3, "cells": []}',
+        '{"nbformat": 4, "cells": [1]}',
+        "[" * 10**5,
+        "\x00",
+    ],
+    ids=lambda text: text[:10],
+)
+def test_what_is_no_notebook_is_said_before_anything_runs(text):
+    lines = []
+    main(text.encode(), lines.append)
+    assert lines == [{"not gradable": "not a notebook"}]
+
+
+def test_a_notebook_without_exercises_runs_nothing():
+    lines, cell = [], {"cell_type": "code", "source": "raise SystemExit", "metadata": {}}
+    main(json.dumps({"nbformat": 4, "cells": [cell]}).encode(), lines.append)
+    assert lines[0] == {"expected": []}
+
+
+def test_while_an_answer_runs_the_originals_are_back(monkeypatch):
+    originals = _Originals()
+    real = builtins.sum, torch.equal, torch.Tensor.detach, judge_module.compare
+    theirs = object()
+    for owner, name in ((torch, "equal"), (torch.Tensor, "detach"), (judge_module, "compare")):
+        monkeypatch.setattr(owner, name, theirs)
+    monkeypatch.delattr(builtins, "sum")
+    monkeypatch.delattr(torch, "isclose")
+    with originals:
+        assert (builtins.sum, torch.equal, torch.Tensor.detach, judge_module.compare) == real
+        assert callable(torch.isclose)
+    # A notebook that has its own reasons keeps its functions.
+    assert torch.equal is torch.Tensor.detach is judge_module.compare is theirs
+    assert not hasattr(torch, "isclose")
+
+
+@pytest.mark.parametrize(
+    "name", ["vars", "setattr", "dict", "getattr", "len", "next", "isinstance", "__import__"]
+)
+def test_builtins_come_back_without_the_use_of_one(name):
+    originals, space = _Originals(), vars(builtins)
+    real = space[name]
+    space[name] = None
+    try:
+        with originals:
+            found = space[name]
+        theirs = space[name]
+    finally:
+        space[name] = real
+    assert found is real and theirs is None
+
+
+def test_the_judge_gives_the_same_verdict_on_what_was_written_down():
+    def line_of(answer):
+        return {"exercise": "causal_mask", "attempt": pack_attempt(run_cases(MASK, MASK.cases(), answer))}
+
+    assert judge_line("causal_mask", line_of(MASK.core))["status"] == "passed"
+    wrong = judge_line("causal_mask", line_of(shifted))
+    assert wrong["mistake"] == "mask_hides_the_token_itself" == judge(MASK, shifted).diagnosis.name
+    assert judge_line("causal_mask", {"error": "E: \x1b"})["says"].startswith("The cell raises E")
+
+
+@pytest.mark.parametrize("attempt", [None, {"why": "passed", "outcomes": []}, {"status": "passed"}, 5])
+def test_a_line_cannot_say_that_it_passed(attempt):
+    line = {"exercise": "causal_mask", "status": "passed", "attempt": attempt}
+    assert judge_line("causal_mask", line)["status"] == "failed"
+
+
+# ---------------------------------------------------------------- what a notebook has set
+
+
+SPOILERS = {
+    "gradients off": lambda: torch.set_grad_enabled(False),
+    "float64": lambda: torch.set_default_dtype(torch.float64),
+    "meta": lambda: torch.set_default_device("meta"),
+    "low precision": lambda: torch.set_float32_matmul_precision("medium"),
+    "deterministic": lambda: torch.use_deterministic_algorithms(True),
+}
+
+
+@pytest.fixture
+def restore():
+    yield
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS)
+@pytest.mark.parametrize("name", ["attend", "causal_mask", "RMSNorm", "next_token_loss"])
+def test_what_a_notebook_has_set_does_not_spoil_a_right_answer(spoil, name, restore):
+    exercise = all_exercises()[name]
+    spoil()
+    before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
+    assert judge(exercise, exercise.core).status == "passed"
+    assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()) == before
+
+
+def test_a_wrong_answer_stays_wrong_there(restore):
+    torch.set_default_dtype(torch.float64)
+    key = AnswerKey(MASK)
+    assert compare(key, run_cases(MASK, key.cases, shifted)).status == "failed"
