@@ -22,9 +22,10 @@ from safetensors.torch import load_file, save, save_file
 
 from benchmarks.faults.outcome import Outcome
 from nanokimi import checkpoint
-from nanokimi.config import GPTConfig, KimiConfig, MLAConfig, MoEConfig, OptimConfig, TrainConfig
+from nanokimi.config import OptimConfig, TrainConfig
 from nanokimi.model import build_model
 from nanokimi.optim import build_optimizers
+from nanokimi.presets.yaml_config import load_model_config
 from nanokimi.runs.optimizers import unpack_optimizers
 from nanokimi.runs.reading import ABOUT, FILES, hash_about, hash_file
 from nanokimi.system.printable import one_line
@@ -34,17 +35,6 @@ NAME = "a checkpoint altered"
 RELEASE, SAMPLE = 5000, 80
 LIMIT_S, LONGEST_LINE = 2.0, 1000
 
-SMALL_KIMI = KimiConfig(
-    vocab_size=24,
-    max_seq_len=16,
-    d_model=16,
-    n_layers=2,
-    n_heads=2,
-    intermediate_size=24,
-    mla=MLAConfig(kv_lora_rank=8, qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=8),
-    moe=MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=8),
-)
-SMALL_GPT = GPTConfig(vocab_size=24, max_seq_len=16, d_model=16, n_layers=2, n_heads=2)
 # Marks in JSON that become text which no value of Python is written as.
 RAW = {
     "@NAN@": "NaN",
@@ -99,8 +89,8 @@ def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None])
 def make_originals(folder: Path) -> None:
     """A GPT with AdamW and a Kimi with Muon, each after two steps."""
     encoding = tokenizer.char(["a kimi cat sat on the né 雨."])
-    for name, cfg, optimizer in (("gpt", SMALL_GPT, "adamw"), ("kimi", SMALL_KIMI, "muon")):
-        model = build_model(cfg)
+    for name, optimizer in (("gpt", "adamw"), ("kimi", "muon")):
+        model = build_model(load_model_config(f"{name}-smoke"))
         train = TrainConfig(steps=6, warmup_steps=2, seq_len=8, optim=OptimConfig(optimizer=optimizer))
         optimizers = build_optimizers(model, train.optim)
         for p in model.parameters():
@@ -173,9 +163,7 @@ def cut(path: Path, draw: random.Random) -> str:
 def replace(path: Path, draw: random.Random) -> str:
     """A file is missing, another one, a link, a folder, a pipe."""
     name, other = draw.sample((*FILES, ABOUT), 2)
-    how = draw.choice(
-        ("missing", "swapped", "folder", "pipe", "link", "loop", "zeros", "noise", "all a link")
-    )
+    how = draw.choice("missing, swapped, folder, pipe, link, loop, zeros, noise, all a link".split(", "))
     if how == "swapped":
         (path / name).rename(path / "x")
         (path / other).rename(path / name)
@@ -204,10 +192,7 @@ def alter_json(path: Path, draw: random.Random) -> str:
     if draw.random() < 0.3 and name == ABOUT:
         content["progress"]["interventions"] = [{"step": 2, "what": "lr_factor", "value": 0.5}]
     how = _alter(content, draw)
-    text = json.dumps(content)
-    for mark, raw in RAW.items():
-        text = text.replace(json.dumps(mark), raw)
-    (path / name).write_text(text, encoding="utf-8", errors="surrogatepass")
+    (path / name).write_text(_write(content), encoding="utf-8", errors="surrogatepass")
     return f"{name} {how}{_settle(path, True)}"
 
 
@@ -220,9 +205,7 @@ def alter_tensors(path: Path, draw: random.Random) -> str:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
         how = _alter(header, draw)
-        text = json.dumps(header)
-        for mark, raw in RAW.items():
-            text = text.replace(json.dumps(mark), raw)
+        text = _write(header)
         said = draw.choice((len(text), len(text), len(text), 0, 2**40, 2**63, 2**64 - 1))
         file.write_bytes(
             said.to_bytes(8, "little") + text.encode(errors="surrogatepass") + content[8 + length :]
@@ -255,6 +238,14 @@ def alter_tensors(path: Path, draw: random.Random) -> str:
     except Exception:  # safetensors writes no such thing: an empty file then
         file.write_bytes(save({}))
     return f"{name} {one_line(key, 80)} {how}{_settle(path, True)}"
+
+
+def _write(content: Any) -> str:
+    """JSON, with the marks of `RAW` as what they stand for."""
+    text = json.dumps(content)
+    for mark, raw in RAW.items():
+        text = text.replace(json.dumps(mark), raw)
+    return text
 
 
 def _alter(content: Any, draw: random.Random) -> str:
