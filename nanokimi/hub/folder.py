@@ -53,6 +53,7 @@ def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Pat
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,  # for rows of different lengths; the mask says which tokens count
         # Thirteen ordinary bytes where a text has these letters, as in our corpora.
         "split_special_tokens": True,
         "model_max_length": model.cfg.max_seq_len,

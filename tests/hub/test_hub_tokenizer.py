@@ -34,6 +34,24 @@ def test_auto_tokenizer_gives_the_same_ids_and_text(loaded):
     assert theirs.decode([encoding.n_vocab - 1], skip_special_tokens=True) == ""
 
 
+def test_auto_tokenizer_pads_rows_and_keeps_its_rules_when_saved_again(loaded, tmp_path):
+    theirs, encoding = loaded["bpe"]
+    rows = theirs(["a", "a b c d"], padding=True)
+    assert rows["input_ids"][0].count(encoding.n_vocab - 1) == len(rows["input_ids"][1]) - 1
+    assert sum(rows["attention_mask"][0]) == 1
+    theirs.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert again("a<|endoftext|>")["input_ids"] == encoding.encode_ordinary("a<|endoftext|>")
+
+
+def test_a_tokenizer_of_characters_skips_what_it_does_not_know(loaded):
+    """Where ours refuses it, as the docstring says."""
+    theirs, encoding = loaded["char"]
+    assert theirs.encode("a漢n").ids == encoding.encode_ordinary("an")
+    with pytest.raises(tokenizer.TokenizerError, match="漢"):
+        encoding.encode_ordinary("a漢n")
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.text(st.sampled_from("Once upn a tim'sdl\n\t 12!é☃\u00a0\u200b\r漢"), max_size=40)
