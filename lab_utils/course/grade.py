@@ -138,6 +138,7 @@ def _say_why_missing(run: Ended, bounds: Bounds) -> str:
         "memory": f"the notebook took more than {bounds.memory / 1e9:g} GB of memory",
         "processes": f"the notebook started more than {bounds.processes} processes",
         "output": "the notebook wrote too much",
+        "files": f"the notebook wrote more than {bounds.files / 1e9:g} GB of files",
         "memory of the machine": "the notebook filled the machine's memory",
         "it died": "the notebook's process died earlier",
     }

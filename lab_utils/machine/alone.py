@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from lab_utils.machine import linux
 from lab_utils.machine.linux import call
 
-HOME = "/home/learner"
+HOME = "/learner"
 BROKEN = 70  # the exit code where a task could not be done
 _SYSTEM = (
     "/usr /bin /sbin /lib /lib32 /lib64 /etc/alternatives /etc/fonts /etc/localtime /etc/ld.so.cache".split()

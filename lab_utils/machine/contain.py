@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ LONGEST_OUTPUT = 32_000_000
 POLL_S = 0.05
 START_S = 60.0  # for Python and torch to be loaded
 LEAST_FREE = 0.03  # of the machine's memory
+_NUMBERS = itertools.count()  # two tasks at a time are two users
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,9 @@ class Contained:
         self._level = level or find_level()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True, prefix="nanokimi-contained-")
+        self._free = shutil.disk_usage(self._folder.name).free
         home = alone.HOME if self._level == FULL else self._folder.name
-        user = linux.find_unused_user() if self._level == OTHER_USER else 0
+        user = linux.find_unused_user(next(_NUMBERS)) if self._level == OTHER_USER else 0
         if user:
             os.chown(self._folder.name, user, user)
         given = {
@@ -126,6 +129,11 @@ class Contained:
     def _find_breach(self) -> str:
         if os.fstat(self._output.fileno()).st_size > LONGEST_OUTPUT:
             return "output"
+        if (
+            self._level != FULL
+            and self._free - shutil.disk_usage(self._folder.name).free > self._bounds.files
+        ):
+            return "files"  # alone on the machine, they lie in a folder of that size
         if sys.platform != "linux":
             return ""
         tree = linux.find_tree(self._process.pid)

@@ -49,9 +49,9 @@ def drop_rights() -> None:
     call("prctl", _DUMPABLE, 1, 0, 0, 0)  # after a change of user, its own /proc is its own again
 
 
-def find_unused_user() -> int:
-    """The number of a user that owns nothing: unlike `nobody`, no other program runs as it."""
-    user = _UNUSED_USER + os.getpid()
+def find_unused_user(number: int = 0) -> int:
+    """A user that owns nothing, another one for every number below 16. Unlike `nobody`, no other program runs as it."""
+    user = _UNUSED_USER + 16 * os.getpid() + number % 16
     for line in Path("/proc/self/uid_map").read_text().splitlines():
         inside, _, length = map(int, line.split())
         if inside <= user < inside + length:
