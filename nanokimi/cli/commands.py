@@ -16,7 +16,7 @@ import typer.main
 from nanokimi import checkpoint, hub
 from nanokimi.cli import settings
 from nanokimi.cli.memory import check_memory, explain_shortage
-from nanokimi.cli.terminal import decode, load_corpus_with_bars, say
+from nanokimi.cli.terminal import decode, load_corpus_with_bars, say, tell
 from nanokimi.cli.training import resume_command, run_training
 from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters, flops_per_token
@@ -144,10 +144,18 @@ def _read_run(out: Path, overrides: list[str]) -> tuple[int, settings.Run]:
             "evaluation); name the --out of a run, or start this one again without --resume"
         )
     run = settings.read_run(out, overrides)
-    found = checkpoint.load_checkpoint(out)
+    found = _load(out)
     if found.state.step < run.train.steps:
         say(f"resuming after step {found.state.step} of {run.train.steps}, from {found.path}")
     return found.state.step, run
+
+
+def _load(path: Path) -> checkpoint.Checkpoint:
+    """The newest checkpoint that loads; where that is not the newest of all, a line says why."""
+    found = checkpoint.load_checkpoint(path)
+    for damaged in found.skipped:
+        tell(f"{damaged}; the checkpoint before it is used")
+    return found
 
 
 @app.command(name="generate")
@@ -163,7 +171,7 @@ def generate_text(
     seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 0,
 ) -> None:
     """Continue a prompt."""
-    loaded = checkpoint.load_checkpoint(checkpoint_path)
+    loaded = _load(checkpoint_path)
     encoding = loaded.tokenizer
     # In training every document follows a separator, so a prompt begins like a document.
     ids = [encoding.encode_single_token(END_OF_TEXT), *encoding.encode_ordinary(prompt)]
@@ -214,7 +222,7 @@ def export_checkpoint(
     to: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
-    loaded = checkpoint.load_checkpoint(checkpoint_path)
+    loaded = _load(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.
     say(f"wrote it; to load it: transformers.AutoModelForCausalLM.from_pretrained({str(to.absolute())!r})")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from nanokimi.config import ConfigError, GPTConfig, ModelConfig, TrainConfig
+from nanokimi.config import ConfigError, ModelConfig, TrainConfig
 from nanokimi.count import count_parameters
 from nanokimi.device import choose_device
 from nanokimi.system.memory import memory_limit
@@ -26,15 +26,11 @@ def check_memory(model: ModelConfig, training: TrainConfig) -> None:
     limit = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_limit()
     if limit is None:
         return
-    parameters = _count_at_least(model)
-    if (
-        parameters * BYTES_PER_WEIGHT <= limit
-    ):  # to build a million layers takes a minute, even without weights
-        parameters = count_parameters(model).total
+    parameters = count_parameters(model).total
     weights = parameters * BYTES_PER_WEIGHT
     if weights > limit:
         raise ConfigError(
-            f"the model has at least {parameters:,} parameters and takes {_gb(weights)} to train, "
+            f"the model has {parameters:,} parameters and takes {_gb(weights)} or more to train, "
             f"but this machine has {_gb(limit)}: take a smaller model"
         )
     # Every layer's input is kept for the gradients; the logits are there twice, with their gradient.
@@ -79,17 +75,5 @@ def _advise(training: TrainConfig, tokens: int) -> str:
     return f"try train.batch_size=1 with train.seq_len={1 << (tokens.bit_length() - 1)}"
 
 
-def _count_at_least(model: ModelConfig) -> int:
-    """No more parameters than the model has, from its configuration alone."""
-    if isinstance(model, GPTConfig):
-        layer = 8 * model.d_model**2
-    else:
-        widths = [model.intermediate_size]
-        if model.moe is not None:
-            widths.append(model.moe.n_routed_experts * model.moe.moe_intermediate_size)
-        layer = 3 * model.d_model * min(widths)
-    return model.vocab_size * model.d_model + model.n_layers * layer
-
-
 def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes < 1e15 else f"{n_bytes / 1e9:.0e} GB"
+    return f"{n_bytes / 1e9:,.1f} GB"

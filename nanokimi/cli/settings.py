@@ -11,6 +11,7 @@ from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, t
 from nanokimi.presets.yaml_config import build, build_model_config, read_yaml
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import quote
+from nanokimi.text.sources import SOURCES
 
 RUN_FILE = "run.yaml"
 MAY_DIFFER = ("data.cache_dir", "train.device")  # where a run is, not what it computes
@@ -54,24 +55,26 @@ def check_fits(model_cfg: ModelConfig, train_cfg: TrainConfig) -> None:
 
 def write_run(out: Path, run: Run) -> None:
     """Write the settings of a run to its folder; a path becomes absolute, so that it resumes from anywhere."""
-    source = Path(run.data.source).expanduser()
-    data = replace(run.data, source=str(source.absolute())) if source.exists() else run.data
+    data = run.data
+    if data.source not in SOURCES:
+        data = replace(data, source=str(Path(data.source).expanduser().absolute()))
+    if data.cache_dir is not None:
+        data = replace(data, cache_dir=str(Path(data.cache_dir).expanduser().absolute()))
     sections: dict[str, Any] = {
         "data": to_dict(data),
         "model": to_dict(run.model),
         "train": to_dict(run.train),
     }
-    write_text(out / RUN_FILE, yaml.safe_dump(sections, sort_keys=False))
+    try:
+        write_text(out / RUN_FILE, yaml.safe_dump(sections, sort_keys=False))
+    except OSError as error:
+        raise ConfigError(f"folder {quote(str(out))} cannot be written: {error.strerror}") from None
 
 
 def forget_run(out: Path) -> None:
-    """Delete the settings of a run that did not take its first step, its empty log, and its folder if that is all."""
+    """Delete the settings of a run that did not take its first step."""
     with contextlib.suppress(OSError):
-        (out / RUN_FILE).unlink(missing_ok=True)
-        log = out / "steps.jsonl"
-        if log.is_file() and not log.stat().st_size:
-            log.unlink()
-        out.rmdir()
+        (out / RUN_FILE).unlink()
 
 
 def read_run(out: Path, overrides: list[str]) -> Run:

@@ -1,6 +1,7 @@
 """What a terminal shows while something runs: lines, progress bars and the text of a model."""
 
 import codecs
+import contextlib
 import errno
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from nanokimi.config import DataConfig, TrainConfig
 from nanokimi.record import StepRecord
-from nanokimi.system.printable import escape_text
+from nanokimi.system.printable import escape_text, one_line
 from nanokimi.text import corpus
 
 
@@ -20,6 +21,12 @@ def say(text: str, end: str = "\n") -> None:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
+
+
+def tell(text: str) -> None:
+    """Print a remark on stderr, apart from what a command gives."""
+    with contextlib.suppress(OSError):
+        print(f"note: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:

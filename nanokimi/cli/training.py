@@ -5,16 +5,13 @@ import shlex
 from collections.abc import Generator
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from nanokimi import checkpoint
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
 from nanokimi.cli.terminal import draw_bar, say
-from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.steering import EndTraining, Intervention
-from nanokimi.system.printable import quote
+from nanokimi.system.atomic import remove_empty
 from nanokimi.system.signals import Wish
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
@@ -37,6 +34,7 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
             raise EndTraining
         return ()
 
+    missing = [each for each in (out, *out.parents) if not each.exists()]
     try:
         with wish, explain_shortage(run.train):
             records = train(model, corpus, run.train, out, done is not None, steer)
@@ -44,13 +42,10 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
             with contextlib.closing(records):
                 for record in draw_bar(records, run.train):
                     step = record.step
-    except BrokenPipeError:  # nobody reads what is printed: the steps are saved all the same
-        raise
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(_explain(error, out)) from None
     finally:
-        if done is None and not step and not checkpoint.has_checkpoint(out):
+        if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)
+            remove_empty(missing)
     if wish.number is None:
         return 0
     # Only here, after the generator is closed, everything is saved.
@@ -64,12 +59,3 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
 def resume_command(out: Path) -> str:
     """What to type to continue the run in `out`."""
     return f"nanokimi train --resume --out {shlex.quote(str(out))}"
-
-
-def _explain(error: Exception, out: Path) -> str:
-    """Why the run's folder could not be written, and what is still there."""
-    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    kept = "nothing is saved"
-    with contextlib.suppress(checkpoint.CheckpointError):
-        kept = f"what is saved is {quote(str(checkpoint.find_newest(out)))}"
-    return f"folder {quote(str(out))} cannot be written: {cause}; {kept}"

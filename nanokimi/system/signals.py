@@ -5,10 +5,8 @@ where an exception cleans up, or a `Wish` that a loop reads between two steps.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 
 # SIGHUP comes when a terminal is closed; Windows has none.
@@ -85,10 +83,3 @@ def let_the_system_act(numbers: list[signal.Signals] = SIGNALS) -> None:
     """Give signals their usual effect: the program ends. For its last moments, and for workers of a pool."""
     for number in numbers:
         signal.signal(number, signal.SIG_DFL)
-
-
-def die_with_parent() -> None:
-    """Let the kernel end this process when the one that started it has ended, by SIGKILL too. On Linux only."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL))

@@ -1,0 +1,115 @@
+"""A run that goes on: from where it was, in another place, and only with its own settings."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nanokimi import checkpoint
+from tests.cli.conftest import SMALL
+
+
+@pytest.fixture
+def stopped(run, text: Path) -> Path:
+    """A run of 12 steps that was stopped after step 6."""
+    out = Path("out/a")
+    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+    saved = yaml.safe_load((out / "run.yaml").read_text())
+    saved["train"]["steps"] = 12
+    (out / "run.yaml").write_text(yaml.safe_dump(saved))
+    return out
+
+
+@pytest.mark.parametrize(
+    "words", [["--model=gpt-tiny"], ["--train=train-smoke"], ["--data=storyworld"], ["--set=train.steps=9"]]
+)
+def test_what_would_change_the_run_is_refused_in_one_line(words: list[str], run, stopped: Path) -> None:
+    code, out, err = run("train", "--resume", "--out=out/a", *words)
+    assert (code, out) == (2, "")
+    assert "--resume continues with the run's own settings" in err and words[0].split("=")[0] in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def resumable(run, text: Path) -> Path:
+    """A run whose first checkpoint is that of step 0, as after a signal before its first step."""
+    from nanokimi.cli import training
+    from nanokimi.system.signals import Wish
+
+    class Asked(Wish):
+        def __enter__(self) -> Wish:
+            self.number = 15
+            return super().__enter__()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Wish", Asked)
+        code, out, _ = run("train", *SMALL, "--data=tales.txt", "--out=out/a")
+    assert code == 143 and "stopped after step 0 and saved" in out
+    return Path("out/a")
+
+
+def test_a_run_resumes_from_another_folder_and_after_it_was_moved(
+    run, resumable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("elsewhere/deep").mkdir(parents=True)
+    resumable.rename("elsewhere/moved")
+    monkeypatch.chdir("elsewhere/deep")
+    may_differ = ["--device=cpu", f"--set=data.cache_dir={tmp_path / 'other'}"]
+    code, out, err = run("train", "--resume", "--out=../moved", *may_differ)
+    assert code == 0, err
+    assert "resuming after step 0 of 6, from ../moved/step-000000" in out
+    assert checkpoint.load_checkpoint("../moved").state.step == 6
+    assert (tmp_path / "other").exists()
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, text: Path) -> None:
+    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+    (Path("out/a/step-000006") / "model.safetensors").write_bytes(b"torn")
+    code, out, err = run("train", "--resume", "--out=out/a")
+    assert code == 0, err
+    assert "resuming after step 3 of 6, from out/a/step-000003" in out
+    assert "note: " in err and "step-000006" in err and "the checkpoint before it is used" in err
+
+
+def test_without_a_checkpoint_there_is_nothing_to_resume_and_the_folder_is_free(run, text: Path) -> None:
+    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+    for each in Path("out/a").glob("step-*"):  # what is there after a kill before the first checkpoint
+        subprocess.run(["rm", "-r", each], check=True)
+    code, _, err = run("train", "--resume", "--out=out/a")
+    assert code == 2 and "nothing to resume in 'out/a'" in err and err.count("\n") == 1
+    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+
+
+BROKEN = {
+    "no mapping": ("[1, 2]", "must hold `name: value` lines"),
+    "a section is missing": ("data: {}\nmodel: {}\n", "has no section train:"),
+    "a section too many": ("data: {}\nmodel: {}\ntrain: {}\nmore: {}\n", "section 'more' is unknown"),
+    "a wrong type": ("data: {}\nmodel: {kind: kimi}\ntrain: {steps: [1]}\n", "steps="),
+    "no text": (b"\xff\xfe\x00", "run.yaml"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_damaged_run_file_is_one_line(case: str, run, stopped: Path) -> None:
+    content, expected = BROKEN[case]
+    (stopped / "run.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, out, err = run("train", "--resume", "--out=out/a")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert expected in err
+
+
+def test_two_trainings_in_one_folder_are_refused(run, start, text: Path) -> None:
+    from tests.cli.test_stopping import long, wait_for_steps
+
+    first = start(*long(text, "--out=out/a"))
+    try:
+        wait_for_steps("out/a", 1, first)
+        code, _, err = run("train", *SMALL, f"--data={text}", "--out=out/a")
+        line = err.replace("\r", "\n").strip().splitlines()[-1]
+        assert code == 2 and "/out/a' is in use: another training writes there" in line
+        assert Path("out/a/run.yaml").exists()
+        assert yaml.safe_load(Path("out/a/run.yaml").read_text())["train"]["steps"] == 2000
+    finally:
+        first.kill()
+        first.communicate()
