@@ -220,7 +220,7 @@ class _Run:
     def _open_log(self, run_dir: Path) -> StepLog:
         """The log. It is begun when the first step is done: a start that fails leaves the folder as it was."""
         if self.log is None:
-            folder.begin(run_dir, is_new=self.saved_step is None)
+            folder.begin(run_dir, self.saved_step)
             self.log = StepLog(run_dir, keep_steps=self.saved_step or 0)
         return self.log
 

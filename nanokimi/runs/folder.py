@@ -46,10 +46,17 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     return _find(run_dir, "") or _find(run_dir, REPLACED)
 
 
-def begin(run_dir: Path, is_new: bool) -> None:
-    """Delete what killed processes left in a folder that we own; for a new run, set the older run in it aside."""
+def begin(run_dir: Path, resumed_step: int | None) -> None:
+    """Make a folder that we own ready for the first step that is written, of a new run where `resumed_step` is None.
+
+    What killed processes have left is deleted, and so are checkpoints of later steps, which did not load. For a new run
+    the older run is set aside.
+    """
     remove_leftovers(run_dir, older_than_s=0.0)
-    if not is_new:
+    if resumed_step is not None:
+        for each in _find(run_dir, ""):
+            if _step(each) > resumed_step:
+                remove_folder(each)
         return
     older = _find(run_dir, "")
     if older:
