@@ -101,6 +101,8 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
         return size_table({name: cfg})
     import ipywidgets
 
+    from lab_utils.machine.widgets import take_place
+
     # Only a live notebook needs widgets, and their import takes time.
     layout, style = {"width": "34em"}, {"description_width": "12em"}
     start = (
@@ -134,4 +136,6 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
     for slider in sliders.values():
         slider.observe(update, names="value")
     update()
-    return ipywidgets.VBox([*sliders.values(), table])
+    box = ipywidgets.VBox([*sliders.values(), table])
+    take_place(box)
+    return box

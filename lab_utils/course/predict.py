@@ -10,6 +10,7 @@ says what the answer was. `guess=` makes a guess in code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -19,13 +20,15 @@ from IPython.display import display
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.note import BLUE, GREEN, VERMILION, Note
+from nanokimi.system.checked import checked
+from nanokimi.system.printable import quote
 
 
 class Prediction:
     """A question, and the reader's guess where there is one."""
 
     def __init__(
-        self, name: str, choices: tuple[str, ...] | None, guess: str | float | None, field: Any = None
+        self, name: str, choices: Sequence[str] | None, guess: str | float | None, field: Any = None
     ):
         self.name, self.choices, self._guess, self._field = name, choices, guess, field
 
@@ -38,7 +41,7 @@ class Prediction:
         """A note that says whether the guess was right. A choice must be the same; a number may differ by a share of
         `tolerance`."""
         if self.choices is not None and answer not in self.choices:
-            raise ValueError(f"answer={answer!r} is none of the choices: {', '.join(self.choices)}")
+            raise ValueError(f"answer={quote(answer)} is none of the choices: {', '.join(self.choices)}")
         measured = answer if isinstance(answer, str) else f"{answer:.4g}"
         if self.guess is None:
             return Note(f"Measured: {measured}. You made no guess; the next question is a new chance.", BLUE)
@@ -54,16 +57,17 @@ class Prediction:
         return Note(text, GREEN if right else VERMILION)
 
 
+@checked
 def predict(
     name: str,
     question: str,
     *,
-    choices: tuple[str, ...] | None = None,
+    choices: Sequence[str] | None = None,
     guess: str | float | None = None,
 ) -> Prediction:
     """Show a question; the returned object holds the guess and scores it. Without `choices` the guess is a number."""
     if guess is not None and choices is not None and guess not in choices:
-        raise ValueError(f"guess={guess!r} is none of the choices: {', '.join(choices)}")
+        raise ValueError(f"guess={quote(guess)} is none of the choices: {', '.join(choices)}")
     if guess is None and is_live():
         field = _field(question, choices)
         return Prediction(name, choices, None, field)
@@ -74,9 +78,11 @@ def predict(
     return Prediction(name, choices, guess)
 
 
-def _field(question: str, choices: tuple[str, ...] | None) -> Any:
+def _field(question: str, choices: Sequence[str] | None) -> Any:
     """Shows the question with buttons or a number field, empty until the reader touches them; returns the field."""
     import ipywidgets
+
+    from lab_utils.machine.widgets import take_place
 
     # Only a live notebook needs widgets, and their import takes time.
     label = ipywidgets.HTML(f"<b>Before you run on:</b> {escape(question)}")
@@ -87,7 +93,9 @@ def _field(question: str, choices: tuple[str, ...] | None) -> Any:
     else:
         field = _NumberField(ipywidgets.Text(placeholder="a number", continuous_update=False))
     widget = field.widget if isinstance(field, _NumberField) else field
-    display(ipywidgets.VBox([label, widget]))
+    box = ipywidgets.VBox([label, widget])
+    take_place(box)
+    display(box)
     return field
 
 

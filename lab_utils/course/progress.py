@@ -135,6 +135,8 @@ def reset_button() -> Any:
         return ResetByHand()
     import ipywidgets
 
+    from lab_utils.machine.widgets import take_place
+
     # Only a live notebook needs widgets, and their import takes time.
     button = ipywidgets.Button(
         description="Forget my progress", icon="trash", layout={"width": "max-content"}
@@ -150,7 +152,9 @@ def reset_button() -> Any:
         button.description, message.value = "Forget my progress", "The logbook is empty."
 
     button.on_click(click)
-    return ipywidgets.HBox([button, message])
+    box = ipywidgets.HBox([button, message])
+    take_place(box)
+    return box
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lab_utils.live.figure import make_traces
 from lab_utils.live.history import RunHistory, XAxis, write_duration
 from lab_utils.live.layout import make_layout
 from lab_utils.machine.memory import MB, memory_in_use
+from lab_utils.machine.widgets import close_all, take_place
 from nanokimi.config import BalanceConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
@@ -71,6 +72,7 @@ class LiveView:
             self._sample,
         )
         self.widget = w.VBox(rows)
+        take_place(self.widget, "training panel")
 
     def _build_controls(self) -> None:
         def box(**more: str) -> w.Layout:
@@ -206,12 +208,10 @@ class LiveView:
         """Remove the widgets, all but a box with the closing picture as HTML.
 
         The cell's output holds that picture too. But Jupyter gives a tab that was opened during the training no
-        output of this cell; such a tab shows the box.
+        output of this cell; such a tab shows the box, until the next panel is made.
         """
         for row in self.widget.children:
-            for control in getattr(row, "children", ()):
-                control.close()
-            row.close()
+            close_all(row)
         self.widget.children = [w.HTML(picture + escape("The training has ended. Run the cells below."))]
 
 

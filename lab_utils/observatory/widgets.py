@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from lab_utils.machine.widgets import take_place
 from lab_utils.show.note import Sentence, as_html
 
 WIDE = {"description_width": "initial"}
@@ -41,6 +42,7 @@ class Panel:
                 self.picture,
             ]
         )
+        take_place(self.box)
         if not button:
             self.redraw()
 

@@ -188,3 +188,16 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
     *due, _ = redraws  # the last one shows the end
     assert 0.1 * len(due) == pytest.approx(0.015 * 100 + 0.3, abs=0.11)
     assert min(np.diff(due)) >= live.REDRAW_EVERY
+
+
+def test_panel_after_panel_leaves_the_closing_picture_of_the_last_one(live_shown):
+    """ipywidgets keeps what nobody closes: thirty layouts and styles per panel, and each closing picture."""
+    from ipywidgets.widgets.widget import _instances
+
+    follow()
+    before = set(_instances)
+    for _ in range(3):
+        follow()
+        left = set(_instances) - before
+        kinds = sorted(type(_instances[key]).__name__ for key in left)
+        assert kinds == ["HTML", "HTMLStyle", "Layout", "Layout", "VBox"]
