@@ -6,6 +6,7 @@ have a router.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def router_picture(results: Results, out_dir: Path) -> Snapshot | None:
         "Heat maps of layers by experts: every expert's share of tokens at the end of training; 1.0 is even. "
         f"Range: {'; '.join(parts)}."
     )
-    first_layer = min(results.arms[arm].model["first_k_dense_replace"] for arm in loads)
+    first_layer = min(results.arms[arm].model.get("first_k_dense_replace", 0) for arm in loads)
     return Snapshot(plots.draw_router(loads, first_layer), alt)
 
 
@@ -81,10 +82,11 @@ def logit_picture(results: Results, out_dir: Path) -> Snapshot | None:
     series = {arm: values for arm, values in series.items() if values}
     if not series:
         return None
-    tau = min(results.arms[arm].train["qk_clip_tau"] for arm in series)
+    tau = min(results.arms[arm].train.get("qk_clip_tau") or math.inf for arm in series)
     # A threshold far above the curve would flatten it, so its line is drawn only when it matters.
     near = max(max(values) for values in series.values()) > tau / 4
-    alt = f"Line chart of the largest attention logit over the steps. {_from_to(series)} QK-clip acts above {tau:g}."
+    acts = f" QK-clip acts above {tau:g}." if math.isfinite(tau) else ""
+    alt = f"Line chart of the largest attention logit over the steps. {_from_to(series)}{acts}"
     return Snapshot(plots.draw_logits(series, tau if near else None), alt)
 
 

@@ -5,9 +5,9 @@ A file may have more than is listed here. What is listed has these names, these 
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from nanokimi.system.ranges import Count, Number, Positive, PositiveOrZero, Size, SizeOrZero
@@ -94,6 +94,6 @@ class SavedEnvironment(TypedDict):
 class SavedStep(TypedDict):
     """What the pictures read in a line of steps.jsonl."""
 
-    expert_load: list[list[PositiveOrZero]]
+    expert_load: list[Annotated[list[PositiveOrZero], Field(min_length=1)]]
     max_vio: list[PositiveOrZero]
-    max_qk_logit: list[list[Number]] | None
+    max_qk_logit: Annotated[list[Annotated[list[Number], Field(min_length=1)]], Field(min_length=1)] | None
