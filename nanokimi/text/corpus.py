@@ -84,6 +84,8 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
     >>> len(corpus.train) > len(corpus.val)
     True
     """
+    if on_progress is not None and not callable(on_progress):
+        raise TextError(f"on_progress={quote(on_progress)} must be a function")
     on_progress = on_progress or (lambda *_: None)
     notes: list[str] = []
     source = open_source(cfg, on_progress, notes.append)
@@ -123,6 +125,7 @@ def batch(
     the same order. An epoch visits each of its windows once; (seed, epoch) decide their order and their offset. A
     batch may end one epoch and begin the next.
     """
+    _check_split(split)
     _check_count("batch_size", batch_size)
     _check_count("seq_len", seq_len)
     _check_count("step", step, least=0)
@@ -143,6 +146,7 @@ def windows(
     `index` is the position of each target in the split: `split.bits[index]` are the exact bits of the targets and
     `split.roles[index]` their roles. A split with fewer windows gives all of them.
     """
+    _check_split(split)
     _check_count("n", n)
     _check_count("seq_len", seq_len)
     check_length("the split", len(split), seq_len)
@@ -170,6 +174,11 @@ def _check_mapped(tokens: np.memmap) -> None:
             f"file {quote(str(tokens.filename), 200)} was cut to {mapping.size():,} bytes while it was in use; "
             "start again, and its tokens are made anew"
         )
+
+
+def _check_split(split: object) -> None:
+    if not isinstance(split, Split):
+        raise TextError(f"{quote(split)} is no split of a corpus: corpus.train and corpus.val are")
 
 
 def _check_count(name: str, value: object, least: int = 1) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,7 @@ def train_bpe(
     merges depend on the texts alone, so one corpus always gives one tokenizer. 20 MB take about 2 s. `on_wait()` is
     called several times per second.
     """
-    if isinstance(texts, str):
-        raise TokenizerError("train_bpe takes a list of texts, not one text: train_bpe([text])")
+    texts = _check_texts(texts)
     if isinstance(vocab_size, bool) or not isinstance(vocab_size, int) or vocab_size < 257:
         raise TokenizerError(
             f"vocab_size={quote(vocab_size)} must be at least 257: 256 bytes and {END_OF_TEXT}"
@@ -100,7 +99,7 @@ def gpt2(wait_s: float = 15.0) -> tiktoken.Encoding:
 def char(texts: Iterable[str]) -> tiktoken.Encoding:
     """One token for every character in `texts`, in code point order, and `<|endoftext|>`."""
     seen: set[str] = set()
-    for text in texts:
+    for text in _check_texts(texts):
         seen.update(text)
     if not seen:
         raise TokenizerError("tokenizer='char': the text holds no character; give a text that is not empty")
@@ -176,6 +175,16 @@ def load_tokenizer(path: str | Path) -> tiktoken.Encoding:
     except ValueError as error:
         raise TokenizerError(f"file {path} is not a tokenizer: {error}; write it anew") from None
     return _build_encoding(name, {token: rank for rank, token in enumerate(tokens)})
+
+
+def _check_texts(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, each of which is one."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TokenizerError(f"texts={quote(texts)} must be a list of texts, as in [text]")
+    for text in texts:
+        if not isinstance(text, str):
+            raise TokenizerError(f"{quote(text)} among the texts is no text")
+        yield text
 
 
 def _read_content(content: Any) -> tuple[str, list[bytes]]:
