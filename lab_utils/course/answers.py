@@ -42,11 +42,11 @@ def main(data: bytes, write: Write) -> None:
 
     exercises = all_exercises()
     numbers = [number for number, cell in enumerate(cells) if cell.exercise in exercises]
+    run = _prepare(cells[: max(numbers, default=-1) + 1])
     # All exercises of each chapter of which the notebook has some, so that a deleted cell counts as missing.
     chapters = {exercises[cells[number].exercise].notebook for number in numbers}
     write({"expected": [e.name for e in exercises.values() if e.notebook in chapters]})
-    if numbers:
-        _run_cells(cells[: numbers[-1] + 1], write)
+    run(write)
     write({"end": True})
 
 
@@ -65,7 +65,8 @@ def read_cells(notebook: Any) -> list[Cell]:
     return found
 
 
-def _run_cells(cells: list[Cell], write: Write) -> None:
+def _prepare(cells: list[Cell]) -> Callable[[Write], None]:
+    """A function that runs the cells and their answers. What it needs is loaded before a learner's time begins."""
     from lab_utils.course.chapters import all_exercises
     from lab_utils.course.judge import run_cases, usual_state
     from lab_utils.course.portable import pack_attempt
@@ -76,22 +77,26 @@ def _run_cells(cells: list[Cell], write: Write) -> None:
         cases = {
             cell.exercise: exercises[cell.exercise].cases() for cell in cells if cell.exercise in exercises
         }
-    for cell in cells:
-        error = run_cell(cell.source)
-        if cell.exercise not in exercises:
-            continue
-        line: dict[str, Any] = {"exercise": cell.exercise}
-        exercise, answer = exercises[cell.exercise], names.get(cell.exercise)
-        with originals:
-            if error is not None:
-                line["error"] = _describe(error)
-            elif answer is None:
-                line["missing"] = True
-            elif answer is exercise.core:
-                line["core"] = True
-            else:
-                line["attempt"] = pack_attempt(run_cases(exercise, cases[cell.exercise], answer))
-            write(line)
+
+    def run(write: Write) -> None:
+        for cell in cells:
+            error = run_cell(cell.source)
+            if cell.exercise not in exercises:
+                continue
+            line: dict[str, Any] = {"exercise": cell.exercise}
+            exercise, answer = exercises[cell.exercise], names.get(cell.exercise)
+            with originals:
+                if error is not None:
+                    line["error"] = _describe(error)
+                elif answer is None:
+                    line["missing"] = True
+                elif answer is exercise.core:
+                    line["core"] = True
+                else:
+                    line["attempt"] = pack_attempt(run_cases(exercise, cases[cell.exercise], answer))
+                write(line)
+
+    return run
 
 
 def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any]]:

@@ -51,9 +51,7 @@ def run_alone(folder: Path, readable: list[str], size: int, task: Callable[[], A
     if is_root:
         uid = gid = linux.find_unused_user()
     else:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        _map_user(uid, gid)
 
     def begin() -> int:
         linux.end_with_parent()
@@ -61,12 +59,25 @@ def run_alone(folder: Path, readable: list[str], size: int, task: Callable[[], A
         _build_root(folder, readable, size, uid, gid)
         if is_root:
             linux.become(uid)
+            with contextlib.suppress(OSError):  # where this is not allowed, it is not to the task
+                call("unshare", _NEW_USERS)
+                _map_user(uid, gid)
+        # Inside a further world the task could mount folders in memory of any size.
+        with contextlib.suppress(OSError):
+            Path("/proc/sys/user/max_user_namespaces").write_text("0")
         linux.drop_rights()
         linux.end_with_parent()  # a change of user has cleared it
         os.chdir(HOME)
         return run_child(task)
 
     return run_child(begin)
+
+
+def _map_user(uid: int, gid: int) -> None:
+    """Keep the number of the user in new users' space."""
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
 
 
 def run_child(task: Callable[[], Any]) -> int:
