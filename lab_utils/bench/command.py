@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.plan import Plan, make_plan
 from lab_utils.bench.results import read_results, run_folder
@@ -31,6 +29,7 @@ from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.cli.memory import SHORTAGE, check_memory
 from nanokimi.config import ConfigError
 from nanokimi.device import choose_device
+from nanokimi.presets.plain_yaml import parse
 from nanokimi.system.printable import escape_text, one_line, quote
 from nanokimi.text import corpus
 from nanokimi.text.sources import SOURCES
@@ -114,14 +113,11 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"parameter {quote(text)} must look like name=value")
-        try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"parameter {quote(text)}: {quote(value)} is not a value") from None
+        found[name.strip()] = parse(value, f"parameter {quote(text)}: {quote(value)}")
     check_parameters(NOTEBOOK, list(found))
     for name in found:
         if name in OWN_OPTION:
-            raise ConfigError(f"parameter {name!r} has its own option: {OWN_OPTION[name]}")
+            raise ConfigError(f"parameter {quote(name)} has its own option: {OWN_OPTION[name]}")
     return found
 
 

@@ -18,7 +18,7 @@ from lab_utils.bench import command as bench
         ("-p profle=cpu", "'profle' is not a parameter of 08_train_kimi_vs_gpt.ipynb; did you mean profile?"),
         ("-p profile=cpu", "has its own option: --profile"),
         ("-p profile", "must look like name=value"),
-        ("-p x={", "is not a value"),
+        ("-p x={", "cannot be read as YAML"),
         ("--frofile smoke", "unrecognized arguments"),
         ("smoke", "unrecognized arguments: smoke"),
     ],
@@ -34,7 +34,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(arguments, message, tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(b"", "is empty"), (b"\xff\xfe\x00 not text" * 50, "is not UTF-8 text"), (b"short", "text")],
+    [(b"", "is empty"), (b"\xff\xfe\x00 not text" * 50, "is UTF-16 text"), (b"short", "text")],
 )
 def test_bad_text_is_one_line_and_nothing_is_written(text, message, tmp_path, capsys):
     path = tmp_path / "text.txt"
