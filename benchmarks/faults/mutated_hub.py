@@ -104,7 +104,7 @@ def _read(folder: Path) -> str:
     try:
         model = hub.from_pretrained(folder)
         with torch.no_grad():
-            model(torch.zeros(1, 5, dtype=torch.long))
+            model(torch.zeros(1, 1, dtype=torch.long))
     except hub.HubError as error:
         line = str(error)
         if escape_text(line) != line or "\n" in line or len(line) > LONGEST_LINE:

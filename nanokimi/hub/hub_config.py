@@ -99,7 +99,8 @@ def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     }
     for name, value in (_FIXED | _OTHERS | widths).items():
         # JSON's null is a field that is left open, but where transformers takes it for a no.
-        if data.get(name, value) != value and (data[name] is not None or name in _NULL_IS_NO):
+        open_here = name not in data or (data[name] is None and name not in _NULL_IS_NO)
+        if not open_here and data[name] != value:
             raise HubError(
                 f"config.json: {name}={quote(data[name])} must be {quote(value)}: Kimi has nothing else"
             )

@@ -125,6 +125,7 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
         ({"hidden_size": ...}, "hidden_size is missing"),
         ({"num_experts_per_tok": ...}, "num_experts_per_tok is missing"),
         ({"rope_theta": ...}, "rope_theta is missing"),
+        ({"qk_rope_head_dim": float("nan")}, "qk_rope_head_dim=nan must be a finite number"),
         ({"hidden_size": 0}, "config.json: hidden_size=0 must be 1 or more"),
         ({"num_attention_heads": ...}, "num_attention_heads is missing"),
         ({"rope_theta": 0.5}, "config.json: rope_theta=0.5 must be above 1"),
