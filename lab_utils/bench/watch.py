@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -122,8 +123,9 @@ class LogLines:
         self._shown = now
         left = last["seconds"] / done * (n_steps - done)
         ending = f"about {left:.0f} s left" if done < n_steps else "done"
-        self._stream.write(f"{self._expected.name}: step {done}/{n_steps}, {_facts(records)}, {ending}\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # a terminal that was closed meanwhile stops no work
+            self._stream.write(f"{self._expected.name}: step {done}/{n_steps}, {_facts(records)}, {ending}\n")
+            self._stream.flush()
 
     def close(self) -> None:
         pass

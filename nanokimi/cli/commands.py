@@ -23,16 +23,17 @@ from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.device import choose_device, choose_dtype
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.model import build_model
+from nanokimi.presets.idle import idle_settings
 from nanokimi.presets.yaml_config import (
     PRESETS,
     load_model_config,
     load_train_config,
     preset_names,
-    read_yaml,
 )
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import quote
+from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
 
@@ -100,6 +101,7 @@ def train_model(
             return
     else:
         run = _read_settings(model or "kimi-tiny", training or "train-tiny", data or "storyworld", overrides)
+        settings.check_name(out)
         if checkpoint.has_checkpoint(out):
             raise ConfigError(
                 f"{quote(str(out))} already holds a run; to continue it: {resume_command(out)}; "
@@ -111,6 +113,9 @@ def train_model(
     if not resume:
         # The text decides how many tokens there are: in a larger embedding some rows would never be used.
         run = replace(run, model=replace(run.model, vocab_size=loaded.tokenizer.n_vocab))
+    if not resume:
+        for line in idle_settings(run.data, run.model, run.train, len(loaded.val)):
+            tell(line)
     check_memory(run.model, run.train)
     with explain_shortage(run.train):
         network = build_model(run.model, run.train.seed)
@@ -208,7 +213,8 @@ def list_presets(
 ) -> None:
     """List the presets, or print one."""
     if name is not None:
-        read_yaml(name)
+        if name not in preset_names():
+            raise ConfigError(f"preset {quote(name)} does not exist; {nearest(name, preset_names())}")
         say((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), end="")
         return
     for each in preset_names():
@@ -222,6 +228,7 @@ def export_checkpoint(
     to: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
+    settings.check_name(to)
     loaded = _load(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.

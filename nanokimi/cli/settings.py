@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
+from nanokimi.presets.plain_yaml import dump
 from nanokimi.presets.yaml_config import build, build_model_config, read_yaml
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import quote
@@ -53,6 +52,16 @@ def check_fits(model_cfg: ModelConfig, train_cfg: TrainConfig) -> None:
         )
 
 
+def check_name(out: Path) -> None:
+    """`ConfigError` unless `safetensors` can write in the folder: it knows only names that are UTF-8."""
+    try:
+        str(out.absolute()).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"folder {quote(str(out.absolute()))}: its name is not UTF-8; name another"
+        ) from None
+
+
 def write_run(out: Path, run: Run) -> None:
     """Write the settings of a run to its folder; a path becomes absolute, so that it resumes from anywhere."""
     data = run.data
@@ -66,7 +75,7 @@ def write_run(out: Path, run: Run) -> None:
         "train": to_dict(run.train),
     }
     try:
-        write_text(out / RUN_FILE, yaml.safe_dump(sections, sort_keys=False))
+        write_text(out / RUN_FILE, dump(sections))
     except OSError as error:
         raise ConfigError(f"folder {quote(str(out))} cannot be written: {error.strerror}") from None
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from nanokimi import checkpoint
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
-from nanokimi.cli.terminal import draw_bar, say
+from nanokimi.cli.terminal import draw_bar, say, tell
 from nanokimi.model import Model
+from nanokimi.presets.idle import Clips
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
 from nanokimi.system.signals import Wish
@@ -23,7 +24,7 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
         the way of its first step. A run that fails before its first step is done leaves none.
     """
-    wish, step, is_begun = Wish(), done or 0, done is not None
+    wish, step, is_begun, clips = Wish(), done or 0, done is not None, Clips(run.train)
 
     def steer(_: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
@@ -42,11 +43,14 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
             with contextlib.closing(records):
                 for record in draw_bar(records, run.train):
                     step = record.step
+                    clips.see(record.grad_norm, record.max_qk_logit)
     finally:
         if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)
             remove_empty(missing)
     if wish.number is None:
+        for line in clips.list_idle() if done is None else ():
+            tell(line)
         return 0
     # Only here, after the generator is closed, everything is saved.
     if step == run.train.steps:

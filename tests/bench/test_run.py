@@ -96,7 +96,9 @@ def test_the_table_is_printed(bench_run):
         assert re.search(rf"^{name}: step 30/30, loss \d\.\d+, [\d,]+ tokens/s, done$", done.stderr, re.M)
 
 
-def test_ctrl_c_keeps_what_is_there_and_leaves_no_kernel(tmp_path):
+@pytest.mark.parametrize(("which", "code"), [("SIGINT", INTERRUPTED), ("SIGTERM", 143)])
+def test_a_signal_keeps_what_is_there_and_leaves_no_kernel(which, code, tmp_path):
+    """Ctrl-C reaches all processes of a terminal, `kill` one."""
     command = [sys.executable, "-m", "lab_utils.bench", "--profile", "smoke", "--seeds", "60"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)],
@@ -110,9 +112,10 @@ def test_ctrl_c_keeps_what_is_there_and_leaves_no_kernel(tmp_path):
             for line in process.stderr:  # the first finished training
                 if "step 30/30" in line:
                     break
-            os.killpg(process.pid, signal.SIGINT)
+            send = os.killpg if which == "SIGINT" else os.kill
+            send(process.pid, getattr(signal, which))
             rest = process.stderr.read()
-            assert process.wait(timeout=60) == INTERRUPTED
+            assert process.wait(timeout=60) == code
         finally:
             process.kill()
     (folder,) = tmp_path.iterdir()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,20 @@ SMALL = [
     "--set=train.warmup_steps=1", "--set=train.eval_every=3", "--set=train.eval_windows=2",
 ]  # fmt: skip
 COMMAND = [sys.executable, "-P", "-m", "nanokimi.cli"]
+
+
+def long(text: Path, *more: str) -> list[str]:
+    """The words of a training that stops by itself after a minute."""
+    sets = ("--set=train.steps=2000", "--set=train.eval_every=2000", f"--data={text}")
+    return ["train", *SMALL, *sets, *more]
+
+
+def wait_for_steps(out: str, n: int, process: subprocess.Popen) -> None:
+    log = Path(out) / "steps.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text().count("\n") >= n):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -48,9 +48,10 @@ def test_bad_input_is_one_line_and_writes_nothing(case: str, run, text: Path, tm
 
 def test_damaged_checkpoint_is_named(run, text: Path) -> None:
     assert run("train", *SMALL, f"--data={text}", "--out=out/a")[0] == 0
-    weights = checkpoint.find_newest(Path("out/a")) / "model.safetensors"
+    newest = checkpoint.find_newest(Path("out/a"))
+    weights = newest / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    code, _, err = run("generate", "--checkpoint=out/a")
+    code, _, err = run("generate", f"--checkpoint={newest}")
     assert code == 2 and "model.safetensors is damaged" in err and err.count("\n") == 1

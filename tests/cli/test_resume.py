@@ -1,13 +1,15 @@
 """A run that goes on: from where it was, in another place, and only with its own settings."""
 
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from nanokimi import checkpoint
-from tests.cli.conftest import SMALL
+from nanokimi.cli import training
+from nanokimi.system.signals import Wish
+from tests.cli.conftest import SMALL, long, wait_for_steps
 
 
 @pytest.fixture
@@ -34,8 +36,6 @@ def test_what_would_change_the_run_is_refused_in_one_line(words: list[str], run,
 @pytest.fixture
 def resumable(run, text: Path) -> Path:
     """A run whose first checkpoint is that of step 0, as after a signal before its first step."""
-    from nanokimi.cli import training
-    from nanokimi.system.signals import Wish
 
     class Asked(Wish):
         def __enter__(self) -> Wish:
@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, text: P
 def test_without_a_checkpoint_there_is_nothing_to_resume_and_the_folder_is_free(run, text: Path) -> None:
     assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
     for each in Path("out/a").glob("step-*"):  # what is there after a kill before the first checkpoint
-        subprocess.run(["rm", "-r", each], check=True)
+        shutil.rmtree(each)
     code, _, err = run("train", "--resume", "--out=out/a")
     assert code == 2 and "nothing to resume in 'out/a'" in err and err.count("\n") == 1
     assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
@@ -99,9 +99,8 @@ def test_a_damaged_run_file_is_one_line(case: str, run, stopped: Path) -> None:
     assert expected in err
 
 
+@pytest.mark.slow
 def test_two_trainings_in_one_folder_are_refused(run, start, text: Path) -> None:
-    from tests.cli.test_stopping import long, wait_for_steps
-
     first = start(*long(text, "--out=out/a"))
     try:
         wait_for_steps("out/a", 1, first)

@@ -13,23 +13,9 @@ import pytest
 
 from benchmarks.faults import signals as faults
 from nanokimi import checkpoint
-from tests.cli.conftest import COMMAND, SMALL
+from tests.cli.conftest import COMMAND, long, wait_for_steps
 
 pytestmark = pytest.mark.slow
-
-
-def long(text: Path, *more: str) -> list[str]:
-    """The words of a training that stops by itself after a minute."""
-    sets = ("--set=train.steps=2000", "--set=train.eval_every=2000", f"--data={text}")
-    return ["train", *SMALL, *sets, *more]
-
-
-def wait_for_steps(out: str, n: int, process: subprocess.Popen) -> None:
-    log = Path(out) / "steps.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text().count("\n") >= n):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, start, text: Path) -> None:
