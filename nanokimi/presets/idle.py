@@ -3,6 +3,7 @@
 A setting of its default value is never called idle: nobody asked for it. Clips can only be judged when a run is over.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -193,16 +194,28 @@ def _untrained(run: _Run, val_tokens: int | None) -> Iterator[str]:
         )
 
 
-def idle_clips(train: TrainConfig, largest_grad_norm: float, largest_logit: float | None) -> list[str]:
-    """After a run: a line for each clip that was asked for, other than by default, and that never acted."""
-    found, clip, tau = [], train.grad_clip, train.qk_clip_tau
-    if clip != TrainConfig().grad_clip and largest_grad_norm <= clip:
-        largest = f"the largest gradient had a norm of {largest_grad_norm:.3g}"
-        found.append(f"train.grad_clip={clip:g} never acted: {largest}")
-    if tau is not None and largest_logit is not None and largest_logit <= tau:
-        largest = f"the largest attention logit was {largest_logit:.3g}"
-        found.append(f"train.qk_clip_tau={tau:g} never acted: {largest}")
-    return found
+class Clips:
+    """The clips of a training, judged when it is over: did they ever act?"""
+
+    def __init__(self, train: TrainConfig):
+        self._train = train
+        self._grad_norm, self._logit = 0.0, -math.inf
+
+    def see(self, grad_norm: float, max_qk_logit: list[list[float]] | None) -> None:
+        """Note what a step's record says of its gradient and its logits."""
+        self._grad_norm = max(self._grad_norm, grad_norm)
+        self._logit = max([self._logit, *map(max, max_qk_logit or [])])
+
+    def list_idle(self) -> list[str]:
+        """A line for every clip that was asked for, other than by default, and never acted."""
+        found, clip, tau = [], self._train.grad_clip, self._train.qk_clip_tau
+        if clip != TrainConfig().grad_clip and self._grad_norm <= clip:
+            largest = f"the largest gradient had a norm of {self._grad_norm:.3g}"
+            found.append(f"train.grad_clip={clip:g} never acted: {largest}")
+        if tau is not None and self._logit <= tau:
+            largest = f"the largest attention logit was {self._logit:.3g}"
+            found.append(f"train.qk_clip_tau={tau:g} never acted: {largest}")
+        return found
 
 
 def _look_up(run: _Run, name: str) -> tuple[Any, Any]:

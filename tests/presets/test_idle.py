@@ -27,7 +27,7 @@ from nanokimi.config import (
 )
 from nanokimi.generate import generate
 from nanokimi.model import build_model
-from nanokimi.presets.idle import IDLE, idle_clips, idle_settings
+from nanokimi.presets.idle import IDLE, Clips, idle_settings
 from nanokimi.presets.yaml_config import load_model_config, load_train_config
 from nanokimi.text.corpus import load_corpus
 from nanokimi.train import train
@@ -346,9 +346,16 @@ def test_windows_that_the_text_does_not_have():
 
 
 def test_clips_are_judged_when_the_run_is_over():
-    assert idle_clips(ADAMW, 0.3, None) == []  # nobody asked for the default
-    assert idle_clips(replace(ADAMW, grad_clip=5.0, qk_clip_tau=100.0), 5.1, 100.1) == []
-    assert idle_clips(replace(ADAMW, grad_clip=5.0, qk_clip_tau=100.0), 2.0, 12.345) == [
+    def judge(cfg: TrainConfig, *norms: float, logits: tuple[float, ...] = ()) -> list[str]:
+        clips = Clips(cfg)
+        for i, norm in enumerate(norms):
+            clips.see(norm, [[-1.0, logits[i]], [0.0, 0.0]] if logits else None)
+        return clips.list_idle()
+
+    assert judge(ADAMW, 0.3) == []  # nobody asked for the default
+    both = replace(ADAMW, grad_clip=5.0, qk_clip_tau=100.0)
+    assert judge(both, 1.0, 5.1, 2.0, logits=(100.1, 3.0, 4.0)) == []
+    assert judge(both, 1.0, 2.0, logits=(12.345, 3.0)) == [
         "train.grad_clip=5 never acted: the largest gradient had a norm of 2",
         "train.qk_clip_tau=100 never acted: the largest attention logit was 12.3",
     ]
