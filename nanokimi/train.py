@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,6 +24,7 @@ from nanokimi.record import StepRecord
 from nanokimi.runs import folder
 from nanokimi.runs.log import StepLog
 from nanokimi.runs.optimizers import unpack_optimizers
+from nanokimi.runs.state import refuse_other
 from nanokimi.steering import (
     EndTraining,
     Intervention,
@@ -36,7 +36,6 @@ from nanokimi.steering import (
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
 from nanokimi.system.checked import checked
 from nanokimi.system.finite import NotFiniteError
-from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus
 
 
@@ -120,40 +119,19 @@ def _restore(
     cfg: TrainConfig,
     run_dir: Path | None,
 ) -> TrainingState:
-    """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run.
-
-    The device is not compared: the run goes on where the caller wants it.
-    """
+    """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run."""
     if run_dir is None:
         raise ConfigError("resume needs the folder of the run")
     folder.bring_back(run_dir)
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
-    pairs = (
-        ("model", to_dict(found.model.cfg), to_dict(model.cfg)),
-        ("training", to_dict(found.train), to_dict(replace(cfg, device=found.train.device))),
-        ("corpus", {"fingerprint": found.state.corpus_fingerprint}, {"fingerprint": corpus.fingerprint}),
-    )
-    for what, theirs, ours in pairs:
-        theirs, ours = _flatten(theirs), _flatten(ours)
-        for field in ours:
-            if theirs.get(field) != ours[field]:
-                raise ConfigError(
-                    f"cannot resume {run_dir}: its {what} has {field}={quote(theirs.get(field))}, "
-                    f"yours {quote(ours[field])}"
-                )
+    ours = replace(cfg, device=found.train.device)  # not compared: the run goes on where the caller wants it
+    refuse_other(run_dir, "model", to_dict(found.model.cfg), to_dict(model.cfg))
+    refuse_other(run_dir, "training", to_dict(found.train), to_dict(ours))
+    theirs = {"fingerprint": found.state.corpus_fingerprint}
+    refuse_other(run_dir, "corpus", theirs, {"fingerprint": corpus.fingerprint})
     model.load_state_dict(found.model.state_dict())
     unpack_optimizers(model, optimizers, found.optimizer_state)
     return found.state
-
-
-def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full names: `optim.lr`."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        found |= (
-            _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        )
-    return found
 
 
 class _StepGivenUp(Exception):

@@ -1,4 +1,4 @@
-"""A training is killed at a random moment, most often while it writes a checkpoint: it resumes as if it had not been."""
+"""A training is killed at a random moment, most often while it writes a checkpoint: it resumes to the same end."""
 
 import json
 import os

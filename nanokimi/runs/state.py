@@ -1,8 +1,10 @@
-"""How far a training is, as a checkpoint tells it."""
+"""How far a training is, as a checkpoint tells it, and whether it is the same training."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from nanokimi.config import ConfigError
 from nanokimi.steering import Intervention
 from nanokimi.system.printable import OneLineError, quote
 
@@ -38,3 +40,23 @@ class TrainingState:
             raise ValueError(f"corpus_fingerprint={quote(fingerprint)} must be a text of at most 200 letters")
         made = tuple(Intervention(**each) for each in data.get("interventions", ()))
         return cls(**{**data, "seconds": float(seconds), "interventions": made})
+
+
+def refuse_other(run_dir: Path, what: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise `ConfigError`, which names the first difference, unless both are the same settings."""
+    theirs, ours = _flatten(theirs), _flatten(ours)
+    for field in ours:
+        if theirs.get(field) != ours[field]:
+            raise ConfigError(
+                f"cannot resume {run_dir}: its {what} has {field}={quote(theirs.get(field))}, "
+                f"yours {quote(ours[field])}"
+            )
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full names: `optim.lr`."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inside = isinstance(value, dict)
+        found |= _flatten(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}": value}
+    return found
