@@ -19,6 +19,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from nanokimi.system.printable import show_every_letter
 from tests.e2e.conftest import FLAGS, Lab, NotebookPage, find_chromium
 from tests.e2e.test_live_08 import NAME, Run, with_longer_runs
 
@@ -107,6 +108,7 @@ def measure(lab: Lab, page) -> dict[str, list[float]]:
 
 
 def main() -> None:
+    show_every_letter()
     if (chromium := find_chromium()) is None:
         sys.exit("clicks: no chromium in PATH (on Debian and Ubuntu, apt install chromium)")
     os.environ["NANOKIMI_PROFILE"] = "cpu"

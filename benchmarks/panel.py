@@ -27,6 +27,7 @@ from nanokimi.device import choose_device
 from nanokimi.model import build_model
 from nanokimi.record import StepRecord
 from nanokimi.system.memory import keep_freed_memory
+from nanokimi.system.printable import show_every_letter
 from nanokimi.text.corpus import Corpus, load_corpus
 from nanokimi.train import train
 
@@ -102,6 +103,7 @@ async def sample_share(profile: str) -> float:
 
 
 def main() -> None:
+    show_every_letter()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=2.5)
     parser.add_argument("--profile", default="cpu")

@@ -29,6 +29,7 @@ from benchmarks.comparisons import COMPARISONS, ONLY_ON_CUDA, Candidates
 from lab_utils.machine.describe import cpu_name
 from nanokimi.system.atomic import write_json
 from nanokimi.system.memory import keep_freed_memory
+from nanokimi.system.printable import show_every_letter
 
 RESULTS = Path(__file__).parent / "results"
 Times = dict[str, list[float]]
@@ -91,6 +92,7 @@ def measure(title: str, rounds: int, device: torch.device) -> tuple[Times, float
 
 
 def main() -> None:
+    show_every_letter()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=5, help="new processes per comparison")
     parser.add_argument("--rounds", type=int, default=9, help="rounds in each process")

@@ -22,6 +22,7 @@ from nanokimi.model import build_model
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.atomic import write_json
 from nanokimi.system.memory import keep_freed_memory
+from nanokimi.system.printable import show_every_letter
 from nanokimi.text import corpus
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
@@ -64,6 +65,7 @@ def sweep(arm: Arm, rates: list[float], known: Losses, steps: int, loaded: Corpu
 
 
 def main() -> None:
+    show_every_letter()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="cpu")
     parser.add_argument("--arms", default="ladder")

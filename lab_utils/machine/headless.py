@@ -62,10 +62,23 @@ class _OfPapermill(ThisInterpreter):
         await super().shutdown_kernel(now, restart)
 
 
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """The notebook in a file. `ConfigError` where there is none, in one line."""
+    try:
+        found = nbformat.read(path, as_version=4)
+        nbformat.validate(found)
+    except FileNotFoundError:
+        raise ConfigError(f"notebook {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"notebook {path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, nbformat.ValidationError):
+        raise ConfigError(f"file {path} is not a notebook") from None  # whatever else nbformat met in it
+    return found
+
+
 def check_parameters(notebook: Path, names: list[str]) -> None:
     """Raises `ConfigError` for a name that the notebook's parameters cell does not have; papermill would only warn."""
-    if not notebook.is_file():
-        raise ConfigError(f"notebook {notebook} does not exist")
+    read_notebook(notebook)
     known = list(papermill.inspect_notebook(str(notebook)))
     for name in names:
         if name not in known:

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import nbformat
 from pygments.formatters import HtmlFormatter
 
+from lab_utils.machine.headless import read_notebook
 from lab_utils.show.page import make_page
 from lab_utils.site.page import Page, check_links, read_page
 from lab_utils.site.render import is_fresh
 from nanokimi.system.atomic import write_text
+from nanokimi.system.printable import one_line, show_every_letter
 
 ROOT = Path(__file__).parents[2]
 TITLE = "nanokimi: the course"
@@ -66,21 +67,27 @@ def _contents(page: Page) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, or 1 where the site cannot be built."""
+    show_every_letter()
     parser = argparse.ArgumentParser(prog="python -m lab_utils.site", description=__doc__.partition("\n")[0])
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="where the notebooks are")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "site", help="the folder to write to")
     options = parser.parse_args(argv)
     try:
         pages = build(options.notebooks, options.out)
-    except (SiteError, OSError, nbformat.reader.NotJSONError) as error:
+    except (ValueError, OSError) as error:
         for line in str(error).splitlines():
-            print(f"site: {line}", file=sys.stderr)
+            _tell(line)
         return 1
     for path in (page.notebook for page in pages):
-        if not is_fresh(nbformat.read(path, as_version=4)):
-            print(f"site: {path.name}: its outputs are older than its code; run make render", file=sys.stderr)
-    print(f"site: {len(pages)} notebooks; open {options.out / 'index.html'}")
+        if not is_fresh(read_notebook(path)):
+            _tell(f"{path.name}: its outputs are older than its code; run make render")
+    print(one_line(f"site: {len(pages)} notebooks; open {options.out / 'index.html'}"))
     return 0
+
+
+def _tell(line: str) -> None:
+    print(one_line(f"site: {line}"), file=sys.stderr)
 
 
 if __name__ == "__main__":

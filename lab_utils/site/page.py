@@ -11,6 +11,7 @@ import nbformat
 from nbconvert.exporters.html import HTMLExporter, contextfilter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from lab_utils.machine.headless import read_notebook
 from lab_utils.site.clean import clean
 from lab_utils.site.mathml import FormulaError, to_mathml
 
@@ -49,7 +50,7 @@ class Page:
 def read_page(notebook: Path) -> Page:
     """The page of a notebook. What is wrong with it is in its `faults`; its links are checked by `check_links`."""
     page = Page(notebook)
-    page.body, _ = _Exporter(page).from_notebook_node(nbformat.read(notebook, as_version=4))
+    page.body, _ = _Exporter(page).from_notebook_node(read_notebook(notebook))
     return page
 
 

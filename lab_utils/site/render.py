@@ -20,6 +20,8 @@ import nbformat
 from lab_utils.machine.headless import NotebookFailed, run_notebook
 from lab_utils.machine.profile import check_profile
 from nanokimi.config import ConfigError
+from nanokimi.system.atomic import write_text
+from nanokimi.system.printable import one_line, show_every_letter
 
 VOLATILE = ("papermill", "execution")  # metadata with times in it
 
@@ -42,7 +44,7 @@ def render(notebook: Path, profile: str) -> None:
         found = stamp(drop_volatile(nbformat.read(executed, as_version=4)))
     if notebook.read_bytes() != before:
         raise NotebookFailed("it was edited while it ran; render it again")
-    nbformat.write(found, notebook)
+    write_text(notebook.resolve(), nbformat.writes(found) + "\n")
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
@@ -74,6 +76,8 @@ def drop_volatile(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for a file or a profile that cannot be used, 1 for a failed notebook, 130 for Ctrl-C."""
+    show_every_letter()
     parser = argparse.ArgumentParser(prog="python -m lab_utils.site.render")
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--profile", default="cpu")
@@ -83,15 +87,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         profile = check_profile(options.profile)
         for number, notebook in enumerate(options.notebooks, start=1):
             at = f"{notebook.name}: "
-            print(f"render: {notebook.name} ({number} of {len(options.notebooks)})", flush=True)
+            print(one_line(f"render: {notebook.name} ({number} of {len(options.notebooks)})"), flush=True)
             render(notebook, profile)
-    except ConfigError as error:
-        print(f"render: {error}", file=sys.stderr)
-        return 2
+    except (ValueError, OSError) as error:
+        return _tell(f"{'' if isinstance(error, ConfigError) else at}{error}", 2)
     except NotebookFailed as error:
-        print(f"render: {at}{error}", file=sys.stderr)
-        return 1
+        return _tell(f"{at}{error}", 1)
+    except KeyboardInterrupt:
+        return _tell(f"{at}interrupted; it is as it was", 130)
     return 0
+
+
+def _tell(message: str, code: int) -> int:
+    print(one_line(f"render: {message}"), file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -83,3 +83,32 @@ def test_rendering_does_not_undo_an_edit_that_was_made_meanwhile(tmp_path, monke
     with pytest.raises(NotebookFailed, match="edited while it ran"):
         render.render(path, "smoke")
     assert nbformat.read(path, as_version=4).cells[0].source == "x = 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("no JSON at all \x1b[31m" + "x" * 10_000, "is not a notebook"),
+        ("[]", "is not a notebook"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 5}', "is not a notebook"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_file_that_is_no_notebook_is_one_line(tmp_path, capsys, content, says):
+    path = tmp_path / "odd.ipynb"
+    if content is not None:
+        path.write_text(content)
+    assert render.main([str(path), "--profile", "smoke"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("render: ") and says in line and len(line) < 700 and "\x1b" not in line
+    assert content is None or path.read_text() == content
+
+
+def test_ctrl_c_is_one_line_and_leaves_the_notebook_alone(tmp_path, monkeypatch, capsys):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    path = small_notebook(tmp_path, "x = 1")
+    monkeypatch.setattr(render, "run_notebook", press)
+    assert render.main([str(path), "--profile", "smoke"]) == 130
+    assert capsys.readouterr().err == "render: 01_small.ipynb: interrupted; it is as it was\n"

@@ -56,11 +56,22 @@ def test_main_says_what_it_did_and_which_outputs_are_old(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "Notebook does not appear to be JSON"), (None, "the folder has no notebooks")],
+    [("{", "n01.ipynb is not a notebook"), (None, "the folder has no notebooks")],
 )
 def test_main_fails_in_words(tmp_path, capsys, content, told):
     if content is not None:
         (tmp_path / "n01.ipynb").write_text(content)
     assert site.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["no JSON", "[]", '{"nbformat": 4, "metadata": {}, "cells": 5}', "[" * 9999]
+)
+def test_a_file_that_is_no_notebook_is_one_line(tmp_path, capsys, content):
+    (tmp_path / "01_odd\x1b[31m.ipynb").write_text(content)
+    assert site.main(["--notebooks", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("site: file ") and line.endswith(" is not a notebook") and "\x1b" not in line
     assert not (tmp_path / "out").exists()
