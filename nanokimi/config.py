@@ -27,6 +27,7 @@ from nanokimi.system.ranges import (
     Share,
     Size,
     SizeOrZero,
+    Turns,
     Whole,
 )
 from nanokimi.system.refusals import ConfigError as ConfigError
@@ -75,9 +76,9 @@ class YarnConfig:
 
     factor: AboveOne = 32.0
     original_max_seq_len: Length = 4096
-    beta_fast: Positive = 1.0
-    beta_slow: Positive = 1.0
-    mscale_all_dim: Number = 1.0
+    beta_fast: Turns = 1.0
+    beta_slow: Turns = 1.0
+    mscale_all_dim: Annotated[Number, Field(ge=-100, le=100)] = 1.0
 
     @validator(mode="after")
     def _check(self):

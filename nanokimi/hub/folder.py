@@ -6,7 +6,8 @@ model is built.
 """
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nanokimi.kimi import Kimi
 from nanokimi.model import Model
 from nanokimi.system.atomic import new_folder, write_json, write_text
 from nanokimi.system.finite import name_first
+from nanokimi.system.memory import memory_limit
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.tokenizer import END_OF_TEXT, to_transformers
@@ -92,6 +94,7 @@ def from_pretrained(folder: str | Path) -> Kimi:
             parts = _open_weights(folder, opened)
             shapes = {name: tuple(part.get_slice(name).get_shape()) for name, part in parts.items()}
             plan = plan_weights(shapes, cfg)
+            _check_memory(shape for _, shape in plan.values())
             state = {
                 name: torch.cat([_read(parts, hub) for hub in names]).view(shape)
                 for name, (names, shape) in plan.items()
@@ -105,6 +108,15 @@ def from_pretrained(folder: str | Path) -> Kimi:
         model = Kimi(cfg)  # no weight is drawn that another one replaces at once
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _check_memory(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Refuse a model that does not fit: a file with holes may be larger than any disk."""
+    needed, limit = 4 * sum(map(math.prod, shapes)), memory_limit()
+    if limit is not None and needed > limit:
+        raise HubError(
+            f"the weights take {needed / 1e9:.1f} GB in float32, and there are {limit / 1e9:.1f} GB of memory"
+        )
 
 
 def _open_weights(folder: Path, opened: contextlib.ExitStack) -> dict[str, Any]:

@@ -41,5 +41,6 @@ Seed = Annotated[Whole, Field(ge=-(2**63), lt=2**64)]  # what torch's generators
 Positive = Annotated[Number, Field(gt=0)]
 PositiveOrZero = Annotated[Number, Field(ge=0)]
 AboveOne = Annotated[Number, Field(gt=1)]
+Turns = Annotated[Number, Field(ge=1e-6, le=1e6)]  # of a rotation; beyond it their logarithms overflow
 Share = Annotated[Number, Field(ge=0, le=1)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]  # how much of a running mean stays at a step

@@ -1,6 +1,7 @@
 """Folders that lie: claims of config.json and paths of an index are checked before anything large is read or built."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -69,6 +70,36 @@ def test_a_claim_is_compared_with_the_file_first(folder, claim, says):
     started = time.monotonic()
     assert says in refusal(folder)
     assert time.monotonic() - started < 2  # 20 ms here; building the first of them took a minute
+
+
+def test_a_file_with_holes_larger_than_memory_is_not_read(folder):
+    """A terabyte that takes no place on the disk: the header is right, and the file as long as it says."""
+    path, config = folder / "model.safetensors", folder / "config.json"
+    vocab_size, width = 1_000_000, 32
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    header = json.loads(path.read_bytes()[8 : 8 + size])
+    config.write_text(
+        json.dumps(json.loads(config.read_text()) | {"vocab_size": vocab_size, "hidden_size": 1_000_000})
+    )
+    end = 0
+    for name, entry in header.items():
+        if name != "__metadata__":
+            shape = [{300: vocab_size, width: 1_000_000}.get(n, n) for n in entry["shape"]]
+            entry["shape"] = shape
+            entry["data_offsets"] = [end, end + 4 * math.prod(shape)]
+            end += 4 * math.prod(shape)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    try:
+        os.truncate(path, 8 + len(text) + end)
+    except OSError:
+        pytest.skip("this file system has no files of that size")
+    assert any(word in refusal(folder) for word in ("GB in float32, and there are", "Cannot allocate memory"))
+
+
+def test_a_model_larger_than_memory_is_refused_before_it_is_read(folder, monkeypatch):
+    monkeypatch.setattr("nanokimi.hub.folder.memory_limit", lambda: 200_000)
+    assert "the weights take 0.0 GB in float32, and there are 0.0 GB of memory" in refusal(folder)
 
 
 def test_a_bank_of_a_million_experts_is_not_listed(folder):
