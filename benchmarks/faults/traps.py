@@ -9,7 +9,6 @@ own `-P` helps, so such a folder is a trap for the command `nanokimi` and for wh
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,6 +93,7 @@ def _write_notebook(path: Path, source: str, exercise: str = "") -> None:
 
 def set_traps(folder: Path, marker: Path, passes_ours: bool) -> None:
     """Fill `folder` with files that add a line to `marker` when they are run, beside two notebooks."""
+    folder.mkdir(parents=True, exist_ok=True)
     _write_notebook(folder / "plain.ipynb", "import hashlib, random, typing, nanokimi, lab_utils")
     _write_notebook(folder / "answers.ipynb", "def swiglu(x, gate_up, down): return x", exercise="swiglu")
     modules = [*sorted(sys.stdlib_module_names), *LIBRARIES]
@@ -109,7 +109,7 @@ def set_traps(folder: Path, marker: Path, passes_ours: bool) -> None:
 def spring(command: Command, folder: Path, seconds: float = 300.0) -> str:
     """Run the command among traps in `folder`, which is made. What was lost: a line, empty if nothing was."""
     marker = folder.with_suffix(".run")
-    folder.mkdir(parents=True)
+
     set_traps(folder, marker, command.passes_ours)
     done = subprocess.run(
         command.words, cwd=folder, capture_output=True, text=True, errors="replace", timeout=seconds,
@@ -126,16 +126,15 @@ def spring(command: Command, folder: Path, seconds: float = 300.0) -> str:
 
 
 def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None]) -> Outcome:
-    """Each command in turn, first in the order in which they need each other."""
-    work = folder / "work"
-    work.mkdir(parents=True)
-    commands = make_commands(work)
-    order = commands + [c for c in commands if c.words[1] != "train"] * (tries // len(commands))
-    later = order[len(commands) :]
-    random.Random(seed).shuffle(later)
-    lost = []
-    for i, command in enumerate((order[: len(commands)] + later)[:tries]):
-        if why := spring(command, folder / f"stranger-{i}"):
+    """All commands in turn, in the order in which they need each other, and again. No try depends on the seed."""
+    lost: list[str] = []
+    commands: list[Command] = []
+    for number in range(tries):
+        if not commands:
+            work = folder / f"work-{number}"
+            work.mkdir(parents=True)
+            commands = make_commands(work)
+        if why := spring(commands.pop(0), folder / f"stranger-{number}"):
             lost.append(why)
-        on_progress(i + 1)
+        on_progress(number + 1)
     return Outcome(tries, tries - len(lost), lost)
