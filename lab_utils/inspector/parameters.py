@@ -28,9 +28,10 @@ def probe_parameters(
     """Whether every parameter learns in one step of a copy of the module and its optimizers.
 
     Without optimizers it is AdamW over all parameters. The loss is the next-token loss (tokens) or a random mixture of
-    the output (vectors), plus a hundredth of the balance loss: a router of K = 1 with normalised weights has no other
-    gradient. It finds parameters that no optimizer or more than one holds, frozen ones, ones without a gradient or a
-    change, and tensors in the graph that are no parameters of the module: made in forward or kept in a plain list.
+    the output (vectors), plus a hundredth of the balance loss. It finds parameters that no optimizer or more than one
+    holds, frozen ones, ones without a gradient or a change, and tensors in the graph that are no parameters of the
+    module: made in forward or kept in a plain list. It also finds routers that the output teaches nothing, because all
+    chosen experts have one weight, as with K = 1 and normalised weights: only the balance loss moves such a router.
     """
     if not isinstance(subject.model, nn.Module):
         return does_not_apply(NAME, "A function has no parameters.")
@@ -77,6 +78,12 @@ def probe_parameters(
             f"list{made}: {join_names(kinds)}",
         )
         found["not parameters of the module"] = kinds
+    if untaught := [layer.name or "the router" for layer in routing if _has_one_weight(layer)]:
+        found["taught nothing by the output"] = untaught
+        sentences.append(
+            "all chosen experts have one weight, so the output teaches the router nothing (K = 1 needs weights that "
+            f"are not normalised): {join_names(untaught)}"
+        )
     if sentences:
         text = "; ".join(sentences)
         return Finding(NAME, False, f"{text[:1].upper()}{text[1:]}.", found)
@@ -132,6 +139,12 @@ def _loss(
         for layer in filter(feeds_a_loss, routing):
             loss = loss + BALANCE_COEF * balance_loss(layer.stats)
     return loss, routing
+
+
+def _has_one_weight(layer: Routing) -> bool:
+    """Whether every chosen expert of every token has the same weight, although there are others to choose."""
+    weights = layer.weights.detach().double()
+    return layer.n_experts() > 1 and bool(weights.max() - weights.min() <= 1e-6 * weights.abs().max())
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:

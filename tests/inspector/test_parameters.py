@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lab_utils.inspector.inspect_model import inspect_model
-from nanokimi.config import OptimConfig
+from nanokimi.config import MoEConfig, OptimConfig
 from nanokimi.model import build_model
 from nanokimi.optim import build_optimizers
 from tests import tiny
@@ -120,6 +120,23 @@ class OftenIdle(Experts):
     def choose(self, scores):
         idle = torch.tensor([0.0, 0.0, 0.0, -10.0], dtype=scores.dtype)
         return (scores + self.expert_bias + idle).topk(self.top_k).indices
+
+
+@pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
+def test_a_router_that_the_output_teaches_nothing_is_found(scoring):
+    """One expert per token with normalised weights: each weight is 1, whatever the router says."""
+    for top_k, norm, passed in ((1, True, False), (1, False, True), (2, True, True)):
+        cfg = MoEConfig(
+            n_routed_experts=4, top_k=top_k, moe_intermediate_size=8, scoring=scoring, norm_topk_prob=norm
+        )
+        finding = inspect_harsh(build_model(tiny.kimi(moe=cfg)))[LEARN]
+        assert finding.passed == passed
+        if not passed:
+            assert finding.data["taught nothing by the output"] == ["layers.1.mlp"]
+            assert (
+                "so the output teaches the router nothing (K = 1 needs weights that are not normalised)"
+                in (finding.evidence)
+            )
 
 
 def test_an_idle_expert_is_told_apart_from_a_dead_parameter():

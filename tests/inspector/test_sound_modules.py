@@ -55,7 +55,12 @@ def test_one_attention_layer_of_the_core(attention, seed):
         MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=8),
         MoEConfig(n_routed_experts=4, top_k=4, moe_intermediate_size=8),
         MoEConfig(
-            n_routed_experts=5, top_k=1, moe_intermediate_size=8, scoring="softmax", n_shared_experts=0
+            n_routed_experts=5,
+            top_k=1,
+            moe_intermediate_size=8,
+            scoring="softmax",
+            n_shared_experts=0,
+            norm_topk_prob=False,
         ),
         MoEConfig(n_routed_experts=8, top_k=2, moe_intermediate_size=8, n_group=4, topk_group=2),
     ],
