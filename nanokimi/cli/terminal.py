@@ -30,7 +30,7 @@ def tell(text: str) -> None:
 
 
 def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
-    """The corpus. While it is made, stderr shows a bar per stage."""
+    """The corpus. While it is made, stderr shows a bar per stage; then come its notes."""
     bars: dict[str, tqdm] = {}
 
     def show(stage: str, done: int | float, total: int | float | None) -> None:
@@ -42,10 +42,13 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
         bars[stage].update(done - bars[stage].n)
 
     try:
-        return corpus.load_corpus(cfg, show, seq_len=seq_len)
+        loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
     finally:
         for bar in bars.values():
             bar.close()
+    for note in loaded.notes:
+        tell(note)
+    return loaded
 
 
 def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:

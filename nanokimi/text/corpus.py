@@ -25,7 +25,7 @@ from torch import Tensor
 from nanokimi.config import DataConfig
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
-from nanokimi.system.ranges import Length
+from nanokimi.system.whole_numbers import Length
 from nanokimi.text import tokenfile, tokenizer
 from nanokimi.text.files import TextError
 from nanokimi.text.sources import OnProgress, open_source

@@ -93,13 +93,13 @@ def _list_folder(folder: Path) -> tuple[list[Path], str | None]:
         if path.name.startswith("."):
             reason = "hidden"
         elif path.is_dir():
-            reason = "a folder"
+            reason = "folders"
         elif path.suffix.lower() != ".txt":
             reason = "not named .txt"
         elif not path.is_file():
-            reason = "no file"  # a pipe, a device, a link to nothing
+            reason = "no files"  # a pipe, a device, a link to nothing
         elif os.path.commonpath([root, os.path.realpath(path)]) != root:
-            reason = "a link that leads out of the folder"
+            reason = "links that lead out of it"
         else:
             files.append(path)
             continue
@@ -107,7 +107,7 @@ def _list_folder(folder: Path) -> tuple[list[Path], str | None]:
         example.setdefault(reason, quote(path.name, 40))
     if not others:
         return files, None
-    parts = [f"{n:,} {reason} ({example[reason]}{', ...' if n > 1 else ''})" for reason, n in others.items()]
+    parts = [f"{reason} ({n:,}: {example[reason]}{', ...' if n > 1 else ''})" for reason, n in others.items()]
     return files, f"left out of folder {quote(folder.name)}: {'; '.join(parts)}"
 
 

@@ -27,7 +27,7 @@ from nanokimi.text import tokenizer
 from nanokimi.text.storyworld import ROLES
 
 LAYOUT = 2  # count it up whenever the files of a folder change
-HELD = 1 << 30
+HELD = 10**9
 _ARRAYS = ("train.tokens", "val.tokens", "val.roles", "val.bits")
 _KINDS = {
     "val.roles": "uint8",
@@ -109,9 +109,9 @@ def _read_file(path: Path, size: int, digest: str, dtype: str) -> np.ndarray:
     """The numbers of a file that has this size and this SHA-256."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-        raise ValueError(f"{path.name} has not its size")
+        raise ValueError(f"{path.name} has another size")
     if size % np.dtype(dtype).itemsize or size == 0:
-        raise ValueError(f"{path.name} has not a whole number of entries")
+        raise ValueError(f"{path.name} has no whole number of entries")
     if size <= HELD:
         data = path.read_bytes()
         numbers, found_digest = data, hashlib.sha256(data).hexdigest()

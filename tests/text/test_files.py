@@ -131,13 +131,13 @@ def test_a_folder_says_what_it_leaves_out(tmp_path, data):
     found, left_out = files.find_text_files(folder)
     assert [file.path.name for file in found] == ["B.TXT", "a.txt", "c.Txt", "in.txt"]
     assert left_out == (
-        "left out of folder 'in': 1 hidden ('.hidden.txt'); 2 no file ('loop.txt', ...); "
-        "2 not named .txt ('more.md', ...); 1 a link that leads out of the folder ('out.txt'); 1 a folder ('sub')"
+        "left out of folder 'in': hidden (1: '.hidden.txt'); no files (2: 'loop.txt', ...); "
+        "not named .txt (2: 'more.md', ...); links that lead out of it (1: 'out.txt'); folders (1: 'sub')"
     )
     corpus = load_corpus(data(folder, tokenizer="char"))
     assert left_out in corpus.notes
     (folder / "new.md").touch()
-    assert "3 not named .txt" in " ".join(load_corpus(data(folder, tokenizer="char")).notes), (
+    assert "not named .txt (3: " in " ".join(load_corpus(data(folder, tokenizer="char")).notes), (
         "said anew each time"
     )
 

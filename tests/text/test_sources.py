@@ -164,7 +164,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path | str, str]]:
         "cut": (folder / "cut.txt", r"cut\.txt' is not UTF-8.*0xc3 at position 3 "),
         "folder": (
             folder / "none",
-            r"none' holds no \.txt file \(.*1 not named .txt \('README.md'\)\); give the path",
+            r"none' holds no \.txt file \(.*not named .txt \(1: 'README.md'\)\); give the path",
         ),
     }
 
