@@ -104,19 +104,21 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     where there is no checkpoint, where a file is missing, damaged or of another format, and where a weight is not
     finite. In a run's folder a checkpoint that does not load is skipped: `Checkpoint.skipped` then has a line about it.
     """
-    newest = find_newest(Path(path))
-    if newest == Path(path):
-        return _load(newest, device)
-    skipped: list[str] = []
-    for each in folder.list_checkpoints(Path(path)):
-        try:
-            if each.is_symlink():
-                raise CheckpointError(f"checkpoint {each} is a link, not a folder of this run")
-            return replace(_load(each, device), skipped=tuple(skipped))
-        except CheckpointError as error:
-            skipped.append(str(error))
-    others = f"; nor does the one before it load, {skipped[1]}" if len(skipped) > 1 else ""
-    raise CheckpointError(f"{skipped[0]}{others}")
+    path = Path(path)
+    while (newest := find_newest(path)) != path:
+        checkpoints, skipped = folder.list_checkpoints(path), list[str]()
+        for each in checkpoints:
+            try:
+                if each.is_symlink():
+                    raise CheckpointError(f"checkpoint {each} is a link, not a folder of this run")
+                return replace(_load(each, device), skipped=tuple(skipped))
+            except CheckpointError as error:
+                if each.exists():  # else the training that goes on there has just deleted it
+                    skipped.append(str(error))
+        if skipped and folder.list_checkpoints(path) == checkpoints:
+            others = f"; nor does the one before it load, {skipped[1]}" if len(skipped) > 1 else ""
+            raise CheckpointError(f"{skipped[0]}{others}")
+    return _load(newest, device)
 
 
 def find_newest(path: Path) -> Path:

@@ -30,6 +30,7 @@ from nanokimi.config import (
 )
 from nanokimi.kimi import Kimi
 from nanokimi.record import StepRecord
+from nanokimi.system.atomic import write_text
 from nanokimi.text.corpus import Corpus, load_corpus
 from nanokimi.train import train
 
@@ -186,7 +187,7 @@ def read_probe(corpus: Corpus) -> tuple[str, ...]:
 
 
 def write_trace(trace: ClinicTrace, path: Path) -> None:
-    path.write_text(json.dumps(asdict(trace), separators=(",", ":")) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(trace), separators=(",", ":")) + "\n")
 
 
 def read_trace(path: Path = RECORDED) -> ClinicTrace:

@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp's own rights would hide the file from everybody else
         os.replace(temporary, path)
     except BaseException:
@@ -96,15 +96,18 @@ def sync(path: Path) -> None:
         return  # Windows keeps the names of a folder by itself, and opens no folder
     handle = os.open(path, os.O_RDWR if on_windows else os.O_RDONLY)
     try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # a file system without it: nothing more can be done
-            raise
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    """Sync an open file; a file system that cannot is left alone, since nothing more can be done."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _make_folder(folder: Path) -> list[Path]:

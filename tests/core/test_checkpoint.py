@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -233,6 +234,22 @@ def test_where_the_newest_is_damaged_the_one_before_it_is_loaded_and_that_is_sai
         assert checkpoint.load_checkpoint(tmp_path).skipped == (f"checkpoint {newest}: {name} is missing",)
     (tmp_path / "step-000003" / "model.safetensors").write_bytes(b"")
     assert "nor does the one before it load" in one_line(tmp_path)
+
+
+def test_a_checkpoint_that_is_deleted_while_it_is_read_is_not_missed(tmp_path, monkeypatch):
+    """The training goes on beside its reader: twice it deletes what is being read, and has a newer one."""
+    save(tmp_path, 3)
+    real, left = checkpoint.read_checkpoint, [6, 9]
+
+    def read(path):
+        if left:
+            shutil.rmtree(path)
+            save(tmp_path, left.pop(0))
+        return real(path)
+
+    monkeypatch.setattr(checkpoint, "read_checkpoint", read)
+    found = checkpoint.load_checkpoint(tmp_path)
+    assert (found.state.step, found.skipped) == (9, ())
 
 
 def test_a_half_written_folder_is_not_seen(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import stat
@@ -91,6 +92,40 @@ def test_a_folder_disappears_before_its_files_are_deleted(tmp_path, monkeypatch)
     monkeypatch.setattr(shutil, "rmtree", watch)
     remove_folder(folder)
     assert seen == [(False, ["x"])] and names(tmp_path) == []
+
+
+def test_links_are_deleted_and_what_they_point_to_stays(tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "x").write_text("keep")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("step-1", ".writing-1", "a.txt"):
+        (folder / name).symlink_to(mine / "x" if name == "a.txt" else mine)
+    remove_folder(folder / "step-1")
+    remove_leftovers(folder, older_than_s=0.0)
+    write_text(folder / "a.txt", "new")
+    assert names(folder) == ["a.txt"] and not (folder / "a.txt").is_symlink()
+    assert (mine / "x").read_text() == "keep"
+
+
+def test_a_file_system_that_cannot_sync_is_written_all_the_same(tmp_path, monkeypatch):
+    """But a disk that fails at it is told of, and the old file stays."""
+    path = tmp_path / "a.txt"
+
+    def refuse(number):
+        def fsync(_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    refuse(errno.EINVAL)
+    write_text(path, "old")
+    assert path.read_text() == "old"
+    refuse(errno.EIO)
+    with pytest.raises(OSError):
+        write_text(path, "new")
+    assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
 def test_leftovers_are_removed_after_a_day_and_nothing_else_is(tmp_path):
