@@ -20,8 +20,9 @@ import signal
 import stat
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,7 +84,7 @@ def grade(path: Path, seconds: float = SECONDS, memory_gb: float = MEMORY_GB) ->
     else:
         missing = _say_why_missing(run, bounds)
     return [
-        Grade(show_name(path), name, **found.get(name, {"status": FAILED, "says": missing}))
+        Grade(one_line(path.name), name, **found.get(name, {"status": FAILED, "says": missing}))
         for name in expected
     ]
 
@@ -126,7 +127,8 @@ def _read_expected(first: bytes, path: Path, why: str) -> list[str]:
 def _read_verdicts(output: bytes) -> list[dict[str, str]]:
     """The lines of the judge. The last one tells why, where it could not do its work."""
     lines = [json.loads(text) for text in output.splitlines() if text]
-    return [line for line in lines if "exercise" in line]
+    # A learner's error, or a value of his, is told in one of them.
+    return [line | {"says": one_line(line["says"])} for line in lines if "exercise" in line]
 
 
 def _say_why_missing(run: Ended, bounds: Bounds) -> str:
@@ -145,24 +147,11 @@ def _say_why_missing(run: Ended, bounds: Bounds) -> str:
     return f"Not reached: {reasons.get(run.why, run.why)}."
 
 
-def show_name(path: Path) -> str:
-    """The file's name as the table and the JSON show it: harmless for a terminal."""
-    return one_line(path.name)
-
-
 def as_text(grades: Sequence[Grade]) -> str:
-    """One line per exercise, and a last line that counts them."""
-    lines, notebook = [], ""
-    for g in grades:
-        if g.notebook != notebook:
-            notebook = g.notebook
-            lines.append(notebook)
-        lines.append(_as_line(g, max(len(g.exercise) for g in grades)))
-    return "\n".join([*lines, count(grades)])
-
-
-def _as_line(g: Grade, width: int) -> str:
-    return f"  {g.exercise:{width}s}  {g.status:9s}  {g.says}".rstrip()
+    """The rows of one notebook: its name, and one line per exercise."""
+    width = max(len(g.exercise) for g in grades)
+    lines = [f"  {g.exercise:{width}s}  {g.status:9s}  {g.says}".rstrip() for g in grades]
+    return "\n".join([grades[0].notebook, *lines])
 
 
 def count(grades: Sequence[Grade]) -> str:
@@ -196,16 +185,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _grade_all(options: argparse.Namespace) -> int:
     """Grade one notebook after the other; each one's rows are shown and kept before the next one starts."""
     grades: list[Grade] = []
+    names = Counter(path.name for path in options.notebooks)
     for path in options.notebooks:
+        # Learners' folders may hold files of the same name.
+        shown = one_line(path.name if names[path.name] == 1 else path)
         try:
             rows = grade(path, options.seconds, options.memory)
         except NotGradable as error:
-            rows = [Grade(show_name(path), "", NOT_GRADED, one_line(error))]
+            rows = [Grade(shown, "", NOT_GRADED, one_line(error))]
             _complain(error)
         else:
-            print(show_name(path))
-            width = max(len(g.exercise) for g in rows)
-            print("\n".join(_as_line(g, width) for g in rows), flush=True)
+            rows = [replace(g, notebook=shown) for g in rows]
+            print(as_text(rows), flush=True)
         grades += rows
         if options.json:
             try:
