@@ -64,6 +64,9 @@ def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Pat
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise HubError(f"{_name(folder)} exists and is not an empty folder: name a new one")
+        if folder.exists() and folder.samefile("."):
+            # A new folder takes its place, and whoever stands in the old one would stand nowhere.
+            raise HubError(f"{_name(folder)} is the current folder: name a new one")
         with new_folder(folder.absolute()) as unfinished:
             write_json(unfinished / "config.json", config)
             weights = {name: t.cpu().contiguous() for name, t in to_hub_weights(model).items()}
@@ -170,5 +173,5 @@ def _name(folder: Path) -> str:
 def _cause(error: Exception) -> str:
     """Why, without the path of a file that may be a temporary one."""
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return "a file is in the way"
+        return "a file or a link is in the way"
     return one_line(error.strerror if isinstance(error, OSError) and error.strerror else error)

@@ -155,7 +155,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(model, encoding, tmp_path, m
 @pytest.mark.parametrize("below", ["thesis.txt/kimi", "thesis.txt/deep/kimi"])
 def test_a_file_in_the_way_is_one_line(model, encoding, tmp_path, below):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(HubError, match="kimi' cannot be written: a file is in the way"):
+    with pytest.raises(HubError, match="kimi' cannot be written: a file or a link is in the way"):
         hub.save_pretrained(model, encoding, tmp_path / below)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
@@ -169,6 +169,17 @@ def test_a_model_that_diverged_is_not_exported(encoding, tmp_path, name, number)
     with pytest.raises(HubError, match=f"the weight {name} is not finite: a model that diverged"):
         hub.save_pretrained(model, encoding, tmp_path / "kimi")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_and_a_link_are_refused(model, encoding, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    with pytest.raises(HubError, match="link' cannot be written: a file or a link is in the way"):
+        hub.save_pretrained(model, encoding, tmp_path / "link")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(HubError, match=r"'\.' is the current folder: name a new one"):
+        hub.save_pretrained(model, encoding, ".")
+    assert list(Path(".").iterdir()) == []
 
 
 # ---------------------------------------------------------------- what is refused
