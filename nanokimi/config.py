@@ -2,7 +2,6 @@
 
 In Python they are built by name: ``MoEConfig(top_k=4)``. `yaml_config` reads them from presets and files. The type of a
 setting gives its range, `_check` holds what two settings demand of each other; what is wrong is told in one line.
-Longer than others: a reader looks for every setting in one place.
 """
 
 from __future__ import annotations
@@ -14,33 +13,10 @@ from pydantic import Field
 from pydantic import model_validator as validator
 
 from nanokimi.system.checked import settings
-from nanokimi.system.ranges import (
-    AboveOne,
-    Count,
-    Decay,
-    Layers,
-    Length,
-    Number,
-    Positive,
-    PositiveOrZero,
-    Seed,
-    Share,
-    Size,
-    SizeOrZero,
-    Turns,
-    Whole,
-)
+from nanokimi.system.real_numbers import AboveOne, Decay, Number, Positive, PositiveOrZero, Share, Turns
 from nanokimi.system.refusals import ConfigError as ConfigError
-
-
-def _require(ok: bool, message: str) -> None:
-    if not ok:
-        raise ValueError(message)
-
-
-def _within(cfg: Any, name: str, low: int, limit: str) -> None:
-    value, high = getattr(cfg, name), getattr(cfg, limit)
-    _require(low <= value <= high, f"{name}={value} must lie in {low}..{limit}={high}")
+from nanokimi.system.refusals import require, require_within
+from nanokimi.system.whole_numbers import Count, Layers, Length, Seed, Size, SizeOrZero, Whole
 
 
 @settings
@@ -66,7 +42,7 @@ class GPTConfig:
     @validator(mode="after")
     def _check(self):
         d, heads = self.d_model, self.n_heads
-        _require(d % heads == 0, f"d_model={d} must be a multiple of n_heads={heads}")
+        require(d % heads == 0, f"d_model={d} must be a multiple of n_heads={heads}")
         return self
 
 
@@ -83,7 +59,7 @@ class YarnConfig:
     @validator(mode="after")
     def _check(self):
         fast, slow = self.beta_fast, self.beta_slow
-        _require(fast >= slow, f"beta_fast={fast} must be at least beta_slow={slow}")
+        require(fast >= slow, f"beta_fast={fast} must be at least beta_slow={slow}")
         return self
 
 
@@ -135,13 +111,13 @@ class MoEConfig:
     @validator(mode="after")
     def _check(self):
         experts, groups = self.n_routed_experts, self.n_group
-        _within(self, "top_k", 1, "n_routed_experts")
-        _within(self, "topk_group", 1, "n_group")
-        _require(experts % groups == 0, f"n_routed_experts={experts} must be a multiple of n_group={groups}")
+        require_within(self, "top_k", 1, "n_routed_experts")
+        require_within(self, "topk_group", 1, "n_group")
+        require(experts % groups == 0, f"n_routed_experts={experts} must be a multiple of n_group={groups}")
         size = experts // groups
-        _require(groups == 1 or size > 1, f"n_group={groups} leaves one expert per group: each needs two")
+        require(groups == 1 or size > 1, f"n_group={groups} leaves one expert per group: each needs two")
         k, best, kept = self.top_k, self.topk_group, size * self.topk_group
-        _require(k <= kept, f"top_k={k} is more than the {kept} experts of topk_group={best} groups")
+        require(k <= kept, f"top_k={k} is more than the {kept} experts of topk_group={best} groups")
         return self
 
 
@@ -181,15 +157,15 @@ class KimiConfig:
 
     @validator(mode="after")
     def _check(self):
-        _within(self, "first_k_dense_replace", 0, "n_layers")
+        require_within(self, "first_k_dense_replace", 0, "n_layers")
         # A section that nothing reads would be a silent mistake, so each belongs to its attention.
         for name, section in (("mla", MLAConfig), ("block_latent", BlockLatentConfig)):
             given, needed = getattr(self, name) is not None, self.attention == name
-            _require(needed or not given, f"section {name}: is not used by attention={self.attention}")
+            require(needed or not given, f"section {name}: is not used by attention={self.attention}")
             if needed and not given:
                 object.__setattr__(self, name, section())
         d, two_heads = self.d_model, 2 * self.n_heads
-        _require(
+        require(
             self.attention == "mla" or d % two_heads == 0,
             f"d_model={d} must be a multiple of 2·n_heads={two_heads}: heads are turned in pairs",
         )
@@ -272,7 +248,7 @@ class TrainConfig:
     @validator(mode="after")
     def _check(self):
         warmup, last = self.warmup_steps, self.steps - 1
-        _require(0 <= warmup <= last, f"warmup_steps={warmup} must lie in 0..steps-1={last}")
+        require(0 <= warmup <= last, f"warmup_steps={warmup} must lie in 0..steps-1={last}")
         return self
 
 
@@ -301,8 +277,8 @@ class DataConfig:
 
     @validator(mode="after")
     def _check(self):
-        _require(bool(self.source.strip()), "source is empty: name storyworld, tinystories or a path")
-        _require(
+        require(bool(self.source.strip()), "source is empty: name storyworld, tinystories or a path")
+        require(
             self.tokenizer != "bpe" or self.vocab_size > 256,
             f"vocab_size={self.vocab_size} must be at least 257: 256 bytes and <|endoftext|>",
         )

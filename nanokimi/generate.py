@@ -1,16 +1,14 @@
 """Sampling: from logits to a distribution, from the distribution to a token, and one token after another."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from numbers import Integral
-from typing import Any, TypeGuard
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from nanokimi.model import Model
+from nanokimi.presets.sampling import check_prompt, check_run, check_sampling, require
 from nanokimi.system.finite import NotFiniteError, check_weights
-from nanokimi.system.printable import quote
 
 
 def next_token_probs(
@@ -27,7 +25,7 @@ def next_token_probs(
 
     Raises `ValueError` for a setting outside its range, and `NotFiniteError` where the largest logit is no number.
     """
-    _check_sampling(temperature, top_k, top_p)
+    check_sampling(temperature, top_k, top_p)
     logits = logits.float()
     if not logits.max().isfinite():
         raise NotFiniteError(f"the largest logit is {logits.max().item()}")
@@ -45,41 +43,6 @@ def next_token_probs(
         probs[1:][(probs.cumsum(dim=-1) - probs >= top_p)[1:]] = 0.0
         probs = probs / probs.sum()
     return torch.zeros_like(probs).scatter(0, ids, probs)
-
-
-def _check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
-    warm = isinstance(temperature, int | float) and 0 <= temperature <= 1e30
-    _require(warm, "temperature", temperature, "be 0 (greedy) or more, at most 1e30")
-    some = top_k is None or (_is_whole(top_k) and top_k >= 1)
-    _require(some, "top_k", top_k, "be a whole number of at least 1")
-    share = top_p is None or (isinstance(top_p, int | float) and 0 < top_p <= 1)
-    _require(share, "top_p", top_p, "lie in 0..1, 0 left out")
-
-
-def _check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
-    """The prompt's ids as Python's numbers."""
-    if isinstance(prompt, str | bytes):
-        raise ValueError(
-            f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
-        )
-    _require(isinstance(prompt, Sized) and isinstance(prompt, Iterable), "prompt", prompt, "be a list of ids")
-    if not 1 <= len(prompt) <= context:
-        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
-    ids = []
-    for i, token in enumerate(prompt):
-        known = _is_whole(token) and int(token) in range(vocab_size)
-        _require(known, f"prompt[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
-        ids.append(int(token))
-    return ids
-
-
-def _is_whole(value: object) -> TypeGuard[int]:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _require(ok: bool, name: str, value: object, what: str) -> None:
-    if not ok:
-        raise ValueError(f"{name}={quote(value)} must {what}")
 
 
 @torch.inference_mode()
@@ -107,14 +70,10 @@ def generate(
     >>> len(list(generate(model, [1, 2, 3], 5, temperature=0.8)))
     5
     """
-    _require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
-    _check_sampling(temperature, top_k, top_p)
-    tokens = _check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
-    enough = _is_whole(max_new_tokens) and max_new_tokens >= 1
-    _require(enough, "max_new_tokens", max_new_tokens, "be a whole number of at least 1")
-    in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
-    _require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
-    _require(stop_id is None or _is_whole(stop_id), "stop_id", stop_id, "be a whole number")
+    require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
+    check_sampling(temperature, top_k, top_p)
+    check_run(max_new_tokens, seed, stop_id)
+    tokens = check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(int(seed))
     cache, new = model.new_cache(), list(tokens)

@@ -12,7 +12,7 @@ from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.system.checked import checked
-from nanokimi.system.ranges import Seed
+from nanokimi.system.whole_numbers import Seed
 
 
 class GPTBlock(nn.Module):

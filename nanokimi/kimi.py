@@ -20,7 +20,7 @@ from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 from nanokimi.system.checked import checked
-from nanokimi.system.ranges import Seed
+from nanokimi.system.whole_numbers import Seed
 
 
 def build_attention(

@@ -9,7 +9,7 @@ from nanokimi.gpt import GPT
 from nanokimi.kimi import Kimi
 from nanokimi.system.checked import checked
 from nanokimi.system.memory import memory_limit
-from nanokimi.system.ranges import Seed
+from nanokimi.system.whole_numbers import Seed
 
 Model = GPT | Kimi
 
@@ -28,22 +28,18 @@ def build_model(cfg: ModelConfig, seed: Seed = 0) -> Model:
     """
     n_bytes, limit = 4 * _count_weights(cfg), memory_limit()
     if limit is not None and n_bytes > limit and torch.get_default_device().type != "meta":
-        raise ConfigError(
-            f"this model's weights take {n_bytes / 1e9:,.1f} GB and this process may use {limit / 1e9:,.1f} GB: "
-            "lower d_model, n_layers, vocab_size or the number of experts"
-        )
+        sizes = f"take {n_bytes / 1e9:,.1f} GB and this process may use {limit / 1e9:,.1f} GB"
+        raise ConfigError(f"this model's weights {sizes}: lower d_model, n_layers or the number of experts")
     return GPT(cfg, seed) if isinstance(cfg, GPTConfig) else Kimi(cfg, seed)
 
 
 def _count_weights(cfg: ModelConfig) -> int:
-    """The number of weights, counted on one layer of each kind: a thousand layers take seconds even without memory."""
+    """The number of weights, counted on one layer of each kind: a thousand of them take seconds even without memory."""
     with torch.device("meta"):
         if isinstance(cfg, GPTConfig):
             n_dense, model = 1, GPT(replace(cfg, n_layers=2))
         else:
-            n_dense, model = (
-                cfg.first_k_dense_replace,
-                Kimi(replace(cfg, n_layers=2, first_k_dense_replace=1)),
-            )
+            n_dense = cfg.first_k_dense_replace
+            model = Kimi(replace(cfg, n_layers=2, first_k_dense_replace=1))
     whole, dense, other = (sum(p.numel() for p in part.parameters()) for part in (model, *model.layers))
     return whole + (n_dense - 1) * dense + (cfg.n_layers - n_dense - 1) * other

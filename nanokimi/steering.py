@@ -20,7 +20,8 @@ from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
 from nanokimi.system.checked import settings
 from nanokimi.system.printable import quote
-from nanokimi.system.ranges import Positive, PositiveOrZero, Size, SizeOrZero
+from nanokimi.system.real_numbers import Positive, PositiveOrZero
+from nanokimi.system.whole_numbers import Size, SizeOrZero
 
 BALANCING = ("switch_coef", "sequence_coef", "bias_update_rate")
 

@@ -17,8 +17,8 @@ from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from nanokimi.presets.yaml_config import build, load_model_config, read_yaml
 from nanokimi.system.checked import checked, settings
 from nanokimi.system.printable import quote
-from nanokimi.system.ranges import Size
 from nanokimi.system.refusals import nearest
+from nanokimi.system.whole_numbers import Size
 from nanokimi.text.corpus import Corpus
 
 # Every rung of the ladder changes one thing of the rung before it. GPT with Muon is no rung; it is compared with GPT.

@@ -30,9 +30,10 @@ from nanokimi.config import to_dict
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import OneLineError, quote
-from nanokimi.system.ranges import Count, Number, Positive, PositiveOrZero, Seed
 from nanokimi.system.reading import UnreadableFile, read_small_json
+from nanokimi.system.real_numbers import Number, Positive, PositiveOrZero
 from nanokimi.system.refusals import explain
+from nanokimi.system.whole_numbers import Count, Seed
 from nanokimi.text.corpus import Corpus
 
 FORMAT = 1

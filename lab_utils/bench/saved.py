@@ -10,9 +10,14 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from nanokimi.system.ranges import Count, Number, Positive, PositiveOrZero, Size, SizeOrZero
+from nanokimi.system.real_numbers import Number, Positive, PositiveOrZero
+from nanokimi.system.whole_numbers import Count, Size, SizeOrZero
 
 _OPEN = with_config(ConfigDict(extra="allow"))
+
+# What a picture can show: matplotlib draws no axis up to 1e308.
+Load = Annotated[PositiveOrZero, Field(le=10**6)]
+Logit = Annotated[Number, Field(ge=-1e30, le=1e30)]
 
 
 @_OPEN
@@ -94,6 +99,6 @@ class SavedEnvironment(TypedDict):
 class SavedStep(TypedDict):
     """What the pictures read in a line of steps.jsonl."""
 
-    expert_load: list[Annotated[list[PositiveOrZero], Field(min_length=1)]]
-    max_vio: list[PositiveOrZero]
-    max_qk_logit: Annotated[list[Annotated[list[Number], Field(min_length=1)]], Field(min_length=1)] | None
+    expert_load: list[Annotated[list[Load], Field(min_length=1)]]
+    max_vio: list[Load]
+    max_qk_logit: Annotated[list[Annotated[list[Logit], Field(min_length=1)]], Field(min_length=1)] | None

@@ -47,6 +47,18 @@ class ConfigError(OneLineError):
     """A setting that cannot be used: one line that names the field, its value and what is allowed."""
 
 
+def require(ok: bool, message: str) -> None:
+    """`ConfigError` with the message, unless all is well."""
+    if not ok:
+        raise ConfigError(message)
+
+
+def require_within(cfg: Any, name: str, low: int, limit: str) -> None:
+    """`ConfigError` unless the field `name` lies between `low` and the field `limit`."""
+    value, high = getattr(cfg, name), getattr(cfg, limit)
+    require(low <= value <= high, f"{name}={value} must lie in {low}..{limit}={high}")
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The end of an error message: the known name that is nearest, or all that are known."""
     close = difflib.get_close_matches(name[:80], known, n=1, cutoff=0.5)

@@ -9,8 +9,9 @@ import pytest
 
 from nanokimi.config import GPTConfig, KimiConfig
 from nanokimi.system.checked import checked
-from nanokimi.system.ranges import Count, Seed, Share, Whole
+from nanokimi.system.real_numbers import Share
 from nanokimi.system.refusals import ConfigError
+from nanokimi.system.whole_numbers import Count, Seed, Whole
 
 
 class Corpus:

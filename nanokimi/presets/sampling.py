@@ -1,0 +1,53 @@
+"""The settings of sampling: what `generate` may be asked for, and the one line that a mistake in it gives."""
+
+from numbers import Integral
+from typing import Any, TypeGuard
+
+from nanokimi.system.printable import quote
+
+
+def check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
+    """How a token is drawn."""
+    warm = isinstance(temperature, int | float) and 0 <= temperature <= 1e30
+    require(warm, "temperature", temperature, "be 0 (greedy) or more, at most 1e30")
+    some = top_k is None or (_is_whole(top_k) and top_k >= 1)
+    require(some, "top_k", top_k, "be a whole number of at least 1")
+    share = top_p is None or (isinstance(top_p, int | float) and 0 < top_p <= 1)
+    require(share, "top_p", top_p, "lie in 0..1, 0 left out")
+
+
+def check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
+    """The prompt's ids as Python's numbers."""
+    if isinstance(prompt, str | bytes):
+        raise ValueError(
+            f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
+        )
+    listed = hasattr(prompt, "__len__") and hasattr(prompt, "__iter__")
+    require(listed, "prompt", prompt, "be a list of ids")
+    if not 1 <= len(prompt) <= context:
+        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
+    ids = []
+    for i, token in enumerate(prompt):
+        known = _is_whole(token) and int(token) in range(vocab_size)
+        require(known, f"prompt[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
+        ids.append(int(token))
+    return ids
+
+
+def check_run(max_new_tokens: Any, seed: Any, stop_id: Any) -> None:
+    """How many tokens, from which seed, and which one ends the text."""
+    enough = _is_whole(max_new_tokens) and max_new_tokens >= 1
+    require(enough, "max_new_tokens", max_new_tokens, "be a whole number of at least 1")
+    in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
+    require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
+    require(stop_id is None or _is_whole(stop_id), "stop_id", stop_id, "be a whole number")
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def require(ok: bool, name: str, value: object, what: str) -> None:
+    """`ValueError`, with the argument's name and value and what it must be, unless all is well."""
+    if not ok:
+        raise ValueError(f"{name}={quote(value)} must {what}")

@@ -1,0 +1,29 @@
+"""The ranges that numbers with a fraction can have among settings and arguments: types that pydantic checks.
+
+None is infinite. A number of numpy is one too, a yes or no is none.
+"""
+
+import numbers
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+
+def _as_number(value: Any) -> Any:
+    """numpy's numbers as Python's."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not a yes or no")
+    try:
+        return float(value) if isinstance(value, numbers.Real) else value
+    except OverflowError:
+        raise ValueError("must be below 1e308") from None
+
+
+Number = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False)]
+
+Positive = Annotated[Number, Field(gt=0)]
+PositiveOrZero = Annotated[Number, Field(ge=0)]
+AboveOne = Annotated[Number, Field(gt=1)]
+Turns = Annotated[Number, Field(ge=1e-6, le=1e6)]  # of a rotation; beyond it their logarithms overflow
+Share = Annotated[Number, Field(ge=0, le=1)]
+Decay = Annotated[Number, Field(ge=0, lt=1)]  # how much of a running mean stays at a step
