@@ -55,13 +55,13 @@ def break_after(model: torch.nn.Module, steps: int, tensor: torch.Tensor, value:
     next(iter(model.parameters())).register_post_accumulate_grad_hook(spoil)
 
 
-@pytest.mark.parametrize("eval_every", [1, 3, 100])
+@pytest.mark.parametrize("eval_every", [1, 100])
 @pytest.mark.parametrize("lr", [1e4, 1e10, 1e30])
 @pytest.mark.parametrize(
     ("name", "optimizer"), [("gpt", "adamw"), ("kimi-mla", "muon"), ("kimi-mla", "adamw")]
 )
 def test_the_last_good_state_stays(name, optimizer, lr, eval_every, tmp_path):
-    """What is left on the disk after any divergence is finite, gives a finite loss, and is in the log as JSON."""
+    """What any divergence leaves on the disk is finite, and the log is JSON: docs/mistakes.md, number 33."""
     model = make_model(name)
     records = train(model, tiny.corpus(), wild(lr, optimizer, eval_every=eval_every), tmp_path)
     seen = []

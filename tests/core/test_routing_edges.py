@@ -181,7 +181,7 @@ def test_loads_and_biases_are_finite(case, rate):
 
 
 def test_scores_that_underflow_still_choose_by_weight():
-    """At -90 float32's sigmoid keeps a few bits, and at -200 none; the weights are those of double precision."""
+    """At -90 float32's sigmoid keeps a few bits, and at -200 none: docs/mistakes.md, number 32."""
     cfg = MoEConfig(n_routed_experts=3, top_k=2, routed_scaling_factor=1.0)
     for low in (-46.0, -90.0, -200.0):
         stats = topk_route(torch.tensor([[[low, low + 1, low - 1e3]]]), torch.tensor([1.0, 1.0, 0.0]), cfg)

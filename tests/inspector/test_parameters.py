@@ -124,7 +124,7 @@ class OftenIdle(Experts):
 
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
 def test_a_router_that_the_output_teaches_nothing_is_found(scoring):
-    """One expert per token with normalised weights: each weight is 1, whatever the router says."""
+    """One expert per token with normalised weights, each of them 1: docs/mistakes.md, number 31."""
     for top_k, norm, passed in ((1, True, False), (1, False, True), (2, True, True)):
         cfg = MoEConfig(
             n_routed_experts=4, top_k=top_k, moe_intermediate_size=8, scoring=scoring, norm_topk_prob=norm
