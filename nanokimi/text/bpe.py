@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -61,12 +62,10 @@ def _learn_elsewhere(
     )
     try:
         assert worker.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says so
             for line in chain([[n_tokens, words]], texts):
                 worker.stdin.write(json.dumps(line).encode() + b"\n")
             worker.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended: its exit code says so
         worker.stdin = None  # `communicate` shall not close it again
         found = None
         while found is None:
@@ -78,6 +77,9 @@ def _learn_elsewhere(
     finally:
         worker.kill()
         worker.wait()
+        for pipe in (worker.stdin, worker.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close() if pipe is not None else None
     if worker.returncode != 0:
         raise LearningFailed(
             f"learning the tokens ended with exit code {worker.returncode}; free some memory, or give less text"

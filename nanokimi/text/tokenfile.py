@@ -244,6 +244,7 @@ def _write_files(
             name: stack.enter_context(open(folder / name, "wb"))
             for name in ("train.tokens", "val.tokens", "val.roles", "val.bits")
         }
+        on_progress("tokenizing", 0, source.size)
         for batch in _group(documents):
             rows = encoding.encode_ordinary_batch(
                 [d.text for d in batch], num_threads=min(8, os.cpu_count() or 1)

@@ -1,6 +1,7 @@
 """A start that is interrupted or killed, and two processes that prepare one text at once."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nanokimi.text import tokenizer
+from nanokimi.text import bpe, tokenizer
 from nanokimi.text.corpus import TextError, load_corpus
+from tests.text.made_up_texts import TEXTS
 
 REPOSITORY = Path(__file__).parents[2]
 PREPARE = """
@@ -96,3 +98,83 @@ def test_the_loser_of_a_race_takes_the_tokens_of_the_winner(text_file, data):
     assert [load_corpus(data(text_file), let_the_other_win).fingerprint] == winners
     tokens = Path(data(text_file).cache_dir) / "tokens"
     assert [f.name for f in tokens.iterdir()] == winners
+
+
+# ---------------------------------------------------------------- the process that learns the tokens
+
+
+@pytest.fixture
+def elsewhere(monkeypatch) -> list[subprocess.Popen]:
+    """Tokens are learnt in another process, however small the text; the list holds those processes."""
+    started, start_one = [], subprocess.Popen
+
+    def popen(*args, **more):
+        started.append(start_one(*args, **more))
+        return started[-1]
+
+    monkeypatch.setattr(bpe, "SMALL", 10)
+    monkeypatch.setattr(bpe.subprocess, "Popen", popen)
+    return started
+
+
+def test_another_process_learns_the_same_tokens(elsewhere):
+    found = tokenizer.train_bpe(TEXTS, 320)
+    assert [process.returncode for process in elsewhere] == [0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bpe, "SMALL", 10**9)
+        assert tokenizer.train_bpe(TEXTS, 320)._mergeable_ranks == found._mergeable_ranks
+    assert len(elsewhere) == 1
+
+
+def test_an_interrupt_ends_the_learning(elsewhere):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.train_bpe(TEXTS * 200, 320, interrupt)
+    assert elsewhere[0].returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "program", ["raise SystemExit(3)", "import sys; sys.stdin.read(); raise MemoryError"]
+)
+def test_a_learning_that_fails_is_one_line(elsewhere, monkeypatch, tmp_path, program):
+    (tmp_path / "program.py").write_text(program)
+    monkeypatch.setattr(bpe.learn, "__file__", str(tmp_path / "program.py"))
+    with pytest.raises(tokenizer.TokenizerError, match=r"learning the tokens ended with exit code \d; free"):
+        tokenizer.train_bpe(TEXTS * 500, 320)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["making tokenizer", "tokenizing"])
+def test_ctrl_c_is_heard_within_two_seconds(tmp_path, stage):
+    """A genome is the hardest text: nothing in it ends a word."""
+    (tmp_path / "text.txt").write_text("".join(random.Random(0).choices("ACGT", k=1_500_000)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", LISTEN, str(tmp_path / "text.txt"), str(tmp_path / "cache"), stage],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == f"{stage}\n"
+    time.sleep(0.3)
+    asked = time.monotonic()  # one clock for all processes of a machine
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert float(out.split()[-1]) - asked < 2, err
+    assert not (tmp_path / "cache").exists()
+
+
+LISTEN = """
+import sys, time
+from nanokimi.config import DataConfig
+from nanokimi.text.corpus import load_corpus
+asked = set()
+def tell(stage, done, total):
+    if stage == sys.argv[3] and not asked:
+        asked.add(stage)
+        print(stage, flush=True)
+try:
+    load_corpus(DataConfig(source=sys.argv[1], cache_dir=sys.argv[2]), tell)
+    print("it ended before", 0.0)
+except KeyboardInterrupt:
+    print("heard", time.monotonic(), flush=True)
+"""
