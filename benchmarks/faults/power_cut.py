@@ -127,7 +127,7 @@ def record_cuts(root: Path) -> list[Cut]:
 
     A cut's `done` is the step that the caller had been told of; a hundred more in the second run.
     """
-    (root / "run").mkdir(parents=True)
+    root.mkdir()
     with Disk(root).watch() as disk:
         for add, cfg in ((0, TRAINING), (100, OTHER)):
             for record in train(make_model(cfg), make_corpus(), cfg, root / "run"):

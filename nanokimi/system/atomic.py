@@ -23,7 +23,7 @@ DAY_S = 86_400.0
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file; missing folders above it are made. A link in its place is replaced, not followed."""
-    _make_folder(path.parent)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -50,7 +50,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     `target` must not exist then, or be an empty folder: a full one cannot be replaced in one step (`OSError`).
     Missing folders above it are made, and deleted again after an exception.
     """
-    missing = _make_folder(target.parent)
+    missing = make_folder(target.parent)
     temporary = target.parent  # for the time before there is one: not a folder that is ever deleted
     try:
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=WRITING))
@@ -64,6 +64,15 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         remove_empty(missing)
         raise
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make `folder` and what is missing above it, on the disk too; the folders that were missing, the deepest first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync(made.parent)
+    return missing
 
 
 def remove_folder(folder: Path) -> None:
@@ -108,15 +117,6 @@ def _sync(handle: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-
-
-def _make_folder(folder: Path) -> list[Path]:
-    """Make `folder` and what is missing above it; the folders that were missing, the deepest first."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in reversed(missing):
-        sync(made.parent)
-    return missing
 
 
 def _sync_all(folder: Path) -> None:

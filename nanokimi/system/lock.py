@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nanokimi.system.atomic import remove_empty
+from nanokimi.system.atomic import make_folder, remove_empty
 
 
 class Taken(ValueError):
@@ -38,7 +38,7 @@ def hold(path: Path, wait_s: float = 0.0) -> Iterator[None]:
 
 def _acquire(lock: FileLock, path: Path, wait_s: float) -> None:
     while not lock.is_locked:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
