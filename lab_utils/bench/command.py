@@ -177,7 +177,7 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
     for arm in plan.trials():
         seed = arm.train.seed
         name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
-        expected.append(Expected(name, run_folder(folder, arm.name, seed), arm.train.steps))
+        expected.append(Expected(name, run_folder(folder.absolute(), arm.name, seed), arm.train.steps))
     _say("timing the steps of all arms in turn, then training")
     environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
     with Watcher(expected, sys.stderr):

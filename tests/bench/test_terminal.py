@@ -1,5 +1,6 @@
 """What a finished benchmark prints arrives in every terminal, and a shortage of memory names the sizes."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -53,3 +54,15 @@ def test_a_kernel_without_memory_is_explained_by_its_sizes() -> None:
     said = command._explain("cell 5: RuntimeError: DefaultCPUAllocator: can't allocate memory", plan)
     assert said.startswith("out of memory with batch_size=8 and seq_len=64 of profile smoke: ")
     assert command._explain("cell 5: ValueError: no", plan) == "cell 5: ValueError: no"
+
+
+def test_progress_is_looked_for_where_it_is_written(monkeypatch, tmp_path) -> None:
+    """papermill changes the current folder while a notebook runs."""
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "Watcher", lambda found, _: seen.extend(found) or contextlib.nullcontext())
+    monkeypatch.setattr(command, "run_notebook", lambda *_: None)
+    command._run(make_plan("smoke"), Path("out/now"), {})
+    assert [each.folder for each in seen] == [
+        tmp_path / "out/now/runs" / f"{arm}-s0" for arm in ("gpt", "kimi")
+    ]
