@@ -60,12 +60,13 @@ def _learn_elsewhere(
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C in a terminal reaches all processes of a session: this one ends that one
     )
+    stdin, stdout = worker.stdin, worker.stdout
+    assert stdin is not None and stdout is not None
     try:
-        assert worker.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended: its exit code says so
             for line in chain([[n_tokens, words]], texts):
-                worker.stdin.write(json.dumps(line).encode() + b"\n")
-            worker.stdin.close()
+                stdin.write(json.dumps(line).encode() + b"\n")
+            stdin.close()
         worker.stdin = None  # `communicate` shall not close it again
         found = None
         while found is None:
@@ -77,9 +78,9 @@ def _learn_elsewhere(
     finally:
         worker.kill()
         worker.wait()
-        for pipe in (worker.stdin, worker.stdout):
+        for pipe in (stdin, stdout):
             with contextlib.suppress(BrokenPipeError):
-                pipe.close() if pipe is not None else None
+                pipe.close()
     if worker.returncode != 0:
         raise LearningFailed(
             f"learning the tokens ended with exit code {worker.returncode}; free some memory, or give less text"
