@@ -9,10 +9,12 @@ from nanokimi import checkpoint
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
 from nanokimi.cli.terminal import draw_bar, say, tell
+from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
+from nanokimi.system.printable import quote
 from nanokimi.system.signals import Wish
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
@@ -29,6 +31,10 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
     def steer(_: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
         if not is_begun:
+            if checkpoint.has_checkpoint(out):  # the folder is ours only now: another training was faster
+                raise ConfigError(
+                    f"{quote(str(out))} holds a run that has just ended; name another folder with --out"
+                )
             settings.write_run(out, run)
             is_begun = True
         if wish.number is not None:
