@@ -171,3 +171,39 @@ def test_results_json_holds_rows_and_verdicts(tmp_path):
         "Memory",
     ]
     assert read_results(tmp_path / "results.json") == three_seeds()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(seeds=[]), "it has no arms or no seeds"),
+        (
+            lambda d: d["runs"][0].update(arm="gpd"),
+            "runs.0 is of arm 'gpd' with seed 0, which are not among arms",
+        ),
+        (lambda d: d["runs"][1]["points"].reverse(), "runs.1: its points do not go forward to step 40"),
+        (lambda d: d["runs"][0].update(n_steps=39), "runs.0: its points do not go forward to step 39"),
+        (
+            lambda d: d["runs"][0]["points"][0].update(loss="low"),
+            "runs.0.points.0.loss='low' must be a number",
+        ),
+        (
+            lambda d: d["runs"][0]["points"][0].update(loss=True),
+            "loss=True must be a number, not a yes or no",
+        ),
+        (lambda d: d["runs"][0]["points"][0].pop("tokens"), "runs.0.points.0.tokens is missing"),
+        (lambda d: d["arms"]["gpt"].update(body_active=0), "arms.gpt.body_active=0 must be 1 or more"),
+        (
+            lambda d: d["arms"]["gpt"]["train"].update(steps=[1]),
+            "arms.gpt.train.steps=[1] must be a whole number",
+        ),
+        (lambda d: d["arms"]["gpt"].update(name="kimi"), "arms.'gpt' is called 'kimi'"),
+        (lambda d: d["environment"].pop("machine"), "environment.machine is missing"),
+    ],
+)
+def test_results_that_contradict_themselves_say_where(change, message):
+    data = json.loads(json.dumps(to_json(three_seeds())))
+    change(data)
+    with pytest.raises(ResultsError) as refused:
+        from_json(data)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
