@@ -21,9 +21,10 @@ def _as_number(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_as_number), Field(allow_inf_nan=False)]
 
-Positive = Annotated[Number, Field(gt=0)]
-PositiveOrZero = Annotated[Number, Field(ge=0)]
-AboveOne = Annotated[Number, Field(gt=1)]
+LARGEST = 1e35  # a float32 ends at 3.4e38, and settings are multiplied with weights and rates
+Positive = Annotated[Number, Field(gt=0, le=LARGEST)]
+PositiveOrZero = Annotated[Number, Field(ge=0, le=LARGEST)]
+AboveOne = Annotated[Number, Field(gt=1, le=LARGEST)]
 Turns = Annotated[Number, Field(ge=1e-6, le=1e6)]  # of a rotation; beyond it their logarithms overflow
 Share = Annotated[Number, Field(ge=0, le=1)]
 Decay = Annotated[Number, Field(ge=0, lt=1)]  # how much of a running mean stays at a step
