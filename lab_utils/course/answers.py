@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,8 +118,14 @@ def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any
     run = shell.run_cell
 
     def run_cell(source: str) -> BaseException | None:
-        result = run(source, store_history=False, silent=True)
-        return result.error_before_exec or result.error_in_exec
+        try:
+            for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+                if getattr(getattr(sys, name), "closed", True):  # by an earlier cell; the shell needs them
+                    setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+            result = run(source, store_history=False, silent=True)
+            return result.error_before_exec or result.error_in_exec
+        except Exception as error:  # the shell itself, after what the notebook did to it
+            return error
 
     return run_cell, shell.user_ns
 
