@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nanokimi.presets.yaml_config import nearest
+from nanokimi.system.refusals import nearest
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from nanokimi.config import ConfigError
-from nanokimi.presets.yaml_config import nearest
 from nanokimi.system.interpreter import check_same_tree, python
+from nanokimi.system.refusals import nearest
 
 
 class NotebookFailed(RuntimeError):

@@ -13,7 +13,7 @@ from lab_utils.course.chapters.ch06_model import exercises as ch06
 from lab_utils.course.chapters.ch07_muon import exercises as ch07
 from lab_utils.course.chapters.ch10_sampling import exercises as ch10
 from lab_utils.course.exercise import Exercise
-from nanokimi.presets.yaml_config import nearest
+from nanokimi.system.refusals import nearest
 
 CHAPTERS = {"01": ch01, "02": ch02, "03": ch03, "04": ch04, "05": ch05, "06": ch06, "07": ch07, "10": ch10}
 
