@@ -74,6 +74,7 @@ def try_one(folder: Path, draw: random.Random) -> str:
     """What was wrong with how the corpus came from an altered cache."""
     kind = draw.choice(("stories", "file"))
     cache = folder / "cache"
+    shutil.rmtree(cache, ignore_errors=True)  # of a try that ended its process
     shutil.copytree(folder / kind, cache, symlinks=True)
     (tokens,) = (cache / "tokens").iterdir()
     done = []

@@ -80,6 +80,7 @@ def prepare(folder: Path) -> None:
 def try_one(folder: Path, draw: random.Random) -> str:
     """What was wrong with how one odd text was prepared."""
     here = folder / "try"
+    shutil.rmtree(here, ignore_errors=True)  # of a try that ended its process
     (here / "in").mkdir(parents=True)
     kind = draw.choice(("bpe", "bpe", "char"))
     contents = {}
