@@ -15,8 +15,8 @@ from torch import Tensor
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
-from nanokimi.system.finite import NotFiniteError, check_weights
 from nanokimi.system.checked import checked
+from nanokimi.system.finite import NotFiniteError, check_weights
 from nanokimi.text.corpus import ROLES, Corpus, windows
 
 
