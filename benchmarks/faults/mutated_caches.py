@@ -125,7 +125,7 @@ def _fit_digests(tokens: Path) -> bool:
             data = (tokens / name).read_bytes() if (tokens / name).is_file() else b""
             meta["files"][name] = [len(data), hashlib.sha256(data).hexdigest()]
         (tokens / "meta.json").write_text(json.dumps(meta))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return True
 
@@ -172,7 +172,7 @@ def _edit_json(path: Path, draw: random.Random) -> None:
     """One value of a JSON file becomes another one, or goes."""
     try:
         content = json.loads(path.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return _flip(path, draw)
     places: list[tuple[Any, Any]] = []
 
