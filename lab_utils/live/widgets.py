@@ -39,6 +39,9 @@ class Controlled(Protocol):
 class Figure(go.FigureWidget):
     """A figure that sends its present state to a tab that is opened later; plotly's own sends that of the beginning."""
 
+    # The same script as text: as a file, which it would watch for changes, it would hold every figure for ever.
+    _esm = str(go.FigureWidget._esm)
+
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
         state = super().get_state(key, drop_defaults)
         if key is None and self.comm is not None:  # the whole state, and the figure exists already

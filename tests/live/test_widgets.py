@@ -1,6 +1,8 @@
 """The panel's widgets as a browser gets them: their controls, their figure, and what takes their place."""
 
 import asyncio
+import gc
+import weakref
 
 import numpy as np
 import plotly.graph_objects as go
@@ -201,3 +203,12 @@ def test_panel_after_panel_leaves_the_closing_picture_of_the_last_one(live_shown
         left = set(_instances) - before
         kinds = sorted(type(_instances[key]).__name__ for key in left)
         assert kinds == ["HTML", "HTMLStyle", "Layout", "Layout", "VBox"]
+
+
+def test_a_closed_panel_leaves_no_figure_in_memory(live_shown):
+    """anywidget watches a script that is a file, and the watch held every figure with all of its curves."""
+    figures = []
+    follow(during=lambda panel, each: figures.append(weakref.ref(Controls(live_shown[0].data[0]).figure)))
+    live_shown.clear()
+    gc.collect()
+    assert figures[0]() is None
