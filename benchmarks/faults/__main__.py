@@ -2,8 +2,8 @@
 
 Every other file of this folder makes one kind of fault on purpose, as often as a release asks for, and counts what
 survived. The result goes to benchmarks/results/faults.json after every kind; kinds that are not run keep their row.
-`python -m benchmarks.tables` prints the table, which stands in docs/reliability.md. All kinds together take about an
-hour on two cores.
+`python -m benchmarks.tables` prints the table, which stands in docs/reliability.md. All kinds together take one to two
+hours on two cores.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import benchmarks.faults as room
 from benchmarks.faults.outcome import Outcome
 from lab_utils.machine.describe import cpu_name
 from nanokimi.system.atomic import write_json
+from nanokimi.system.lock import hold
 from nanokimi.system.printable import one_line, show_every_letter
 
 RECORD = Path(__file__).parents[1] / "results" / "faults.json"
@@ -70,6 +71,14 @@ def _speak(name: str, tries: int, started: float) -> Callable[[int], None]:
     return tell
 
 
+def _record(name: str, row: dict[str, Any]) -> None:
+    """Put the row of one kind into the record; another program may write those of other kinds at the same time."""
+    with hold(RECORD.with_suffix(".lock"), wait_s=60):
+        kinds = json.loads(RECORD.read_text(encoding="utf-8"))["kinds"] if RECORD.exists() else {}
+        kinds[name] = row
+        write_json(RECORD, {"command": "make faults", "kinds": dict(sorted(kinds.items()))})
+
+
 def main() -> int:
     """The exit code: 0 when nothing was lost, else 1."""
     show_every_letter()
@@ -82,7 +91,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="other faults of the same kinds")
     options = parser.parse_args()
     machine = f"{cpu_name()}, {torch.get_num_threads()} threads"
-    recorded = json.loads(RECORD.read_text(encoding="utf-8"))["kinds"] if RECORD.exists() else {}
     rows = []
     for name in options.kinds:
         kind = kinds[name]
@@ -97,12 +105,8 @@ def main() -> int:
         for line in row["lost"][:20]:
             print(f"  {line}", flush=True)
         if options.tries is None:
-            recorded[name] = row | {
-                "seed": options.seed,
-                "date": date.today().isoformat(),
-                "machine": machine,
-            }
-            write_json(RECORD, {"command": "make faults", "kinds": recorded})
+            about = {"seed": options.seed, "date": date.today().isoformat(), "machine": machine}
+            _record(name, row | about)
     return int(any(row["lost"] for row in rows))
 
 

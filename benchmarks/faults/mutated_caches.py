@@ -21,7 +21,7 @@ from nanokimi.text.corpus import Corpus, TextError, load_corpus, windows
 from nanokimi.text.tokenizer import TokenizerError
 
 NAME = "a cache of tokens altered"
-RELEASE, SAMPLE = 2000, 15
+RELEASE, SAMPLE = 1000, 10
 VALUES = (
     *(
         None,

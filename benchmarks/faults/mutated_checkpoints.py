@@ -32,7 +32,7 @@ from nanokimi.system.printable import one_line
 from nanokimi.text import tokenizer
 
 NAME = "a checkpoint altered"
-RELEASE, SAMPLE = 5000, 80
+RELEASE, SAMPLE = 3000, 40
 LIMIT_S, LONGEST_LINE = 2.0, 1000
 
 # Marks in JSON that become text which no value of Python is written as.

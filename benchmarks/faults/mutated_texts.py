@@ -17,7 +17,7 @@ from nanokimi.text.corpus import TextError, load_corpus
 from nanokimi.text.tokenizer import END_OF_TEXT, TokenizerError
 
 NAME = "odd texts prepared"
-RELEASE, SAMPLE = 2000, 15
+RELEASE, SAMPLE = 1000, 10
 ENCODINGS = (
     "utf-16",
     "utf-16-le",

@@ -67,9 +67,7 @@ def test_seconds_go_on_counting_and_leave_evaluation_out(tmp_path, monkeypatch):
     rest = run(clock.slow_down(make_model("gpt"), 1, 100), cfg, run_dir=tmp_path, resume=True)
     assert [r.seconds for r in first + rest] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert {r.tokens_per_s for r in first + rest} == {32.0}
-    assert (
-        clock.now == 6 + 2 * 2 * 100 + 100
-    )  # two evaluations of two batches, and one batch before the save
+    assert clock.now == 6 + 2 * 2 * 100 + 100  # two evaluations of two batches, and one batch before the save
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(tmp_path):

@@ -1,4 +1,4 @@
-"""YAML as people expect it: which value a text stands for, what is refused, and that what is written is read again."""
+"""YAML as people expect it: what is read as which value, what is refused, and that what is written is read again."""
 
 import math
 
