@@ -1,5 +1,6 @@
 """A training is killed at a random moment, most often while it writes a checkpoint: it resumes to the same end."""
 
+import contextlib
 import json
 import os
 import random
@@ -47,6 +48,8 @@ def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None])
                 fault = _kill_and_resume(commands, here, 1 + number % 2, inside, draw, expected)
             except (ValueError, OSError) as error:
                 fault = f"{type(error).__name__}: {error}"
+            finally:
+                commands.kill()
             if fault:
                 where = "inside a checkpoint" if inside else "anywhere"
                 lost.append(f"killed {where}, seed {seed}, try {number}: {fault}")
@@ -60,6 +63,7 @@ class Commands:
 
     def __init__(self, folder: Path):
         self.folder, self.output = folder, folder / "output.txt"
+        self.running: int | None = None  # the process of the last command, until its end is known
 
     def __enter__(self) -> "Commands":
         self._parent = subprocess.Popen(
@@ -94,11 +98,21 @@ class Commands:
         """Start `nanokimi` with these words in `folder`; the number of its process."""
         assert self._parent.stdin is not None
         print(json.dumps([str(folder), words]), file=self._parent.stdin, flush=True)
-        return self._read()
+        self.running = self._read()
+        return self.running
 
     def wait(self) -> int:
         """The exit code of what was started last; minus the number of the signal that it died by."""
-        return self._read()
+        code, self.running = self._read(), None
+        return code
+
+    def kill(self) -> int:
+        """Kill what was started last, unless its end is known already; its exit code."""
+        if self.running is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(self.running, signal.SIGKILL)
+        return self.wait()
 
     def finish(self, folder: Path, words: list[str]) -> int:
         """Run it to its end."""
@@ -123,8 +137,7 @@ def _kill_and_resume(
         before = _step(run_dir)
         pid = commands.start(folder, _RESUME if before else _TRAIN)
         _wait(run_dir, pid, inside, draw, after=before)
-        os.kill(pid, signal.SIGKILL)
-        code = commands.wait()
+        code = commands.kill()
         if code not in (0, -signal.SIGKILL):
             return f"exit code {code}: {commands.read_output()}"
         if _step(run_dir) < before:
@@ -156,7 +169,10 @@ def _wait(run_dir: Path, pid: int, inside: bool, draw: random.Random, after: int
 
 def _lives(pid: int) -> bool:
     """Whether the process has not ended; one that nobody has waited for yet has."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _count_lines(run_dir: Path) -> int:

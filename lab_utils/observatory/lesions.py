@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from lab_utils.observatory.look import check_model
+from lab_utils.observatory.look import OFF, check_model
 from nanokimi.config import MoEConfig, TrainConfig
 from nanokimi.evaluate import Evaluation, evaluate
 from nanokimi.kimi import Kimi
@@ -31,7 +31,7 @@ ALL = "all tokens"
 def without_experts(model: nn.Module, off: Mapping[int, Sequence[int]]) -> Iterator[None]:
     """Inside the block no token goes to the experts `off` (layer -> expert numbers).
 
-    The bias of a switched-off expert is -inf: the core adds the bias to the scores for the choice only, so the
+    The bias of a switched-off expert lies below every score: the core adds the bias to the scores for the choice only, so the
     remaining experts' scores and weights are their own. `ValueError` for a layer without experts, a number out of
     range, or fewer experts left than a token needs.
     """
@@ -40,7 +40,7 @@ def without_experts(model: nn.Module, off: Mapping[int, Sequence[int]]) -> Itera
     before = {layer: kimi.layers[layer].mlp.expert_bias.clone() for layer in off}
     try:
         for layer, experts in off.items():
-            kimi.layers[layer].mlp.expert_bias[list(experts)] = -torch.inf
+            kimi.layers[layer].mlp.expert_bias[list(experts)] = OFF
         yield
     finally:
         for layer, bias in before.items():

@@ -20,6 +20,9 @@ from nanokimi.moe import MoE
 from nanokimi.router import RouterStats, topk_route
 
 NO_EXPERT = -1
+OFF = (
+    -1e30
+)  # the bias of an expert that is switched off: far below every score, and finite as weights must be
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +136,6 @@ def _runner_up(moe: MoE, stats: RouterStats) -> tuple[Int[Tensor, " tokens"], Fl
     runner_up = wider.gather(1, is_new.int().argmax(dim=1, keepdim=True))
     choice = stats.scores.flatten(0, 1) + moe.expert_bias
     margin = choice.gather(1, chosen).min(dim=1).values - choice.gather(1, runner_up)[:, 0]
-    # An expert that is switched off has a bias of -inf; it is never a runner-up.
-    there = margin.isfinite()
+    # An expert that is switched off is never a runner-up.
+    there = margin < -OFF / 2
     return torch.where(there, runner_up[:, 0], nobody[0]), torch.where(there, margin, nobody[1])

@@ -25,7 +25,7 @@ def escape_text(text: str) -> str:
     return _ACTING.sub(_escape, text)
 
 
-def quote(value: object, longest: int = 80) -> str:
+def quote(value: object, longest: int = 160) -> str:
     """A value as an error line names it: quoted where it is text, escaped, and at most `longest` letters.
 
     >>> quote("kimi\\n")
@@ -34,7 +34,8 @@ def quote(value: object, longest: int = 80) -> str:
     ('0.1', '[1, 1, 1, 1, 1, 1, ...]')
     """
     if isinstance(value, str):
-        return f"'{_cut(_escape_line(value[: longest + 1]), longest)}'"
+        # A text of a gigabyte is cut before it is looked at, and once more after that, since an escape is longer.
+        return f"'{_cut(_escape_line(_cut(value, longest)), longest)}'"
     try:
         return _cut(_escape_line(_SHORT.repr(value)), longest)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
@@ -61,7 +62,7 @@ def show_every_letter() -> None:
 
 
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 160
 
 
 def _escape_line(text: str) -> str:

@@ -173,8 +173,10 @@ def test_every_arm_may_diverge(tmp_path):
 
 
 def test_an_arm_whose_first_step_diverges_gets_no_time():
-    plan = tiny_plan(gpt=1e-2, kimi=1e38)
-    times = time_in_turns(plan.arms, tiny.corpus(), rounds=3)
+    plan = tiny_plan(gpt=1e-2, kimi=1e35)
+    gpt, kimi = plan.arms
+    overflowing = replace(kimi.train, optim=replace(kimi.train.optim, weight_decay=1e35), warmup_steps=0)
+    times = time_in_turns((gpt, replace(kimi, train=overflowing)), tiny.corpus(), rounds=3)
     assert len(times["gpt"]) == 3 and times["kimi"] == ()
 
 
