@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import torch
 from torch import nn
 
 from lab_utils.observatory.look import OFF, check_model
@@ -31,7 +30,7 @@ ALL = "all tokens"
 def without_experts(model: nn.Module, off: Mapping[int, Sequence[int]]) -> Iterator[None]:
     """Inside the block no token goes to the experts `off` (layer -> expert numbers).
 
-    The bias of a switched-off expert lies below every score: the core adds the bias to the scores for the choice only, so the
+    The bias of a switched-off expert lies below every score. The core adds it to the scores for the choice only, so the
     remaining experts' scores and weights are their own. `ValueError` for a layer without experts, a number out of
     range, or fewer experts left than a token needs.
     """
