@@ -112,8 +112,10 @@ def train_model(
     loaded = load_corpus_with_bars(run.data, run.train.seq_len)
     if not resume:
         # The text decides how many tokens there are: in a larger embedding some rows would never be used.
-        run = replace(run, model=replace(run.model, vocab_size=loaded.tokenizer.n_vocab))
-    if not resume:
+        n_vocab = loaded.tokenizer.n_vocab
+        if any(each.partition("=")[0].strip() == "model.vocab_size" for each in overrides):
+            tell(f"model.vocab_size does nothing: it is the number of tokens of the text, {n_vocab}")
+        run = replace(run, model=replace(run.model, vocab_size=n_vocab))
         for line in idle_settings(run.data, run.model, run.train, len(loaded.val)):
             tell(line)
     check_memory(run.model, run.train)

@@ -12,10 +12,10 @@ from nanokimi.system.printable import OneLineError, quote
 
 # What pydantic calls a mistake, and what is allowed; the braces are filled with what pydantic knows of it.
 _ALLOWED = {
-    "greater_than": "above {gt:g}",
-    "greater_than_equal": "{ge:g} or more",
-    "less_than": "below {lt:g}",
-    "less_than_equal": "{le:g} or less",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "below {lt}",
+    "less_than_equal": "{le} or less",
     "multiple_of": "a multiple of {multiple_of}",
     "finite_number": "a finite number",
     "int_type": "a whole number",
@@ -101,7 +101,9 @@ def _allowed(mistakes: Iterable[Any]) -> str:
     mistakes = list(mistakes)
     plain = {"Sequence": "a list", "Mapping": "`name: value` lines", "Path": "a path"}
     words = dict.fromkeys(
-        _ALLOWED[each["type"]].format(**each.get("ctx", {})) for each in mistakes if each["type"] in _ALLOWED
+        _ALLOWED[each["type"]].format(**{k: _show(v) for k, v in each.get("ctx", {}).items()})
+        for each in mistakes
+        if each["type"] in _ALLOWED
     )
     return f"must be {' or '.join(plain.get(word, word) for word in words)}" if words else _told(mistakes[0])
 
@@ -109,6 +111,13 @@ def _allowed(mistakes: Iterable[Any]) -> str:
 def _told(mistake: Any) -> str:
     """What pydantic says, without the words that it puts in front of what a check of ours has said."""
     return mistake["msg"].removeprefix("Value error, ")
+
+
+def _show(bound: Any) -> str:
+    """A bound of a range: 1,000,000 or 1e+35."""
+    if isinstance(bound, int):
+        return f"{bound:,}"
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def sections(cls: type) -> dict[str, type]:

@@ -67,3 +67,13 @@ def test_prepare_says_what_came_out(run, text: Path) -> None:
     loaded = corpus.load_corpus(DataConfig(source=str(text), vocab_size=300))
     assert out.startswith(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation")
     assert f"vocabulary {loaded.tokenizer.n_vocab}" in out
+
+
+@pytest.mark.slow
+def test_a_setting_that_does_nothing_is_said_and_the_run_goes_on(run, text: Path) -> None:
+    sets = ("--set=train.balance.z_coef=0.01", "--set=model.vocab_size=900", "--set=train.eval_every=50")
+    code, _, err = run("train", *SMALL, "--model=gpt-smoke", *sets, f"--data={text}", "--out=out/idle")
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert code == 0
+    for setting in ("balance.z_coef", "model.vocab_size", "eval_every"):
+        assert any(setting in line for line in notes), (setting, notes)
