@@ -152,7 +152,7 @@ def _kill_and_resume(
 
 def _wait(run_dir: Path, pid: int, inside: bool, draw: random.Random, after: int) -> None:
     """Wait for a moment that is worth a kill."""
-    wanted = draw.randint(after + 1, STEPS)
+    wanted = draw.randint(min(after + 1, STEPS), STEPS)  # a run that was killed late may be at its end
     writings = set()
     many = draw.randint(1, max(1, (STEPS - after) // 2))
     deadline = time.monotonic() + 120
