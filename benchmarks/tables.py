@@ -1,4 +1,4 @@
-"""The tables of README.md, docs/results.md and docs/performance.md, made from the recorded results.
+"""The tables of README.md and of docs: results, reliability and performance, made from the recorded results.
 
 `python -m benchmarks.tables` prints them. A test compares those files with them, so every number there was measured.
 """
@@ -85,6 +85,15 @@ def shakespeare_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def faults_table(record: dict[str, Any]) -> str:
+    """A row per kind of fault: how often it was made, what was survived, what was lost, and the minutes it took."""
+    lines = ["| fault | tries | survived | lost | minutes |", "|---|---|---|---|---|"]
+    for row in record["kinds"].values():
+        numbers = f"{row['tries']:,} | {row['survived']:,} | {len(row['lost']):,} | {row['seconds'] / 60:.1f}"
+        lines.append(f"| {row['fault']} | {numbers} |")
+    return "\n".join(lines)
+
+
 def read_record(name: str) -> dict[str, Any]:
     """A recorded result, by its file's name without ".json"."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -97,6 +106,7 @@ def tables() -> dict[str, list[str]]:
     return {
         "README.md": [summary_table(*ladders)],
         "docs/results.md": [*map(ladder_table, ladders), shakespeare_table(read_record("shakespeare"))],
+        "docs/reliability.md": [faults_table(read_record("faults"))],
         "docs/performance.md": [perf_table(title, perf) for perf in perfs for title in perf["figures"]],
     }
 

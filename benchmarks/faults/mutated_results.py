@@ -25,7 +25,7 @@ from lab_utils.bench.verdicts import ladder, verdicts
 from lab_utils.course.logbook import Logbook
 
 NAME = "results or a logbook altered"
-RELEASE, SAMPLE = 1000, 10
+RELEASE, SAMPLE = 500, 10
 RECORD = Path(__file__).parents[1] / "results" / "ladder-storyworld.json"
 ARMS, POINTS = ("gpt", "kimi-moe", "kimi"), 2
 
