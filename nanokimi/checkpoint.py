@@ -4,11 +4,9 @@ A run folder holds `step-000300/` with
   model.safetensors      weights and expert biases
   optimizer.safetensors  momenta of every optimizer
   tokenizer.json         so that a checkpoint can write text by itself
-  checkpoint.json        step, configurations, interventions, the corpus's fingerprint, and the checksums of the
-                         files above and of itself
-and the checkpoint before it, which is used where the newest does not load (`runs.folder`).
-Nothing is pickled: loading a stranger's checkpoint runs none of the stranger's code. What it claims is compared with
-its files before memory is taken.
+  checkpoint.json        step, settings, interventions, the corpus's fingerprint, checksums of the files and of itself
+and the checkpoint before it, which is used where the newest does not load (`runs.folder`). Nothing is pickled: a
+stranger's checkpoint runs no code, and what it claims is compared with its files before memory is taken.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +23,7 @@ from nanokimi.model import Model
 from nanokimi.runs import folder
 from nanokimi.runs.optimizers import pack_optimizers
 from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, read_checkpoint
-from nanokimi.runs.state import CheckpointError, TrainingState
+from nanokimi.runs.state import CheckpointError, TrainingState, name_cause
 from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.system.checked import checked
 from nanokimi.system.finite import name_first
@@ -87,7 +85,7 @@ def save_checkpoint(
             folder.make_room(target)
         folder.keep_two(target)
     except (OSError, SafetensorError) as error:
-        cause = error.strerror if isinstance(error, OSError) and error.strerror else error
+        cause = name_cause(error)
         kept = folder.list_checkpoints(run_dir)
         rest = f"what is saved is {quote(str(kept[0]))}" if kept else "nothing is saved"
         raise CheckpointError(
@@ -111,7 +109,9 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
             try:
                 if each.is_symlink():
                     raise CheckpointError(f"checkpoint {each} is a link, not a folder of this run")
-                return replace(_load(each, device), skipped=tuple(skipped))
+                found = _load(each, device)
+                skipped += [f"checkpoint {torn}: {ABOUT} is missing" for torn in folder.list_torn(each)]
+                return replace(found, skipped=tuple(skipped))
             except CheckpointError as error:
                 if each.exists():  # else the training that goes on there has just deleted it
                     skipped.append(str(error))

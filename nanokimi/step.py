@@ -33,8 +33,10 @@ class TrainingDiverged(RuntimeError):
 
     def __init__(self, what: str, step: int, where: str, cfg: TrainConfig):
         first = f"; the first that is not finite: {where}" if where else ""
-        cure = f"lower optim.lr={cfg.optim.lr:g} or raise warmup_steps={cfg.warmup_steps}"
-        super().__init__(f"{what} at step {step}{first}. What may help: {cure}")
+        cure = f"a lower optim.lr than {cfg.optim.lr:g}, or more warmup_steps than {cfg.warmup_steps}"
+        super().__init__(
+            f"the training diverged at step {step}: {what}{first}. What may help in a new run: {cure}"
+        )
         self.step = step
 
 

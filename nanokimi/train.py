@@ -70,7 +70,7 @@ def train(
     [1, 2]
     """
     # A caller may change the current folder between two steps.
-    run_dir = None if run_dir is None else Path(run_dir).absolute()
+    run_dir = None if run_dir is None else folder.locate(run_dir)
     with contextlib.nullcontext() if run_dir is None else folder.own(run_dir):
         run = _prepare(model, corpus, cfg, run_dir, resume, steer)
         try:

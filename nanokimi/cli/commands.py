@@ -32,7 +32,7 @@ from nanokimi.presets.yaml_config import (
 )
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.memory import keep_freed_memory
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
@@ -57,7 +57,7 @@ def prepare_text(data: Data = "storyworld", overrides: Overrides = []) -> None: 
     cfg = settings.load_data_config(data, settings.sort_overrides(overrides, "data")["data"])
     loaded = load_corpus_with_bars(cfg)
     size = len(loaded.train) + len(loaded.val)
-    say(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens")
+    say(one_line(f"{loaded.name}: {len(loaded.train):,} training and {len(loaded.val):,} validation tokens"))
     mean = _compute_mean_bytes(loaded)
     say(f"vocabulary {loaded.tokenizer.n_vocab:,}, {mean:.2f} bytes per token, {size:,} tokens in all")
     if loaded.floor is not None:
@@ -97,7 +97,7 @@ def train_model(
                 )
         done, run = _read_run(out, overrides)
         if done >= run.train.steps:
-            say(f"{out} is trained to its last step, {run.train.steps}")
+            say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
             return
     else:
         run = _read_settings(model or "kimi-tiny", training or "train-tiny", data or "storyworld", overrides)
@@ -122,9 +122,12 @@ def train_model(
     with explain_shortage(run.train):
         network = build_model(run.model, run.train.seed)
     counted = count_parameters(run.model)
+    flops = flops_per_token(run.model, run.train.seq_len)
     say(
-        f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
-        f"{flops_per_token(run.model, run.train.seq_len):,.0f} FLOPs per token; {loaded.name}; {out}"
+        one_line(
+            f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
+            f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
+        )
     )
     if computes_on.type == "cpu":
         keep_freed_memory()
@@ -153,7 +156,7 @@ def _read_run(out: Path, overrides: list[str]) -> tuple[int, settings.Run]:
     run = settings.read_run(out, overrides)
     found = _load(out)
     if found.state.step < run.train.steps:
-        say(f"resuming after step {found.state.step} of {run.train.steps}, from {found.path}")
+        say(one_line(f"resuming after step {found.state.step} of {run.train.steps}, from {found.path}"))
     return found.state.step, run
 
 
@@ -192,8 +195,10 @@ def generate_text(
         seed=seed,
         stop_id=ids[0],
     )
-    say(prompt, end="")
-    for piece in decode(encoding.decode_single_token_bytes, tokens):
+    written = decode(encoding.decode_single_token_bytes, tokens)
+    first = next(written)  # a mistake shows here, before anything is printed
+    say(prompt + first, end="")
+    for piece in written:
         say(piece, end="")
     say("")
 

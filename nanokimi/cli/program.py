@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from nanokimi.system import signals
-from nanokimi.system.printable import one_line, show_every_letter
+from nanokimi.system.printable import one_line, quote, show_every_letter
 
 BAD_INPUT = 2
 BROKEN_PIPE = 141  # what a shell shows for a program that SIGPIPE has ended
@@ -20,6 +20,7 @@ def run_program(name: str, load: Callable[[], Command]) -> NoReturn:
 
     Loading torch takes a second or more, so `load` imports it only after the signals are taken.
     """
+    _open_closed_streams()
     show_every_letter()
     with signals.on_stop(signals.leave_at_once):
         command = load()
@@ -36,8 +37,15 @@ def call(name: str, command: Command, words: list[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `nanokimi presets | head -1`: the reader has seen enough
         code = BROKEN_PIPE
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         code = _tell(name, error, BAD_INPUT)
+    except OSError as error:
+        place = (
+            f"{quote(str(error.filename))} cannot be read or"
+            if error.filename
+            else "what is printed cannot be"
+        )
+        code = _tell(name, f"{place} written: {error.strerror or error}", BAD_INPUT)
     except signals.Stopped as stopped:
         code = _tell(name, "stopped", stopped.exit_code)
     try:
@@ -45,6 +53,20 @@ def call(name: str, command: Command, words: list[str]) -> int:
     except OSError:  # nobody reads, or a full disk: Python would try again at its end, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def _open_closed_streams() -> None:
+    """Give a program that was started without stdin, stdout or stderr, as from cron, empty ones.
+
+    The next file that is opened would take their number, and get what is meant for a terminal.
+    """
+    for number, stream, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, os.fdopen(number, mode, closefd=False))
 
 
 def _tell(name: str, message: object, code: int) -> int:

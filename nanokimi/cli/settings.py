@@ -95,6 +95,11 @@ def read_run(out: Path, overrides: list[str]) -> Run:
                 f"(only {' and '.join(MAY_DIFFER)} may differ)"
             )
     sets = sort_overrides(overrides, "data", "train")
+    if not (out / RUN_FILE).exists():
+        raise ConfigError(
+            f"cannot resume {quote(str(out))}: its {RUN_FILE} with the settings of the run is missing; "
+            "`nanokimi generate` and `export` still read the checkpoint"
+        )
     where = str(out / RUN_FILE)
     saved = read_yaml(out / RUN_FILE)
     sections = ("data", "model", "train")
@@ -104,8 +109,14 @@ def read_run(out: Path, overrides: list[str]) -> Run:
     for section in sections:
         if not isinstance(saved.get(section), dict):
             raise ConfigError(f"{where} has no section {section}:")
+    data = build(DataConfig, saved["data"], sets["data"], where)
+    if data.source not in SOURCES and not Path(data.source).exists():
+        raise ConfigError(
+            f"the text of this run, {quote(data.source)}, is gone: put it back, or write its new path at "
+            f"data.source in {quote(where)}"
+        )
     return Run(
-        build(DataConfig, saved["data"], sets["data"], where),
+        data,
         build_model_config(saved["model"], where=where),
         build(TrainConfig, saved["train"], sets["train"], where),
     )

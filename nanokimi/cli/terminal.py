@@ -10,17 +10,23 @@ from tqdm import tqdm
 
 from nanokimi.config import DataConfig, TrainConfig
 from nanokimi.record import StepRecord
-from nanokimi.system.printable import escape_text, one_line
+from nanokimi.system.printable import OneLineError, escape_text, one_line
 from nanokimi.text import corpus
+
+
+class CannotPrint(OneLineError):
+    """What is printed goes to a file, and its disk is full."""
 
 
 def say(text: str, end: str = "\n") -> None:
     """Print text from anywhere on stdout, now; a terminal that was closed meanwhile stops no work."""
     try:
         print(escape_text(text), end=end, flush=True)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno != errno.EIO:
-            raise
+            raise CannotPrint(f"what is printed cannot be written: {error.strerror}") from None
 
 
 def tell(text: str) -> None:
@@ -60,11 +66,12 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRe
             if record.evaluation is not None:
                 found = record.evaluation
                 floor = found.floor_bits_per_byte
+                perplexity = f"{found.perplexity:{'.2f' if found.perplexity < 1e6 else '.3g'}}"
                 beside = "" if floor is None else f" (floor {floor:.3f})"
                 with bar.external_write_mode(file=sys.stdout):
                     say(
                         f"step {record.step}: validation loss {found.loss:.4f}, "
-                        f"perplexity {found.perplexity:.2f}, {found.bits_per_byte:.4f} bits per byte{beside}"
+                        f"perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte{beside}"
                     )
             yield record
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from nanokimi import checkpoint
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
-from nanokimi.cli.terminal import draw_bar, say, tell
+from nanokimi.cli.terminal import CannotPrint, draw_bar, say, tell
 from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import one_line, quote
 from nanokimi.system.signals import Wish
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
@@ -50,6 +50,10 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
                 for record in draw_bar(records, run.train):
                     step = record.step
                     clips.see(record.grad_norm, record.max_qk_logit)
+    except CannotPrint as error:
+        raise CannotPrint(
+            f"{error}; stopped after step {step} and saved; to continue: {resume_command(out)}"
+        ) from None
     finally:
         if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)
@@ -60,9 +64,9 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
         return 0
     # Only here, after the generator is closed, everything is saved.
     if step == run.train.steps:
-        say(f"stopped after the last step, {step}, which is saved in {out}")
+        say(one_line(f"stopped after the last step, {step}, which is saved in {out}"))
     else:
-        say(f"stopped after step {step} and saved; to continue: {resume_command(out)}")
+        say(one_line(f"stopped after step {step} and saved; to continue: {resume_command(out)}"))
     return 128 + wish.number
 
 

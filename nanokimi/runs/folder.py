@@ -116,6 +116,20 @@ def _find(run_dir: Path, prefix: str) -> list[Path]:
     return sorted(found, key=_step, reverse=True)
 
 
+def locate(run_dir: str | Path) -> Path:
+    """The absolute path of a run's folder; `ConfigError` for an empty text, which would be the current folder."""
+    if not str(run_dir).strip() or "\0" in str(run_dir):
+        raise ConfigError(f"run_dir={quote(str(run_dir))} must name a folder")
+    return Path(run_dir).absolute()
+
+
+def list_torn(checkpoint: Path) -> list[Path]:
+    """Folders with the name of a newer checkpoint, without what it says about itself: somebody deleted files."""
+    named = [each for each in checkpoint.parent.glob("step-*") if _CHECKPOINT.fullmatch(each.name)]
+    newer = [each for each in named if _step(each) > _step(checkpoint)]
+    return [each for each in newer if not (each / "checkpoint.json").exists()]
+
+
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 

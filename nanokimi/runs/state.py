@@ -1,5 +1,6 @@
 """How far a training is, as a checkpoint tells it, and whether it is the same training."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,20 @@ class TrainingState:
         return cls(**{**data, "seconds": float(seconds), "interventions": made})
 
 
+def name_cause(error: Exception) -> str:
+    """What the system said, without what Python and safetensors put around it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return re.sub(r"^.*I/O error: | \(os error \d+\)", "", str(error))
+
+
 def refuse_other(run_dir: Path, what: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     """Raise `ConfigError`, which names the first difference, unless both are the same settings."""
+    if what == "corpus" and theirs != ours:
+        raise ConfigError(
+            f"cannot resume {quote(str(run_dir))}: the corpus has changed since the run began: put the old text and "
+            "tokenizer back, or begin a new run in another folder"
+        )
     theirs, ours = _flatten(theirs), _flatten(ours)
     for field in ours:
         if theirs.get(field) != ours[field]:

@@ -15,6 +15,7 @@ is missing, or has another SHA-256 than when it was written, is written again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -88,9 +89,10 @@ def prepare(
             f"cache folder {quote(str(cache), 200)} does not keep what is written: {error}"
         ) from None
     except OSError as error:
+        cure = "free some space, or set" if error.errno == errno.ENOSPC else "set"
         raise TextError(
             f"cache folder {quote(str(cache), 200)} cannot be written: {error.strerror or error}; "
-            "free some space, or set cache_dir to another folder"
+            f"{cure} cache_dir to another folder"
         ) from None
     if damage := damage or why:
         notes.append(f"the tokens in the cache could not be used, and were made again: {damage}")
@@ -252,7 +254,7 @@ def _write_files(
             for document, row in zip(batch, rows):
                 split = "val" if document.validation else "train"
                 ids = np.array([*row, end] if document.closed else row, dtype=dtype)
-                ids.tofile(files[f"{split}.tokens"])
+                files[f"{split}.tokens"].write(ids.tobytes())
                 lengths = sizes[ids]
                 counts[split]["tokens"] += len(ids)
                 counts[split]["bytes"] += int(lengths.sum())
@@ -260,8 +262,8 @@ def _write_files(
                     annotated = True
                     roles, bits = spread_over_tokens(lengths[: len(row)], document.roles, document.bits)
                     closing = len(ids) - len(row)  # <|endoftext|> is grammar and costs nothing
-                    np.append(roles, np.zeros(closing, np.uint8)).tofile(files["val.roles"])
-                    np.append(bits, np.zeros(closing, np.float32)).tofile(files["val.bits"])
+                    files["val.roles"].write(np.append(roles, np.zeros(closing, np.uint8)).tobytes())
+                    files["val.bits"].write(np.append(bits, np.zeros(closing, np.float32)).tobytes())
                     total_bits += float(document.bits.sum(dtype=np.float64))
             seen += sum(len(d.text) for d in batch)
             on_progress("tokenizing", seen, source.size)

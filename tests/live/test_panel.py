@@ -120,7 +120,10 @@ def test_a_run_that_diverges_raises_unless_it_was_steered_there(shown, tmp_path)
     panel, records = follow(tmp_path / "b", during=lambda panel, each: panel.request("lr_factor", 1e32))
     assert panel.stopped and len(records) < 6
     endings = [str(each) for each in shown if isinstance(each, dict)]
-    assert any("Stopped: " in ending and "What may help: lower optim.lr=" in ending for ending in endings)
+    assert any(
+        "Stopped: " in ending and "What may help in a new run: a lower optim.lr than " in ending
+        for ending in endings
+    )
 
 
 @pytest.mark.slow

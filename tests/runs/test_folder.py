@@ -209,3 +209,20 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_to_the_same_end(
     assert [record.step for record in run(again, cfg, run_dir=tmp_path, resume=True)] == [3, 4, 5, 6]
     assert read_log(tmp_path) == expected
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
+
+
+def test_a_newer_checkpoint_without_its_description_is_told(tmp_path):
+    run(make_model("gpt"), tiny.train_config(), run_dir=tmp_path)
+    (tmp_path / "step-000006" / "checkpoint.json").unlink()
+    found = checkpoint.load_checkpoint(tmp_path)
+    assert found.state.step == 3 and found.skipped == (
+        f"checkpoint {tmp_path}/step-000006: checkpoint.json is missing",
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_a_run_needs_the_name_of_a_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="run_dir=.* must name a folder"):
+        run(make_model("gpt"), tiny.train_config(), run_dir=name)
+    assert list(tmp_path.iterdir()) == []
