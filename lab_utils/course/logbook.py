@@ -8,8 +8,10 @@ cannot be read or written, a line on stderr says so, and the notebook goes on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from nanokimi.system import atomic
 from nanokimi.system.lock import Taken, hold
 from nanokimi.system.printable import one_line
 
+MOST_BYTES = 1 << 24  # a course's entries take thousands
 WAIT_S = 10.0  # for other notebooks; an entry takes them milliseconds
 
 
@@ -87,6 +90,8 @@ class Logbook:
         """Delete the logbook."""
         self.checks, self.hints, self.predictions = {}, {}, {}
         with _said(f"The logbook {self.path} cannot be deleted"), _alone(self.path):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                _check_kind(self.path)
             self.path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------ the file
@@ -117,6 +122,7 @@ class Logbook:
     def _read(self) -> None:
         """Take what the file holds. `ValueError` for a damaged one, `OSError` where it cannot be read."""
         try:
+            _check_kind(self.path)
             found = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return
@@ -130,6 +136,15 @@ class Logbook:
                 if type(entry) is not what or (what is dict and not _is_count(entry)):
                     raise ValueError(f"{kind} of {name} must not be {entry!r}")
         self.checks, self.hints, self.predictions = (found[kind] for kind in kinds)
+
+
+def _check_kind(path: Path) -> None:
+    """`OSError` for a folder, a device or a pipe, of which reading may never end; `ValueError` for a huge file."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no file but a folder, a device or a pipe")
+    if found.st_size > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
 
 
 def _is_count(entry: dict[str, Any]) -> bool:

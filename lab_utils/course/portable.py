@@ -15,6 +15,7 @@ from torch import Tensor
 from lab_utils.course.judge import NO_END, NOT_TRIED, Attempt, Outcome
 
 LONGEST = 1_000_000  # bytes of a value; the largest right one has 3,360
+DEEPEST = 20  # lists within lists; a list may hold itself
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -33,7 +34,7 @@ def pack_attempt(attempt: Attempt) -> dict[str, Any]:
                 "problem": outcome.problem[:2000],
                 "parts": None
                 if outcome.parts is None
-                else [[str(name)[:200], _pack(part)] for name, part in outcome.parts.items()],
+                else [[str(name)[:200], _pack_part(part)] for name, part in outcome.parts.items()],
             }
             for outcome in attempt.outcomes
         ],
@@ -58,7 +59,26 @@ def unpack_attempt(data: Any, n_cases: int) -> Attempt:
     return Attempt(outcomes, why)
 
 
-def _pack(value: Any) -> Any:
+class _TooLarge(Exception):
+    """A list of which only the name is carried."""
+
+
+def _pack_part(value: Any) -> Any:
+    """The value as plain data: of a list that is too deep or too large, or fails when it is read, the name only."""
+    try:
+        return _pack(value, DEEPEST, [LONGEST])
+    except _TooLarge as error:
+        return {"other": str(error)}
+    except Exception:  # a class of the learner's, with a length or a text that raises
+        return {"other": type(value).__name__[:100]}
+
+
+def _pack(value: Any, depth: int, room: list[int]) -> Any:
+    """`depth` more lists may lie within this value. `room` has one number, the bytes that are left for all of it."""
+    if isinstance(value, list):
+        if depth == 0:
+            raise _TooLarge("list, nested too deeply")
+        return [_pack(each, depth - 1, room) for each in value if _takes(room, 10)]
     if isinstance(value, Tensor):
         plain = value.detach()
         name = str(plain.dtype).removeprefix("torch.")
@@ -66,19 +86,26 @@ def _pack(value: Any) -> Any:
             return {"other": f"{type(value).__name__} ({name}, {plain.layout}, {plain.device.type})"}
         if plain.numel() * plain.element_size() > LONGEST:
             return {"other": f"{type(value).__name__} of {plain.numel():,} numbers"}
+        _takes(room, plain.numel() * plain.element_size())
         raw = plain.resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
         return {"tensor": name, "shape": list(plain.shape), "bytes": base64.b64encode(raw).decode()}
-    if isinstance(value, list) and len(value) <= LONGEST // 10:
-        return [_pack(each) for each in value]
     if value is None or isinstance(value, bool):
         return {"plain": value}
     if isinstance(value, float):
         return {"plain": float(value)}
     if isinstance(value, int) and abs(value) < 2**1024:
         return {"plain": int(value)}
-    if isinstance(value, str) and len(value) <= LONGEST:
+    if isinstance(value, str) and len(value) <= LONGEST and _takes(room, len(value)):
         return {"plain": str(value)}
     return {"other": type(value).__name__[:100]}
+
+
+def _takes(room: list[int], size: int) -> bool:
+    """Take so many bytes. `_TooLarge` where they are not there."""
+    room[0] -= size
+    if room[0] < 0:
+        raise _TooLarge("list, too large")
+    return True
 
 
 def _unpack(data: Any) -> Any:

@@ -115,12 +115,17 @@ def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
         "moe": None if dense_only else _read(data, MoEConfig),
     }
     try:
-        return build(KimiConfig, model, where="config.json")
+        cfg = build(KimiConfig, model, where="config.json")
     except ConfigError as error:
         # In the words of the file: rope.base is its rope_theta.
         words = _WORDS | {"base": "rope_theta"}
         ours = re.compile(r"(?:(?:moe|mla|rope|yarn)(?:\.|: ))*(\w+)=")
         raise HubError(ours.sub(lambda found: words.get(found[1], found[1]) + "=", str(error))) from None
+    if cfg.moe is not None and cfg.moe.n_routed_experts < 2:
+        raise HubError(
+            "config.json: n_routed_experts=1 must be 2 or more: the DeepseekV3 format needs two experts per group"
+        )
+    return cfg
 
 
 def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ it is, it is refused in one line before it takes time or memory.
 """
 
 import json
+import math
 import stat
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,27 @@ def read_small_text(path: str | Path, most: int) -> str:
         raise UnreadableFile(path, f"is not UTF-8 at byte {error.start}: save it as UTF-8") from None
 
 
+class _NotFinite(Exception):
+    """A number that JSON does not have, as it is written in the file."""
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):  # NaN, Infinity and 1e999
+        raise _NotFinite(written[:80])
+    return number
+
+
 def read_small_json(path: str | Path, most: int) -> Any:
     """What a JSON file of at most `most` bytes holds; `UnreadableFile` as in `read_small_text`, and for other text."""
     text = read_small_text(path, most)
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except json.JSONDecodeError as error:
         raise UnreadableFile(path, f"is damaged: line {error.lineno} is no JSON") from None
     except RecursionError:
         raise UnreadableFile(path, "is damaged: it is nested too deeply") from None
+    except _NotFinite as error:
+        raise UnreadableFile(path, f"is damaged: it holds {error}, which is no finite number") from None
     except ValueError:  # Python reads no whole number of more than 4,300 digits
         raise UnreadableFile(path, "is damaged: it has a number of thousands of digits") from None

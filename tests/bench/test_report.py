@@ -49,6 +49,18 @@ def test_bad_results_say_so_in_one_line(tmp_path, text, message, capsys):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("place", ["model", "train"])
+def test_a_number_that_is_none_is_refused_wherever_it_is(tmp_path, capsys, number, place):
+    text = to_json(three_seeds())
+    next(iter(text["arms"].values()))[place]["lr"] = 12345.5
+    (tmp_path / "results.json").write_text(json.dumps(text).replace("12345.5", number))
+    assert report.main([str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"it holds {number}, which is no finite number" in line
+    assert not (tmp_path / "report.html").exists()
+
+
 # ---------------------------------------------------------------- tables
 
 

@@ -118,6 +118,19 @@ def test_where_nothing_can_be_kept_the_verdict_is_shown_and_a_line_says_so(monke
     assert all(line.endswith(". NANOKIMI_PROGRESS names another file.") for line in lines)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_neither_read_nor_replaced_nor_deleted(monkeypatch, capsys, tmp_path, kind):
+    path = tmp_path / "logbook"
+    {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda it: it.symlink_to("/dev/zero")}[kind](path)
+    monkeypatch.setenv("NANOKIMI_PROGRESS", str(path))
+    before = path.stat().st_mode
+    Logbook.open().note_check("attend", "passed")
+    Logbook.open().reset()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and all("it is no file but a folder, a device or a pipe" in line for line in lines)
+    assert path.stat().st_mode == before
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
 def test_whatever_the_file_system_answers_is_said_in_its_words(monkeypatch, capsys, number):
     def refuse(*_):

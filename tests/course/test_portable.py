@@ -73,6 +73,55 @@ def test_of_anything_else_the_name_of_its_type_arrives(value, name):
     assert type(carry_value(value)).__name__ == name
 
 
+def rows_within_rows(depth: int) -> list:
+    return [] if depth == 0 else [rows_within_rows(depth - 1)]
+
+
+def itself() -> list:
+    rows = []
+    rows.append(rows)
+    return rows
+
+
+def doubled() -> list:
+    rows = []
+    for _ in range(40):
+        rows = [rows, rows]
+    return rows
+
+
+def deep() -> list:
+    rows = []
+    for _ in range(2000):
+        rows = [rows]
+    return rows
+
+
+class Raises(list):
+    def __iter__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (itself(), "list, nested too deeply"),
+        (deep(), "list, nested too deeply"),
+        (doubled(), "list, nested too deeply"),
+        ([[1] * 1000] * 1000, "list, too large"),
+        ([torch.zeros(1000)] * 1000, "list, too large"),
+        (Raises(), "Raises"),
+    ],
+    ids=["itself", "deep", "doubled", "numbers", "tensors", "raises"],
+)
+def test_of_a_list_without_bounds_the_name_arrives(value, name):
+    assert type(carry_value(value)).__name__ == name
+
+
+def test_a_list_as_deep_as_it_may_be_arrives():
+    assert carry_value(rows_within_rows(19)) == rows_within_rows(19)
+
+
 def test_an_attempt_without_outcomes_arrives():
     assert unpack_attempt(pack_attempt(Attempt((), NOT_TRIED)), 5) == Attempt((), NOT_TRIED)
 

@@ -140,6 +140,7 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
         ({"rope_scaling": K2_ROPE | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor=0.5 must be 1.0"),
         ({"original_max_position_embeddings": 64}, "original_max_position_embeddings=4096 must be 64"),
         ({"rope_scaling": [1]}, "rope_parameters=[1] must hold named values"),
+        ({"n_routed_experts": 1, "num_experts_per_tok": 1}, "config.json: n_routed_experts=1 must be 2 or more: "),
         ({"num_experts_per_tok": 1000}, "config.json: num_experts_per_tok=1000 must lie in 1..n_routed_experts=384"),
     ],
 )  # fmt: skip
