@@ -29,9 +29,9 @@ def next_token_probs(
     logits = logits.float()
     if not logits.max().isfinite():
         raise NotFiniteError(f"the largest logit is {logits.max().item()}")
-    scaled = logits if temperature == 0 else logits / temperature
-    # So close to 0 that the quotients overflow: what is left is the limit, the likeliest token.
-    if temperature == 0 or not scaled.max().isfinite():
+    scaled = logits / temperature
+    # At 0, and so close to it that the quotients overflow, what is left is the limit: the likeliest token.
+    if not scaled.max().isfinite():
         return torch.zeros_like(logits).scatter(0, logits.argmax(dim=-1, keepdim=True), 1.0)
     ordered, ids = scaled.sort(descending=True, stable=True)
     if top_k is not None and top_k < len(ordered):

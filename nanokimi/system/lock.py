@@ -37,11 +37,15 @@ def hold(path: Path, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def _acquire(lock: FileLock, path: Path, wait_s: float) -> None:
+    tries = 100
     while not lock.is_locked:
-        make_folder(path.parent)
+        tries -= 1
         try:
+            make_folder(path.parent)
             lock.acquire(timeout=wait_s, poll_interval=0.02)
         except Timeout:
             raise Taken(f"{path} is held by another program") from None
-        except FileNotFoundError:
-            continue  # a block that had made the folder has just ended, and deleted it
+        except (FileNotFoundError, FileExistsError):
+            # Blocks that had made the folder end and delete it, at any moment of ours. So often: it cannot be made.
+            if not tries:
+                raise

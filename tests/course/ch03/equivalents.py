@@ -122,4 +122,8 @@ EQUIVALENT = {
         ("self.gate_up_proj.unbind()", "_unchanged(self.gate_up_proj)", "zip walks the first axis itself"),
         ("self.down_proj.unbind()", "_unchanged(self.down_proj)", "zip walks the first axis itself"),
     )
+    | name_mutants(
+        "if sum(counts) != len(rows) or len(counts) != len(self.down_proj):",
+        (" or ", " and ", "each of the two alone is refused by split or by zip"),
+    )
 }

@@ -12,14 +12,18 @@ EQUIVALENT = {
         ("keepdim=True", "keepdim=False", "a single index scatters alike"),
     )
     | name_mutants(
-        "ordered, ids = (logits / temperature).sort(descending=True, stable=True)",
+        "ordered, ids = scaled.sort(descending=True, stable=True)",
         (", stable=True", "", "a CPU sorts stably anyway; a GPU need not"),
         ("stable=True", "stable=False", "a CPU sorts stably anyway; a GPU need not"),
     )
     | name_mutants("probs = ordered.softmax(dim=-1)", ("dim=-1", "dim=-0", ONE_DIMENSION))
     | name_mutants(
-        "probs[probs.cumsum(dim=-1) - probs >= top_p] = 0.0",
+        "probs[1:][(probs.cumsum(dim=-1) - probs >= top_p)[1:]] = 0.0",
         ("dim=-1", "dim=-0", ONE_DIMENSION),
+    )
+    | name_mutants(
+        "if top_k is not None and top_k < len(ordered):",
+        ("top_k < ", "top_k <= ", "behind the last token is nothing to take away"),
     )
     | name_mutants(
         "if top_p is not None and top_p < 1:",
