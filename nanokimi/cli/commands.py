@@ -4,6 +4,7 @@ YAML presets, which you can copy and edit (`nanokimi presets kimi-tiny > my.yaml
 Every mistake ends in one line on stderr and exit code 2, before anything is written.
 """
 
+import contextlib
 import importlib
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from nanokimi.presets.yaml_config import (
     load_train_config,
     preset_names,
 )
+from nanokimi.runs import folder
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import one_line, quote
@@ -97,6 +99,8 @@ def train_model(
                 )
         done, run = _read_run(out, overrides)
         if done >= run.train.steps:
+            with contextlib.suppress(ConfigError), folder.own(out):  # not ours, or read-only: it stays as it is
+                folder.begin(out, done)
             say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
             return
     else:

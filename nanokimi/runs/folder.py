@@ -54,9 +54,7 @@ def begin(run_dir: Path, resumed_step: int | None) -> None:
     """
     remove_leftovers(run_dir, older_than_s=0.0)
     if resumed_step is not None:
-        for each in _find(run_dir, ""):
-            if _step(each) > resumed_step:
-                remove_folder(each)
+        keep_two(run_dir / f"step-{resumed_step:06d}")
         return
     older = _find(run_dir, "")
     if older:

@@ -72,6 +72,18 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, text: P
     assert "note: " in err and "step-000006" in err and "the checkpoint before it is used" in err
 
 
+def test_what_a_kill_at_the_very_end_has_left_goes_when_the_run_is_continued(run, text: Path) -> None:
+    out = Path("out/a")
+    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+    whole = sorted(each.name for each in out.iterdir())
+    for left in (".writing-a", ".replaced-step-000002", "step-000001"):
+        shutil.copytree(checkpoint.find_newest(out), out / left)
+    (out / ".lock").touch()
+    code, told, err = run("train", "--resume", "--out=out/a")
+    assert (code, told, err) == (0, "out/a is trained to its last step, 6\n", "")
+    assert sorted(each.name for each in out.iterdir()) == whole
+
+
 def test_without_a_checkpoint_there_is_nothing_to_resume_and_the_folder_is_free(run, text: Path) -> None:
     assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
     for each in Path("out/a").glob("step-*"):  # what is there after a kill before the first checkpoint
