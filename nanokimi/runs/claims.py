@@ -51,10 +51,14 @@ def read_header(path: Path) -> dict[str, Claim]:
     for name, about in header.items():
         if name == "__metadata__":
             continue
-        shape, (_, last) = about["shape"], about["data_offsets"]
-        if not isinstance(about["dtype"], str) or not all(type(n) is int for n in (*shape, last)):
+        try:
+            kind, shape, (_, last) = about["dtype"], about["shape"], about["data_offsets"]
+            right = isinstance(kind, str) and all(type(n) is int for n in (*shape, last))
+        except (TypeError, ValueError, KeyError):  # no object, no list, one name of the three missing
+            right = False
+        if not right:
             raise ValueError(f"its header has a wrong type at {quote(name)}")
-        found[name], end = (about["dtype"], tuple(shape)), max(end, last)
+        found[name], end = (kind, tuple(shape)), max(end, last)
     if 8 + length + end != size:
         raise ValueError(f"it has {size:,} bytes, and its header speaks of {quote(8 + length + end)}")
     return found

@@ -21,9 +21,9 @@ from nanokimi.optim import group_parameters
 from nanokimi.presets.yaml_config import build, build_model_config
 from nanokimi.runs import claims
 from nanokimi.runs.optimizers import check_state, check_steps
-from nanokimi.runs.state import CheckpointError, TrainingState
+from nanokimi.runs.state import CheckpointError, TrainingState, check_section, read_section
 from nanokimi.system.printable import one_line, quote
-from nanokimi.system.reading import read_small_json
+from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text import tokenizer
 
 FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json")
@@ -43,10 +43,6 @@ def read_checkpoint(
     try:
         about = _read_about(path)
         _check_files(path, about["sha256"])
-        if about["format"] != FORMAT:
-            raise CheckpointError(
-                f"checkpoint {path}: format {quote(about['format'])} is not {FORMAT}, this version's"
-            )
         train = build(TrainConfig, about["train"], where="its training")
         state = TrainingState.from_dict(about["progress"])
         model = _load_model(path, about["model"])
@@ -58,18 +54,29 @@ def read_checkpoint(
             raise ValueError(f"{FILES[2]} has {encoding.n_vocab} tokens, the model {model.cfg.vocab_size}")
     except (CheckpointError, torch.OutOfMemoryError):
         raise
+    except UnreadableFile as error:
+        reason = str(error).removeprefix(f"file {path}/").replace(" is damaged:", ":")
+        raise CheckpointError(f"checkpoint {path} is damaged: {reason}") from None
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path}: {Path(error.filename).name} is missing") from None
     except Exception as error:  # a stranger's files: whatever they make our readers raise
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise CheckpointError(f"checkpoint {path} is damaged: {one_line(reason, 300)}") from None
+        reason = one_line(str(error) or type(error).__name__, 300)
+        raise CheckpointError(f"checkpoint {path} is damaged: {reason}") from None
     return model, packed, encoding, train, state
 
 
 def _read_about(path: Path) -> dict[str, Any]:
-    """What checkpoint.json says, as far as it is an object whose checksum is right."""
+    """What checkpoint.json says, as far as it is of this version, has its sections, and its checksum is right."""
     _refuse_links(path)
-    about = read_small_json(path / ABOUT, _LARGEST_ABOUT)
+    about = check_section(read_small_json(path / ABOUT, _LARGEST_ABOUT), ABOUT)
+    if about.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(
+            f"checkpoint {path}: format {quote(about['format'])} is not {FORMAT}, this version's"
+        )
+    read_section(about, ABOUT, ("format", "model", "train", "progress", "sha256"))
+    for name in ("model", "train", "progress"):
+        check_section(about[name], f"{ABOUT}: {name}")
+    read_section(about["sha256"], f"{ABOUT}: sha256", (ABOUT, *FILES))
     if hash_about(about) != about["sha256"][ABOUT]:
         raise CheckpointError(f"checkpoint {path}: {ABOUT} is damaged (its checksum differs)")
     return about

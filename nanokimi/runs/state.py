@@ -1,6 +1,7 @@
 """How far a training is, as a checkpoint tells it, and whether it is the same training."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,17 +31,46 @@ class TrainingState:
         return vars(self) | {"interventions": [each.to_dict() for each in self.interventions]}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TrainingState":
-        """The inverse of `to_dict`; `ValueError` or `TypeError` for what `to_dict` cannot have written."""
-        step, seconds, fingerprint = (data[name] for name in ("step", "seconds", "corpus_fingerprint"))
+    def from_dict(cls, data: object) -> "TrainingState":
+        """The inverse of `to_dict`; `ValueError`, in one line, for what `to_dict` cannot have written."""
+        found = read_section(data, "progress", ("step", "seconds", "corpus_fingerprint"), ("interventions",))
+        step, seconds, fingerprint = found["step"], found["seconds"], found["corpus_fingerprint"]
         if type(step) is not int or not 0 <= step <= _MOST_STEPS:
-            raise ValueError(f"step={quote(step)} must be a whole number of 0 or more")
+            raise ValueError(f"step={quote(step)} must be a whole number from 0 to {_MOST_STEPS:,}")
         if type(seconds) not in (int, float) or not 0 <= seconds < 1e300:
-            raise ValueError(f"seconds={quote(seconds)} must be a number of 0 or more")
+            raise ValueError(f"seconds={quote(seconds)} must be a number from 0 to 1e300")
         if not isinstance(fingerprint, str) or len(fingerprint) > 200:
             raise ValueError(f"corpus_fingerprint={quote(fingerprint)} must be a text of at most 200 letters")
-        made = tuple(Intervention(**each) for each in data.get("interventions", ()))
-        return cls(**{**data, "seconds": float(seconds), "interventions": made})
+        listed, made = found.get("interventions", []), []
+        if not isinstance(listed, list):
+            raise ValueError(f"progress.interventions must be a list, not {quote(listed, 80)}")
+        for i, each in enumerate(listed):
+            each = read_section(each, f"progress.interventions.{i}", ("step", "what", "value"))
+            made.append(Intervention(**each))
+            if made[-1].step > step:
+                raise ValueError(f"the intervention at step {quote(made[-1].step)} is after step={step}")
+        return cls(step, float(seconds), fingerprint, tuple(made))
+
+
+def check_section(value: object, where: str) -> dict[str, Any]:
+    """The object of a JSON file; `ValueError`, which begins with `where`, for anything else."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be a section of named values, not {quote(value, 80)}")
+    return value
+
+
+def read_section(
+    value: object, where: str, needed: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The object of a JSON file that has these names and no others; else `ValueError`, which begins with `where`."""
+    found = check_section(value, where)
+    for name in needed:
+        if name not in found:
+            raise ValueError(f"{where}: {name} is missing")
+    for name in found:
+        if name not in (*needed, *optional):
+            raise ValueError(f"{where}: {quote(name, 80)} does not belong there")
+    return found
 
 
 def name_cause(error: Exception) -> str:

@@ -114,10 +114,13 @@ def _told(mistake: Any) -> str:
 
 
 def _show(bound: Any) -> str:
-    """A bound of a range: 1,000,000 or 1e+35."""
-    if isinstance(bound, int):
-        return f"{bound:,}"
-    return f"{bound:g}" if isinstance(bound, float) else str(bound)
+    """A bound of a range, as a person reads it: 1,000,000, 10^18, 2^64, 0.5 or 1e35."""
+    if not isinstance(bound, int | float):
+        return str(bound)
+    if bound != int(bound) or abs(bound) > 1e30:
+        return f"{bound:g}".replace("e+", "e")
+    powers = (f"{base}^{n}" for base in (2, 10) for n in range(15, 65) if base**n == abs(bound) > 10**12)
+    return ("-" if bound < 0 else "") + next(powers, f"{abs(int(bound)):,}")
 
 
 def sections(cls: type) -> dict[str, type]:

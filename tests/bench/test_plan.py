@@ -102,7 +102,7 @@ def test_a_plan_says_which_arms_it_has():
         (dict(profile="smoke", seeds=1.5), "seeds=1.5 must be a whole number"),
         (dict(profile="smoke", seeds=True), "seeds=True must be a whole number, not a yes or no"),
         (dict(profile="smoke", seeds="3"), "seeds='3' must be a whole number"),
-        (dict(profile="smoke", seeds=10**12), "seeds=1000000000000 must be 1e+06 or less"),
+        (dict(profile="smoke", seeds=10**12), "seeds=1000000000000 must be 1,000,000 or less"),
         (dict(profile="smoke", arms=3), "make_plan: arms=3 must be text"),
         (dict(profile="smoke", arms=["gpt"]), "make_plan: arms=['gpt'] must be text"),
         (dict(profile="smoke", arms="\x1b[2J"), r"arms: '\x1b[2J' is not an arm"),

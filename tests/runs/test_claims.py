@@ -1,6 +1,8 @@
 """A checkpoint's claims are compared with its files before memory is taken, and every lie is one line."""
 
+import contextlib
 import json
+import re
 import time
 
 import pytest
@@ -88,15 +90,24 @@ def test_a_model_that_is_not_in_the_file_is_refused_at_once(name, changes, reaso
         ({"progress__step": "3"}, "step='3' must be a whole number"),
         ({"progress__step": True}, "step=True must be a whole number"),
         ({"progress__step": -1}, "step=-1 must be"),
-        ({"progress__step": 10**30}, "step=1000000000000000000000000000000 must be"),
+        ({"progress__step": 10**30}, "must be a whole number from 0 to 1,000,000,000,000"),
         ({"progress__seconds": None}, "seconds=None must be a number"),
-        ({"progress__seconds": float("nan")}, "seconds=nan must be a number"),
+        (
+            {"progress__seconds": float("nan")},
+            "is damaged: checkpoint.json: it holds NaN, which is no finite number",
+        ),
         ({"progress__corpus_fingerprint": "\x1b[2J" * 90}, "corpus_fingerprint='\\x1b[2J"),
         ({"progress__corpus_fingerprint": ["x"]}, "corpus_fingerprint=['x'] must be a text"),
-        ({"progress__interventions": 3}, "not iterable"),
+        ({"progress__interventions": 3}, "progress.interventions must be a list, not 3"),
+        (
+            {"progress__interventions": [{"step": 4, "what": "lr_factor", "value": 1}]},
+            "the intervention at step 4 is after step=3",
+        ),
         ({"progress__interventions": [{"step": 1, "what": "x", "value": 1}]}, "cannot be steered"),
-        ({"progress__more": 1}, "unexpected keyword argument"),
-        ({"progress": []}, "damaged"),
+        ({"progress__more": 1}, "progress: 'more' does not belong there"),
+        ({"progress": []}, "checkpoint.json: progress must be a section of named values, not []"),
+        ({"model": [1]}, "checkpoint.json: model must be a section of named values, not [1]"),
+        ({"train": ""}, "checkpoint.json: train must be a section of named values, not ''"),
         ({"train__optim__optimizer": "sgd"}, "optim.optimizer='sgd' must be"),
         ({"train__steps": -1}, "steps=-1 must be"),
         ({"train__optim__optimizer": "muon"}, "optimizer.safetensors does not fit the model"),
@@ -114,6 +125,53 @@ def test_wrong_types_and_values_are_named_in_one_short_line(changes, reason, tmp
     line = one_line(path)
     assert line.startswith(f"checkpoint {path}") and reason in line and len(line) < len(str(path)) + 400
     assert "\x1b" not in line
+
+
+def nodes(value, path=()):
+    """Every place in plain data, sections and values alike, from the outside to the inside."""
+    yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inside:
+        yield from nodes(each, (*path, name))
+
+
+@pytest.mark.parametrize(
+    "odd", [None, True, -1, 1.5, 10**30, "x", [], [1], [{}], {"a": 1}, "missing"], ids=repr
+)
+def test_no_value_of_a_checkpoint_is_refused_in_the_words_of_python(odd, tmp_path):
+    """One value after the other is another one: what is told names it, and never what our code did with it."""
+    path = save(tmp_path)
+    claim(path, progress__interventions=[{"step": 1, "what": "lr_factor", "value": 2.0}])
+    right = json.loads((path / ABOUT).read_text())
+    lines = {}
+    for place in nodes(right):
+        about = json.loads(json.dumps({"root": right}))
+        *outer, last = ("root", *place)
+        node = about
+        for name in outer:
+            node = node[name]
+        if odd == "missing" and place:
+            del node[last]
+        else:
+            node[last] = odd
+        (path / ABOUT).write_text(json.dumps(about["root"]))
+        if "sha256" not in place:
+            with contextlib.suppress(AttributeError, KeyError, TypeError):
+                settle(path)
+        try:
+            checkpoint.load_checkpoint(path)
+        except checkpoint.CheckpointError as error:
+            lines[place] = str(error).removeprefix(f"checkpoint {path}")
+    foreign = re.compile(
+        "object|attribute|iterable|subscript|argument|indices|sequence element|'[A-Za-z]+Type'"
+    )
+    assert {place: line for place, line in lines.items() if foreign.search(line)} == {}
+    assert len(lines) > 20
+    # Every line names its value; a file by its checksum or a tensor, an intervention by its setting.
+    named = re.compile("checksum|does not fit|lr_factor")
+    assert {
+        p: line for p, line in lines.items() if p and str(p[-1]) not in line and not named.search(line)
+    } == {}
 
 
 def change_state(path, change):
