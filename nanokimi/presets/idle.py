@@ -163,12 +163,17 @@ def idle_settings(
 
 
 def _untrained(run: _Run, val_tokens: int | None) -> Iterator[str]:
-    """What acts, and yet leaves a part of the model untrained or the training unmeasured."""
+    """What acts, and yet leaves a part of the model untrained, or idle, or the training unmeasured."""
     model, train = run.model, run.train
     if run.has_weights_of_one() and run.moe is not None and run.moe.n_routed_experts > 1:
         yield (
             "model.moe.top_k=1 with norm_topk_prob=true: the one expert of a token has weight 1 whatever the router "
             "says, so the text teaches the router nothing; set model.moe.norm_topk_prob=false"
+        )
+    if run.has_all_experts_on() and run.moe is not None and run.moe.n_routed_experts > 1:
+        yield (
+            f"model.moe.top_k={run.moe.top_k} chooses all n_routed_experts={run.moe.n_routed_experts}: every token goes "
+            "to every expert, and the router only weighs what they give"
         )
     if isinstance(model, GPTConfig) and model.max_seq_len > train.seq_len:
         yield (
@@ -188,9 +193,9 @@ def _untrained(run: _Run, val_tokens: int | None) -> Iterator[str]:
         )
     windows = None if val_tokens is None else (val_tokens - 1) // train.seq_len
     if windows is not None and windows < train.eval_windows:
+        measured = "its only window is" if windows == 1 else f"all {windows:,} windows are"
         yield (
-            f"train.eval_windows={train.eval_windows} is more than the validation text has: all {windows:,} windows "
-            "are measured"
+            f"train.eval_windows={train.eval_windows} is more than the validation text has: {measured} measured"
         )
 
 

@@ -54,14 +54,22 @@ MLA = tiny.kimi()
         ),
         (
             tiny.kimi(moe=replace(MOE, top_k=4)),
-            replace(ADAMW, balance=BalanceConfig(bias_update_rate=0.1)),
-            "train.balance.bias_update_rate=0.1 does nothing: with top_k = n_routed_experts every token goes to every "
-            "expert, and the load is always even",
+            ADAMW,
+            "model.moe.top_k=4 chooses all n_routed_experts=4: every token goes to every expert, and the router only "
+            "weighs what they give",
         ),
     ],
 )
 def test_the_line_names_the_setting_the_reason_and_the_cure(model, cfg, line):
     assert idle_settings(DataConfig(), model, cfg) == [line]
+
+
+def test_what_balances_is_idle_where_every_expert_is_chosen():
+    cfg = replace(ADAMW, balance=BalanceConfig(bias_update_rate=0.1))
+    assert idle_settings(DataConfig(), tiny.kimi(moe=replace(MOE, top_k=4)), cfg)[0] == (
+        "train.balance.bias_update_rate=0.1 does nothing: with top_k = n_routed_experts every token goes to every "
+        "expert, and the load is always even"
+    )
 
 
 def test_one_expert_with_its_own_score_as_weight_learns():
@@ -80,6 +88,9 @@ def test_windows_that_the_text_does_not_have():
     assert idle_settings(DataConfig(), model, ADAMW, val_tokens=33) == []
     assert idle_settings(DataConfig(), model, ADAMW, val_tokens=32) == [
         "train.eval_windows=4 is more than the validation text has: all 3 windows are measured"
+    ]
+    assert idle_settings(DataConfig(), model, ADAMW, val_tokens=10) == [
+        "train.eval_windows=4 is more than the validation text has: its only window is measured"
     ]
 
 
