@@ -44,12 +44,13 @@ bench: $(READY)
 	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA)
 
 # What a change breaks most often, found in 90 seconds on two cores: no browser, no notebooks, no test marked slow.
+# The plug-in for notebooks takes two seconds to load in each process.
 check: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" --ignore tests/e2e tests $(TEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:nbval -n auto -m "not slow" --ignore tests/e2e tests $(TEST_FLAGS)
 
 # One pytest run for tests/ and the notebooks, so that one closing line counts them all. A file stays with one core:
 # the cells of a notebook share a kernel.

@@ -1,13 +1,14 @@
 """pyproject.toml, constraints.txt, environment.yml and the Makefile say the same, and what they say is true."""
 
 import ast
+import functools
 import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,15 @@ def imported(package: str) -> dict[str, set[Path]]:
     return found
 
 
+@functools.cache
+def installed() -> Mapping[str, list[str]]:
+    """The distributions that have brought each module."""
+    return importlib.metadata.packages_distributions()
+
+
 def third_party(package: str) -> Iterator[tuple[str, set[str], set[Path]]]:
     """(module, the distributions that may have brought it, the files that import it)."""
-    distributions = importlib.metadata.packages_distributions()
+    distributions = installed()
     ours = {"nanokimi", "lab_utils", "benchmarks", "docs", "tests"}
     for module, files in imported(package).items():
         if module not in sys.stdlib_module_names and module not in ours:

@@ -172,6 +172,7 @@ def test_every_arm_may_diverge(tmp_path):
     assert [verdict.answer for verdict in verdicts(found)] == ["no conclusion"] * 4
 
 
+@pytest.mark.slow
 def test_an_arm_whose_first_step_diverges_gets_no_time():
     plan = tiny_plan(gpt=1e-2, kimi=1e35)
     gpt, kimi = plan.arms

@@ -36,7 +36,12 @@ def wait_for_steps(out: str, n: int, process: subprocess.Popen) -> None:
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """Some forty thousand characters in documents, in a folder where the test also works."""
-    path = tmp_path / "tales.txt"
+    return write_tales(tmp_path)
+
+
+def write_tales(folder: Path) -> Path:
+    """The path of the text that is written there."""
+    path = folder / "tales.txt"
     tales = (f"The {a} saw the {b} and said: come in!" for a in ("cat", "owl", "fox") for b in range(300))
     path.write_text("\n<|endoftext|>\n".join(tales), encoding="utf-8")
     return path

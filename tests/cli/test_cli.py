@@ -36,6 +36,7 @@ def test_train_generate_export_resume(run, text: Path) -> None:
     assert code == 2 and "--resume" in err
 
 
+@pytest.mark.slow
 def test_set_reaches_model_training_and_data(run, text: Path) -> None:
     sets = ["--set=model.top_k=4", "--set=train.optim.lr=0.007", "--set=data.tokenizer=char"]
     assert run("train", *SMALL, *sets, f"--data={text}", "--out=out/b")[0] == 0

@@ -10,12 +10,32 @@ from tests.cli.conftest import SMALL
 BAD = {
     "unknown preset": (["train", "--model=kimi-tny"], "did you mean kimi-tiny?"),
     "unknown field": (["train", "--set=model.n_layer=3"], "did you mean n_layers?"),
-    "unknown section": (["train", "--set=modl.n_layers=3"], "model.name=value"),
+    "unknown section": (["train", "--set=modl.n_layers=3"], "data.name=value, model.name=value or train.name=value"),
+    "no section": (["train", "--set=batch_size=3"], "--set 'batch_size=3' lacks its section: say --set 'train.batch_size=3'"),
+    "no section, inside one": (["train", "--set=optim.lr=3"], "say --set 'train.optim.lr=3'"),
+    "no section, in two": (["train", "--set=seed=3"], "say --set 'data.seed=3' or --set 'train.seed=3'"),
+    "not of this command": (["prepare", "--set=batch_size=3"], "--set 'batch_size=3' must look like data.name=value"),
+    "no value": (["train", "--set=train.steps"], "--set 'train.steps' must look like data.name=value, "),
+    "no name": (["train", "--set=train.=3"], "--set 'train.=3' must look like train.name=value"),
+    "a value of --set": (["train", "--set=train.steps=0"], "nanokimi: --set 'train.steps=0': steps=0"),
+    "a value of --set in the text": (["prepare", "--set=data.seed=x"], "nanokimi: --set 'data.seed=x': seed='x'"),
+    "a file of the text": (["prepare", "--data={text_yaml}"], "text_yaml.yaml: sed is not a setting"),
+    "a training as model": (["train", "--model=train-tiny"], "train-tiny is a training preset; model presets are"),
+    "a model as training": (["train", "--train=gpt-tiny"], "gpt-tiny is a model preset; training presets are"),
+    "empty --out": (["train", "--out="], "'--out': '' must name a folder"),
+    "empty --out to resume": (["train", "--resume", "--out= "], "'--out': ' ' must name a folder"),
+    "empty --checkpoint": (["generate", "--checkpoint="], "'--checkpoint': '' must name a folder"),
+    "empty --to": (["export", "--checkpoint=a", "--to="], "'--to': '' must name a folder"),
+    "empty --data": (["prepare", "--data="], "--data: source is empty"),
+    "empty --data to train": (["train", "--data="], "--data: source is empty"),
+    "empty --model": (["train", "--model="], "preset '' does not exist"),
+    "empty --train": (["train", "--train="], "preset '' does not exist"),
+    "empty --device": (["train", "--device="], "device='' must be"),
     "wrong type": (["train", "--set=model.n_layers=three"], "n_layers='three'"),
     "indivisible heads": (["train", "--model=gpt-tiny", "--set=model.n_heads=3"], "n_heads=3"),
     "top_k above the experts": (["train", "--set=model.top_k=17"], "top_k=17 must lie in 1..n_routed_experts=16"),
     "context too short": (["train", "--data={text}", "--set=model.max_seq_len=8"], "max_seq_len=8"),
-    "missing text": (["train", "--data=nowhere.txt"], "nowhere.txt"),
+    "missing text": (["train", "--data=nowhere.txt"], "--data='nowhere.txt': no such file or folder"),
     "empty text": (["train", "--data={empty}"], "empty.txt"),
     "text not UTF-8": (["train", "--data={latin}"], "latin.txt"),
     "text too short": (["train", "--data={short}"], "short.txt"),
@@ -34,6 +54,8 @@ def test_bad_input_is_one_line_and_writes_nothing(case: str, run, text: Path, tm
     for name, content in (("empty", b""), ("latin", b"caf\xe9 " * 2000), ("short", b"Hello there.")):
         files[name] = tmp_path / f"{name}.txt"
         files[name].write_bytes(content)
+    files["text_yaml"] = tmp_path / "text_yaml.yaml"
+    files["text_yaml"].write_text("sed: 3")
     before = sorted(tmp_path.iterdir())
     arguments, expected = BAD[case]
     code, out, err = run(*(a.format(**files) for a in arguments))

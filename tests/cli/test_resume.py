@@ -8,15 +8,36 @@ import yaml
 
 from nanokimi import checkpoint
 from nanokimi.cli import training
+from nanokimi.cli.commands import run_command
+from nanokimi.cli.program import call
+from nanokimi.runs.folder import own
 from nanokimi.system.signals import Wish
-from tests.cli.conftest import SMALL, long, wait_for_steps
+from tests.cli.conftest import SMALL, long, wait_for_steps, write_tales
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text and a run of 6 steps, for all the tests of this file."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_tales(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        assert call("nanokimi", run_command, ["train", *SMALL, "--data=tales.txt", "--out=out/a"]) == 0
+    return folder
 
 
 @pytest.fixture
-def stopped(run, text: Path) -> Path:
+def trained(trained_once: Path, tmp_path: Path) -> Path:
+    """A run that has ended after step 6, to be changed."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
+    return Path("out/a")
+
+
+@pytest.fixture
+def stopped(trained: Path) -> Path:
     """A run of 12 steps that was stopped after step 6."""
-    out = Path("out/a")
-    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+    out = trained
     saved = yaml.safe_load((out / "run.yaml").read_text())
     saved["train"]["steps"] = 12
     (out / "run.yaml").write_text(yaml.safe_dump(saved))
@@ -35,18 +56,51 @@ def test_what_would_change_the_run_is_refused_in_one_line(words: list[str], run,
 
 @pytest.fixture
 def resumable(run, text: Path) -> Path:
-    """A run whose first checkpoint is that of step 0, as after a signal before its first step."""
+    """A run that was stopped after its first step."""
+    wish = Wish()
 
-    class Asked(Wish):
-        def __enter__(self) -> Wish:
-            self.number = 15
-            return super().__enter__()
+    def stop(records, _):
+        for record in records:
+            wish.number = 15
+            yield record
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "Wish", Asked)
+        patch.setattr(training, "Wish", lambda: wish)
+        patch.setattr(training, "draw_bar", stop)
         code, out, _ = run("train", *SMALL, "--data=tales.txt", "--out=out/a")
-    assert code == 143 and "stopped after step 0 and saved" in out
+    assert code == 143 and "stopped after step 1 and saved" in out
     return Path("out/a")
+
+
+def test_what_is_stopped_before_its_first_step_leaves_nothing(run, text: Path) -> None:
+    """Neither gigabytes of first weights nor a folder."""
+    wish = Wish()
+    wish.number = 15
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "Wish", lambda: wish)
+        code, out, err = run("train", *SMALL, "--data=tales.txt", "--out=out/a")
+    assert code == 143 and out.endswith("stopped before the first step was done: there is nothing to save\n")
+    assert not Path("out").exists() and "Traceback" not in err
+
+
+def test_what_cannot_go_on_is_not_said_to_go_on(run, resumable: Path, text: Path) -> None:
+    """Neither where the text has changed, nor while another training writes in the folder."""
+    with own(resumable.absolute()):
+        code, out, err = run("train", "--resume", "--out=out/a")
+    assert (code, out) == (2, "") and "out/a' is in use" in err and err.count("\n") == 1
+    text.write_text(text.read_text() + "\n<|endoftext|>\nmore")
+    code, out, err = run("train", "--resume", "--out=out/a")
+    assert (code, out) == (2, "") and "the corpus has changed" in err.splitlines()[-1]
+
+
+def test_a_folder_in_use_is_told_to_be_so_whatever_it_holds(run, resumable: Path) -> None:
+    for out in ("out/a", "out/new"):
+        with own(Path(out).absolute()):
+            code, told, err = run("train", *SMALL, "--data=tales.txt", f"--out={out}")
+        assert (code, told, err.count("\n")) == (2, "", 1)
+        assert f"{out}' is in use: another training writes there" in err
+    code, told, err = run("train", *SMALL, "--data=tales.txt", "--out=out/a")
+    assert code == 2 and "already holds a run; to continue it" in err
 
 
 def test_a_run_resumes_from_another_folder_and_after_it_was_moved(
@@ -58,23 +112,21 @@ def test_a_run_resumes_from_another_folder_and_after_it_was_moved(
     may_differ = ["--device=cpu", f"--set=data.cache_dir={tmp_path / 'other'}"]
     code, out, err = run("train", "--resume", "--out=../moved", *may_differ)
     assert code == 0, err
-    assert "resuming after step 0 of 6, from ../moved/step-000000" in out
+    assert out.startswith("resuming after step 1 of 6, from ../moved/step-000001\nkimi: ")
     assert checkpoint.load_checkpoint("../moved").state.step == 6
     assert (tmp_path / "other").exists()
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, text: Path) -> None:
-    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
-    (Path("out/a/step-000006") / "model.safetensors").write_bytes(b"torn")
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, trained: Path) -> None:
+    (trained / "step-000006/model.safetensors").write_bytes(b"torn")
     code, out, err = run("train", "--resume", "--out=out/a")
     assert code == 0, err
     assert "resuming after step 3 of 6, from out/a/step-000003" in out
     assert "note: " in err and "step-000006" in err and "the checkpoint before it is used" in err
 
 
-def test_what_a_kill_at_the_very_end_has_left_goes_when_the_run_is_continued(run, text: Path) -> None:
-    out = Path("out/a")
-    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
+def test_what_a_kill_at_the_very_end_has_left_goes_when_the_run_is_continued(run, trained: Path) -> None:
+    out = trained
     whole = sorted(each.name for each in out.iterdir())
     for left in (".writing-a", ".replaced-step-000002", "step-000001"):
         shutil.copytree(checkpoint.find_newest(out), out / left)
@@ -84,9 +136,8 @@ def test_what_a_kill_at_the_very_end_has_left_goes_when_the_run_is_continued(run
     assert sorted(each.name for each in out.iterdir()) == whole
 
 
-def test_without_a_checkpoint_there_is_nothing_to_resume_and_the_folder_is_free(run, text: Path) -> None:
-    assert run("train", *SMALL, "--data=tales.txt", "--out=out/a")[0] == 0
-    for each in Path("out/a").glob("step-*"):  # what is there after a kill before the first checkpoint
+def test_without_a_checkpoint_there_is_nothing_to_resume_and_the_folder_is_free(run, trained: Path) -> None:
+    for each in trained.glob("step-*"):  # what is there after a kill before the first checkpoint
         shutil.rmtree(each)
     code, _, err = run("train", "--resume", "--out=out/a")
     assert code == 2 and "nothing to resume in 'out/a'" in err and err.count("\n") == 1

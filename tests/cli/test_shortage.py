@@ -21,7 +21,7 @@ GB = 10**9
     [
         ("batch_size", 10**6, "train.batch_size=1000000 and train.seq_len=256 take "),
         ("seq_len", 10**9, "try train.batch_size=1 with train.seq_len="),
-        ("n_layers", 1000, "take a smaller model"),
+        pytest.param("n_layers", 1000, "take a smaller model", marks=pytest.mark.slow),
         ("d_model", 10**6, "take a smaller model"),
         ("vocab_size", 10**6, "take a smaller model"),
     ],

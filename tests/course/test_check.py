@@ -35,7 +35,13 @@ def key_of(name: str) -> AnswerKey:
     return AnswerKey(find(name))
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
+@pytest.mark.parametrize(
+    "exercise",
+    [
+        pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name in ("generate", "Kimi") else [])
+        for e in EXERCISES
+    ],
+)
 def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
     result = judge(exercise, exercise.core, key=key_of(exercise.name))
     assert result.status == "passed", result

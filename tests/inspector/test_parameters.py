@@ -97,6 +97,7 @@ def test_a_learning_rate_of_zero_moves_nothing():
     assert inspection[LEARN].evidence == "With a gradient, yet unmoved: q.weight."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_the_cores_optimizers_in_use(name):
     """With state from earlier steps and a scheduler around them: copied, never stepped."""
@@ -122,7 +123,7 @@ class OftenIdle(Experts):
         return (scores + self.expert_bias + idle).topk(self.top_k).indices
 
 
-@pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("scoring", ["sigmoid", pytest.param("softmax", marks=pytest.mark.slow)])
 def test_a_router_that_the_output_teaches_nothing_is_found(scoring):
     """One expert per token with normalised weights, each of them 1: docs/mistakes.md, number 31."""
     for top_k, norm, passed in ((1, True, False), (1, False, True), (2, True, True)):

@@ -21,6 +21,7 @@ from tests.live.made_up_runs import record
 from tests.live.watched import ARM, CFG, facts, follow
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing(shown):
     _, records = follow()
     assert facts(records) == facts(train(build_model(ARM.model), tiny.corpus(annotated=True), CFG))
@@ -30,6 +31,7 @@ def test_watching_changes_nothing(shown):
     assert words["text/plain"].startswith("kimi wrote after step 6: ")
 
 
+@pytest.mark.slow
 def test_the_sample_is_what_generate_writes(shown):
     seen = []
 

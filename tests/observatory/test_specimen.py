@@ -30,6 +30,7 @@ def test_a_model_is_trained_once_and_then_found(out):
     assert all(torch.equal(a, b) for a, b in zip(first.start().parameters(), start.parameters()))
 
 
+@pytest.mark.slow
 def test_other_checkpoints_are_named_and_left(out, tmp_path):
     find_specimen("smoke", out_dir=str(out))
     cfg = tiny.train_config(steps=1, warmup_steps=0, eval_every=1)

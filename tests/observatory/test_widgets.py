@@ -63,6 +63,7 @@ def test_the_lesion_runs_on_its_button(watch, live):
     assert "expert 77 does not exist" in panel.sentence.value and panel.picture.value == ""
 
 
+@pytest.mark.slow
 def test_all_lesions_move_a_bar(watch, live):
     panel = watch.every_lesion()
     bar, button = panel.box.children[0].children

@@ -51,19 +51,31 @@ VALUES = {
 
 REFUSED = {
     "a: 1\na: 2": "line 2: 'a' stands here twice: keep one of the two",
-    "{a: {b: 1, b: 1}}": "'b' stands here twice: keep one of the two",
+    "{a: {b: 1, b: 1}}": "line 1: 'b' stands here twice: keep one of the two",
     "a: &x [1]\nb: *x": "line 2: *x repeats another value: write it out",
-    "a: &x [*x]": "*x repeats another value: write it out",
-    "!!python/object:os.system {}": "the tag 'tag:yaml.org,2002:python/object:os.system' is not allowed: leave it out",
-    "!!binary aGk=": "the tag 'tag:yaml.org,2002:binary' is not allowed: leave it out",
-    "a: !mine 3": "the tag '!mine' is not allowed: leave it out",
-    "a:\n\tb: 1": "line 2: found character '\\t' that cannot start any token; indent with spaces",
-    "a: \x00": "'\\x00' is not allowed in it",
-    "a: \x1b[2J": "'\\x1b' is not allowed in it",
-    "a: 1\n---\nb: 2": "line 2: but found another document",
-    "7" * 5000: "a number of 5,000 digits is not allowed",
-    "[" * 25 + "]" * 25: "sections lie more than 20 deep in each other",
-    "{1: 2}": "1 is not a setting: names are words",
+    "a: &x [*x]": "line 1: *x repeats another value: write it out",
+    "!!python/object:os.system {}": "line 1: the tag 'tag:yaml.org,2002:python/object:os.system' is not allowed: leave it out",
+    "!!binary aGk=": "line 1: the tag 'tag:yaml.org,2002:binary' is not allowed: leave it out",
+    "a: !mine 3": "line 1: the tag '!mine' is not allowed: leave it out",
+    "a:\n\tb: 1": "line 2: a tab: indent with spaces",
+    "a: \x00": "line 1: '\\x00' is not allowed in it",
+    "a: 1\nb: \x1b[2J": "line 2: '\\x1b' is not allowed in it",
+    "a: 1\n---\nb: 2": "line 2: this does not belong to the settings: leave it out",
+    "{a: 1} b": "line 1: this does not belong to the settings: leave it out",
+    "7" * 5000: "line 1: a number of 5,000 digits is not allowed",
+    "[" * 25 + "]" * 25: "line 1: sections lie more than 20 deep in each other",
+    "{1: 2}": "line 1: 1 is not a setting: names are words",
+    "a: b: c": "line 1: a colon too many, or a line that is indented too far",
+    "a: 1\n\n  b: 2": "line 3: a colon too many, or a line that is indented too far",
+    "a: 1\nb\n": "line 3: a name without a colon",
+    "a:\n  b: 1\n c: 2": "line 3: a line that is no `name: value`, or is indented unlike those above it",
+    "a: 1\n- b": "line 2: a line that is no `name: value`, or is indented unlike those above it",
+    "a: [1, 2\nb: 3\n": "line 1: a [ without its ]",
+    "b: 3\na: {b: 1": "line 2: a { without its }",
+    'a: "x\ny: 2\n': "line 1: a quotation mark without its second",
+    "a: @x": "line 1: '@' cannot begin a value: put the value in quotation marks",
+    "a: [1,,2]": "line 1: a value is missing before ','",
+    "a: &": "line 1: * and & need a name, and settings need neither",
 }
 
 # What took seconds, gigabytes or the whole stack of Python.
@@ -99,7 +111,9 @@ def test_what_is_no_number_is_read_as_such():
 
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_settings_do_not_need_is_refused(text):
-    assert one_line(parse, text, "here") == f"here cannot be read as YAML: {REFUSED[text]}"
+    assert one_line(parse, text, "here", True) == f"here cannot be read as YAML: {REFUSED[text]}"
+    without = REFUSED[text].partition(": ")[2]
+    assert one_line(parse, text, "here") == f"here cannot be read as YAML: {without}"
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -110,9 +110,26 @@ def test_unknown_preset_gets_the_nearest_name(name, hint):
 
 
 def test_a_preset_of_the_other_kind_is_refused():
-    assert one_line(load_model_config, "train-tiny") == "train-tiny: kind=None must be gpt or kimi"
-    assert one_line(load_train_config, "gpt-tiny").startswith(
-        "gpt-tiny: kind is not a setting; known: steps, "
+    trainings = "training presets are train-shakespeare, train-small, train-smoke, train-tiny"
+    line = one_line(load_model_config, "train-tiny")
+    assert line.startswith(
+        "train-tiny is a training preset; model presets are deepseek-v3, gpt-shakespeare, "
+    )
+    assert one_line(load_train_config, "gpt-tiny") == f"gpt-tiny is a model preset; {trainings}"
+    assert one_line(load_train_config, "bench-cpu") == f"bench-cpu is a benchmark preset; {trainings}"
+    assert one_line(load_model_config, "bench-cpu").startswith(
+        "bench-cpu is a benchmark preset; model presets"
+    )
+
+
+def test_a_file_of_the_other_kind_is_refused(file):
+    path = file(to_yaml(tiny.kimi()))
+    assert one_line(load_train_config, path).startswith(
+        f"{path} holds the settings of a model; training presets"
+    )
+    path = file("steps: 3")
+    assert one_line(load_model_config, path).startswith(
+        f"{path} holds the settings of a training; model presets"
     )
 
 
@@ -126,11 +143,11 @@ def test_missing_file(tmp_path):
 )
 def test_unreadable_yaml(file, text):
     path = file(text)
-    assert one_line(load_train_config, path).startswith(f"file {path} cannot be read as YAML: ")
+    assert one_line(load_train_config, path).startswith(f"file {path} cannot be read as YAML: line 1: ")
 
 
 @pytest.mark.parametrize(
-    ("text", "kind"), [("", "nothing"), ("- steps", "list"), ("steps", "str"), ("3", "int")]
+    ("text", "kind"), [("", "nothing"), ("- steps", "a list"), ("steps", "only 'steps'"), ("3", "only 3")]
 )
 def test_yaml_without_names(file, text, kind):
     path = file(text)

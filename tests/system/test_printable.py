@@ -18,8 +18,13 @@ def acts(c: str) -> bool:
     return unicodedata.category(c) in ("Cc", "Cs") or turns or marks
 
 
-def test_exactly_what_acts_is_escaped():
-    for c in map(chr, range(0x110000)):
+@pytest.mark.parametrize(
+    "letters",
+    [range(0x3000), pytest.param(range(0x3000, 0x110000), marks=pytest.mark.slow)],
+    ids=["all scripts up to CJK", "all others"],
+)
+def test_exactly_what_acts_is_escaped(letters):
+    for c in map(chr, letters):
         shown = escape_text(c)
         if acts(c) and c not in "\n\t":
             assert shown.isascii() and shown.isprintable() and len(shown) >= 2

@@ -175,6 +175,7 @@ RIGHT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     torch.manual_seed(0)
