@@ -172,8 +172,8 @@ def _untrained(run: _Run, val_tokens: int | None) -> Iterator[str]:
         )
     if run.has_all_experts_on() and run.moe is not None and run.moe.n_routed_experts > 1:
         yield (
-            f"model.moe.top_k={run.moe.top_k} chooses all n_routed_experts={run.moe.n_routed_experts}: every token goes "
-            "to every expert, and the router only weighs what they give"
+            f"model.moe.top_k={run.moe.top_k} chooses all n_routed_experts={run.moe.n_routed_experts}: every token "
+            "goes to every expert, and the router only weighs what they give"
         )
     if isinstance(model, GPTConfig) and model.max_seq_len > train.seq_len:
         yield (

@@ -19,6 +19,23 @@ from nanokimi.system.refusals import ConfigError
 MOST_BYTES = 64_000  # a hundred times the longest preset
 _DEEPEST = 20
 
+# What the parser says, and what a reader can do about it.
+_PLAIN = {
+    r"mapping values are not allowed here": "a colon too many, or a line that is indented too far",
+    r"could not find expected ':'": "a name without a colon",
+    r"expected <block end>, but found .*": "a line that is no `name: value`, or is indented unlike those above it",
+    r"expected ',' or '\]', but got .*": "a [ without its ]",
+    r"expected ',' or '\}', but got .*": "a { without its }",
+    r"found unexpected end of stream": "a quotation mark without its second",
+    r"found character '\\t' that cannot start any token": "a tab: indent with spaces",
+    r"found character ('.') that cannot start any token": r"\1 cannot begin a value: put the value in quotation marks",
+    r"expected the node content, but found (.*)": r"a value is missing before \1",
+    r"but found another document|expected '<document start>', but found .*": (
+        "this does not belong to the settings: leave it out"
+    ),
+    r"expected alphabetic or numeric character, but found .*": "* and & need a name, and settings need neither",
+}
+
 
 def read_plain_yaml(path: Path) -> Any:
     """What a YAML file holds; `ConfigError` where it cannot be read."""
@@ -26,30 +43,41 @@ def read_plain_yaml(path: Path) -> Any:
         text = read_small_text(path, MOST_BYTES)
     except UnreadableFile as error:
         raise ConfigError(error) from None
-    return parse(text, f"file {path}")
+    return parse(text, f"file {path}", numbered=True)
 
 
-def parse(text: str, where: str) -> Any:
-    """The value that a YAML text stands for; `ConfigError`, which begins with `where`, for what is not allowed."""
+def parse(text: str, where: str, numbered: bool = False) -> Any:
+    """The value that a YAML text stands for; `ConfigError`, which begins with `where`, for what is not allowed.
+
+    numbered: the error names the line, as for a file.
+    """
     if len(text) > MOST_BYTES:
         raise ConfigError(f"{where} has more than {MOST_BYTES:,} letters: these are no settings")
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = f"line {mark.line + 1}: " if mark and "\n" in text.strip() else ""
-        cure = "; indent with spaces" if "'\\t'" in str(error.problem) else ""
-        raise ConfigError(
-            f"{where} cannot be read as YAML: {at}{error.problem or error.context}{cure}"
-        ) from None
+        problem = _explain(error)
+        # What was opened and not closed is mended where it was opened.
+        mark = error.context_mark if " without its " in problem else error.problem_mark
+        line = mark.line if mark else 0
     except ReaderError as error:
-        character = quote(chr(error.character))
-        raise ConfigError(f"{where} cannot be read as YAML: {character} is not allowed in it") from None
+        problem = f"{quote(chr(error.character))} is not allowed in it"
+        line = text.count("\n", 0, error.position)
+    at = f"line {line + 1}: " if numbered else ""
+    raise ConfigError(f"{where} cannot be read as YAML: {at}{problem}")
 
 
 def dump(data: Any) -> str:
     """Plain data as YAML that `parse` reads as equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _explain(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or ""
+    for said, plain in _PLAIN.items():
+        if found := re.fullmatch(said, problem):
+            return found.expand(plain)
+    return problem
 
 
 def _refuse(node: Any, problem: str) -> None:

@@ -54,7 +54,7 @@ REFUSED = {
     "{a: {b: 1, b: 1}}": "line 1: 'b' stands here twice: keep one of the two",
     "a: &x [1]\nb: *x": "line 2: *x repeats another value: write it out",
     "a: &x [*x]": "line 1: *x repeats another value: write it out",
-    "!!python/object:os.system {}": "line 1: the tag 'tag:yaml.org,2002:python/object:os.system' is not allowed: leave it out",
+    "!!python/name:os {}": "line 1: the tag 'tag:yaml.org,2002:python/name:os' is not allowed: leave it out",
     "!!binary aGk=": "line 1: the tag 'tag:yaml.org,2002:binary' is not allowed: leave it out",
     "a: !mine 3": "line 1: the tag '!mine' is not allowed: leave it out",
     "a:\n\tb: 1": "line 2: a tab: indent with spaces",

@@ -202,7 +202,7 @@ def test_optional_and_literal_sections_are_found():
         mode: Literal["a", "b"] = "a"
 
     assert build(OnlyLiterals, {}, ["mode=b"]).mode == "b"
-    assert one_line(build, OnlyLiterals, {}, ["mode=c"]) == "mode='c' must be 'a' or 'b'"
+    assert one_line(build, OnlyLiterals, {}, ["mode=c"]) == "override 'mode=c': mode='c' must be 'a' or 'b'"
 
 
 def test_nearest_names_one_that_is_near_or_all():
