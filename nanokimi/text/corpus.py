@@ -22,9 +22,10 @@ import torch
 from jaxtyping import Float32, Int, UInt, UInt8
 from torch import Tensor
 
-from nanokimi.config import DataConfig
+from nanokimi.config import DataConfig, ModelConfig
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
+from nanokimi.system.refusals import require
 from nanokimi.system.whole_numbers import Length
 from nanokimi.text import tokenfile, tokenizer
 from nanokimi.text.files import TextError
@@ -109,11 +110,23 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
 
 def _find_cache(cfg: DataConfig) -> Path:
     """The folder of the cache; `TextError` where the user has no home."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    user_cache = (
+        given if os.path.isabs(given) else "~/.cache"
+    )  # a relative one is ignored, says its specification
     try:
-        user_cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-        return Path(cfg.cache_dir or user_cache / "nanokimi").expanduser()
+        return Path(cfg.cache_dir or Path(user_cache, "nanokimi")).expanduser()
     except RuntimeError as error:
         raise TextError(f"no place for the cache: {error}; set cache_dir to a folder") from None
+
+
+def check_fits(corpus: Corpus, model: ModelConfig, seq_len: int) -> None:
+    """Raise `ConfigError`, or `TextError` for too short a text, unless such a model can be measured on this corpus."""
+    n_tokens, most = corpus.tokenizer.n_vocab, model.max_seq_len
+    require(seq_len <= most, f"seq_len={seq_len} is above max_seq_len={most} of the model")
+    few = f"vocab_size={model.vocab_size} of the model is below the tokenizer's {n_tokens}"
+    require(n_tokens <= model.vocab_size, few)
+    check_length(f"{quote(corpus.name)}: the val split", len(corpus.val), seq_len)
 
 
 def batch(
