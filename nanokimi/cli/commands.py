@@ -25,12 +25,7 @@ from nanokimi.device import choose_device, choose_dtype
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.model import build_model
 from nanokimi.presets.idle import idle_settings
-from nanokimi.presets.yaml_config import (
-    PRESETS,
-    load_model_config,
-    load_train_config,
-    preset_names,
-)
+from nanokimi.presets.yaml_config import PRESETS, preset_names
 from nanokimi.runs import folder
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.memory import keep_freed_memory
@@ -46,11 +41,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _read_folder(text: str) -> Path:
+    if not text.strip():  # else it would be the current folder
+        raise typer.BadParameter(f"{quote(text)} must name a folder")
+    return Path(text)
+
+
 Data = Annotated[str, typer.Option(help="storyworld, tinystories, a text file, a folder, or a .yaml file")]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="section.name=value; sections: model, train, data. Repeatable")
 ]
-CheckpointPath = Annotated[Path, typer.Option("--checkpoint", help="a folder that `nanokimi train` wrote")]
+CheckpointPath = Annotated[
+    Path,
+    typer.Option(
+        "--checkpoint", help="a folder that `nanokimi train` wrote", parser=_read_folder, metavar="PATH"
+    ),
+]
 
 
 @app.command(name="prepare")
@@ -80,16 +87,17 @@ def train_model(
             help="storyworld, tinystories, a text file, a folder, or a .yaml file [default: storyworld]"
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="folder of the run [default: out/MODEL]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder of the run [default: out/MODEL]", parser=_read_folder, metavar="PATH"),
+    ] = None,
     overrides: Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues."""
     out = out or Path("out") / Path(model or "kimi-tiny").stem
-    if device:
-        overrides = [*overrides, f"train.device={device}"]
-    done = None
+    done, about = None, list[str]()
     if resume:
         for option, value in (("--model", model), ("--train", training), ("--data", data)):
             if value is not None:
@@ -97,16 +105,28 @@ def train_model(
                     f"--resume continues with the run's own settings: leave {option} out, and name the run's folder "
                     f"with --out: {resume_command(out)}"
                 )
-        done, run = _read_run(out, overrides)
+        done, found, run = _read_run(out, overrides)
         if done >= run.train.steps:
-            with contextlib.suppress(ConfigError), folder.own(out):  # not ours, or read-only: it stays as it is
+            with (
+                contextlib.suppress(ConfigError),
+                folder.own(out),
+            ):  # not ours, or read-only: it stays as it is
                 folder.begin(out, done)
             say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
             return
+        about.append(f"resuming after step {done} of {run.train.steps}, from {found}")
     else:
-        run = _read_settings(model or "kimi-tiny", training or "train-tiny", data or "storyworld", overrides)
+        run = _read_settings(
+            "kimi-tiny" if model is None else model,
+            "train-tiny" if training is None else training,
+            "storyworld" if data is None else data,
+            overrides,
+        )
         settings.check_name(out)
-        if checkpoint.has_checkpoint(out):
+    if device is not None:
+        run = replace(run, train=replace(run.train, device=device))
+    with folder.own(folder.locate(out)):  # a training that is running there is told before any work is done
+        if not resume and checkpoint.has_checkpoint(out):
             raise ConfigError(
                 f"{quote(str(out))} already holds a run; to continue it: {resume_command(out)}; "
                 "or name another folder with --out"
@@ -127,15 +147,13 @@ def train_model(
         network = build_model(run.model, run.train.seed)
     counted = count_parameters(run.model)
     flops = flops_per_token(run.model, run.train.seq_len)
-    say(
-        one_line(
-            f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
-            f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
-        )
+    about.append(
+        f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
+        f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
     )
     if computes_on.type == "cpu":
         keep_freed_memory()
-    raise typer.Exit(run_training(network, loaded, run, out, done))
+    raise typer.Exit(run_training(network, loaded, run, out, done, about))
 
 
 def _read_settings(model: str, training: str, data: str, overrides: list[str]) -> settings.Run:
@@ -143,15 +161,15 @@ def _read_settings(model: str, training: str, data: str, overrides: list[str]) -
     sets = settings.sort_overrides(overrides, "data", "model", "train")
     run = settings.Run(
         settings.load_data_config(data, sets["data"]),
-        load_model_config(model, sets["model"]),
-        load_train_config(training, sets["train"]),
+        settings.load_model_config(model, sets["model"]),
+        settings.load_train_config(training, sets["train"]),
     )
     settings.check_fits(run.model, run.train)
     return run
 
 
-def _read_run(out: Path, overrides: list[str]) -> tuple[int, settings.Run]:
-    """The step after which a run stopped, and its settings. A line says what is resumed."""
+def _read_run(out: Path, overrides: list[str]) -> tuple[int, Path, settings.Run]:
+    """The step after which a run stopped, its checkpoint, and its settings."""
     if not checkpoint.has_checkpoint(out):
         raise ConfigError(
             f"nothing to resume in {quote(str(out))}: it has no checkpoint (the first comes with the first "
@@ -159,9 +177,7 @@ def _read_run(out: Path, overrides: list[str]) -> tuple[int, settings.Run]:
         )
     run = settings.read_run(out, overrides)
     found = _load(out)
-    if found.state.step < run.train.steps:
-        say(one_line(f"resuming after step {found.state.step} of {run.train.steps}, from {found.path}"))
-    return found.state.step, run
+    return found.state.step, found.path, run
 
 
 def _load(path: Path) -> checkpoint.Checkpoint:
@@ -201,10 +217,12 @@ def generate_text(
     )
     written = decode(encoding.decode_single_token_bytes, tokens)
     first = next(written)  # a mistake shows here, before anything is printed
-    say(prompt + first, end="")
-    for piece in written:
-        say(piece, end="")
-    say("")
+    try:
+        say(prompt + first, end="")
+        for piece in written:
+            say(piece, end="")
+    finally:
+        say("")  # what comes after an interruption is a line of its own
 
 
 @app.command(name="bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
@@ -236,7 +254,7 @@ def list_presets(
 @app.command(name="export")
 def export_checkpoint(
     checkpoint_path: CheckpointPath,
-    to: Annotated[Path, typer.Option(help="the folder to write")],
+    to: Annotated[Path, typer.Option(help="the folder to write", parser=_read_folder, metavar="PATH")],
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
     settings.check_name(to)

@@ -5,15 +5,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig, to_dict
+from nanokimi.config import ConfigError, DataConfig, GPTConfig, KimiConfig, ModelConfig, TrainConfig, to_dict
 from nanokimi.presets.plain_yaml import dump
-from nanokimi.presets.yaml_config import build, build_model_config, read_yaml
+from nanokimi.presets.yaml_config import (
+    build,
+    build_model_config,
+    read_settings,
+    read_yaml,
+    setting_names,
+)
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import quote
 from nanokimi.text.sources import SOURCES
 
 RUN_FILE = "run.yaml"
 MAY_DIFFER = ("data.cache_dir", "train.device")  # where a run is, not what it computes
+SECTIONS = {"data": (DataConfig,), "model": (KimiConfig, GPTConfig), "train": (TrainConfig,)}
 
 
 @dataclass(frozen=True)
@@ -29,18 +36,39 @@ def sort_overrides(overrides: list[str], *sections: str) -> dict[str, list[str]]
     """The overrides of each section, without its name: `model.top_k=4` is `top_k=4` under "model"."""
     by_section: dict[str, list[str]] = {section: [] for section in sections}
     for text in overrides:
-        section, dot, rest = text.partition(".")
-        if not dot or section not in by_section:
-            allowed = ", ".join(f"{s}.name=value" for s in sections)
-            raise ConfigError(f"--set {quote(text)} must look like {allowed}")
-        by_section[section].append(rest)
+        name, equals, _ = text.partition("=")
+        section, dot, _ = name.strip().partition(".")
+        if not equals or not dot or section not in by_section:
+            raise ConfigError(_refuse_section(text, section, sections))
+        by_section[section].append(text.strip().removeprefix(f"{section}."))
     return by_section
+
+
+def _refuse_section(text: str, first: str, sections: tuple[str, ...]) -> str:
+    """What an override without one of the sections must look like; `first` is its name up to the first dot."""
+    having = [s for s in sections if any(first in setting_names(cls) for cls in SECTIONS[s])]
+    if having and "=" in text:
+        choices = " or ".join(f"--set {quote(f'{section}.{text.strip()}')}" for section in having)
+        return f"--set {quote(text)} lacks its section: say {choices}"
+    *others, last = (f"{section}.name=value" for section in sections)
+    return f"--set {quote(text)} must look like {', '.join(others)}{' or ' if others else ''}{last}"
 
 
 def load_data_config(data: str, overrides: list[str]) -> DataConfig:
     """The text settings in a .yaml file, or the defaults for a source."""
-    given = read_yaml(data) if data.endswith((".yaml", ".yml")) else {"source": data}
-    return build(DataConfig, given, overrides, "data")
+    if data.endswith((".yaml", ".yml")):
+        return build(DataConfig, read_yaml(data), overrides, data, "data")
+    return build(DataConfig, {"source": data}, overrides, "--data", "data")
+
+
+def load_model_config(model: str, overrides: list[str]) -> ModelConfig:
+    """The model settings of a preset or a .yaml file."""
+    return build_model_config(read_settings(model, "model"), overrides, model, "model")
+
+
+def load_train_config(training: str, overrides: list[str]) -> TrainConfig:
+    """The training settings of a preset or a .yaml file."""
+    return build(TrainConfig, read_settings(training, "training"), overrides, training, "train")
 
 
 def check_fits(model_cfg: ModelConfig, train_cfg: TrainConfig) -> None:
@@ -109,7 +137,7 @@ def read_run(out: Path, overrides: list[str]) -> Run:
     for section in sections:
         if not isinstance(saved.get(section), dict):
             raise ConfigError(f"{where} has no section {section}:")
-    data = build(DataConfig, saved["data"], sets["data"], where)
+    data = build(DataConfig, saved["data"], sets["data"], where, "data")
     if data.source not in SOURCES and not Path(data.source).exists():
         raise ConfigError(
             f"the text of this run, {quote(data.source)}, is gone: put it back, or write its new path at "
@@ -118,5 +146,5 @@ def read_run(out: Path, overrides: list[str]) -> Run:
     return Run(
         data,
         build_model_config(saved["model"], where=where),
-        build(TrainConfig, saved["train"], sets["train"], where),
+        build(TrainConfig, saved["train"], sets["train"], where, "train"),
     )

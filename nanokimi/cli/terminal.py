@@ -13,6 +13,8 @@ from nanokimi.record import StepRecord
 from nanokimi.system.printable import OneLineError, escape_text, one_line
 from nanokimi.text import corpus
 
+NO_TERMINAL = None  # tqdm's word for: no bar where stderr is a file or a pipe
+
 
 class CannotPrint(OneLineError):
     """What is printed goes to a file, and its disk is full."""
@@ -29,6 +31,12 @@ def say(text: str, end: str = "\n") -> None:
             raise CannotPrint(f"what is printed cannot be written: {error.strerror}") from None
 
 
+def say_above_bar(text: str) -> None:
+    """Print a line on stdout, while a progress bar may stand in the terminal's last line."""
+    with tqdm.external_write_mode(file=sys.stdout):
+        say(one_line(text))
+
+
 def tell(text: str) -> None:
     """Print a remark on stderr, apart from what a command gives."""
     with contextlib.suppress(OSError):
@@ -36,7 +44,7 @@ def tell(text: str) -> None:
 
 
 def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
-    """The corpus. While it is made, stderr shows a bar per stage; then come its notes."""
+    """The corpus. While it is made, a terminal shows a bar per stage; then come its notes."""
     bars: dict[str, tqdm] = {}
 
     def show(stage: str, done: int | float, total: int | float | None) -> None:
@@ -44,11 +52,15 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
             for bar in bars.values():
                 bar.close()
             text = escape_text(stage)
-            bars[stage] = tqdm(desc=text, total=total, unit_scale=True, leave=False, file=sys.stderr)
+            bars[stage] = tqdm(
+                desc=text, total=total, unit_scale=True, leave=False, file=sys.stderr, disable=NO_TERMINAL
+            )
         bars[stage].update(done - bars[stage].n)
 
     try:
         loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
+    except corpus.TextError as error:  # on the command line the setting is an option
+        raise corpus.TextError(str(error).replace("source=", "--data=")) from None
     finally:
         for bar in bars.values():
             bar.close()
@@ -58,8 +70,8 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
 
 
 def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:
-    """The same records. A bar shows loss, tokens/s and the time left; each evaluation is a line above the bar."""
-    with tqdm(total=cfg.steps, unit="step", file=sys.stderr) as bar:
+    """The same records. Each evaluation is a line; above a terminal's bar, with loss, tokens/s and the time left."""
+    with tqdm(total=cfg.steps, unit="step", file=sys.stderr, disable=NO_TERMINAL) as bar:
         for record in records:
             bar.update(record.step - bar.n)
             bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
@@ -68,11 +80,10 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRe
                 floor = found.floor_bits_per_byte
                 perplexity = f"{found.perplexity:{'.2f' if found.perplexity < 1e6 else '.3g'}}"
                 beside = "" if floor is None else f" (floor {floor:.3f})"
-                with bar.external_write_mode(file=sys.stdout):
-                    say(
-                        f"step {record.step}: validation loss {found.loss:.4f}, "
-                        f"perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte{beside}"
-                    )
+                say_above_bar(
+                    f"step {record.step}: validation loss {found.loss:.4f}, "
+                    f"perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte{beside}"
+                )
             yield record
 
 

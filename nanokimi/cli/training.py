@@ -2,42 +2,50 @@
 
 import contextlib
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from nanokimi import checkpoint
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
-from nanokimi.cli.terminal import CannotPrint, draw_bar, say, tell
+from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tell
 from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
 from nanokimi.system.printable import one_line, quote
-from nanokimi.system.signals import Wish
+from nanokimi.system.signals import Stopped, Wish
 from nanokimi.text.corpus import Corpus
 from nanokimi.train import train
 
 
-def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, done: int | None) -> int:
+def run_training(
+    model: Model, corpus: Corpus, run: settings.Run, out: Path, done: int | None, about: Sequence[str] = ()
+) -> int:
     """Train to the last step, or until a signal comes; the exit code.
 
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
-        the way of its first step. A run that fails before its first step is done leaves none.
+        the way of its first step. A run that ends before its first step is done leaves none.
+    about: lines to say at that moment.
     """
-    wish, step, is_begun, clips = Wish(), done or 0, done is not None, Clips(run.train)
+    wish, step, is_begun, clips = Wish(), done or 0, False, Clips(run.train)
 
-    def steer(_: int) -> tuple[Intervention, ...]:
+    def steer(next_step: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
         if not is_begun:
-            if checkpoint.has_checkpoint(out):  # the folder is ours only now: another training was faster
-                raise ConfigError(
-                    f"{quote(str(out))} holds a run that has just ended; name another folder with --out"
-                )
-            settings.write_run(out, run)
+            if done is None:
+                if checkpoint.has_checkpoint(out):  # the folder is ours only now: another training was faster
+                    raise ConfigError(
+                        f"{quote(str(out))} holds a run that has just ended; name another folder with --out"
+                    )
+                settings.write_run(out, run)
             is_begun = True
+            for line in about:
+                say_above_bar(line)
         if wish.number is not None:
+            if done is None and next_step == 1:  # first weights, which may be gigabytes, are not worth saving
+                raise Stopped(wish.number)
             raise EndTraining
         return ()
 
@@ -50,7 +58,12 @@ def run_training(model: Model, corpus: Corpus, run: settings.Run, out: Path, don
                 for record in draw_bar(records, run.train):
                     step = record.step
                     clips.see(record.grad_norm, record.max_qk_logit)
+    except Stopped as stopped:
+        say("stopped before the first step was done: there is nothing to save")
+        return stopped.exit_code
     except CannotPrint as error:
+        if not checkpoint.has_checkpoint(out):
+            raise
         raise CannotPrint(
             f"{error}; stopped after step {step} and saved; to continue: {resume_command(out)}"
         ) from None

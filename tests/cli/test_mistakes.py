@@ -11,7 +11,7 @@ BAD = {
     "unknown preset": (["train", "--model=kimi-tny"], "did you mean kimi-tiny?"),
     "unknown field": (["train", "--set=model.n_layer=3"], "did you mean n_layers?"),
     "unknown section": (["train", "--set=modl.n_layers=3"], "data.name=value, model.name=value or train.name=value"),
-    "no section": (["train", "--set=batch_size=3"], "--set 'batch_size=3' lacks its section: say --set 'train.batch_size=3'"),
+    "no section": (["train", "--set=batch_size=3"], "'batch_size=3' lacks its section: say --set 'train.batch_size=3'"),
     "no section, inside one": (["train", "--set=optim.lr=3"], "say --set 'train.optim.lr=3'"),
     "no section, in two": (["train", "--set=seed=3"], "say --set 'data.seed=3' or --set 'train.seed=3'"),
     "not of this command": (["prepare", "--set=batch_size=3"], "--set 'batch_size=3' must look like data.name=value"),

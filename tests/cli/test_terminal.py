@@ -1,0 +1,47 @@
+"""What a terminal shows while something runs, and what a log gets instead."""
+
+import io
+
+import pytest
+
+from nanokimi.cli import commands, terminal
+from nanokimi.system.signals import Stopped
+from tests import tiny
+from tests.cli.conftest import SMALL
+from tests.training import make_model
+from tests.training import run as take_steps
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stderr", "shows"), [(Terminal(), True), (io.StringIO(), False)])
+def test_a_bar_is_drawn_for_a_terminal_only(stderr, shows, monkeypatch, capsys) -> None:
+    cfg = tiny.train_config()
+    records = take_steps(make_model("gpt"), cfg)
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert list(terminal.draw_bar(iter(records), cfg)) == records
+    assert ("tokens/s" in stderr.getvalue()) == shows and (stderr.getvalue() == "") != shows
+    assert f"step {cfg.steps}: validation loss" in capsys.readouterr().out
+
+
+def test_a_log_holds_lines_and_no_bars(run, text) -> None:
+    code, out, err = run("train", *SMALL, f"--data={text}", "--out=out/a")
+    assert code == 0 and "\r" not in out + err
+    assert [line.split(":")[0] for line in out.splitlines()] == ["kimi", "step 3", "step 6"]
+    assert all(line.startswith("note: ") for line in err.splitlines())
+
+
+def test_an_interruption_ends_the_line_of_a_text(run, text, monkeypatch) -> None:
+    assert run("train", *SMALL, f"--data={text}", "--out=out/a")[0] == 0
+
+    def write_some(*_, **__):
+        yield from b"The "
+        raise Stopped(2)
+
+    monkeypatch.setattr(commands, "generate_tokens", write_some)
+    code, out, err = run("generate", "--checkpoint=out/a", "--prompt=Once. ")
+    assert (code, err) == (130, "nanokimi: stopped\n")
+    assert out.startswith("Once. ") and out.endswith("\n") and out.count("\n") == 1
