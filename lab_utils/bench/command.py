@@ -27,6 +27,7 @@ from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.cli.memory import SHORTAGE, check_memory
+from nanokimi.cli.terminal import source_is_an_option
 from nanokimi.config import ConfigError
 from nanokimi.device import choose_device
 from nanokimi.presets.plain_yaml import parse
@@ -59,7 +60,8 @@ def run(argv: Sequence[str]) -> int:
         choose_device(plan.arms[0].train.device)
         out = _writable(options.out)
         _prepare(plan)
-        _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {len(plan.seeds)} seed(s)")
+        seeds = "1 seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
+        _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
         _say(describe(environment(plan.arms[0].train.device)["machine"]))
         folder = _new_folder(out)
         parameters |= {
@@ -99,7 +101,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--arms", default="default", help="default, ladder, or names with commas: gpt,kimi")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds; 3 are needed for a verdict")
     parser.add_argument("--data", default="", help="storyworld, tinystories, or the path of a text or folder")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), help="where the run's folder is made")
+    parser.add_argument(
+        "--out", type=_read_folder, default=Path("out/bench"), help="where the run's folder is made"
+    )
     parser.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
     )
@@ -119,6 +123,12 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         if name in OWN_OPTION:
             raise ConfigError(f"parameter {quote(name)} has its own option: {OWN_OPTION[name]}")
     return found
+
+
+def _read_folder(text: str) -> Path:
+    if not text.strip():  # else it would be the current folder
+        raise argparse.ArgumentTypeError(f"{quote(text)} must name a folder")
+    return Path(text)
 
 
 def _absolute(data: str) -> str:
@@ -147,7 +157,8 @@ def _prepare(plan: Plan) -> None:
             shown = time.monotonic()
             _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
 
-    text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    with source_is_an_option():
+        text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
     for arm in plan.with_vocabulary_of(text).arms:
         check_memory(arm.model, arm.train)
     took = time.monotonic() - started

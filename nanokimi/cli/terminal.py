@@ -43,6 +43,15 @@ def tell(text: str) -> None:
         print(f"note: {one_line(text)}", file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def source_is_an_option() -> Iterator[None]:
+    """A block of a command: a text that cannot be used is told under the name of the option, `--data`."""
+    try:
+        yield
+    except corpus.TextError as error:
+        raise corpus.TextError(str(error).replace("source=", "--data=")) from None
+
+
 def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
     """The corpus. While it is made, a terminal shows a bar per stage; then come its notes."""
     bars: dict[str, tqdm] = {}
@@ -58,9 +67,8 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
         bars[stage].update(done - bars[stage].n)
 
     try:
-        loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
-    except corpus.TextError as error:  # on the command line the setting is an option
-        raise corpus.TextError(str(error).replace("source=", "--data=")) from None
+        with source_is_an_option():
+            loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
     finally:
         for bar in bars.values():
             bar.close()

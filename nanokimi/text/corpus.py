@@ -103,17 +103,16 @@ def load_corpus(cfg: DataConfig, on_progress: OnProgress | None = None, *, seq_l
         floor=folder.floor,
         notes=tuple(dict.fromkeys([*seen_at_once, *folder.notes, *notes])),
     )
-    check_length(f"{quote(source.name)}: the train split", len(corpus.train), seq_len)
-    check_length(f"{quote(source.name)}: the val split", len(corpus.val), seq_len)
+    check_length(f"{quote(source.name)}: the training text", len(corpus.train), seq_len)
+    check_length(f"{quote(source.name)}: the validation text", len(corpus.val), seq_len)
     return corpus
 
 
 def _find_cache(cfg: DataConfig) -> Path:
     """The folder of the cache; `TextError` where the user has no home."""
     given = os.environ.get("XDG_CACHE_HOME", "")
-    user_cache = (
-        given if os.path.isabs(given) else "~/.cache"
-    )  # a relative one is ignored, says its specification
+    # A relative one is ignored, as its specification says.
+    user_cache = given if os.path.isabs(given) else "~/.cache"
     try:
         return Path(cfg.cache_dir or Path(user_cache, "nanokimi")).expanduser()
     except RuntimeError as error:
@@ -126,7 +125,7 @@ def check_fits(corpus: Corpus, model: ModelConfig, seq_len: int) -> None:
     require(seq_len <= most, f"seq_len={seq_len} is above max_seq_len={most} of the model")
     few = f"vocab_size={model.vocab_size} of the model is below the tokenizer's {n_tokens}"
     require(n_tokens <= model.vocab_size, few)
-    check_length(f"{quote(corpus.name)}: the val split", len(corpus.val), seq_len)
+    check_length(f"{quote(corpus.name)}: the validation text", len(corpus.val), seq_len)
 
 
 def batch(

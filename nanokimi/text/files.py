@@ -188,4 +188,4 @@ def _refuse_zeros(data: bytes, name: str) -> None:
         if looks
         else "it looks like no text; give " + ALLOWED
     )
-    raise TextError(f"{name} has {zeros:,} zero bytes among {len(data):,}; {guess}")
+    raise TextError(f"{name} has zero bytes, {zeros:,} of {len(data):,}; {guess}")

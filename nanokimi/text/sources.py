@@ -173,7 +173,7 @@ def _open_files(source: str, on_progress: OnProgress, say: Callable[[str], None]
 
     def documents() -> Iterator[Document]:
         if any(by_name) and not all(by_name):
-            say(f"{sum(by_name)} of {len(files)} files are for validation, by their names")
+            say(f"for validation, by name: {sum(by_name)} of {len(files)} files")
             divided = (
                 (text, validation, True)
                 for file, validation in zip(files, by_name)

@@ -55,9 +55,7 @@ def plan_split(texts: Iterable[str]) -> Plan | None:
         size = float(group_sizes[chosen].sum())
         if size >= goal / 2:
             n_chosen = int(np.isin(group_of, chosen).sum())
-            note = (
-                f"{n_chosen:,} of {len(sizes):,} documents are for validation, {size / total:.1%} of the text"
-            )
+            note = f"for validation: {n_chosen:,} of {len(sizes):,} documents, {size / total:.1%} of the text"
             return Plan(chosen=frozenset(groups[chosen].tolist()), note=note)
 
     cut = total - max(total - int((1 - TAIL) * total), min(FEW, int(MOST * total)))

@@ -271,8 +271,8 @@ def _write_files(
     if not annotated:
         for name in ("val.roles", "val.bits"):
             (folder / name).unlink()
-    for split in ("train", "val"):
-        check_length(f"{quote(source.name)}: the {split} split", counts[split]["tokens"], seq_len)
+    for split, what in (("train", "training"), ("val", "validation")):
+        check_length(f"{quote(source.name)}: the {what} text", counts[split]["tokens"], seq_len)
     tokenizer.save_tokenizer(encoding, folder / "tokenizer.json")
     floor = total_bits / counts["val"]["bytes"] if annotated else None
     write_meta(folder, dtype, floor, list(dict.fromkeys(notes)))
@@ -282,7 +282,7 @@ def check_length(what: str, n_tokens: int, seq_len: int) -> None:
     """`TextError` unless one window of `seq_len` tokens and its targets, one token later, fit."""
     if n_tokens < seq_len + 1:
         raise TextError(
-            f"{what} is too short: {n_tokens} tokens, and one window of seq_len={seq_len} needs {seq_len + 1}; "
+            f"{what} is too short: it has {n_tokens} of the {seq_len + 1} tokens of one window with seq_len={seq_len}; "
             "give more text or a smaller seq_len"
         )
 

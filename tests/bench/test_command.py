@@ -13,7 +13,8 @@ from lab_utils.bench import command as bench
         ("--arms gpt,kimmi", "did you mean kimi?"),
         ("--seeds 0", "seeds=0 must be"),
         ("--seeds many", "invalid int value: 'many'"),
-        ("--data no/such/text.txt", "source='no/such/text.txt': no such file or folder"),
+        ("--data no/such/text.txt", "--data='no/such/text.txt': no such file or folder"),
+        ("--out=", "argument --out: '' must name a folder"),
         ("--data storyworl", "did you mean storyworld?"),
         ("-p profle=cpu", "'profle' is not a parameter of 08_train_kimi_vs_gpt.ipynb; did you mean profile?"),
         ("-p profile=cpu", "has its own option: --profile"),
@@ -25,7 +26,7 @@ from lab_utils.bench import command as bench
 )
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, message, tmp_path, capsys):
     out = tmp_path / "out"
-    assert bench.run(["--profile", "smoke", *arguments.split(), "--out", str(out)]) == bench.BAD_INPUT
+    assert bench.run(["--profile", "smoke", "--out", str(out), *arguments.split()]) == bench.BAD_INPUT
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -90,7 +90,7 @@ def test_windows_are_fixed_and_do_not_overlap():
 )
 def test_a_split_below_one_window_is_refused(cut):
     assert cut(split_of(11))[0].shape == (1, 10)
-    with pytest.raises(TextError, match="10 tokens, and one window of seq_len=10 needs 11"):
+    with pytest.raises(TextError, match="it has 10 of the 11 tokens of one window with seq_len=10"):
         cut(split_of(10))
 
 

@@ -82,7 +82,7 @@ def test_a_cache_that_cannot_be_written_is_named(text_file, tmp_path):
 
 def test_a_text_that_fits_may_be_too_short_later(text_file, data):
     found = load_corpus(data(text_file))
-    with pytest.raises(TextError, match="the val split is too short"):
+    with pytest.raises(TextError, match="the validation text is too short: it has "):
         load_corpus(data(text_file), seq_len=len(found.val))
 
 
