@@ -55,7 +55,7 @@ Overrides = Annotated[
 CheckpointPath = Annotated[
     Path,
     typer.Option(
-        "--checkpoint", help="a folder that `nanokimi train` wrote", parser=_read_folder, metavar="PATH"
+        "--checkpoint", help="a folder that `nanokimi train` wrote", parser=_read_folder, metavar="<path>"
     ),
 ]
 
@@ -89,7 +89,7 @@ def train_model(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder of the run [default: out/MODEL]", parser=_read_folder, metavar="PATH"),
+        typer.Option(help="folder of the run [default: out/MODEL]", parser=_read_folder, metavar="<path>"),
     ] = None,
     overrides: Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
@@ -254,7 +254,7 @@ def list_presets(
 @app.command(name="export")
 def export_checkpoint(
     checkpoint_path: CheckpointPath,
-    to: Annotated[Path, typer.Option(help="the folder to write", parser=_read_folder, metavar="PATH")],
+    to: Annotated[Path, typer.Option(help="the folder to write", parser=_read_folder, metavar="<path>")],
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
     settings.check_name(to)

@@ -79,8 +79,10 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
 
 def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:
     """The same records. Each evaluation is a line; above a terminal's bar, with loss, tokens/s and the time left."""
-    with tqdm(total=cfg.steps, unit="step", file=sys.stderr, disable=NO_TERMINAL) as bar:
+    # Of a training that is refused or stopped before its first step no bar stays.
+    with tqdm(total=cfg.steps, unit="step", file=sys.stderr, leave=False, disable=NO_TERMINAL) as bar:
         for record in records:
+            bar.leave = True
             bar.update(record.step - bar.n)
             bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
             if record.evaluation is not None:

@@ -27,6 +27,13 @@ def test_a_bar_is_drawn_for_a_terminal_only(stderr, shows, monkeypatch, capsys) 
     assert f"step {cfg.steps}: validation loss" in capsys.readouterr().out
 
 
+def test_no_bar_stays_of_a_training_without_a_step(monkeypatch) -> None:
+    stderr = Terminal()
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert list(terminal.draw_bar(iter(()), tiny.train_config())) == []
+    assert stderr.getvalue().endswith("\r") and "\n" not in stderr.getvalue()
+
+
 def test_a_log_holds_lines_and_no_bars(run, text) -> None:
     code, out, err = run("train", *SMALL, f"--data={text}", "--out=out/a")
     assert code == 0 and "\r" not in out + err

@@ -159,7 +159,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path | str, str]]:
         "empty": (folder / "empty.txt", r"empty\.txt' is empty"),
         "blank": (folder / "blank.txt", r"blank\.txt' holds no text"),
         "separators": (folder / "separators.txt", r"separators\.txt' holds no text"),
-        "short": (folder / "short.txt", r"short\.txt.*too short.* of the 65 tokens of one window with seq_len=64"),
+        "short": (
+            folder / "short.txt",
+            r"short\.txt.*too short.* of the 65 tokens of one window with seq_len=64",
+        ),
         "latin1": (folder / "latin1.txt", r"latin1\.txt' is not UTF-8.*0xe9 at position 7 "),
         "late": (folder / "late.txt", r"late\.txt' is not UTF-8.*0xe9 at position 1200000 "),
         "cut": (folder / "cut.txt", r"cut\.txt' is not UTF-8.*0xc3 at position 3 "),
