@@ -13,12 +13,16 @@ from lab_utils.course.logbook import Logbook
 def check(answer: Callable, *, seconds: float = SECONDS) -> CheckResult:
     """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
 
-    Raises a `ValueError` where no exercise has that name. All cases together may take `seconds`.
+    Raises a `ValueError` where no exercise has that name. All cases together may take `seconds`; an interrupt of the
+    cell ends the check before, and then nothing is noted.
     """
     exercise = find(answer)
     if answer is exercise.core:
         # After the handover the name is the lab's function: nobody has solved anything with it.
         return CheckResult(exercise, "handed over", 0)
-    result = judge(exercise, answer, seconds)
+    try:
+        result = judge(exercise, answer, seconds)
+    except KeyboardInterrupt:
+        return CheckResult(exercise, "interrupted", 0)
     Logbook.open().note_check(exercise.name, result.status)
     return result

@@ -15,7 +15,7 @@ from lab_utils.show.note import GREEN, VERMILION
 
 # The word beside the bar says the same as its colour.
 GREY = "#8a93a3"
-COLOURS = {"passed": GREEN, "failed": VERMILION, "not tried": GREY, "handed over": GREY}
+COLOURS = {"passed": GREEN, "failed": VERMILION, "not tried": GREY, "handed over": GREY, "interrupted": GREY}
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
@@ -34,7 +34,8 @@ class Difference:
 class CheckResult:
     """The judgement on one answer; it shows itself as a panel.
 
-    `status` is "passed", "failed", "not tried" or "handed over": then the name stands for the lab's own function.
+    `status` is "passed", "failed", "not tried", "interrupted" or "handed over": then the name stands for the lab's own
+    function.
     """
 
     exercise: Exercise
@@ -80,7 +81,12 @@ def panel_html(result: CheckResult) -> str:
 
 def headline(result: CheckResult) -> str:
     """The status in a few words: "passed, on all 5 inputs"."""
-    words = {"failed": "failed", "not tried": "not tried yet", "handed over": "this is the lab's own"}
+    words = {
+        "failed": "failed",
+        "not tried": "not tried yet",
+        "interrupted": "interrupted",
+        "handed over": "this is the lab's own",
+    }
     return words.get(result.status, f"passed, on all {result.n_cases} inputs")
 
 
@@ -95,6 +101,8 @@ def sentences(result: CheckResult) -> list[str]:
         return [
             "Since the handover the name stands for the lab's version. Run your own cell, then this one again."
         ]
+    if result.status == "interrupted":
+        return ["The check was ended before its end, and does not count. Run this cell again."]
     assert result.difference is not None
     found = [_describe(result.difference)]
     found += [

@@ -1,6 +1,8 @@
 """A call that ends in time, one that is left behind, and one that is interrupted."""
 
 import contextvars
+import os
+import signal
 import threading
 import time
 
@@ -68,3 +70,18 @@ def test_a_call_runs_in_the_context_of_its_caller():
     cell = contextvars.ContextVar("cell")
     cell.set("In [3]")
     assert call_within(5.0, cell.get) == "In [3]"
+
+
+def test_ctrl_c_ends_the_wait_and_the_call():
+    threads = []
+
+    def loops():
+        threads.append(threading.current_thread())
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            time.sleep(0.001)
+
+    with pytest.raises(KeyboardInterrupt):
+        call_within(20.0, loops, interrupt=True)
+    assert not threads[0].is_alive()
