@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab_utils.bench.plan import Arm
 from lab_utils.bench.results import run_folder
+from lab_utils.show.words import plural
 from nanokimi import checkpoint
 from nanokimi.model import Model, build_model
 from nanokimi.text.corpus import Corpus
@@ -23,7 +24,7 @@ def load_or_train(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable
     if checkpoint.has_checkpoint(folder):
         found = checkpoint.load_checkpoint(folder)
         if found.model.cfg == arm.model and found.state.corpus_fingerprint == corpus.fingerprint:
-            say(f"{arm.name}: from the run of notebook 08, {found.state.step} steps")
+            say(f"{arm.name}: from the run of notebook 08, {plural(found.state.step, 'step')}")
             return found.model.eval()
     steps = min(steps, arm.train.steps)
     cfg = replace(

@@ -85,11 +85,11 @@ def _prepare(cells: list[Cell]) -> Callable[[Write], None]:
             if cell.exercise not in exercises:
                 continue
             line: dict[str, Any] = {"exercise": cell.exercise}
-            exercise, answer = exercises[cell.exercise], names.get(cell.exercise)
+            exercise, answer = exercises[cell.exercise], names.get(cell.exercise, _NOTHING)
             with originals:
                 if error is not None:
                     line["error"] = _describe(error)
-                elif answer is None:
+                elif answer is _NOTHING:
                     line["missing"] = True
                 elif answer is exercise.core:
                     line["core"] = True
@@ -131,11 +131,15 @@ def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any
 
 
 def _describe(error: BaseException) -> str:
+    """The error in one line. That of a syntax error names a line of the cell; its file has a name that IPython gave."""
+    name = type(error).__name__
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{name} in line {error.lineno}: {str(error.msg)[:500]}"
     try:
         lines = str(error).splitlines()
     except Exception:
         lines = []
-    return f"{type(error).__name__}: {lines[0][:500] if lines else ''}"
+    return f"{name}: {lines[0][:500]}" if lines else name
 
 
 class _Originals:

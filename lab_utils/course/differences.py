@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab_utils.show.words import kind_of, plural
+
 
 def explain_difference(right: Any, got: Any, tolerance: float) -> str:
     """Why `got` is not `right`, as a sentence; empty where it is, up to `tolerance`."""
@@ -15,16 +17,16 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
         return _explain_tensors(right, got, tolerance)
     if isinstance(right, list):
         if not isinstance(got, list):
-            return f"It is a {type(got).__name__}; it should be a list."
+            return f"It is {kind_of(got)}; it should be a list."
         if len(right) != len(got):
-            return f"It has {len(got)} entries; it should have {len(right)}."
+            return f"It has {plural(len(got), 'entry', 'entries')}; it should have {len(right)}."
         return next((why for pair in zip(right, got) if (why := explain_difference(*pair, tolerance))), "")
     if isinstance(right, str) and isinstance(got, str):
         return "" if right == got else f"It is {got!r}; it should be {right!r}."
     if isinstance(right, bool | str) or not isinstance(right, int | float):
         return "" if type(right) is type(got) and right == got else "It is not what it should be."
     if isinstance(got, bool) or not isinstance(got, int | float):
-        return f"It is a {type(got).__name__}; it should be a Python number."
+        return f"It is {kind_of(got)}; it should be a Python number."
     near = math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance)
     return "" if near else f"It is {got:.4g}; it should be {right:.4g}."
 
@@ -36,7 +38,9 @@ def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:
 
 def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     if not isinstance(got, Tensor):
-        return f"It is a {type(got).__name__}; it should be a tensor."
+        # An answer that yields is read as a list.
+        kind = "a list, or it yields its values one by one" if isinstance(got, list) else kind_of(got)
+        return f"It is {kind}; it should be a tensor."
     if got.shape != right.shape:
         return f"Its shape is {tuple(got.shape)}; it should be {tuple(right.shape)}."
     if got.dtype != right.dtype:
@@ -48,9 +52,10 @@ def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     if right.ndim == 0:
         return f"It is {_number(got)}; it should be {_number(right)}."
     wrong = ~torch.isclose(_widen(got), _widen(right), rtol=tolerance, atol=tolerance, equal_nan=True)
-    place = tuple(wrong.nonzero()[0].tolist())
+    place, n_wrong = tuple(wrong.nonzero()[0].tolist()), int(wrong.sum())
     return (
-        f"{int(wrong.sum())} of {wrong.numel()} entries differ, the first at {list(place)}: "
+        f"{n_wrong} of {plural(wrong.numel(), 'entry', 'entries')} {'differs' if n_wrong == 1 else 'differ'}, "
+        f"the first at {list(place)}: "
         f"{_number(got[place])} instead of {_number(right[place])}."
     )
 

@@ -136,7 +136,7 @@ def _say_why_missing(run: Ended, bounds: Bounds) -> str:
         return "The exercise's cell is missing."
     reasons = {
         "": "the notebook ended its process earlier",
-        "time": f"the notebook did not get there within {bounds.seconds:g} seconds",
+        "time": f"the notebook did not get there within {bounds.seconds:g} s",
         "memory": f"the notebook took more than {bounds.memory / 1e9:g} GB of memory",
         "processes": f"the notebook started more than {bounds.processes} processes",
         "output": "the notebook wrote too much",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 from lab_utils.course.differences import equal_tensors, explain_difference
 from lab_utils.course.exercise import Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
@@ -90,15 +92,20 @@ def run_cases(
     exercise: Exercise, cases: Sequence[Case], answer: Callable, seconds: float = SECONDS
 ) -> Attempt:
     """What the answer gives. All cases together may take `seconds`."""
+    if wrong := _explain_kind(exercise, answer):
+        return Attempt(tuple(Outcome(None, wrong) for _ in cases))
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
         with usual_state():
-            run = lambda: [_run_case(exercise, answer, case) for case in cases]
-            return Attempt(tuple(call_within(seconds, run, interrupt=True)))
-    except NotImplementedError:
-        return Attempt((), NOT_TRIED)
+            outcomes = call_within(
+                seconds, lambda: [_run_answer(exercise, answer, case) for case in cases], interrupt=True
+            )
     except TimeoutError:
         return Attempt((), NO_END)
+    # torch raises the same error, with a sentence, for what it cannot do.
+    if outcomes and outcomes[0].problem == _say_raised(NotImplementedError()):
+        return Attempt((), NOT_TRIED)
+    return Attempt(tuple(outcomes))
 
 
 def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> CheckResult:
@@ -108,7 +115,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
     if attempt.why == NOT_TRIED:
         return CheckResult(exercise, "not tried", n_judged)
     if attempt.why == NO_END:
-        says = f"It did not come to an end within {seconds:g} seconds. Is there a loop without end?"
+        says = f"It did not come to an end within {seconds:g} s. Is there a loop without end?"
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)
     with usual_state():
@@ -158,18 +165,38 @@ def usual_state() -> Iterator[None]:
             torch.use_deterministic_algorithms(deterministic)
 
 
+def _explain_kind(exercise: Exercise, answer: Any) -> str:
+    """Why the answer cannot be what is asked for, whatever it computes; empty where it can."""
+    wanted = "class" if isinstance(exercise.core, type) else "function"
+    if not callable(answer):
+        return f"It is {kind_of(answer)}; it should be a {wanted}."
+    if wanted == "function" and isinstance(answer, type):
+        return "It is a class; it should be a function."
+    if inspect.iscoroutinefunction(answer):
+        return "It is written with `async def`; it should be a plain `def`."
+    return ""
+
+
+def _run_answer(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
+    """The outcome of one case, on a thread of its own: a KeyboardInterrupt there comes from the answer itself."""
+    try:
+        return _run_case(exercise, answer, case)
+    except KeyboardInterrupt as error:
+        return Outcome(None, _say_raised(error))
+
+
 def _run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcome:
-    """The outcome of one case. Only an untouched stub lets its NotImplementedError through."""
+    """The outcome of one case."""
     args, untouched = case.fresh_args(), case.fresh_args()
     try:
         parts = exercise.observe(implementation, *args)
-    except (NotImplementedError, TimeOver, KeyboardInterrupt):
+    except (TimeOver, KeyboardInterrupt):
         raise
     except Problem as problem:
         return Outcome(None, str(problem))
     except BaseException as error:
         # Whatever the learner's code raises, sys.exit() included, is the finding; our traceback would not help.
-        return Outcome(None, f"It raises {type(error).__name__}: {_first_line(error)}")
+        return Outcome(None, _say_raised(error))
     if not exercise.writes_into_arguments:
         for number, (after, before) in enumerate(zip(args, untouched, strict=True), 1):
             if isinstance(after, Tensor) and not equal_tensors(before, after, 0.0):
@@ -181,9 +208,12 @@ def _run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outco
     )
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0][:300] if lines else "(it says no more)"
+def _say_raised(error: BaseException) -> str:
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # an error of the learner's own, whose text raises
+        lines = []
+    return f"It raises {type(error).__name__}: {lines[0][:300] if lines else '(it says no more)'}"
 
 
 def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: float) -> Difference | None:

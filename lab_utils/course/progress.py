@@ -10,6 +10,7 @@ from lab_utils.course.exercise import Exercise
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.table import Table, as_html
+from lab_utils.show.words import plural
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _describe(row: Row) -> str:
         return "no exercises"
     text = f"{row.solved} of {row.total} solved"
     if row.hints:
-        text += f", {row.hints} hints"
+        text += f", {plural(row.hints, 'hint')}"
     return text + (f"; left: {', '.join(row.unsolved)}" if 0 < len(row.unsolved) < row.total else "")
 
 

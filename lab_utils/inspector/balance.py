@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, join_names, plural
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, join_names
 from lab_utils.inspector.routing import BATCH, NO_ROUTER, where
 from lab_utils.inspector.subject import Subject
+from lab_utils.show.words import plural
 from nanokimi.router import RouterStats
 
 NAME = "balance loss"

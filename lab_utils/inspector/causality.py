@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lab_utils.bench import plots
-from lab_utils.inspector.finding import Finding, amount, plural
+from lab_utils.inspector.finding import Finding, amount
 from lab_utils.inspector.subject import Subject
 from lab_utils.show.snapshot import Snapshot
+from lab_utils.show.words import plural
 
 NAME = "causality"
 N_DIRECTIONS = 4

@@ -55,11 +55,6 @@ def amount(x: float | Tensor) -> str:
     return f"{x:.3g}" if x == 0 or 1e-3 <= abs(x) < 1e5 else f"{x:.1e}"
 
 
-def plural(n: int, what: str) -> str:
-    """A number and its noun: 1 token, 2 tokens."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def join_names(names: list[str], most: int = 4) -> str:
     """Names in a row, the last ones counted: a, b, c and 5 more."""
     shown = names if len(names) <= most + 1 else names[:most]

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing
 from lab_utils.inspector.balance import feeds_a_loss
-from lab_utils.inspector.finding import Finding, does_not_apply, join_names, plural
+from lab_utils.inspector.finding import Finding, does_not_apply, join_names
 from lab_utils.inspector.routing import chosen_experts
 from lab_utils.inspector.subject import Subject, copy_module
+from lab_utils.show.words import plural
 
 NAME = "parameters learn"
 BATCH = 8

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.inspector.answer import Routing, named_number
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative_difference
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, relative_difference
 from lab_utils.inspector.subject import Subject
+from lab_utils.show.words import plural
 
 K_EXPERTS, NO_DROPS = "K experts per token", "no dropped tokens"
 BIAS = "bias steers only"

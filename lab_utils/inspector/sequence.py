@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lab_utils.inspector.answer import named_number
-from lab_utils.inspector.finding import Finding, amount, does_not_apply, plural, relative_difference
+from lab_utils.inspector.finding import Finding, amount, does_not_apply, relative_difference
 from lab_utils.inspector.subject import Subject
+from lab_utils.show.words import plural
 from nanokimi import count
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from lab_utils.observatory.look import OFF, check_model
+from lab_utils.show.words import plural
 from nanokimi.config import MoEConfig, TrainConfig
 from nanokimi.evaluate import Evaluation, evaluate
 from nanokimi.kimi import Kimi
@@ -61,7 +62,7 @@ def check_lesion(model: Kimi, off: Mapping[int, Sequence[int]]) -> None:
         left = _fewest_left(cfg, set(experts))
         if left < cfg.top_k:
             raise ValueError(
-                f"layer {layer}: {left} experts would be left to choose from, and a token needs {cfg.top_k}"
+                f"layer {layer}: {plural(left, 'expert')} would be left to choose from, and a token needs {cfg.top_k}"
             )
 
 

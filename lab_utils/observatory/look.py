@@ -78,7 +78,7 @@ def check_model(model: nn.Module) -> Kimi:
             f"this is a {type(model).__module__}.{type(model).__name__}: the observatory reads nanokimi's Kimi"
         )
     if not model.moe_layers():
-        why = "moe is not set" if model.cfg.moe is None else f"all its {model.cfg.n_layers} layers are dense"
+        why = "moe is not set" if model.cfg.moe is None else "all its layers are dense"
         raise ValueError(f"this Kimi has no experts ({why}): open the checkpoint of one that has")
     return model
 

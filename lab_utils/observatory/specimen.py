@@ -13,6 +13,7 @@ from lab_utils.bench.plan import Arm, make_plan
 from lab_utils.bench.results import output_folder, run_folder
 from lab_utils.observatory.look import check_model
 from lab_utils.observatory.word_classes import Lexicon, read_storyworld_lexicon
+from lab_utils.show.words import plural
 from nanokimi import checkpoint
 from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
@@ -136,13 +137,13 @@ def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
     model = check_model(found.model)
     if found.state.corpus_fingerprint != corpus.fingerprint:
         raise ValueError(f"checkpoint {path} was trained on another text than this profile's {corpus.name}")
-    steps = found.state.step
+    per_step = found.train.batch_size * found.train.seq_len
     return Specimen(
         model=model,
         corpus=corpus,
         train=found.train,
         lexicon=lexicon,
-        origin=f"{found.path.parent.name}, {steps} steps of {found.train.batch_size * found.train.seq_len:,} tokens",
+        origin=f"{found.path.parent.name}, {plural(found.state.step, 'step')} of {per_step:,} tokens",
     )
 
 

@@ -17,6 +17,7 @@ from pygments.formatters import HtmlFormatter
 
 from lab_utils.machine.headless import read_notebook
 from lab_utils.show.page import make_page
+from lab_utils.show.words import plural
 from lab_utils.site.page import Page, check_links, read_page
 from lab_utils.site.render import is_fresh
 from nanokimi.system.atomic import write_text
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in (page.notebook for page in pages):
         if not is_fresh(read_notebook(path)):
             _tell(f"{path.name}: its outputs are older than its code; run make render")
-    print(one_line(f"site: {len(pages)} notebooks; open {options.out / 'index.html'}"))
+    print(one_line(f"site: {plural(len(pages), 'notebook')}; open {options.out / 'index.html'}"))
     return 0
 
 

@@ -1,13 +1,16 @@
 """The cells that are run, the originals that are back while an answer runs, and verdicts on what was written down."""
 
 import builtins
+import inspect
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from lab_utils.course import judge as judge_module
-from lab_utils.course.answers import Cell, _Originals, main, read_cells
+from lab_utils.course.answers import Cell, _describe, _Originals, main, read_cells
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.judge import AnswerKey, compare, judge, run_cases
 from lab_utils.course.portable import pack_attempt
@@ -90,6 +93,42 @@ def test_builtins_come_back_without_the_use_of_one(name):
     assert found is real and theirs is None
 
 
+IN_A_PROCESS = """
+import json, sys
+from lab_utils.course.answers import main
+main(sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=sys.__stdout__))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_cell_puts_in_the_place_of_builtins_spoils_neither_its_answer_nor_a_verdict():
+    """As globals, which later cells see, and in `builtins`, which all code would see, the judge's own too."""
+    spoils = "import builtins\nprint = range = 3\nbuiltins.sum = builtins.max = builtins.isinstance = lambda *_: 7\n"
+    right = f"import torch\n{spoils}{inspect.getsource(shifted)}".replace("shifted", "causal_mask")
+    right = right.replace("n_queries - 1", "max(n_queries, sum([]))")
+    wrong = inspect.getsource(shifted).replace("shifted", "causal_mask")
+    found = []
+    for source in (right, spoils + "import torch\n" + wrong):
+        cell = {
+            "cell_type": "code",
+            "source": source,
+            "metadata": {"tags": ["exercise"]},
+            "id": "causal_mask-exercise",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_PROCESS],
+            input=json.dumps({"nbformat": 4, "cells": [cell]}),
+            capture_output=True,
+            text=True,
+        )
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        found.append(next(judge_line("causal_mask", line) for line in lines if "exercise" in line))
+    assert [(each["status"], each["mistake"]) for each in found] == [
+        ("passed", ""),
+        ("failed", "mask_hides_the_token_itself"),
+    ]
+
+
 def test_the_judge_gives_the_same_verdict_on_what_was_written_down():
     def line_of(answer):
         return {"exercise": "causal_mask", "attempt": pack_attempt(run_cases(MASK, MASK.cases(), answer))}
@@ -98,6 +137,26 @@ def test_the_judge_gives_the_same_verdict_on_what_was_written_down():
     wrong = judge_line("causal_mask", line_of(shifted))
     assert wrong["mistake"] == "mask_hides_the_token_itself" == judge(MASK, shifted).diagnosis.name
     assert judge_line("causal_mask", {"error": "E: \x1b"})["says"].startswith("The cell raises E")
+
+
+def test_a_row_for_the_teacher_says_what_the_cell_lacks():
+    assert (
+        judge_line("causal_mask", {"missing": True})["says"] == "The cell defines nothing called causal_mask."
+    )
+    line = {"attempt": {"why": "not tried", "outcomes": []}}
+    assert judge_line("causal_mask", line) == {
+        "status": "not tried",
+        "says": "Not written: causal_mask still raises NotImplementedError, as the stub does.",
+        "mistake": "",
+    }
+
+
+def test_an_error_of_a_cell_is_one_line():
+    with pytest.raises(SyntaxError) as wrong:
+        compile("x = 1\ndef f(:", "<ipython-input-1-b9e18c332ff5>", "exec")
+    assert _describe(wrong.value) == "SyntaxError in line 2: invalid syntax"
+    assert _describe(SystemExit()) == "SystemExit"
+    assert _describe(ValueError("a\nb")) == "ValueError: a"
 
 
 @pytest.mark.parametrize("attempt", [None, {"why": "passed", "outcomes": []}, {"status": "passed"}, 5])

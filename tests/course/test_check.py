@@ -1,7 +1,10 @@
 """Every exercise: the core passes, and each known mistake fails and is named as itself."""
 
 import functools
+import os
+import signal
 import sys
+import threading
 import time
 from html import escape
 
@@ -18,12 +21,7 @@ EXERCISES = list(all_exercises().values())
 # Their answers run whole models or many steps: together half of the time of this file.
 SLOW = {"generate", "Kimi", "clip_qk_", "Muon", "MultiHeadLatentAttention"}
 MISTAKES = [
-    pytest.param(
-        exercise,
-        known,
-        id=f"{exercise.name}-{known.name}",
-        marks=[pytest.mark.slow] if exercise.name in SLOW else [],
-    )
+    pytest.param(exercise, known, id=f"{exercise.name}-{known.name}")
     for exercise in EXERCISES
     for known in exercise.mistakes
 ]
@@ -37,10 +35,7 @@ def key_of(name: str) -> AnswerKey:
 
 @pytest.mark.parametrize(
     "exercise",
-    [
-        pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name in ("generate", "Kimi") else [])
-        for e in EXERCISES
-    ],
+    [pytest.param(e, id=e.name, marks=[pytest.mark.slow] if e.name in SLOW else []) for e in EXERCISES],
 )
 def test_the_core_passes_its_check_and_has_every_property(exercise: Exercise):
     result = judge(exercise, exercise.core, key=key_of(exercise.name))
@@ -98,6 +93,79 @@ def test_an_untouched_stub_is_not_tried():
     assert "not tried yet" in repr(result)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_only_a_stub_is_not_tried(number):
+    """torch raises the same error for what it cannot do, and half of a function is no stub."""
+
+    def causal_mask(n_queries, n_keys, device):
+        if number == 0:
+            raise NotImplementedError("'tril' not implemented for 'Half'")
+        if n_queries > 1:
+            raise NotImplementedError
+        return causal(n_queries, n_keys, device)
+
+    assert says(causal_mask).startswith("It raises NotImplementedError: ")
+
+
+async def later(n_queries, n_keys, device):
+    return causal(n_queries, n_keys, device)
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (3, "It is an int; it should be a function."),
+        (None, "It is None; it should be a function."),
+        (type("causal_mask", (), {}), "It is a class; it should be a function."),
+        (later, "It is written with `async def`; it should be a plain `def`."),
+        (lambda *_: 1, "It is an int; it should be a tensor."),
+        (lambda *_: iter(()), "It is a list, or it yields its values one by one; it should be a tensor."),
+    ],
+    ids=["number", "none", "class", "async", "returns a number", "yields"],
+)
+def test_an_answer_of_another_kind(answer, line):
+    assert says(answer) == line
+
+
+def test_whatever_an_answer_raises_is_the_finding():
+    class Odd(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def raises(error):
+        def causal_mask(*_):
+            raise error
+
+        return says(causal_mask)
+
+    assert raises(Odd()) == "It raises Odd: (it says no more)"
+    assert raises(KeyboardInterrupt()) == "It raises KeyboardInterrupt: (it says no more)"
+
+
+def test_an_interrupt_ends_the_check_and_the_answer_and_nothing_is_noted():
+    threads = []
+
+    def causal_mask(*_):
+        threads.append(threading.current_thread())
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            pass
+
+    result = check(causal_mask)
+    assert repr(result).splitlines()[0] == "causal_mask: interrupted"
+    assert "does not count" in repr(result) and "causal_mask" in result._repr_html_()
+    assert not threads[0].is_alive()
+    assert "causal_mask" not in Logbook.open().checks
+
+
+@pytest.mark.parametrize("answer", [lambda: 1, functools.partial(print), 3, "x\x1b[2J" * 99], ids=repr)
+def test_what_has_no_name_of_an_exercise_is_told_in_one_short_line(answer):
+    with pytest.raises(ValueError, match="has the name that `def` or `class` gives") as refused:
+        find(answer)
+    assert len(str(refused.value)) < 300 and str(refused.value).isprintable()
+
+
 def test_nothing_returned():
     assert "return" in says(lambda *_: None)
 
@@ -147,14 +215,14 @@ def test_an_endless_loop_is_ended(swallow):
             except swallow:
                 return None
 
-    assert "0.2 seconds" in says(endless, seconds=0.2)
+    assert "within 0.2 s." in says(endless, seconds=0.2)
 
 
 def test_a_mistake_that_nobody_knows_has_no_diagnosis():
     result = judge(find("causal_mask"), lambda q, k, d: torch.zeros(q, k, dtype=torch.bool))
     assert result.diagnosis is None
     assert result.violated == ("every query may look at its own position",)
-    assert "1 of 1 entries differ" in result.difference.says
+    assert "1 of 1 entry differs" in result.difference.says
 
 
 def test_the_first_case_that_fails_is_the_smallest():

@@ -118,7 +118,7 @@ def test_while_generating_nobody_goes_there_either():
         ({7: [1]}, "layer 7 has no experts"),
         ({1: [6]}, "expert 6 does not exist in layer 1: numbers go from 0 to 5"),
         ({1: [-1]}, "expert -1 does not exist"),
-        ({1: [0, 1, 2, 3, 4]}, "layer 1: 1 experts would be left to choose from, and a token needs 2"),
+        ({1: [0, 1, 2, 3, 4]}, "layer 1: 1 expert would be left to choose from, and a token needs 2"),
     ],
 )
 def test_what_cannot_be_switched_off(off, sentence):
@@ -134,7 +134,7 @@ def test_with_groups_the_group_hit_hardest_counts():
     model = kimi(n_group=2, topk_group=1)  # three experts a group, two a token
     with without_experts(model, {1: [0, 3]}):
         model(TOKENS)
-    with pytest.raises(ValueError, match="1 experts would be left"), without_experts(model, {1: [0, 1]}):
+    with pytest.raises(ValueError, match="1 expert would be left"), without_experts(model, {1: [0, 1]}):
         pass
 
 

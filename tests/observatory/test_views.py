@@ -73,7 +73,7 @@ def test_the_lesion_report_shows_both_sides_and_the_difference(watch):
         (lambda w: w.who_does_what("colour"), "'colour' is no way to group tokens"),
         (lambda w: w.who_does_what("word class", 1, "adverb"), "class 'adverb' does not exist"),
         (lambda w: w.lesion("1:9", "a"), "expert 9 does not exist in layer 1: numbers go from 0 to 3"),
-        (lambda w: w.lesion("1:0,1:1,1:2", "a"), "1 experts would be left to choose from"),
+        (lambda w: w.lesion("1:0,1:1,1:2", "a"), "1 expert would be left to choose from"),
         (lambda w: w.lesion("<script>", "a"), "'<script>' is not layer:expert"),
         (lambda w: w.pairs(7), "layer 7 has no router"),
         (lambda w: w.change_since(Kimi(tiny.kimi(vocab_size=200, max_seq_len=64))), "differ in their layers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 from lab_utils.course.chapters.ch01_text import exercises as ch01
@@ -13,7 +14,8 @@ from lab_utils.course.chapters.ch06_model import exercises as ch06
 from lab_utils.course.chapters.ch07_muon import exercises as ch07
 from lab_utils.course.chapters.ch10_sampling import exercises as ch10
 from lab_utils.course.exercise import Exercise
-from nanokimi.system.refusals import nearest
+from lab_utils.show.words import kind_of
+from nanokimi.system.printable import quote
 
 CHAPTERS = {"01": ch01, "02": ch02, "03": ch03, "04": ch04, "05": ch05, "06": ch06, "07": ch07, "10": ch10}
 
@@ -30,8 +32,14 @@ def all_exercises() -> dict[str, Exercise]:
 
 def find(answer: Callable | str) -> Exercise:
     """The exercise that a function answers, by its name."""
-    name = answer if isinstance(answer, str) else getattr(answer, "__name__", repr(answer))
+    name = answer if isinstance(answer, str) else getattr(answer, "__name__", None)
     known = all_exercises()
-    if name not in known:
-        raise ValueError(f"there is no exercise called {name!r}; {nearest(name, list(known))}")
-    return known[name]
+    if name in known:
+        return known[name]
+    if name is None:
+        wrong = f"this is {kind_of(answer)}, which has no name of its own"
+    elif near := difflib.get_close_matches(name[:80], known, n=1, cutoff=0.5):
+        raise ValueError(f"there is no exercise called {quote(name)}; did you mean {near[0]}?")
+    else:
+        wrong = f"there is no exercise called {quote(name)}"
+    raise ValueError(f"{wrong}: an exercise has the name that `def` or `class` gives to its answer")

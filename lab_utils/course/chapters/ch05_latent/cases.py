@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
+from lab_utils.show.words import kind_of
 from nanokimi.attention import AttentionOutput
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -121,7 +122,7 @@ def observe_mla(
 
 def _output(returned: Any) -> AttentionOutput:
     if not isinstance(returned, AttentionOutput):
-        found = "nothing" if returned is None else f"a {type(returned).__name__}"
+        found = "nothing" if returned is None else kind_of(returned)
         raise Problem(f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).")
     return returned
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
+from lab_utils.show.words import kind_of, plural
 from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.moe import MoE
@@ -34,9 +35,9 @@ def _values(returned: Any, kind: type, n: int, says: str) -> tuple:
     """What a forward returned, if it is `n` values in a `kind`; a `Problem` that says what they should be if not."""
     if not isinstance(returned, kind) or len(returned) != n:
         if isinstance(returned, tuple):
-            found = f"{len(returned)} values"
+            found = plural(len(returned), "value")
         else:
-            found = "nothing" if returned is None else f"a {type(returned).__name__}"
+            found = "nothing" if returned is None else kind_of(returned)
         raise Problem(f"forward returns {found}; it should return {says}.")
     return returned
 

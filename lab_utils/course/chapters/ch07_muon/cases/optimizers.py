@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from lab_utils.course.exercise import Case, Parts, Problem
+from lab_utils.show.words import kind_of
 from nanokimi.config import (
     BlockLatentConfig,
     GPTConfig,
@@ -48,7 +49,7 @@ def observe_build_optimizers(answer: Callable, model_cfg: Any, cfg: OptimConfig)
     model = build_model(model_cfg)
     optimizers = answer(model, cfg)
     if not isinstance(optimizers, list):
-        raise Problem(f"It returns a {type(optimizers).__name__}; it should be a list of optimizers.")
+        raise Problem(f"It returns {kind_of(optimizers)}; it should be a list of optimizers.")
     names = {p: name for name, p in model.named_parameters()}
     found: dict[str, list[str]] = {name: [] for name in names.values()}
     for optimizer in optimizers:
@@ -93,7 +94,7 @@ def observe_lr_at(answer: Callable, cfg: TrainConfig) -> Parts:
     rates = [answer(step, cfg) for step in range(cfg.steps)]
     for step, each in enumerate(rates):
         if isinstance(each, bool) or not isinstance(each, int | float):
-            raise Problem(f"For step {step} it returns a {type(each).__name__}; it should be a number.")
+            raise Problem(f"For step {step} it returns {kind_of(each)}; it should be a number.")
     return {"the rate of every step": torch.tensor(rates, dtype=torch.float64)}
 
 
