@@ -77,14 +77,20 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
     return loaded
 
 
-def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRecord]:
-    """The same records. Each evaluation is a line; above a terminal's bar, with loss, tokens/s and the time left."""
+def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig, done: int = 0) -> Iterator[StepRecord]:
+    """The same records, after step `done`, and each evaluation as a line once its record was given.
+
+    A terminal shows a bar below the lines, with loss, tokens/s and the time left.
+    """
     # Of a training that is refused or stopped before its first step no bar stays.
-    with tqdm(total=cfg.steps, unit="step", file=sys.stderr, leave=False, disable=NO_TERMINAL) as bar:
+    with tqdm(
+        total=cfg.steps, initial=done, unit="step", file=sys.stderr, leave=False, disable=NO_TERMINAL
+    ) as bar:
         for record in records:
             bar.leave = True
             bar.update(record.step - bar.n)
             bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
+            yield record
             if record.evaluation is not None:
                 found = record.evaluation
                 floor = found.floor_bits_per_byte
@@ -94,7 +100,6 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig) -> Iterator[StepRe
                     f"step {record.step}: validation loss {found.loss:.4f}, "
                     f"perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte{beside}"
                 )
-            yield record
 
 
 def decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterator[str]:

@@ -55,7 +55,7 @@ def run_training(
             records = train(model, corpus, run.train, out, done is not None, steer)
             assert isinstance(records, Generator)
             with contextlib.closing(records):
-                for record in draw_bar(records, run.train):
+                for record in draw_bar(records, run.train, step):
                     step = record.step
                     clips.see(record.grad_norm, record.max_qk_logit)
     except Stopped as stopped:

@@ -59,7 +59,7 @@ def resumable(run, text: Path) -> Path:
     """A run that was stopped after its first step."""
     wish = Wish()
 
-    def stop(records, _):
+    def stop(records, *_):
         for record in records:
             wish.number = 15
             yield record

@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from nanokimi import checkpoint
 from nanokimi.cli import commands, terminal
 from nanokimi.system.signals import Stopped
 from tests import tiny
@@ -32,6 +33,25 @@ def test_no_bar_stays_of_a_training_without_a_step(monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr", stderr)
     assert list(terminal.draw_bar(iter(()), tiny.train_config())) == []
     assert stderr.getvalue().endswith("\r") and "\n" not in stderr.getvalue()
+
+
+def test_the_bar_of_a_resumed_run_begins_where_the_run_does(monkeypatch) -> None:
+    """From 0 it would promise an end within seconds."""
+    stderr, cfg = Terminal(), tiny.train_config()
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert list(terminal.draw_bar(iter(()), cfg, 2)) == []
+    assert f" 2/{cfg.steps} " in stderr.getvalue()
+
+
+def test_a_line_that_cannot_be_printed_names_the_step_that_is_saved(run, text, monkeypatch) -> None:
+    def fail(line: str) -> None:
+        if line.startswith("step 3"):
+            raise terminal.CannotPrint("what is printed cannot be written: No space left on device")
+
+    monkeypatch.setattr(terminal, "say_above_bar", fail)
+    code, _, err = run("train", *SMALL, f"--data={text}", "--out=out/a")
+    assert code == 2 and "No space left on device; stopped after step 3 and saved; to continue: " in err
+    assert checkpoint.load_checkpoint("out/a").state.step == 3
 
 
 def test_a_log_holds_lines_and_no_bars(run, text) -> None:
