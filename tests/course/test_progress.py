@@ -9,6 +9,8 @@ from lab_utils.course.progress import COURSE, progress, reset_button
 def test_progress_counts_what_is_solved():
     assert progress("02").rows[0].solved == 0
     Logbook.open().note_check("attend", "passed")
+    Logbook.open().note_hint("attend", 1)
+    assert ", 1 hint; left: " in repr(progress("02"))
     Logbook.open().note_hint("attend", 2)
     (row,) = progress("02").rows
     assert row.solved == 1 and row.total == len(row.chapter.exercises()) and row.hints == 2
