@@ -26,8 +26,10 @@ from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, r
 from nanokimi.runs.state import CheckpointError, TrainingState, name_cause
 from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.system.checked import checked
-from nanokimi.system.finite import name_first
-from nanokimi.system.printable import one_line, quote
+from nanokimi.system.devices import AnyDevice
+from nanokimi.system.finite import check_held, name_first
+from nanokimi.system.paths import AnyPath
+from nanokimi.system.printable import quote
 from nanokimi.text import tokenizer
 
 __all__ = [
@@ -67,6 +69,7 @@ def save_checkpoint(
     Killed at any moment, or without power, a whole checkpoint remains. Raises `CheckpointError` where the disk is full
     or fails; the older checkpoints then stay.
     """
+    check_held(model)
     target = run_dir / f"step-{state.step:06d}"
     try:
         with new_folder(target) as unfinished:
@@ -88,14 +91,12 @@ def save_checkpoint(
         cause = name_cause(error)
         kept = folder.list_checkpoints(run_dir)
         rest = f"what is saved is {quote(str(kept[0]))}" if kept else "nothing is saved"
-        raise CheckpointError(
-            one_line(f"folder {quote(str(run_dir))} cannot be written: {cause}; {rest}")
-        ) from None
+        raise CheckpointError(f"folder {quote(str(run_dir))} cannot be written: {cause}; {rest}") from None
     return target
 
 
 @checked
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(path: AnyPath, device: AnyDevice = "cpu") -> Checkpoint:
     """The checkpoint in the folder `path`, or the newest one of a run's folder that loads, with its model on `device`.
 
     Every file is checked against its checksum, and what it claims against what it holds. Raises `CheckpointError`
@@ -121,9 +122,10 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     return _load(newest, device)
 
 
-def find_newest(path: Path) -> Path:
+@checked
+def find_newest(path: AnyPath) -> Path:
     """`path` itself if it is a checkpoint, else the newest checkpoint in it; `CheckpointError` if there is none."""
-    if (path / ABOUT).exists():
+    if ((path := Path(path)) / ABOUT).exists():
         return path
     found = folder.list_checkpoints(path)
     if not found:
@@ -131,9 +133,10 @@ def find_newest(path: Path) -> Path:
     return found[0]
 
 
-def has_checkpoint(run_dir: Path) -> bool:
+@checked
+def has_checkpoint(run_dir: AnyPath) -> bool:
     """Whether `run_dir` holds a checkpoint to resume from."""
-    return bool(folder.list_checkpoints(run_dir))
+    return bool(folder.list_checkpoints(Path(run_dir)))
 
 
 def _load(path: Path, device: str | torch.device) -> Checkpoint:

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic import model_validator as validator
 
 from nanokimi.system.checked import settings
+from nanokimi.system.paths import PathText
 from nanokimi.system.real_numbers import AboveOne, Decay, Number, Positive, PositiveOrZero, Share, Turns
 from nanokimi.system.refusals import ConfigError as ConfigError
 from nanokimi.system.refusals import require, require_within
@@ -25,7 +26,7 @@ class GPTConfig:
 
     vocab_size: how many tokens there are. max_seq_len: how many of them the model reads at once.
     d_model: the width, a multiple of n_heads. n_layers: number of layers. n_heads: heads per layer.
-    kind: tells the models apart in files. Raises `ValueError` for a setting out of range.
+    kind: tells the models apart in files. Raises `ConfigError` for a setting out of range.
 
     >>> from nanokimi import GPTConfig
     >>> GPTConfig(d_model=64, n_heads=2).n_layers
@@ -131,7 +132,7 @@ class KimiConfig:
     attention: "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or "block_latent" (a context
         compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention,
         and has its defaults where it is left out.
-    Raises `ValueError` for a setting out of range, and for sections that do not fit the attention.
+    Raises `ConfigError` for a setting out of range, and for sections that do not fit the attention.
 
     >>> from nanokimi import KimiConfig
     >>> from nanokimi.config import MLAConfig, MoEConfig
@@ -217,7 +218,7 @@ class TrainConfig:
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
     device: "auto" is CUDA where there is one. dtype: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
-    Raises `ValueError` for a setting out of range.
+    Raises `ConfigError` for a setting out of range.
 
     >>> from nanokimi import TrainConfig
     >>> from nanokimi.config import OptimConfig
@@ -260,20 +261,20 @@ class DataConfig:
         "tinystories" (downloaded once), or the path of a UTF-8 text file or of a folder of them.
     tokenizer: "bpe" is trained on the text and has vocab_size tokens, "gpt2" is ready-made, "char" has characters.
     cache_dir: where the tokens are kept; None is the user's cache.
-    Raises `ValueError` for a setting out of range.
+    Raises `ConfigError` for a setting out of range.
 
     >>> from nanokimi import DataConfig
     >>> DataConfig(source="my/notes.txt", tokenizer="char").n_stories
     20000
     """
 
-    source: str = "storyworld"
+    source: PathText = "storyworld"
     tokenizer: Literal["bpe", "gpt2", "char"] = "bpe"
     vocab_size: Size = 2048
     n_characters: Size = 400
     n_stories: Length = 20_000
     seed: Seed = 0
-    cache_dir: str | None = None
+    cache_dir: PathText | None = None
 
     @validator(mode="after")
     def _check(self):

@@ -17,7 +17,7 @@ from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
 from nanokimi.system.checked import checked
 from nanokimi.system.finite import NotFiniteError, check_weights
-from nanokimi.text.corpus import ROLES, Corpus, windows
+from nanokimi.text.corpus import ROLES, Corpus, check_fits, windows
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def evaluate(
 
     A model that only guesses has a loss of log(vocab_size) nats per token and a perplexity of vocab_size. The windows
     are always the same; `cfg.batch_size` of them are computed at a time. `interrupt` is called after each such batch:
-    there the caller may wait, or leave by an exception. Raises `ConfigError` where the model's device lacks the
-    number format `cfg.dtype`, and `NotFiniteError` where a weight, the loss or its perplexity is no finite number.
+    there the caller may wait, or leave by an exception. Raises `ConfigError` where model, corpus and `cfg` do not
+    fit each other, and `NotFiniteError` where a weight, the loss or its perplexity is no finite number.
 
     >>> from nanokimi import DataConfig, TrainConfig, build_model, evaluate, load_corpus, load_model_config
     >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
@@ -61,6 +61,7 @@ def evaluate(
     >>> found.n_tokens, round(found.loss)  # 2 windows of 32 tokens; ln 512 = 6.2 for a model that only guesses
     (64, 6)
     """
+    check_fits(corpus, model.cfg, cfg.seq_len)
     check_weights(model)
     device = next(model.parameters()).device
     dtype = choose_dtype(cfg.dtype, device)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nanokimi.model import Model
-from nanokimi.presets.sampling import check_prompt, check_run, check_sampling, require
-from nanokimi.system.finite import NotFiniteError, check_weights
+from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, require
+from nanokimi.system.finite import NotFiniteError, check_held, check_weights
 
 
 def next_token_probs(
@@ -23,8 +23,9 @@ def next_token_probs(
     top_k: keep exactly k tokens, at a tie those with the lower ids; None keeps all.
     top_p: keep the fewest likeliest tokens whose probabilities together reach p, at least one; None keeps all.
 
-    Raises `ValueError` for a setting outside its range, and `NotFiniteError` where the largest logit is no number.
+    Raises `ConfigError` for a setting outside its range, and `NotFiniteError` where the largest logit is no number.
     """
+    check_logits(logits)
     check_sampling(temperature, top_k, top_p)
     logits = logits.float()
     if not logits.max().isfinite():
@@ -61,9 +62,9 @@ def generate(
 
     `temperature`, `top_k` and `top_p` are those of `next_token_probs`; one `seed` gives one text. Every token runs
     through the model once, because the cache holds what the next ones need. When the context is full, its older half is
-    forgotten and the newer half is read again. Raises `ValueError` at the first token for a prompt that is empty,
-    longer than the context or with ids that the model lacks, for a setting outside its range, and for weights that are
-    not finite.
+    forgotten and the newer half is read again. Raises `ConfigError` at the first token for a prompt that is
+    empty, longer than the context or with ids that the model lacks and for a setting outside its range, and
+    `NotFiniteError` for weights that are not finite.
 
     >>> from nanokimi import build_model, generate, load_model_config
     >>> model = build_model(load_model_config("kimi-smoke"))
@@ -71,6 +72,7 @@ def generate(
     5
     """
     require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
+    check_held(model)
     check_sampling(temperature, top_k, top_p)
     check_run(max_new_tokens, seed, stop_id)
     tokens = check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)

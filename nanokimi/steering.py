@@ -21,6 +21,7 @@ from nanokimi.router import scaling_factor
 from nanokimi.system.checked import settings
 from nanokimi.system.printable import quote
 from nanokimi.system.real_numbers import Positive, PositiveOrZero
+from nanokimi.system.refusals import require
 from nanokimi.system.whole_numbers import Size, SizeOrZero
 
 BALANCING = ("switch_coef", "sequence_coef", "bias_update_rate")
@@ -75,11 +76,9 @@ class Intervention:
         known = [field.name for field in fields(Steering)]
         if self.what not in known:
             raise ConfigError(f"what={quote(self.what)} cannot be steered; allowed are {', '.join(known)}")
-        if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 1:
-            raise ConfigError(
-                f"step={quote(self.step)} of an intervention must be a whole number of at least 1"
-            )
-        built = build(Steering, {self.what: self.value}, where=f"intervention at step {self.step}")
+        counted = type(self.step) is int and self.step >= 1
+        require(counted, f"step={quote(self.step)} of an intervention must be a whole number of at least 1")
+        built = build(Steering, {self.what: self.value}, where=f"intervention at step {quote(self.step)}")
         # JSON has lists for tuples, and 1 for 1.0: equal interventions are made equal here.
         object.__setattr__(self, "value", getattr(built, self.what))
 
@@ -98,14 +97,9 @@ class Intervention:
             layers = range(model.cfg.first_k_dense_replace, model.cfg.n_layers)
             experts = range(moe.n_routed_experts)
             for layer, expert in self.value:
-                if layer not in layers:
-                    raise ConfigError(
-                        f"frozen_experts: layer {layer} has no experts; allowed are {layers[0]}..{layers[-1]}"
-                    )
-                if expert not in experts:
-                    raise ConfigError(
-                        f"frozen_experts: layer {layer} has no expert {expert}; allowed are 0..{experts[-1]}"
-                    )
+                where = f"frozen_experts: layer {layer}"
+                require(layer in layers, f"{where} has no experts; allowed are {layers[0]}..{layers[-1]}")
+                require(expert in experts, f"{where} has no expert {expert}; allowed are 0..{experts[-1]}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `Intervention(**data)` makes an equal one of it."""
@@ -124,13 +118,19 @@ class EndTraining(Exception):
 Steer = Callable[[int], Sequence[Intervention]]
 
 
+def read_answer(answer: object) -> tuple[Intervention, ...]:
+    """What a steer returned, None for no intervention; `ConfigError` for anything else than a list of them."""
+    listed = list(answer) if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
+    right = answer is None or all(isinstance(each, Intervention) for each in listed)
+    require(right, f"steer returned {quote(answer)}: it must return a list of Intervention, or None")
+    return () if answer is None else tuple(listed)
+
+
 def check_interventions(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:
     """Return the same interventions; raise `ConfigError` for one that is of another step or does not fit this model."""
     for each in asked:
-        if each.step != step:
-            raise ConfigError(
-                f"the intervention {each.what}={each.value} of step {each.step} came at step {step}"
-            )
+        came = f"{each.what}={quote(each.value)} of step {quote(each.step)} came at step {step}"
+        require(each.step == step, f"the intervention {came}")
         each.check_fits(model)
     return asked
 

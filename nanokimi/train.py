@@ -31,12 +31,14 @@ from nanokimi.steering import (
     Steer,
     Steering,
     check_interventions,
+    read_answer,
     use_inference_top_k,
 )
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
 from nanokimi.system.checked import checked
-from nanokimi.system.finite import NotFiniteError
-from nanokimi.text.corpus import Corpus
+from nanokimi.system.finite import NotFiniteError, check_trainable
+from nanokimi.system.paths import AnyPath
+from nanokimi.text.corpus import Corpus, check_fits
 
 
 @checked
@@ -44,7 +46,7 @@ def train(
     model: Model,
     corpus: Corpus,
     cfg: TrainConfig,
-    run_dir: str | Path | None = None,
+    run_dir: AnyPath | None = None,
     resume: bool = False,
     steer: Steer | None = None,
 ) -> Iterator[StepRecord]:
@@ -81,35 +83,23 @@ def train(
             run.save()
 
 
+@torch.inference_mode(False)  # also where the caller computes without gradients
 def _prepare(
     model: Model, corpus: Corpus, cfg: TrainConfig, run_dir: Path | None, resume: bool, steer: Steer | None
 ) -> "_Run":
     """The run before its first step, or after the step of the checkpoint that it resumes from."""
     device = choose_device(cfg.device)
     dtype = choose_dtype(cfg.dtype, device)
-    if cfg.seq_len > model.cfg.max_seq_len:
-        raise ConfigError(f"seq_len={cfg.seq_len} is above max_seq_len={model.cfg.max_seq_len} of the model")
-    if corpus.tokenizer.n_vocab > model.cfg.vocab_size:
-        raise ConfigError(
-            f"vocab_size={model.cfg.vocab_size} of the model is below the tokenizer's {corpus.tokenizer.n_vocab}"
-        )
+    check_fits(corpus, model.cfg, cfg.seq_len)
+    check_trainable(model)
     model.to(device).train()
     optimizers = build_optimizers(model, cfg.optim)
     if resume:
         state = _restore(model, optimizers, corpus, cfg, run_dir)
     else:
         state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
-    return _Run(
-        model=model,
-        optimizers=optimizers,
-        corpus=corpus,
-        cfg=cfg,
-        dtype=dtype,
-        run_dir=run_dir,
-        steer=steer,
-        state=state,
-        saved_step=state.step if resume else None,
-    )
+    saved_step = state.step if resume else None
+    return _Run(model, optimizers, corpus, cfg, dtype, run_dir, steer, state, saved_step)
 
 
 def _restore(
@@ -154,6 +144,8 @@ class _Run:
     log: StepLog | None = None
     seconds_waited: float = 0.0  # for answers of the caller, since the step under way was begun
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def advance(self) -> StepRecord:
         """Take the next step, evaluate and save where that is due, and return the step's record."""
         facts, interventions, seconds = self._take_step()
@@ -249,7 +241,7 @@ class _Run:
     def _ask(self) -> tuple[Intervention, ...]:
         """What the caller wants changed from the next step on. The caller may wait, or raise `EndTraining`."""
         asked = time.perf_counter()
-        answer = () if self.steer is None else tuple(self.steer(self.state.step + 1) or ())
+        answer = () if self.steer is None else read_answer(self.steer(self.state.step + 1))
         self.seconds_waited += time.perf_counter() - asked
         return answer
 

@@ -23,11 +23,14 @@ from lab_utils.course.planner import planner
 from lab_utils.course.predict import predict
 from lab_utils.machine.profile import check_profile, resolve_profile
 from lab_utils.observatory.specimen import choose_size, find_specimen
-from nanokimi import config
-from nanokimi.checkpoint import load_checkpoint
-from nanokimi.config import GPTConfig, KimiConfig
+from nanokimi import config, hub
+from nanokimi.checkpoint import find_newest, has_checkpoint, load_checkpoint
+from nanokimi.config import ConfigError, GPTConfig, KimiConfig
+from nanokimi.generate import next_token_probs
 from nanokimi.steering import Intervention, Steering
+from nanokimi.text.corpus import batch, windows
 from tests import tiny
+from tests.core.test_checkpoint import save
 
 
 class Odd:
@@ -83,6 +86,7 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Every public function with arguments that work, each to be replaced by an odd one."""
     model, corpus = nanokimi.build_model(tiny.kimi()), tiny.corpus()
     cfg = tiny.train_config(steps=1, warmup_steps=0, eval_every=1)
+    exported = nanokimi.Kimi(tiny.model_config("kimi-mla"))
     return {
         "build_model": (nanokimi.build_model, {"cfg": tiny.gpt(), "seed": 0}),
         "GPT": (nanokimi.GPT, {"cfg": tiny.gpt(), "seed": 0}),
@@ -114,7 +118,31 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         ),
         "load_model_config": (nanokimi.load_model_config, {"name": "kimi-smoke", "overrides": ()}),
         "load_train_config": (nanokimi.load_train_config, {"name": "train-smoke", "overrides": ()}),
-        "load_checkpoint": (load_checkpoint, {"path": "nowhere"}),
+        "load_checkpoint": (load_checkpoint, {"path": "nowhere", "device": "cpu"}),
+        "find_newest": (find_newest, {"path": "nowhere"}),
+        "has_checkpoint": (has_checkpoint, {"run_dir": "nowhere"}),
+        "next_token_probs": (
+            next_token_probs,
+            {"logits": torch.zeros(4), "temperature": 1.0, "top_k": None, "top_p": None},
+        ),
+        "batch": (batch, {"split": corpus.train, "step": 0, "batch_size": 1, "seq_len": 4, "seed": 0}),
+        "windows": (windows, {"split": corpus.val, "n": 2, "seq_len": 4}),
+        "save_pretrained": (
+            hub.save_pretrained,
+            {"model": exported, "encoding": corpus.tokenizer, "folder": "new"},
+        ),
+        "from_pretrained": (hub.from_pretrained, {"folder": "nowhere"}),
+        "to_hub_config": (hub.to_hub_config, {"cfg": exported.cfg, "end_of_text": None}),
+        "from_hub_config": (hub.from_hub_config, {"data": hub.to_hub_config(exported.cfg)}),
+        "to_hub_weights": (hub.to_hub_weights, {"model": exported}),
+        "from_hub_weights": (
+            hub.from_hub_weights,
+            {"weights": hub.to_hub_weights(exported), "cfg": exported.cfg},
+        ),
+        "hub_names": (
+            lambda **given: list(hub.hub_names(**given)),
+            {"name": "lm_head.weight", "tensor": torch.zeros(2, 2)},
+        ),
         "Intervention": (Intervention, {"step": 1, "what": "lr_factor", "value": 1.0}),
         "make_plan": (make_plan, {"profile": "smoke", "arms": "gpt", "seeds": 1, "data": ""}),
         "check_profile": (check_profile, {"profile": "smoke"}),
@@ -187,3 +215,40 @@ def test_no_public_name_and_no_argument_is_left_out():
             assert public in settings_classes()
         else:
             assert list(FUNCTIONS[name][1]) == list(inspect.signature(public).parameters)
+    functions_of_hub = {name for name in hub.__all__ if not isinstance(getattr(hub, name), type)}
+    assert functions_of_hub <= FUNCTIONS.keys()
+
+
+def test_a_device_that_is_not_here_is_refused_in_one_line(tmp_path):
+    path = save(tmp_path)
+    assert load_checkpoint(path, torch.device("cpu")).state.step == 3
+    for what, value in {**ODD, "no such number": "cpu:x", "not on this machine": "xpu"}.items():
+        assert complaint(lambda v=value: load_checkpoint(path, v)) == "", what
+
+
+PLACES = {
+    "train": lambda path: next(nanokimi.train(*MODEL_AND_CORPUS, run_dir=path)),
+    "load_checkpoint": load_checkpoint,
+    "find_newest": find_newest,
+    "has_checkpoint": has_checkpoint,
+    "from_pretrained": hub.from_pretrained,
+    "save_pretrained": lambda path: hub.save_pretrained(MODEL_AND_CORPUS[0], tiny.corpus().tokenizer, path),
+    "DataConfig: cache_dir": lambda path: nanokimi.DataConfig(cache_dir=str(path)),
+    "DataConfig: source": lambda path: nanokimi.DataConfig(source=str(path)),
+}
+MODEL_AND_CORPUS = (
+    nanokimi.Kimi(tiny.model_config("kimi-mla")),
+    tiny.corpus(),
+    tiny.train_config(steps=1, warmup_steps=0),
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", [str, Path])
+@pytest.mark.parametrize(("name", "why"), [("a\0b", "a zero byte"), ("\ud800", "half a letter")])
+def test_a_path_that_no_file_system_has_is_refused_by_name(place, kind, name, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        PLACES[place](kind(name))
+    assert str(refused.value).endswith(f"must be a path, and no path has {why}")
+    assert list(tmp_path.iterdir()) == []

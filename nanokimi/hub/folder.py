@@ -7,6 +7,7 @@ model is built.
 
 import contextlib
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from nanokimi.hub.weights import plan_weights, to_hub_weights
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
 from nanokimi.system.atomic import new_folder, write_json, write_text
-from nanokimi.system.finite import name_first
+from nanokimi.system.checked import checked
+from nanokimi.system.finite import check_held, name_first
 from nanokimi.system.memory import memory_limit
+from nanokimi.system.paths import AnyPath
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.tokenizer import END_OF_TEXT, to_transformers
@@ -31,18 +34,22 @@ from nanokimi.text.tokenizer import END_OF_TEXT, to_transformers
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 # How large the files may be: K2's index, of 140 thousand names, has 15 MB.
 _LARGEST_CONFIG, _LARGEST_INDEX = 1_000_000, 100_000_000
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)  # owner and name
 _FORMATS = ("F64", "F32", "F16", "BF16")
 
 
-def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Path) -> None:
+@checked
+def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: AnyPath) -> None:
     """Write a folder that `AutoModelForCausalLM` and `AutoTokenizer` load; it appears whole or not at all.
 
     `folder` must not exist, or be empty. Raises `HubError` where it is full or cannot be written, for a GPT, for a Kimi
-    that the format cannot express, for weights that are not finite, and for more tokens than the model has.
+    that the format cannot express, for weights that are not finite, and for more tokens than the model has;
+    `ConfigError` for an argument of another type and for a model without weights.
     """
     folder = Path(folder)
     if not isinstance(model, Kimi):
         raise HubError("a GPT cannot be exported: the DeepseekV3 format has Kimi's model only")
+    check_held(model)
     if encoding.n_vocab > model.cfg.vocab_size:
         raise HubError(
             f"vocab_size={model.cfg.vocab_size} is less than the tokenizer's {encoding.n_vocab} tokens"
@@ -77,7 +84,8 @@ def save_pretrained(model: Model, encoding: tiktoken.Encoding, folder: str | Pat
         raise HubError(f"{_name(folder)} cannot be written: {_cause(error)}") from None
 
 
-def from_pretrained(folder: str | Path) -> Kimi:
+@checked
+def from_pretrained(folder: AnyPath) -> Kimi:
     """The model in a folder that `save_pretrained` or transformers' `save_pretrained` wrote, in float32 on the CPU.
 
     Nothing outside the folder is read, but for files that links in it stand for, as in the hub's own cache. Raises
@@ -85,6 +93,7 @@ def from_pretrained(folder: str | Path) -> Kimi:
     """
     folder = Path(folder)
     try:
+        _check_kind(folder)
         data = read_small_json(folder / "config.json", _LARGEST_CONFIG)
         if not isinstance(data, dict):
             raise HubError("config.json must hold the fields of a configuration")
@@ -111,6 +120,22 @@ def from_pretrained(folder: str | Path) -> Kimi:
         model = Kimi(cfg)  # no weight is drawn that another one replaces at once
     model.load_state_dict(state, assign=True)
     return model
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuse what people take for such a folder: a name on the hub, and what `nanokimi train` writes."""
+    if not folder.exists() and _REPOSITORY.fullmatch(str(folder)):
+        raise HubError(
+            "there is no such folder, and nothing is downloaded: a repository of the hub comes with "
+            f"`hf download {folder} --local-dir FOLDER`; then name FOLDER"
+        )
+    if not (folder / "config.json").exists() and any(
+        (each / "checkpoint.json").exists() for each in (folder, *folder.glob("step-*"))
+    ):
+        raise HubError(
+            "this is the folder of a training: nanokimi.checkpoint.load_checkpoint loads it, "
+            "and `nanokimi export` writes it in the format that is read here"
+        )
 
 
 def _check_memory(shapes: Iterable[tuple[int, ...]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from nanokimi.config import ConfigError, KimiConfig, MLAConfig, MoEConfig, YarnConfig
 from nanokimi.presets.yaml_config import build
 from nanokimi.router import scaling_factor
+from nanokimi.system.checked import checked
 from nanokimi.system.printable import OneLineError, quote
 
 # Our word -> the format's; every other setting has one name in both.
@@ -44,6 +45,7 @@ class HubError(OneLineError):
     """What the format or this model cannot express, or a folder that does not hold it: one line."""
 
 
+@checked
 def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, Any]:
     """The content of config.json. `end_of_text` is the id of <|endoftext|>, which begins and ends a document.
 
@@ -83,6 +85,7 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
     return data | _write(cfg.moe) | {"routed_scaling_factor": scaling_factor(cfg.moe)}
 
 
+@checked
 def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     """The configuration that the content of a config.json of `deepseek_v3` or `kimi_k2` describes.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from nanokimi.config import KimiConfig
 from nanokimi.hub.hub_config import HubError
 from nanokimi.kimi import Kimi
+from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
 
 # The end of a weight's name: ours -> the format's.
@@ -23,6 +24,7 @@ _SHARED = tuple(f".mlp.shared_experts.{part}_proj.weight" for part in ("gate", "
 _LAYER = re.compile(r"model\.layers\.(\d{1,9})\.")
 
 
+@checked
 def hub_names(name: str, tensor: Tensor) -> Iterator[str]:
     """The format's names for one of our tensors, whose parts, one after the other, are the tensors of the format.
 
@@ -49,6 +51,7 @@ def _cut(tensor: Tensor, n_parts: int) -> tuple[Tensor, ...]:
     return (tensor,) if n_parts == 1 else tensor.reshape(n_parts, -1, tensor.shape[-1]).unbind()
 
 
+@checked
 def to_hub_weights(model: Kimi) -> dict[str, Tensor]:
     """Every weight under the name that `save_pretrained` writes, the experts one by one; views where possible.
 
@@ -67,6 +70,7 @@ def to_hub_weights(model: Kimi) -> dict[str, Tensor]:
     return weights
 
 
+@checked
 def from_hub_weights(weights: Mapping[str, Tensor], cfg: KimiConfig) -> dict[str, Tensor]:
     """A state dict for `Kimi(cfg)`, from weights per expert or from whole banks (`experts.gate_up_proj`).
 

@@ -3,7 +3,16 @@
 from numbers import Integral
 from typing import Any, TypeGuard
 
+from torch import Tensor
+
 from nanokimi.system.printable import quote
+from nanokimi.system.refusals import ConfigError
+
+
+def check_logits(logits: Any) -> None:
+    """What a token is drawn from."""
+    row = isinstance(logits, Tensor) and logits.ndim == 1 and len(logits) and not logits.is_complex()
+    require(bool(row) and not logits.is_meta, "logits", logits, "be a tensor with one number per token")
 
 
 def check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
@@ -19,13 +28,13 @@ def check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
 def check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
     """The prompt's ids as Python's numbers."""
     if isinstance(prompt, str | bytes):
-        raise ValueError(
+        raise ConfigError(
             f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
         )
     listed = hasattr(prompt, "__len__") and hasattr(prompt, "__iter__")
     require(listed, "prompt", prompt, "be a list of ids")
     if not 1 <= len(prompt) <= context:
-        raise ValueError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
+        raise ConfigError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
     ids = []
     for i, token in enumerate(prompt):
         known = _is_whole(token) and int(token) in range(vocab_size)
@@ -48,6 +57,6 @@ def _is_whole(value: object) -> TypeGuard[int]:
 
 
 def require(ok: bool, name: str, value: object, what: str) -> None:
-    """`ValueError`, with the argument's name and value and what it must be, unless all is well."""
+    """`ConfigError`, with the argument's name and value and what it must be, unless all is well."""
     if not ok:
-        raise ValueError(f"{name}={quote(value)} must {what}")
+        raise ConfigError(f"{name}={quote(value)} must {what}")

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from nanokimi.system.refusals import require
+
 
 class NotFiniteError(ValueError):
     """A number that must be finite is not: one line that says which."""
@@ -18,8 +20,28 @@ def all_finite(model: nn.Module) -> bool:
     return bool(torch.stack(sums).sum().isfinite())
 
 
+def check_held(model: nn.Module) -> None:
+    """Raise `ConfigError` for a model on the device meta, which has shapes and no numbers."""
+    where = "the model is on the device meta, where it has shapes and no weights"
+    require(
+        not any(t.is_meta for _, t in _weights(model)), f"{where}: build it outside of torch.device('meta')"
+    )
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raise `ConfigError` for a model that no step can change."""
+    check_held(model)
+    made = (
+        "the model was made in torch.inference_mode(), where nothing can be trained: build it outside of it"
+    )
+    require(not any(t.is_inference() for _, t in _weights(model)), made)
+    frozen = "no weight of the model can be trained: requires_grad is False for all of them"
+    require(any(p.requires_grad for p in model.parameters()), frozen)
+
+
 def check_weights(model: nn.Module) -> None:
-    """Raise `NotFiniteError` with the name of the first weight that is not finite, where there is one."""
+    """Raise `NotFiniteError` with the name of the first weight that is not finite; `ConfigError` as `check_held`."""
+    check_held(model)
     if not all_finite(model):
         name = name_first(_weights(model))
         raise NotFiniteError(f"the weight {name} is not finite" if name else "the weights have no finite sum")

@@ -36,6 +36,9 @@ from nanokimi.text.tokenfile import check_length
 __all__ = ["ROLES", "Corpus", "Split", "TextError", "batch", "load_corpus", "windows"]
 
 
+_MOST_TOKENS = 10**8  # of a batch: as many as in K2's own, and few enough to be drawn in seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The tokens of one split, which cannot be written; for the validation split of storyworld, facts about each token.
@@ -141,6 +144,9 @@ def batch(
     _check_count("batch_size", batch_size)
     _check_count("seq_len", seq_len)
     _check_count("step", step, least=0)
+    _check_count("seed", seed, least=-(2**63))
+    few = f"batch_size={batch_size} times seq_len={seq_len} must be {_MOST_TOKENS:,} tokens or less"
+    require(batch_size * seq_len <= _MOST_TOKENS, few)
     check_length("the split", len(split), seq_len)
     n = _count_windows(len(split), seq_len)
     starts = []
@@ -196,6 +202,8 @@ def _check_split(split: object) -> None:
 def _check_count(name: str, value: object, least: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise TextError(f"{name}={quote(value)} must be a whole number of {least} or more")
+    if value >= 2**64:
+        raise TextError(f"{name}={quote(value)} must be below 2^64")
 
 
 def _count_windows(n_tokens: int, seq_len: int) -> int:

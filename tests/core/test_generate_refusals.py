@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from nanokimi.config import ConfigError
 from nanokimi.generate import generate, next_token_probs
 from nanokimi.model import build_model
 from nanokimi.system.printable import quote
@@ -58,11 +59,11 @@ IDS = "must be a whole number in 0..vocab_size-1=23"
 def test_bad_input_is_told_in_one_line(prompt, n, options, message):
     """Also of another type: called without the tests' own check of the annotations."""
     generator = inspect.unwrap(generate)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ConfigError) as error:
         next(generator(build_model(tiny.gpt()), prompt, n, **options))
     assert str(error.value) == message
     if options.keys() - {"seed"}:
-        with pytest.raises(ValueError) as error:
+        with pytest.raises(ConfigError) as error:
             inspect.unwrap(next_token_probs)(torch.zeros(3), **options)
         assert str(error.value) == message
 
