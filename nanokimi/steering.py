@@ -121,9 +121,10 @@ Steer = Callable[[int], Sequence[Intervention]]
 def read_answer(answer: object) -> tuple[Intervention, ...]:
     """What a steer returned, None for no intervention; `ConfigError` for anything else than a list of them."""
     listed = list(answer) if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer]
-    right = answer is None or all(isinstance(each, Intervention) for each in listed)
+    found = tuple(each for each in listed if isinstance(each, Intervention))
+    right = answer is None or len(found) == len(listed)
     require(right, f"steer returned {quote(answer)}: it must return a list of Intervention, or None")
-    return () if answer is None else tuple(listed)
+    return found
 
 
 def check_interventions(asked: tuple[Intervention, ...], step: int, model: Model) -> tuple[Intervention, ...]:

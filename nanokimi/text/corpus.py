@@ -202,7 +202,7 @@ def _check_split(split: object) -> None:
 def _check_count(name: str, value: object, least: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise TextError(f"{name}={quote(value)} must be a whole number of {least} or more")
-    if value >= 2**64:
+    if int(value) >= 2**64:
         raise TextError(f"{name}={quote(value)} must be below 2^64")
 
 
