@@ -135,6 +135,8 @@ def _describe(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{name} in line {error.lineno}: {str(error.msg)[:500]}"
+    if isinstance(error, MemoryError) and not error.args:
+        return f"{name}: it wants more memory than a notebook may take here"
     try:
         lines = str(error).splitlines()
     except Exception:

@@ -40,7 +40,7 @@ def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     if not isinstance(got, Tensor):
         # An answer that yields is read as a list.
         kind = "a list, or it yields its values one by one" if isinstance(got, list) else kind_of(got)
-        return f"It is {kind}; it should be a tensor."
+        return f"It is {kind}; it should be a tensor of shape {tuple(right.shape)}."
     if got.shape != right.shape:
         return f"Its shape is {tuple(got.shape)}; it should be {tuple(right.shape)}."
     if got.dtype != right.dtype:

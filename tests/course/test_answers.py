@@ -156,6 +156,7 @@ def test_an_error_of_a_cell_is_one_line():
         compile("x = 1\ndef f(:", "<ipython-input-1-b9e18c332ff5>", "exec")
     assert _describe(wrong.value) == "SyntaxError in line 2: invalid syntax"
     assert _describe(SystemExit()) == "SystemExit"
+    assert _describe(MemoryError()) == "MemoryError: it wants more memory than a notebook may take here"
     assert _describe(ValueError("a\nb")) == "ValueError: a"
 
 
