@@ -119,7 +119,10 @@ async def later(n_queries, n_keys, device):
         (type("causal_mask", (), {}), "It is a class; it should be a function."),
         (later, "It is written with `async def`; it should be a plain `def`."),
         (lambda *_: 1, "It is an int; it should be a tensor of shape (1, 1)."),
-        (lambda *_: iter(()), "It is a list, or it yields its values one by one; it should be a tensor of shape (1, 1)."),
+        (
+            lambda *_: iter(()),
+            "It is a list, or it yields its values one by one; it should be a tensor of shape (1, 1).",
+        ),
     ],
     ids=["number", "none", "class", "async", "returns a number", "yields"],
 )
