@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 from pydantic import model_validator as validator
 
 from nanokimi.system.checked import settings
@@ -104,7 +104,7 @@ class MoEConfig:
     top_k: Whole = 2
     moe_intermediate_size: Size = 128
     scoring: Literal["sigmoid", "softmax"] = "sigmoid"
-    norm_topk_prob: bool = True
+    norm_topk_prob: Annotated[bool, Strict()] = True
     routed_scaling_factor: Positive | None = None
     n_group: Size = 1
     topk_group: Whole = 1

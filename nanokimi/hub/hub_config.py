@@ -141,7 +141,9 @@ def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
     rope = {name: value for name, value in rope.items() if value is not None}
     base = rope.get("rope_theta", data.get("rope_theta"))
     if base is None:
-        raise HubError("config.json: rope_theta is missing")
+        both = data.get("rope_scaling") and data.get("rope_parameters")
+        where = " in rope_scaling, which counts before rope_parameters" if both else ""
+        raise HubError(f"config.json: rope_theta is missing{where}")
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind not in ("default", "yarn"):
         raise HubError(f"config.json: rope_type={quote(kind)} must be default or yarn")

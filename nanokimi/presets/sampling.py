@@ -1,6 +1,7 @@
 """The settings of sampling: what `generate` may be asked for, and the one line that a mistake in it gives."""
 
-from numbers import Integral
+from collections.abc import Mapping, Set
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from torch import Tensor
@@ -17,11 +18,11 @@ def check_logits(logits: Any) -> None:
 
 def check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
     """How a token is drawn."""
-    warm = isinstance(temperature, int | float) and 0 <= temperature <= 1e30
+    warm = _is_number(temperature) and 0 <= temperature <= 1e30
     require(warm, "temperature", temperature, "be 0 (greedy) or more, at most 1e30")
     some = top_k is None or (_is_whole(top_k) and top_k >= 1)
     require(some, "top_k", top_k, "be a whole number of at least 1")
-    share = top_p is None or (isinstance(top_p, int | float) and 0 < top_p <= 1)
+    share = top_p is None or (_is_number(top_p) and 0 < top_p <= 1)
     require(share, "top_p", top_p, "lie in 0..1, 0 left out")
 
 
@@ -31,8 +32,12 @@ def check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
         raise ConfigError(
             f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
         )
+    if isinstance(prompt, Tensor):
+        raise ConfigError(
+            "prompt is a tensor: give a list of ids, as its .tolist() for a tensor of one dimension"
+        )
     listed = hasattr(prompt, "__len__") and hasattr(prompt, "__iter__")
-    require(listed, "prompt", prompt, "be a list of ids")
+    require(listed and not isinstance(prompt, Set | Mapping), "prompt", prompt, "be a list of ids")
     if not 1 <= len(prompt) <= context:
         raise ConfigError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
     ids = []
@@ -54,6 +59,10 @@ def check_run(max_new_tokens: Any, seed: Any, stop_id: Any) -> None:
 
 def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def require(ok: bool, name: str, value: object, what: str) -> None:

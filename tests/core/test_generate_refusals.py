@@ -15,6 +15,7 @@ from tests import tiny
 from tests.core.test_generate import Fixed
 
 HUGE = 10**5000  # a number of 5,001 digits, which Python does not even write
+LISTED = "prompt is a tensor: give a list of ids, as its .tolist() for a tensor of one dimension"
 WHOLE = "must be a whole number of at least 1"
 HOT = "must be 0 (greedy) or more, at most 1e30"
 P = "must lie in 0..1, 0 left out"
@@ -33,6 +34,11 @@ IDS = "must be a whole number in 0..vocab_size-1=23"
         ([1, HUGE], 5, {}, f"prompt[1]={THOUSANDS} {IDS}"),
         ([1, 2.0], 5, {}, f"prompt[1]=2.0 {IDS}"),
         (["a\x1b[2J"], 5, {}, f"prompt[0]='a\\x1b[2J' {IDS}"),
+        ({1, 2}, 5, {}, "prompt={1, 2} must be a list of ids"),
+        ({1: 2}, 5, {}, "prompt={1: 2} must be a list of ids"),
+        (torch.tensor([1, 2]), 5, {}, LISTED),
+        ([1], 5, {"temperature": True}, f"temperature=True {HOT}"),
+        ([1], 5, {"top_p": True}, f"top_p=True {P}"),
         ([1], 0, {}, f"max_new_tokens=0 {WHOLE}"),
         ([1], 2.5, {}, f"max_new_tokens=2.5 {WHOLE}"),
         ([1], "many", {}, f"max_new_tokens='many' {WHOLE}"),
