@@ -38,11 +38,12 @@ class StepFile:
 
     def read_new(self) -> list[dict]:
         """The records that were added since the last call; a line that is still being written comes next time."""
-        if not self._path.exists():
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:  # not begun, or gone: whoever trains there says so
             return []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
         whole, newline, _ = data.rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         return [json.loads(line) for line in whole.splitlines()]
