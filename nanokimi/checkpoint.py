@@ -23,7 +23,7 @@ from nanokimi.model import Model
 from nanokimi.runs import folder
 from nanokimi.runs.optimizers import pack_optimizers
 from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, read_checkpoint
-from nanokimi.runs.state import CheckpointError, TrainingState, name_cause
+from nanokimi.runs.state import BEGIN_ANEW, CheckpointError, TrainingState, name_cause
 from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.system.checked import checked
 from nanokimi.system.devices import AnyDevice
@@ -88,10 +88,10 @@ def save_checkpoint(
             folder.make_room(target)
         folder.keep_two(target)
     except (OSError, SafetensorError) as error:
-        cause = name_cause(error)
         kept = folder.list_checkpoints(run_dir)
         rest = f"what is saved is {quote(str(kept[0]))}" if kept else "nothing is saved"
-        raise CheckpointError(f"folder {quote(str(run_dir))} cannot be written: {cause}; {rest}") from None
+        full = f"folder {quote(str(run_dir))} cannot be written: {name_cause(error)}; {rest}"
+        raise CheckpointError(folder.explain_gone(run_dir) or full) from None
     return target
 
 
@@ -117,8 +117,8 @@ def load_checkpoint(path: AnyPath, device: AnyDevice = "cpu") -> Checkpoint:
                 if each.exists():  # else the training that goes on there has just deleted it
                     skipped.append(str(error))
         if skipped and folder.list_checkpoints(path) == checkpoints:
-            others = f"; nor does the one before it load, {skipped[1]}" if len(skipped) > 1 else ""
-            raise CheckpointError(f"{skipped[0]}{others}")
+            others = [f"nor does the one before it load, {each}" for each in skipped[1:2]]
+            raise CheckpointError("; ".join([skipped[0], *others, BEGIN_ANEW]))
     return _load(newest, device)
 
 
@@ -142,6 +142,6 @@ def has_checkpoint(run_dir: AnyPath) -> bool:
 def _load(path: Path, device: str | torch.device) -> Checkpoint:
     model, packed, encoding, train, state = read_checkpoint(path)
     if astray := name_first([*model.state_dict().items(), *packed.items()]):
-        raise CheckpointError(f"checkpoint {path}: {quote(astray)} is not finite: the training had diverged")
+        raise CheckpointError(f"checkpoint {path}: {quote(astray)} is not finite: it was damaged or altered")
     on_device = {name: value.to(device) for name, value in packed.items()}
     return Checkpoint(model.to(device), on_device, encoding, train, state, path)

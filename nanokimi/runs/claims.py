@@ -69,8 +69,11 @@ def claim_of(cfg: ModelConfig, most: int) -> dict[str, Claim]:
 
     Layers of a kind are alike: one of each kind is built on the meta device, where a tensor takes no memory.
     """
+    too_many = (
+        f"n_layers={quote(cfg.n_layers)}, and the file holds {most} {'tensor' if most == 1 else 'tensors'}"
+    )
     if cfg.n_layers > most:
-        raise ValueError(f"n_layers={quote(cfg.n_layers)}, and the file holds {most} tensors")
+        raise ValueError(too_many)
     n_dense = min(cfg.first_k_dense_replace, cfg.n_layers) if isinstance(cfg, KimiConfig) else cfg.n_layers
     claims: dict[str, Claim] = {}
     for is_dense, layers in ((True, range(n_dense)), (False, range(n_dense, cfg.n_layers))):
@@ -86,7 +89,7 @@ def claim_of(cfg: ModelConfig, most: int) -> dict[str, Claim]:
             if rest == name:
                 claims[name] = claim
             elif len(claims) + len(layers) > most:
-                raise ValueError(f"n_layers={quote(cfg.n_layers)}, and the file holds {most} tensors")
+                raise ValueError(too_many)
             else:
                 claims |= {f"layers.{layer}.{rest}": claim for layer in layers}
     return claims

@@ -41,6 +41,16 @@ def own(run_dir: Path) -> Iterator[None]:
         yield
 
 
+def explain_gone(run_dir: Path) -> str | None:
+    """Why nothing can be written in the folder of a run that is no longer there, and what to do; None where it is."""
+    if run_dir.is_dir():
+        return None
+    return (
+        f"folder {quote(str(run_dir))} is gone: it was deleted or moved while the training ran; a run that was moved "
+        "goes on by `nanokimi train --resume --out NEW`, with NEW the place where it is now"
+    )
+
+
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """The checkpoints of the run in `run_dir`, whether they load or not, the newest first."""
     return _find(run_dir, "") or _find(run_dir, REPLACED)

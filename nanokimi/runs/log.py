@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nanokimi.runs.folder import LOG
+from nanokimi.runs.folder import LOG, explain_gone
 from nanokimi.system import atomic
 from nanokimi.system.printable import OneLineError, quote
 
 _LONGEST_LINE = 1 << 24  # bytes: a step of 61 layers with 384 experts each takes about a million
 _LARGEST_LOG = 1 << 33
+_MOST_GAPS = 5  # that a note names
 
 
 class LogError(OneLineError):
@@ -29,7 +30,11 @@ class StepLog:
         that comes a second time.
         """
         self._path = run_dir / LOG
-        self._write_all("".join(_read_lines(self._path, keep_steps) if keep_steps else ()))
+        if gone := explain_gone(run_dir):  # else it would be made again, without what else belongs to a run
+            raise LogError(gone)
+        self._write_all(
+            "".join(line for _, line in _read_lines(self._path, keep_steps)) if keep_steps else ""
+        )
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a record as a line."""
@@ -54,7 +59,26 @@ class StepLog:
             raise self._explain(error) from None
 
     def _explain(self, error: OSError) -> LogError:
-        return LogError(f"log {quote(str(self._path))} cannot be written: {error.strerror}")
+        gone = explain_gone(self._path.parent)
+        return LogError(gone or f"log {quote(str(self._path))} cannot be written: {error.strerror}")
+
+
+def describe_gaps(path: Path, done: int) -> str:
+    """A line that says which of the steps 1 to `done` have no line in the log at `path`; empty where all have one."""
+    gaps, last = list[str](), 0
+    for step in (*(step for step, _ in _read_lines(path, done)), done + 1):
+        if step == last + 2:
+            gaps.append(f"{step - 1}")
+        elif step > last + 1:
+            gaps.append(f"{last + 1} to {step - 1}")
+        last = step
+    if not gaps:
+        return ""
+    more = f" and {len(gaps) - _MOST_GAPS} more gaps" if len(gaps) > _MOST_GAPS else ""
+    return (
+        f"{quote(str(path))} has no line, or a damaged one, for steps {', '.join(gaps[:_MOST_GAPS])}{more}: "
+        "the checkpoint holds what they learned, but no chart can show them"
+    )
 
 
 def _open_own(path: str, flags: int) -> int:
@@ -62,8 +86,8 @@ def _open_own(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
 
-def _read_lines(path: Path, keep_steps: int) -> Iterator[str]:
-    """The lines of steps up to `keep_steps`, each with its new line, in rising order."""
+def _read_lines(path: Path, keep_steps: int) -> Iterator[tuple[int, str]]:
+    """The lines of steps up to `keep_steps`, each with its number and its new line, in rising order."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -77,7 +101,7 @@ def _read_lines(path: Path, keep_steps: int) -> Iterator[str]:
             step = _read_step(line)
             if step is not None and last < step <= keep_steps:
                 last = step
-                yield line.decode()
+                yield step, line.decode()
 
 
 def _read_step(line: bytes) -> int | None:

@@ -10,6 +10,9 @@ from nanokimi.config import ConfigError
 from nanokimi.steering import Intervention
 from nanokimi.system.printable import OneLineError, quote
 
+BEGIN_ANEW = (
+    "put a whole copy back, or begin a new run in another folder"  # where no checkpoint of a run loads
+)
 _MOST_STEPS = 10**12
 
 

@@ -16,6 +16,7 @@ from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.optim import build_optimizers
 from nanokimi.runs.optimizers import pack_optimizers, unpack_optimizers
+from nanokimi.runs.state import BEGIN_ANEW
 from tests import tiny
 
 FILES = ("model.safetensors", "optimizer.safetensors", "tokenizer.json", "checkpoint.json")
@@ -170,7 +171,7 @@ def test_a_changed_setting_is_noticed(old, new, tmp_path):
     text = (path / "checkpoint.json").read_text()
     assert text.count(old) == 1
     (path / "checkpoint.json").write_text(text.replace(old, new))
-    assert one_line(tmp_path) == f"checkpoint {path}: checkpoint.json is damaged (its checksum differs)"
+    assert one_line(path) == f"checkpoint {path}: checkpoint.json is damaged (its checksum differs)"
 
 
 @pytest.mark.parametrize("name", FILES[:3])
@@ -178,9 +179,10 @@ def test_a_truncated_or_missing_file_is_named(name, tmp_path):
     path = save(tmp_path)
     content = (path / name).read_bytes()
     (path / name).write_bytes(content[: len(content) // 2])
-    assert one_line(tmp_path) == f"checkpoint {path}: {name} is damaged (its checksum differs)"
+    assert one_line(path) == f"checkpoint {path}: {name} is damaged (its checksum differs)"
     (path / name).unlink()
-    assert one_line(tmp_path) == f"checkpoint {path}: {name} is missing"
+    assert one_line(path) == f"checkpoint {path}: {name} is missing"
+    assert one_line(tmp_path) == f"{one_line(path)}; {BEGIN_ANEW}"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "3", '{"sha256": {}}', '{"sha256": []}', "\x00"])
@@ -194,7 +196,7 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", 2)
     path = save(tmp_path)
     monkeypatch.undo()
-    assert one_line(tmp_path) == f"checkpoint {path}: format 2 is not 1, this version's"
+    assert one_line(path) == f"checkpoint {path}: format 2 is not 1, this version's"
 
 
 def test_a_folder_without_a_checkpoint(tmp_path):
@@ -233,7 +235,8 @@ def test_where_the_newest_is_damaged_the_one_before_it_is_loaded_and_that_is_sai
         (newest / name).unlink()
         assert checkpoint.load_checkpoint(tmp_path).skipped == (f"checkpoint {newest}: {name} is missing",)
     (tmp_path / "step-000003" / "model.safetensors").write_bytes(b"")
-    assert "nor does the one before it load" in one_line(tmp_path)
+    line = one_line(tmp_path)
+    assert "; nor does the one before it load, checkpoint " in line and line.endswith(BEGIN_ANEW)
 
 
 def test_a_checkpoint_that_is_deleted_while_it_is_read_is_not_missed(tmp_path, monkeypatch):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
-from nanokimi.runs.log import LogError, StepLog
+from nanokimi import checkpoint
+from nanokimi.runs.log import LogError, StepLog, describe_gaps
 from nanokimi.train import train
 from tests import tiny
 from tests.training import drop_clock, make_model, read_log, run, stop_after
@@ -107,3 +109,61 @@ def test_a_log_of_two_trainings_is_mended_by_resuming(tmp_path):
     log.write_text("".join(each for pair in zip(lines, lines) for each in pair) + lines[0][:40])
     run(make_model("gpt"), cfg, run_dir=tmp_path, resume=True)
     assert read_log(tmp_path) == drop_clock(run(make_model("gpt"), cfg))
+
+
+@pytest.mark.parametrize(
+    ("kept", "gaps"),
+    [
+        ([1, 2, 3, 4, 5, 6], ""),
+        ([1, 2, 3, 4, 5, 6, 7, 9], ""),  # later steps are none of the checkpoint's
+        ([1, 2, 4, 5, 6], "steps 3:"),
+        ([3, 4], "steps 1 to 2, 5 to 6:"),
+        ([], "steps 1 to 6:"),
+        ([1, 3, 5], "steps 2, 4, 6:"),
+    ],
+)
+def test_steps_without_a_line_are_described(kept, gaps, tmp_path):
+    log = tmp_path / "steps.jsonl"
+    log.write_text("{bad\n".join(["", *map(line, kept)]))
+    found = describe_gaps(log, done=6)
+    assert (f"no line, or a damaged one, for {gaps}" in found) if gaps else found == ""
+
+
+def test_of_many_gaps_some_are_named(tmp_path):
+    (tmp_path / "steps.jsonl").write_text("".join(line(step) for step in range(2, 10**5, 2)))
+    assert " for steps 1, 3, 5, 7, 9 and 49995 more gaps: " in describe_gaps(
+        tmp_path / "steps.jsonl", 10**5 - 1
+    )
+    assert "steps 1 to 3:" in describe_gaps(tmp_path / "nothing.jsonl", 3)
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "moved before the first step"])
+def test_a_folder_that_goes_is_told_to_be_gone_and_not_made_again(how, tmp_path):
+    run_dir, place = tmp_path / "run", tmp_path / "place"
+
+    def steer(step: int) -> list:
+        if step == (1 if "before" in how else 5) and run_dir.exists():
+            shutil.rmtree(run_dir) if how == "deleted" else run_dir.rename(place)
+        return []
+
+    with pytest.raises(LogError) as error:
+        run(make_model("gpt"), tiny.train_config(), run_dir=run_dir, steer=steer)
+    assert str(error.value).startswith(f"folder '{run_dir}' is gone: it was deleted or moved ")
+    assert "`nanokimi train --resume --out NEW`" in str(error.value)
+    assert not run_dir.exists()
+    if how == "moved":
+        resumed = run(make_model("gpt"), tiny.train_config(), run_dir=place, resume=True)
+        assert [record.step for record in resumed] == [4, 5, 6]
+
+
+def test_a_folder_that_goes_while_a_checkpoint_is_written_is_told_to_be_gone(tmp_path, monkeypatch):
+    real = checkpoint.save_file
+
+    def save(tensors, path):
+        shutil.rmtree(tmp_path / "run")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", save)
+    with pytest.raises(checkpoint.CheckpointError, match=r"run' is gone: it was deleted or moved"):
+        run(make_model("gpt"), tiny.train_config(), run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
