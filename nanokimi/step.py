@@ -34,6 +34,8 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, what: str, step: int, where: str, cfg: TrainConfig):
         first = f"; the first that is not finite: {where}" if where else ""
         cure = f"a lower optim.lr than {cfg.optim.lr:g}, or more warmup_steps than {cfg.warmup_steps}"
+        if cfg.optim.weight_decay > max(1, 1 / cfg.optim.lr):
+            cure = f"an optim.weight_decay below {1 / cfg.optim.lr:g}, which is 1 divided by optim.lr"
         super().__init__(
             f"the training diverged at step {step}: {what}{first}. What may help in a new run: {cure}"
         )
@@ -132,11 +134,9 @@ def _make_gradients(
         if not math.isfinite(tally.loss + tally.balance_loss):
             with autocast(device, dtype):
                 where = name_layer(model, inputs.to(device))
-            what = (
-                f"the loss is {tally.loss}"
-                if not math.isfinite(tally.loss)
-                else f"the balancing term is {tally.balance_loss}"
-            )
+            what = f"the loss is {tally.loss}"
+            if math.isfinite(tally.loss):
+                what = f"the balancing term is {tally.balance_loss}"
             model.zero_grad(set_to_none=True)
             raise TrainingDiverged(what, step + 1, where and f"the output of {where}", cfg)
         interrupt()

@@ -11,7 +11,7 @@ from nanokimi.cli.memory import explain_shortage
 from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tell
 from nanokimi.config import ConfigError
 from nanokimi.model import Model
-from nanokimi.presets.idle import Clips
+from nanokimi.presets.idle import Clips, describe_standstill
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
 from nanokimi.system.printable import one_line, quote
@@ -30,6 +30,7 @@ def run_training(
     about: lines to say at that moment.
     """
     wish, step, is_begun, clips = Wish(), done or 0, False, Clips(run.train)
+    val_losses: list[float] = []
 
     def steer(next_step: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
@@ -58,6 +59,8 @@ def run_training(
                 for record in draw_bar(records, run.train, step):
                     step = record.step
                     clips.see(record.grad_norm, record.max_qk_logit)
+                    if record.evaluation is not None:
+                        val_losses.append(record.evaluation.loss)
     except Stopped as stopped:
         say("stopped before the first step was done: there is nothing to save")
         return stopped.exit_code
@@ -74,6 +77,8 @@ def run_training(
     if wish.number is None:
         for line in clips.list_idle() if done is None else ():
             tell(line)
+        if standstill := describe_standstill(val_losses):
+            tell(standstill)
         return 0
     # Only here, after the generator is closed, everything is saved.
     if step == run.train.steps:

@@ -4,7 +4,7 @@ A setting of its default value is never called idle: nobody asked for it. Clips 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -221,6 +221,16 @@ class Clips:
             largest = f"the largest attention logit was {self._logit:.3g}"
             found.append(f"train.qk_clip_tau={tau:g} never acted: {largest}")
         return found
+
+
+def describe_standstill(val_losses: Sequence[float]) -> str:
+    """A line where all measurements of a training gave one loss, so that it taught nothing; else empty."""
+    if len(val_losses) < 2 or len(set(val_losses)) > 1:
+        return ""
+    return (
+        f"the validation loss was {val_losses[0]:.4f} at every measurement, to the last digit: the model has learned "
+        "nothing; train.optim.lr may be too small, or a setting of the model hide its input"
+    )
 
 
 def _look_up(run: _Run, name: str) -> tuple[Any, Any]:

@@ -175,19 +175,28 @@ def test_closing_saves_no_weights_that_give_no_loss(tmp_path):
 
 
 def test_a_checkpoint_with_a_nan_is_refused_and_the_one_before_it_taken(tmp_path):
-    """Such a checkpoint comes from an earlier version, which checked the loss only."""
+    """No training of this version writes such a checkpoint."""
     run(model := make_model("gpt"), cfg := tiny.train_config(), run_dir=tmp_path)
     with torch.no_grad():
         model.layers[0].up_proj.weight[0, 0] = math.nan
     state = replace(checkpoint.load_checkpoint(tmp_path).state, step=7)
     bad = checkpoint.save_checkpoint(tmp_path, model, [], tiny.corpus().tokenizer, cfg, state)
-    with pytest.raises(
-        checkpoint.CheckpointError, match=r"'layers.0.up_proj.weight' is not finite: the training had"
-    ):
+    damaged = r"'layers.0.up_proj.weight' is not finite: it was damaged or altered"
+    with pytest.raises(checkpoint.CheckpointError, match=damaged):
         checkpoint.load_checkpoint(bad)
     found = checkpoint.load_checkpoint(tmp_path)
     assert found.state.step == 6
     assert "'layers.0.up_proj.weight' is not finite" in found.skipped[0]
+
+
+@pytest.mark.parametrize(("lr", "weight_decay"), [(0.01, 1e9), (2.0, 1e6)])
+def test_a_weight_decay_that_turns_the_weights_round_is_named(lr, weight_decay):
+    optim = OptimConfig(lr=lr, optimizer="adamw", weight_decay=weight_decay)
+    with pytest.raises(TrainingDiverged) as error:
+        run(make_model("gpt"), replace(WILD, optim=optim, steps=30))
+    assert str(error.value).endswith(
+        f"an optim.weight_decay below {1 / lr:g}, which is 1 divided by optim.lr"
+    )
 
 
 def test_every_kind_of_tensor_is_looked_at():

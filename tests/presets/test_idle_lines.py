@@ -8,7 +8,7 @@ import torch
 from lab_utils.bench.plan import make_plan
 from nanokimi.config import BalanceConfig, BlockLatentConfig, DataConfig, TrainConfig
 from nanokimi.model import build_model
-from nanokimi.presets.idle import Clips, idle_settings
+from nanokimi.presets.idle import Clips, describe_standstill, idle_settings
 from nanokimi.presets.yaml_config import load_model_config, load_train_config
 from tests import tiny
 from tests.presets.test_idle import ADAMW, MOE
@@ -118,3 +118,13 @@ def test_no_preset_and_no_arm_has_an_idle_setting():
         for kind in ("gpt", "kimi"):
             model, cfg = load_model_config(f"{kind}-{size}"), load_train_config(f"train-{size}")
             assert idle_settings(DataConfig(), model, cfg) == []
+
+
+def test_a_loss_that_never_moves_is_told():
+    assert (
+        describe_standstill([])
+        == describe_standstill([3.5])
+        == describe_standstill([3.5, 3.5, 3.5000001])
+        == ""
+    )
+    assert describe_standstill([3.5, 3.5]).startswith("the validation loss was 3.5000 at every measurement")
