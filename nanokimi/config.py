@@ -13,7 +13,7 @@ from pydantic import Field, Strict
 from pydantic import model_validator as validator
 
 from nanokimi.system.checked import settings
-from nanokimi.system.paths import PathText
+from nanokimi.system.paths import FolderText, PathText
 from nanokimi.system.real_numbers import AboveOne, Decay, Number, Positive, PositiveOrZero, Share, Turns
 from nanokimi.system.refusals import ConfigError as ConfigError
 from nanokimi.system.refusals import require, require_within
@@ -274,7 +274,7 @@ class DataConfig:
     n_characters: Size = 400
     n_stories: Length = 20_000
     seed: Seed = 0
-    cache_dir: PathText | None = None
+    cache_dir: FolderText | None = None
 
     @validator(mode="after")
     def _check(self):

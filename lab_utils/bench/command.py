@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.plan import Plan, make_plan
@@ -27,17 +28,26 @@ from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.cli.memory import SHORTAGE, check_memory
-from nanokimi.cli.terminal import source_is_an_option
+from nanokimi.cli.options import read_folder, read_whole
+from nanokimi.cli.terminal import CannotPrint, say, source_is_an_option
 from nanokimi.config import ConfigError
 from nanokimi.device import choose_device
 from nanokimi.presets.plain_yaml import parse
-from nanokimi.system.printable import escape_text, one_line, quote
+from nanokimi.system.printable import one_line, quote
+from nanokimi.system.refusals import require
 from nanokimi.text import corpus
 from nanokimi.text.sources import SOURCES
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 LINE_EVERY_SECONDS = 10.0
+MOST_SEEDS = 10**6
+# What a cell of the notebook says where a file cannot be written.
+NOT_WRITTEN = re.compile(
+    r"cell \d+: (?:(?:CheckpointError|LogError): .* cannot be written: ([^;]+)|(?:OSError|PermissionError): "
+    r"\[Errno \d+\] ([^:]+))"
+)
+T = TypeVar("T")
 OWN_OPTION = {
     "profile": "--profile",
     "arms": "--arms",
@@ -55,7 +65,7 @@ def run(argv: Sequence[str]) -> int:
         options = _parse(argv)
         parameters = _parameters(options)
         profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
-        data = _absolute(options.data)
+        data = _absolute(options.data or "")
         plan = make_plan(profile, options.arms, options.seeds, data)
         choose_device(plan.arms[0].train.device)
         out = _writable(options.out)
@@ -78,11 +88,21 @@ def run(argv: Sequence[str]) -> int:
         _say(f"interrupted{kept}")
         return getattr(error, "exit_code", INTERRUPTED)
     except NotebookFailed as error:
+        found = NOT_WRITTEN.match(str(error))
+        if found or not folder.exists():
+            _say(f"bench: {_explain_files(folder, found and (found[1] or found[2]))}")
+            return BAD_INPUT
         _say(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
         return FAILED
     except BrokenPipeError:
         raise
-    except (ValueError, OSError) as error:
+    except CannotPrint as error:
+        _say(f"bench: {error}; the report is {folder / 'report.html'}")
+        return BAD_INPUT
+    except OSError as error:
+        _say(f"bench: {_explain_files(folder, error.strerror, error.filename) if folder else error}")
+        return BAD_INPUT
+    except ValueError as error:
         _say(f"bench: {error}")
         return BAD_INPUT if folder is None else FAILED
     return 0
@@ -99,10 +119,19 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--profile", default="auto", help="auto (gpu with CUDA, else cpu), smoke, cpu, gpu")
     parser.add_argument("--arms", default="default", help="default, ladder, or names with commas: gpt,kimi")
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds; 3 are needed for a verdict")
-    parser.add_argument("--data", default="", help="storyworld, tinystories, or the path of a text or folder")
     parser.add_argument(
-        "--out", type=_read_folder, default=Path("out/bench"), help="where the run's folder is made"
+        "--seeds", type=_as_option(_read_seeds), default=1, help="how many seeds; 3 are needed for a verdict"
+    )
+    parser.add_argument(
+        "--data",
+        type=_as_option(_read_data),
+        help="storyworld, tinystories, or the path of a text or folder [default: the profile's text]",
+    )
+    parser.add_argument(
+        "--out",
+        type=_as_option(read_folder),
+        default=Path("out/bench"),
+        help="where the run's folder is made",
     )
     parser.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a notebook parameter"
@@ -125,10 +154,29 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _read_folder(text: str) -> Path:
-    if not text.strip():  # else it would be the current folder
-        raise argparse.ArgumentTypeError(f"{quote(text)} must name a folder")
-    return Path(text)
+def _as_option(read: Callable[[str], T]) -> Callable[[str], T]:
+    """The reader of a word as an option's type: what it refuses is told under the option's name."""
+
+    def parse(word: str) -> T:
+        try:
+            return read(word)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def _read_seeds(text: str) -> int:
+    seeds = read_whole(text)
+    require(1 <= seeds <= MOST_SEEDS, f"{quote(text)} must be a whole number from 1 to {MOST_SEEDS:,}")
+    return seeds
+
+
+def _read_data(text: str) -> str:
+    require(
+        bool(text.strip()), f"{quote(text)} must name storyworld, tinystories or the path of a text or folder"
+    )
+    return text
 
 
 def _absolute(data: str) -> str:
@@ -157,8 +205,11 @@ def _prepare(plan: Plan) -> None:
             shown = time.monotonic()
             _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
 
-    with source_is_an_option():
-        text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    try:
+        with source_is_an_option():
+            text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+    except corpus.TextError as error:  # the profile sets seq_len
+        raise corpus.TextError(str(error).removesuffix(" or a smaller seq_len")) from None
     for arm in plan.with_vocabulary_of(text).arms:
         check_memory(arm.model, arm.train)
     took = time.monotonic() - started
@@ -200,7 +251,7 @@ def _conclude(folder: Path) -> None:
     lines = [str(comparison_table(table_rows(results)))]
     lines += [sentence(verdict) for verdict in (*verdicts(results), *ladder(results))]
     lines.append(f"report: {folder / 'report.html'}")
-    print(escape_text("\n".join(lines)), flush=True)
+    say("\n".join(lines))
 
 
 def _explain(reason: str, plan: Plan) -> str:
@@ -211,6 +262,16 @@ def _explain(reason: str, plan: Plan) -> str:
     return (
         f"out of memory with batch_size={training.batch_size} and seq_len={training.seq_len} of profile "
         f"{plan.profile}: close other programs, or take a smaller profile or fewer arms"
+    )
+
+
+def _explain_files(folder: Path, cause: str | None, name: str | None = None) -> str:
+    """Why a file could not be written, in the run's folder or at `name`, what remains, and how to go on."""
+    if not folder.exists():
+        return f"folder {quote(str(folder))} is gone: it was deleted or moved while the benchmark ran; begin it again"
+    return (
+        f"{quote(str(name or folder))} cannot be written: {cause}; what was done so far is in {quote(str(folder))}; "
+        "free some space, or name another folder with --out, and begin again"
     )
 
 

@@ -15,7 +15,7 @@ import typer
 import typer.main
 
 from nanokimi import checkpoint, hub
-from nanokimi.cli import settings
+from nanokimi.cli import options, settings
 from nanokimi.cli.memory import check_memory, explain_shortage
 from nanokimi.cli.terminal import decode, load_corpus_with_bars, say, tell
 from nanokimi.cli.training import resume_command, run_training
@@ -25,8 +25,10 @@ from nanokimi.device import choose_device, choose_dtype
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.model import build_model
 from nanokimi.presets.idle import idle_settings
+from nanokimi.presets.sampling import check_run, check_sampling
 from nanokimi.presets.yaml_config import PRESETS, preset_names
 from nanokimi.runs import folder
+from nanokimi.runs.log import describe_gaps
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import one_line, quote
@@ -42,26 +44,8 @@ app = typer.Typer(
 )
 
 
-def _read_folder(text: str) -> Path:
-    if not text.strip():  # else it would be the current folder
-        raise typer.BadParameter(f"{quote(text)} must name a folder")
-    return Path(text)
-
-
-Data = Annotated[str, typer.Option(help="storyworld, tinystories, a text file, a folder, or a .yaml file")]
-Overrides = Annotated[
-    list[str], typer.Option("--set", help="section.name=value; sections: model, train, data. Repeatable")
-]
-CheckpointPath = Annotated[
-    Path,
-    typer.Option(
-        "--checkpoint", help="a folder that `nanokimi train` wrote", parser=_read_folder, metavar="<path>"
-    ),
-]
-
-
 @app.command(name="prepare")
-def prepare_text(data: Data = "storyworld", overrides: Overrides = []) -> None:  # noqa: B006  typer reads it once
+def prepare_text(data: options.Data = "storyworld", overrides: options.Overrides = []) -> None:  # noqa: B006  typer reads it once
     """Tokenize a text once, and print its size."""
     cfg = settings.load_data_config(data, settings.sort_overrides(overrides, "data")["data"])
     loaded = load_corpus_with_bars(cfg)
@@ -89,9 +73,9 @@ def train_model(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder of the run [default: out/MODEL]", parser=_read_folder, metavar="<path>"),
+        options.folder("--out", "folder of the run [default: out/MODEL]"),
     ] = None,
-    overrides: Overrides = [],  # noqa: B006  typer reads it once
+    overrides: options.Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
 ) -> None:
@@ -177,6 +161,10 @@ def _read_run(out: Path, overrides: list[str]) -> tuple[int, Path, settings.Run]
         )
     run = settings.read_run(out, overrides)
     found = _load(out)
+    # Until a new run has a checkpoint, those of the older one, and its log, have names that say so.
+    aside = folder.REPLACED if found.path.name.startswith(folder.REPLACED) else ""
+    if gaps := describe_gaps(out / f"{aside}{folder.LOG}", found.state.step):
+        tell(gaps)
     return found.state.step, found.path, run
 
 
@@ -190,17 +178,19 @@ def _load(path: Path) -> checkpoint.Checkpoint:
 
 @app.command(name="generate")
 def generate_text(
-    checkpoint_path: CheckpointPath,
+    checkpoint_path: options.CheckpointPath,
     prompt: Annotated[str, typer.Option(help="the text to continue; empty starts a new document")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="the most tokens to write")] = 200,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="keep the k likeliest tokens")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="keep the likeliest tokens that reach p together")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="the same seed writes the same text")] = 0,
+    max_new_tokens: Annotated[int, options.whole("the most tokens to write")] = 200,
+    temperature: Annotated[float, options.number("0 always takes the likeliest token")] = 0.8,
+    top_k: Annotated[int | None, options.whole("keep the k likeliest tokens")] = None,
+    top_p: Annotated[float | None, options.number("keep the likeliest tokens that reach p together")] = None,
+    seed: Annotated[int, options.whole("the same seed writes the same text")] = 0,
 ) -> None:
     """Continue a prompt."""
+    with options.named_as_options():
+        check_sampling(temperature, top_k, top_p)
+        check_run(max_new_tokens, seed, None)
+    settings.check_letters(prompt, "--prompt", "write it in UTF-8")
     loaded = _load(checkpoint_path)
     encoding = loaded.tokenizer
     # In training every document follows a separator, so a prompt begins like a document.
@@ -226,14 +216,14 @@ def generate_text(
 
 
 @app.command(name="bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def run_bench(options: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def run_bench(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Compare Kimi with GPT; see `nanokimi bench --help`."""
     # Found by its name, when it is asked for: the core knows nothing else of the lab.
     try:
         bench = importlib.import_module("lab_utils.bench.command")
     except ModuleNotFoundError as error:
         raise ConfigError(f"bench needs {error.name}: pip install 'nanokimi[lab]' brings it") from None
-    raise typer.Exit(bench.run(options or []))
+    raise typer.Exit(bench.run(words or []))
 
 
 @app.command(name="presets")
@@ -253,8 +243,8 @@ def list_presets(
 
 @app.command(name="export")
 def export_checkpoint(
-    checkpoint_path: CheckpointPath,
-    to: Annotated[Path, typer.Option(help="the folder to write", parser=_read_folder, metavar="<path>")],
+    checkpoint_path: options.CheckpointPath,
+    to: Annotated[Path, options.folder("--to", "the folder to write")],
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
     settings.check_name(to)

@@ -1,6 +1,7 @@
 """The settings of a run: read from presets and `--set`, written to run.yaml, and read again to resume."""
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,24 @@ def check_fits(model_cfg: ModelConfig, train_cfg: TrainConfig) -> None:
         )
 
 
+def check_letters(text: str, what: str, cure: str) -> None:
+    """`ConfigError` for a word of a command with bytes that Python could not read as letters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            text = os.fsencode(text).decode()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{what} {quote(text)} is not UTF-8; {cure}") from None
+        raise ConfigError(
+            f"{what} {quote(text)} has letters that the locale of this terminal lacks; set PYTHONUTF8=1, or a locale "
+            "with UTF-8, as LC_ALL=C.UTF-8"
+        ) from None
+
+
 def check_name(out: Path) -> None:
     """`ConfigError` unless `safetensors` can write in the folder: it knows only names that are UTF-8."""
-    try:
-        str(out.absolute()).encode()
-    except UnicodeEncodeError:
-        raise ConfigError(
-            f"folder {quote(str(out.absolute()))}: its name is not UTF-8; name another"
-        ) from None
+    check_letters(str(out.absolute()), "the name of the folder", "name another")
 
 
 def write_run(out: Path, run: Run) -> None:

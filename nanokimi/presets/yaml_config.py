@@ -95,6 +95,8 @@ def _make(cls: type[T], data: dict[str, Any]) -> T:
         return cls(**data)
     except ValidationError as error:
         raise ConfigError(explain(error, cls)) from None
+    except ConfigError as error:  # nobody writes None in YAML
+        raise ConfigError(str(error).replace("=None must", " is empty: it must", 1)) from None
 
 
 def _find_mistake(cls: type, data: dict[str, Any]) -> str:
@@ -166,7 +168,7 @@ def _call(override: str, section: str) -> str:
 def _override(cls: type, data: dict[str, Any], text: str, section: str) -> dict[str, Any]:
     """The data with `moe.top_k=4`, or `top_k=4` where only one section has the field."""
     name, equals, value = text.partition("=")
-    if not equals or not name.strip():
+    if not equals or "" in name.strip().split("."):
         form = f"{section}.name=value" if section else "name=value"
         raise ConfigError(f"{_call(text, section)} must look like {form}")
     *head, last = name.strip().split(".")

@@ -20,5 +20,13 @@ def _can_exist(path: P) -> P:
     return path
 
 
+def _has_name(path: str) -> str:
+    """The path; `ValueError` for an empty text, which would be the current folder."""
+    if not path.strip():
+        raise ValueError("must name a folder")
+    return path
+
+
 PathText = Annotated[str, AfterValidator(_can_exist)]
+FolderText = Annotated[PathText, AfterValidator(_has_name)]
 AnyPath = Annotated[str | Path, AfterValidator(_can_exist)]

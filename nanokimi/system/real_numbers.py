@@ -1,6 +1,6 @@
 """The ranges that numbers with a fraction can have among settings and arguments: types that pydantic checks.
 
-None is infinite. A number of numpy is one too, a yes or no is none.
+None is infinite. A number of numpy is one too, a yes or no is none, and neither is a text: Python would read `1_0`.
 """
 
 import numbers
@@ -13,6 +13,8 @@ def _as_number(value: Any) -> Any:
     """numpy's numbers as Python's."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not a yes or no")
+    if isinstance(value, str):
+        raise ValueError("must be a number")
     try:
         return float(value) if isinstance(value, numbers.Real) else value
     except OverflowError:

@@ -1,6 +1,7 @@
 """The ranges that whole numbers among settings and arguments can have: types that pydantic checks.
 
-A whole number of numpy is one too; a yes or no is none, though Python takes it for 1 or 0.
+A whole number of numpy is one too; a yes or no is none, though Python takes it for 1 or 0, and neither is a text of
+digits: Python would read `1_0` as 10.
 """
 
 import numbers
@@ -10,9 +11,11 @@ from pydantic import BeforeValidator, Field
 
 
 def _as_whole(value: Any) -> Any:
-    """numpy's whole numbers as Python's; no yes or no, which Python would take for 1 and 0."""
+    """numpy's whole numbers as Python's; no yes, no or text that Python would take for a number."""
     if isinstance(value, bool):
         raise ValueError("must be a whole number, not a yes or no")
+    if isinstance(value, str):
+        raise ValueError("must be a whole number")
     return int(value) if isinstance(value, numbers.Integral) else value
 
 

@@ -168,6 +168,13 @@ def _open_files(source: str, on_progress: OnProgress, say: Callable[[str], None]
     if left_out:
         say(left_out)
     identity = {"files": [[os.path.realpath(f.path), f.size, f.changed_ns] for f in files]}
+    for part, what in ((True, "validation"), (False, "training")):
+        named = [file for file in files if file.for_validation is part]
+        if named and not any(file.size for file in named):
+            raise TextError(
+                f"{quote(str(named[0].path))} is empty, and by the names of the files it is the {what} text; "
+                "give it text, or delete it"
+            )
     by_name = [file.for_validation for file in files]
     make_plan = cache(lambda: _plan(files, on_progress))
 

@@ -281,10 +281,10 @@ def _write_files(
 def check_length(what: str, n_tokens: int, seq_len: int) -> None:
     """`TextError` unless one window of `seq_len` tokens and its targets, one token later, fit."""
     if n_tokens < seq_len + 1:
-        raise TextError(
-            f"{what} is too short: it has {n_tokens} of the {seq_len + 1} tokens of one window with seq_len={seq_len}; "
-            "give more text or a smaller seq_len"
-        )
+        found = f"{what} is too short: it has {n_tokens} of the {seq_len + 1} tokens"
+        if seq_len == 1:  # nothing is smaller
+            raise TextError(f"{found} that are the least; give more text")
+        raise TextError(f"{found} of one window with seq_len={seq_len}; give more text or a smaller seq_len")
 
 
 def _group(documents: Iterable[Document]) -> Iterator[list[Document]]:

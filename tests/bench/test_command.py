@@ -1,9 +1,15 @@
 """Bad input to the benchmark's command: one line that says what is wrong, and nothing is written."""
 
+import errno
+import os
+import shutil
+
 import pytest
 import torch
 
 from lab_utils.bench import command as bench
+from lab_utils.machine.headless import NotebookFailed
+from tests.cli.conftest import write_tales
 
 
 @pytest.mark.parametrize(
@@ -11,8 +17,12 @@ from lab_utils.bench import command as bench
     [
         ("--profile smok", "did you mean smoke?"),
         ("--arms gpt,kimmi", "did you mean kimi?"),
-        ("--seeds 0", "seeds=0 must be"),
-        ("--seeds many", "invalid int value: 'many'"),
+        ("--seeds 0", "argument --seeds: '0' must be a whole number from 1 to 1,000,000"),
+        ("--seeds 1000001", "argument --seeds: '1000001' must be a whole number from 1 to 1,000,000"),
+        ("--seeds many", "argument --seeds: 'many' must be a whole number"),
+        ("--seeds 1_0", "argument --seeds: '1_0' must be a whole number"),
+        ("--seeds ٣", "argument --seeds: '٣' must be a whole number"),
+        ("--data=", "argument --data: '' must name storyworld, tinystories or the path of a text or folder"),
         ("--data no/such/text.txt", "--data='no/such/text.txt': no such file or folder"),
         ("--out=", "argument --out: '' must name a folder"),
         ("--data storyworl", "did you mean storyworld?"),
@@ -59,3 +69,69 @@ def test_out_must_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert bench.run(["--profile", "smoke", "--out", str(tmp_path / "file" / "x")]) == bench.BAD_INPUT
     assert f"{tmp_path / 'file'} is a file; name a folder" in capsys.readouterr().err
+
+
+def test_the_advice_for_a_short_text_fits_the_command(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("Once upon a time. " * 5)
+    assert bench.run(["--profile", "smoke", f"--data={tmp_path / 'text.txt'}"]) == bench.BAD_INPUT
+    assert capsys.readouterr().err.endswith("; give more text\n")
+
+
+FULL = os.strerror(errno.ENOSPC)
+FAILURES = {
+    "a checkpoint": NotebookFailed(
+        f"cell 11: CheckpointError: folder 'a' cannot be written: {FULL}; nothing is saved"
+    ),
+    "the log": NotebookFailed(f"cell 11: LogError: log 'a/steps.jsonl' cannot be written: {FULL}"),
+    "a result": NotebookFailed(f"cell 29: OSError: [Errno 28] {FULL}: '/a/results.json'"),
+    "the notebook": OSError(errno.ENOSPC, FULL),
+}
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """The code of a benchmark of which only the notebook is left out: `fail(folder)` runs instead."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    text = write_tales(tmp_path)
+
+    def start_it(fail):
+        monkeypatch.setattr(bench, "run_notebook", lambda _, target, *__: fail(target.parent))
+        return bench.run(["--profile", "smoke", f"--data={text}", f"--out={tmp_path / 'out'}"])
+
+    return start_it
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_full_disk_is_one_line_that_says_where_and_how_to_go_on(what, start, tmp_path, capsys):
+    def fail(folder):
+        raise FAILURES[what]
+
+    assert start(fail) == bench.BAD_INPUT
+    line = capsys.readouterr().err.splitlines()[-1]
+    (folder,) = (tmp_path / "out").iterdir()
+    assert line == (
+        f"bench: '{folder}' cannot be written: {FULL}; what was done so far is in '{folder}'; free some space, or "
+        "name another folder with --out, and begin again"
+    )
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file"), NotebookFailed("cell 11: X: gone")])
+def test_a_folder_that_goes_is_told_to_be_gone(error, start, capsys):
+    def fail(folder):
+        shutil.rmtree(folder)
+        raise error
+
+    assert start(fail) == bench.BAD_INPUT
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("is gone: it was deleted or moved while the benchmark ran; begin it again")
+    )
+
+
+def test_a_failure_of_the_notebook_stays_one(start, capsys):
+    def fail(folder):
+        raise NotebookFailed("cell 3: KeyError: 'x'")
+
+    assert start(fail) == bench.FAILED
+    assert "bench: cell 3: KeyError: 'x' (see " in capsys.readouterr().err

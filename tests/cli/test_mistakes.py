@@ -17,6 +17,21 @@ BAD = {
     "not of this command": (["prepare", "--set=batch_size=3"], "--set 'batch_size=3' must look like data.name=value"),
     "no value": (["train", "--set=train.steps"], "--set 'train.steps' must look like data.name=value, "),
     "no name": (["train", "--set=train.=3"], "--set 'train.=3' must look like train.name=value"),
+    "no name in a section": (["train", "--set=train.optim.=3"], "'train.optim.=3' must look like train.name=value"),
+    "an empty value": (["train", "--set=train.steps="], "'train.steps=': steps is empty: it must be a whole number"),
+    "a number of Python's": (["train", "--set=train.steps=1_0"], "steps='1_0' must be a whole number"),
+    "a number of another script": (["generate", "--checkpoint=a", "--top-k=٣"], "'--top-k': '٣' must be a whole"),
+    "a number with a line": (["generate", "--checkpoint=a", "--top-p=0_1"], "'--top-p': '0_1' must be a number"),
+    "no number": (["generate", "--checkpoint=a", "--temperature=warm"], "'--temperature': 'warm' must be a number"),
+    "no temperature": (["generate", "--checkpoint=a", "--temperature=-1"], "--temperature=-1.0 must be 0 (greedy)"),
+    "no top_k": (["generate", "--checkpoint=a", "--top-k=0"], "nanokimi: --top-k=0 must be a whole number of at least"),
+    "no new tokens": (["generate", "--checkpoint=a", "--max-new-tokens=0"], "nanokimi: --max-new-tokens=0 must be"),
+    "half a letter": (["generate", "--checkpoint=a", "--prompt=\udcff"], "--prompt '\\udcff' is not UTF-8; write it"),
+    "letters that the locale lacks": (["generate", "--checkpoint=a", "--prompt=\udcc3\udcbc"], "'ü' has letters that"),
+    "a folder that is not UTF-8": (["train", "--out=\udcff"], "\\udcff' is not UTF-8; name another"),
+    "a folder that the locale lacks": (["train", "--out=\udcc3\udcbc"], "/ü' has letters that the locale of this term"),
+    "an empty cache": (["prepare", "--set=data.cache_dir=''"], "cache_dir='' must name a folder"),
+    "a text of a letter": (["prepare", "--data={letter}"], "0 of the 2 tokens that are the least; give more text"),
     "a value of --set": (["train", "--set=train.steps=0"], "nanokimi: --set 'train.steps=0': steps=0"),
     "a value of --set in the text": (["prepare", "--set=data.seed=x"], "nanokimi: --set 'data.seed=x': seed='x'"),
     "a file of the text": (["prepare", "--data={text_yaml}"], "text_yaml.yaml: sed is not a setting"),
@@ -51,7 +66,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_writes_nothing(case: str, run, text: Path, tmp_path: Path) -> None:
     files = {"text": text}
-    for name, content in (("empty", b""), ("latin", b"caf\xe9 " * 2000), ("short", b"Hello there.")):
+    contents = {"empty": b"", "latin": b"caf\xe9 " * 2000, "short": b"Hello there.", "letter": b"a"}
+    for name, content in contents.items():
         files[name] = tmp_path / f"{name}.txt"
         files[name].write_bytes(content)
     files["text_yaml"] = tmp_path / "text_yaml.yaml"

@@ -125,6 +125,31 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, trained
     assert "note: " in err and "step-000006" in err and "the checkpoint before it is used" in err
 
 
+@pytest.mark.parametrize("harm", ["damaged", "deleted"])
+def test_steps_that_the_log_lacks_are_told_and_the_run_goes_on(harm: str, run, trained: Path) -> None:
+    shutil.rmtree(trained / "step-000006")
+    log = trained / "steps.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.unlink() if harm == "deleted" else log.write_text("".join([lines[0], "{bad\n", *lines[2:]]))
+    code, _, err = run("train", "--resume", "--out=out/a")
+    assert code == 0, err
+    steps = "1 to 3" if harm == "deleted" else "2"
+    assert f"note: 'out/a/steps.jsonl' has no line, or a damaged one, for steps {steps}: " in err
+    assert log.read_text().count("\n") == (3 if harm == "deleted" else 5)
+
+
+def test_the_log_of_an_older_run_that_is_brought_back_is_the_one_that_is_looked_at(
+    run, trained: Path
+) -> None:
+    """A kill of a new run before its first checkpoint leaves this."""
+    shutil.rmtree(trained / "step-000006")
+    (trained / "step-000003").rename(trained / ".replaced-step-000003")
+    (trained / "steps.jsonl").rename(trained / ".replaced-steps.jsonl")
+    (trained / "steps.jsonl").write_text("")
+    code, out, err = run("train", "--resume", "--out=out/a")
+    assert code == 0 and "resuming after step 3" in out and "steps.jsonl" not in err
+
+
 def test_what_a_kill_at_the_very_end_has_left_goes_when_the_run_is_continued(run, trained: Path) -> None:
     out = trained
     whole = sorted(each.name for each in out.iterdir())

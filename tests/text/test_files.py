@@ -143,7 +143,7 @@ def test_a_folder_says_what_it_leaves_out(tmp_path, data):
 
 
 @pytest.mark.parametrize(
-    "place", ["pipe", "/dev/zero", "/dev/null", "x" * 5000, "a\0b", "~nobody-here/a.txt", "loop"]
+    "place", ["pipe", "/dev/zero", "/dev/null", "x" * 5000, "~nobody-here/a.txt", "loop"]
 )
 def test_what_is_no_file_is_refused(tmp_path, data, place):
     os.mkfifo(tmp_path / "pipe")

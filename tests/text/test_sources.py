@@ -148,6 +148,12 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path | str, str]]:
     (folder / "latin1.txt").write_bytes("Ein Caf\xe9 am See.".encode("latin-1"))
     (folder / "late.txt").write_bytes(long_and_bad)
     (folder / "cut.txt").write_bytes("Café".encode()[:-1])
+    (folder / "named").mkdir()
+    (folder / "named" / "train.txt").write_text("Once upon a time. " * 100)
+    (folder / "named" / "val.txt").touch()
+    (folder / "turned").mkdir()
+    (folder / "turned" / "train.txt").touch()
+    (folder / "turned" / "val.txt").write_text("Once upon a time. " * 100)
     (folder / "none").mkdir()
     (folder / "none" / "README.md").write_text("no text")
     return {
@@ -162,6 +168,14 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path | str, str]]:
         "short": (
             folder / "short.txt",
             r"short\.txt.*too short.* of the 65 tokens of one window with seq_len=64",
+        ),
+        "empty validation": (
+            folder / "named",
+            r"val\.txt' is empty, and by the names .* the validation text; give",
+        ),
+        "empty training": (
+            folder / "turned",
+            r"train\.txt' is empty, and by the names .* the training text; give",
         ),
         "latin1": (folder / "latin1.txt", r"latin1\.txt' is not UTF-8.*0xe9 at position 7 "),
         "late": (folder / "late.txt", r"late\.txt' is not UTF-8.*0xe9 at position 1200000 "),
