@@ -29,6 +29,7 @@ from lab_utils.machine.headless import NotebookFailed, check_parameters, run_not
 from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.cli.memory import SHORTAGE, check_memory
 from nanokimi.cli.options import read_folder, read_whole
+from nanokimi.cli.settings import check_letters
 from nanokimi.cli.terminal import CannotPrint, say, source_is_an_option
 from nanokimi.config import ConfigError
 from nanokimi.device import choose_device
@@ -47,6 +48,7 @@ NOT_WRITTEN = re.compile(
     r"cell \d+: (?:(?:CheckpointError|LogError): .* cannot be written: ([^;]+)|(?:OSError|PermissionError): "
     r"\[Errno \d+\] ([^:]+))"
 )
+GONE = re.compile(r"cell \d+: (?:CheckpointError|LogError): folder '(.*)' is gone: ")
 T = TypeVar("T")
 OWN_OPTION = {
     "profile": "--profile",
@@ -69,6 +71,8 @@ def run(argv: Sequence[str]) -> int:
         plan = make_plan(profile, options.arms, options.seeds, data)
         choose_device(plan.arms[0].train.device)
         out = _writable(options.out)
+        check_letters(str(out.absolute()), "--out", "name another")
+        check_letters(data, "--data", "name another")
         _prepare(plan)
         seeds = "1 seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
         _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
@@ -88,9 +92,11 @@ def run(argv: Sequence[str]) -> int:
         _say(f"interrupted{kept}")
         return getattr(error, "exit_code", INTERRUPTED)
     except NotebookFailed as error:
-        found = NOT_WRITTEN.match(str(error))
-        if found or not folder.exists():
-            _say(f"bench: {_explain_files(folder, found and (found[1] or found[2]))}")
+        found, gone = NOT_WRITTEN.match(str(error)), GONE.match(str(error))
+        if gone or found or not folder.exists():
+            _say(
+                f"bench: {_explain_files(Path(gone[1]) if gone else folder, found and (found[1] or found[2]))}"
+            )
             return BAD_INPUT
         _say(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
         return FAILED
@@ -267,7 +273,7 @@ def _explain(reason: str, plan: Plan) -> str:
 
 def _explain_files(folder: Path, cause: str | None, name: str | None = None) -> str:
     """Why a file could not be written, in the run's folder or at `name`, what remains, and how to go on."""
-    if not folder.exists():
+    if cause is None or not folder.exists():
         return f"folder {quote(str(folder))} is gone: it was deleted or moved while the benchmark ran; begin it again"
     return (
         f"{quote(str(name or folder))} cannot be written: {cause}; what was done so far is in {quote(str(folder))}; "

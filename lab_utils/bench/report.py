@@ -19,6 +19,7 @@ from lab_utils.machine.describe import describe
 from lab_utils.show import table
 from lab_utils.show.page import make_page
 from nanokimi.system.atomic import write_json, write_text
+from nanokimi.system.printable import quote
 
 CSS = """
 main { max-width: 1100px; }
@@ -243,11 +244,15 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) != 1:
         print("usage: python -m lab_utils.bench.report FOLDER", file=sys.stderr)
         return 2
+    folder = Path(argv[0])
     try:
-        folder = Path(argv[0])
         write_report(read_results(folder / "results.json"), folder)
     except ResultsError as error:
         print(f"report: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = quote(str(error.filename or folder))
+        print(f"report: {place} cannot be read or written: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

@@ -37,6 +37,7 @@ def sort_overrides(overrides: list[str], *sections: str) -> dict[str, list[str]]
     """The overrides of each section, without its name: `model.top_k=4` is `top_k=4` under "model"."""
     by_section: dict[str, list[str]] = {section: [] for section in sections}
     for text in overrides:
+        check_letters(text, "--set", "write it in UTF-8")
         name, equals, _ = text.partition("=")
         section, dot, _ = name.strip().partition(".")
         if not equals or not dot or section not in by_section:

@@ -119,7 +119,9 @@ def _find_cache(cfg: DataConfig) -> Path:
     try:
         return Path(cfg.cache_dir or Path(user_cache, "nanokimi")).expanduser()
     except RuntimeError as error:
-        raise TextError(f"no place for the cache: {error}; set cache_dir to a folder") from None
+        raise TextError(
+            f"no place for the cache: {error}; set cache_dir or XDG_CACHE_HOME to a folder"
+        ) from None
 
 
 def check_fits(corpus: Corpus, model: ModelConfig, seq_len: int) -> None:

@@ -92,7 +92,7 @@ def prepare(
         cure = "free some space, or set" if error.errno == errno.ENOSPC else "set"
         raise TextError(
             f"cache folder {quote(str(cache), 200)} cannot be written: {error.strerror or error}; "
-            f"{cure} cache_dir to another folder"
+            f"{cure} cache_dir or XDG_CACHE_HOME to another folder"
         ) from None
     if damage := damage or why:
         notes.append(f"the tokens in the cache could not be used, and were made again: {damage}")

@@ -9,6 +9,7 @@ import torch
 
 from lab_utils.bench import command as bench
 from lab_utils.machine.headless import NotebookFailed
+from nanokimi.cli.terminal import CannotPrint
 from tests.cli.conftest import write_tales
 
 
@@ -22,6 +23,9 @@ from tests.cli.conftest import write_tales
         ("--seeds many", "argument --seeds: 'many' must be a whole number"),
         ("--seeds 1_0", "argument --seeds: '1_0' must be a whole number"),
         ("--seeds ٣", "argument --seeds: '٣' must be a whole number"),
+        ("--data=\udcc3\udcbc.txt", "--data 'ü.txt' has letters that the locale of this terminal lacks"),
+        ("--data=\udcff.txt", "--data '\\udcff.txt' is not UTF-8; name another"),
+        ("--out=\udcc3\udcbc", "ü' has letters that the locale"),
         ("--data=", "argument --data: '' must name storyworld, tinystories or the path of a text or folder"),
         ("--data no/such/text.txt", "--data='no/such/text.txt': no such file or folder"),
         ("--out=", "argument --out: '' must name a folder"),
@@ -135,3 +139,25 @@ def test_a_failure_of_the_notebook_stays_one(start, capsys):
 
     assert start(fail) == bench.FAILED
     assert "bench: cell 3: KeyError: 'x' (see " in capsys.readouterr().err
+
+
+def test_a_trainings_own_folder_that_goes_is_told_to_be_gone(start, capsys):
+    def fail(folder):
+        raise NotebookFailed(
+            "cell 11: LogError: folder '/a/runs/gpt-s0' is gone: it was deleted or moved while ..."
+        )
+
+    assert start(fail) == bench.BAD_INPUT
+    assert (
+        "bench: folder '/a/runs/gpt-s0' is gone: it was deleted or moved while the bench"
+        in capsys.readouterr().err
+    )
+
+
+def test_what_cannot_be_printed_is_one_line_that_names_the_report(start, monkeypatch, capsys):
+    def fail(folder):
+        raise CannotPrint("what is printed cannot be written: No space left on device")
+
+    monkeypatch.setattr(bench, "_conclude", fail)
+    assert start(lambda folder: None) == bench.BAD_INPUT
+    assert capsys.readouterr().err.splitlines()[-1].endswith("report.html")

@@ -134,6 +134,18 @@ def test_verdict_table_shows_every_seed():
 # ---------------------------------------------------------------- the report
 
 
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
+    report.write_report(three_seeds(), tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "write_text", full)
+    assert report.main([str(tmp_path)]) == 2
+    line = capsys.readouterr().err
+    assert line == f"report: '{tmp_path}' cannot be read or written: No space left on device\n"
+
+
 def test_report_loads_nothing_from_elsewhere(tmp_path):
     report.write_report(three_seeds(), tmp_path)
     html = (tmp_path / "report.html").read_text()

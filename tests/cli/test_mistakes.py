@@ -30,6 +30,7 @@ BAD = {
     "letters that the locale lacks": (["generate", "--checkpoint=a", "--prompt=\udcc3\udcbc"], "'ü' has letters that"),
     "a folder that is not UTF-8": (["train", "--out=\udcff"], "\\udcff' is not UTF-8; name another"),
     "a folder that the locale lacks": (["train", "--out=\udcc3\udcbc"], "/ü' has letters that the locale of this term"),
+    "a setting that the locale lacks": (["train", "--set=data.cache_dir=\udcc3\udcbc"], "=ü' has letters that"),
     "an empty cache": (["prepare", "--set=data.cache_dir=''"], "cache_dir='' must name a folder"),
     "a text of a letter": (["prepare", "--data={letter}"], "0 of the 2 tokens that are the least; give more text"),
     "a value of --set": (["train", "--set=train.steps=0"], "nanokimi: --set 'train.steps=0': steps=0"),
