@@ -12,6 +12,7 @@ from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tel
 from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips, describe_standstill
+from nanokimi.runs.log import LogError
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
 from nanokimi.system.printable import one_line, quote
@@ -70,6 +71,10 @@ def run_training(
         raise CannotPrint(
             f"{error}; stopped after step {step} and saved; to continue: {resume_command(out)}"
         ) from None
+    except (LogError, checkpoint.CheckpointError) as error:
+        if not is_begun or not checkpoint.has_checkpoint(out):
+            raise
+        raise type(error)(f"{error}; to continue once that is mended: {resume_command(out)}") from None
     finally:
         if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)

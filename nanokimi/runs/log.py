@@ -75,8 +75,9 @@ def describe_gaps(path: Path, done: int) -> str:
     if not gaps:
         return ""
     more = f" and {len(gaps) - _MOST_GAPS} more gaps" if len(gaps) > _MOST_GAPS else ""
+    steps = "step" if len(gaps) == 1 and gaps[0].isdigit() else "steps"
     return (
-        f"{quote(str(path))} has no line, or a damaged one, for steps {', '.join(gaps[:_MOST_GAPS])}{more}: "
+        f"{quote(str(path))} has no line, or a damaged one, for {steps} {', '.join(gaps[:_MOST_GAPS])}{more}: "
         "the checkpoint holds what they learned, but no chart can show them"
     )
 

@@ -125,6 +125,23 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_used(run, trained
     assert "note: " in err and "step-000006" in err and "the checkpoint before it is used" in err
 
 
+@pytest.mark.parametrize("full", ["log", "checkpoint"])
+def test_a_disk_that_fills_up_says_how_to_continue(full: str, run, resumable: Path, monkeypatch) -> None:
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if full == "log":
+            patch.setattr("nanokimi.runs.log.open", fail, raising=False)
+        else:
+            patch.setattr(checkpoint, "save_file", fail)
+        code, _, err = run("train", "--resume", "--out=out/a")
+    line = err.replace("\r", "\n").strip().splitlines()[-1]
+    assert code == 2 and "cannot be written: No space left on device" in line
+    assert line.endswith("; to continue once that is mended: nanokimi train --resume --out out/a")
+    assert run("train", "--resume", "--out=out/a")[0] == 0
+
+
 @pytest.mark.parametrize("harm", ["damaged", "deleted"])
 def test_steps_that_the_log_lacks_are_told_and_the_run_goes_on(harm: str, run, trained: Path) -> None:
     shutil.rmtree(trained / "step-000006")
@@ -133,8 +150,8 @@ def test_steps_that_the_log_lacks_are_told_and_the_run_goes_on(harm: str, run, t
     log.unlink() if harm == "deleted" else log.write_text("".join([lines[0], "{bad\n", *lines[2:]]))
     code, _, err = run("train", "--resume", "--out=out/a")
     assert code == 0, err
-    steps = "1 to 3" if harm == "deleted" else "2"
-    assert f"note: 'out/a/steps.jsonl' has no line, or a damaged one, for steps {steps}: " in err
+    steps = "steps 1 to 3" if harm == "deleted" else "step 2"
+    assert f"note: 'out/a/steps.jsonl' has no line, or a damaged one, for {steps}: " in err
     assert log.read_text().count("\n") == (3 if harm == "deleted" else 5)
 
 

@@ -116,7 +116,7 @@ def test_a_log_of_two_trainings_is_mended_by_resuming(tmp_path):
     [
         ([1, 2, 3, 4, 5, 6], ""),
         ([1, 2, 3, 4, 5, 6, 7, 9], ""),  # later steps are none of the checkpoint's
-        ([1, 2, 4, 5, 6], "steps 3:"),
+        ([1, 2, 4, 5, 6], "step 3:"),
         ([3, 4], "steps 1 to 2, 5 to 6:"),
         ([], "steps 1 to 6:"),
         ([1, 3, 5], "steps 2, 4, 6:"),
