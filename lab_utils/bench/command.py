@@ -195,7 +195,7 @@ def _writable(out: Path) -> Path:
     for place in (out, *out.parents):
         if place.exists():
             if not place.is_dir():
-                raise ConfigError(f"out={quote(str(out))}: {place} is a file; name a folder")
+                raise ConfigError(f"--out={quote(str(out))}: {place} is a file; name a folder")
             break
     return out
 
@@ -234,9 +234,9 @@ def _new_folder(out: Path) -> Path:
                 (out / name).mkdir()
                 return out / name
     except OSError as error:
-        raise ConfigError(f"out={quote(str(out))} cannot be written: {error.strerror}") from None
+        raise ConfigError(f"--out={quote(str(out))} cannot be written: {error.strerror}") from None
     raise ConfigError(
-        f"out={quote(str(out))} already holds 99 runs that began in this second; name another folder"
+        f"--out={quote(str(out))} already holds 99 runs that began in this second; name another folder"
     )
 
 

@@ -72,7 +72,8 @@ def test_gpu_without_cuda_is_refused_before_anything_is_read(monkeypatch, tmp_pa
 def test_out_must_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert bench.run(["--profile", "smoke", "--out", str(tmp_path / "file" / "x")]) == bench.BAD_INPUT
-    assert f"{tmp_path / 'file'} is a file; name a folder" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert line == f"bench: --out='{tmp_path / 'file' / 'x'}': {tmp_path / 'file'} is a file; name a folder\n"
 
 
 def test_the_advice_for_a_short_text_fits_the_command(tmp_path, capsys):
