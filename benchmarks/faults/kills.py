@@ -158,7 +158,8 @@ def _wait(run_dir: Path, pid: int, inside: bool, draw: random.Random, after: int
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and _lives(pid):
         if inside:
-            writings |= {path.name for path in run_dir.glob(f"{WRITING}*")}
+            with contextlib.suppress(FileNotFoundError):  # a start makes the folder, and deletes it once more
+                writings |= {path.name for path in run_dir.glob(f"{WRITING}*")}
             if len(writings) >= many:
                 break
         elif _count_lines(run_dir) >= wanted:

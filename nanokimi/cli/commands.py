@@ -91,10 +91,8 @@ def train_model(
                 )
         done, found, run = _read_run(out, overrides)
         if done >= run.train.steps:
-            with (
-                contextlib.suppress(ConfigError),
-                folder.own(out),
-            ):  # not ours, or read-only: it stays as it is
+            # Where the folder is in use, or read-only, what a killed process has left stays.
+            with contextlib.suppress(ConfigError), folder.own(out):
                 folder.begin(out, done)
             say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
             return

@@ -116,11 +116,16 @@ def keep_two(newest: Path) -> None:
 
 def _find(run_dir: Path, prefix: str) -> list[Path]:
     """The checkpoints whose names begin with `prefix`, the newest first. A link counts, so that it is told of."""
-    found = [
-        each
-        for each in run_dir.glob(f"{prefix}step-*")
-        if _CHECKPOINT.fullmatch(each.name.removeprefix(prefix)) and (each / "checkpoint.json").exists()
-    ]
+    try:
+        found = [
+            each
+            for each in run_dir.glob(f"{prefix}step-*")
+            if _CHECKPOINT.fullmatch(each.name.removeprefix(prefix)) and (each / "checkpoint.json").exists()
+        ]
+    except (
+        FileNotFoundError
+    ):  # the folder has gone while we looked: a start that is refused makes it for a moment
+        return []
     return sorted(found, key=_step, reverse=True)
 
 

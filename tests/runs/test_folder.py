@@ -228,3 +228,12 @@ def test_a_run_needs_the_name_of_a_folder(name, tmp_path, monkeypatch):
     ):
         run(make_model("gpt"), tiny.train_config(), run_dir=name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_holds_nothing(tmp_path, monkeypatch):
+    def gone(*_):
+        raise FileNotFoundError(2, "No such file or directory", str(tmp_path))
+        yield
+
+    monkeypatch.setattr(type(tmp_path), "glob", gone)
+    assert folder.list_checkpoints(tmp_path) == []
