@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -211,6 +212,9 @@ def cut_image(folder: Path, draw: random.Random) -> str:
             for _ in range(draw.randint(1, 40)):
                 steps = int(trainer.stdout.readline())
             time.sleep(draw.random() * 0.05)
+            # A copy takes a while, and the power fails at one moment: what is written meanwhile must not be in it.
+            trainer.send_signal(signal.SIGSTOP)
+            os.waitpid(trainer.pid, os.WUNTRACED)
             copy = Path(shutil.copy(image, folder / "copy.img"))
         finally:
             trainer.kill()
