@@ -175,9 +175,9 @@ def update_expert_bias_(
 ) -> None:
     """Balancing without a loss, once per optimizer step: idle experts' biases rise a little, busy ones' fall, in place.
 
-    b += rate · sign(mean(load) - load), less its mean, so that the biases do not drift (Wang et al. 2024). `load`
-    counts all micro-batches of the step. Landmark: for a frozen skewed router, E = 8, MaxVio falls from 1.66 to 0.05
-    in 400 updates.
+    b += rate · sign(mean(load) - load) (Wang et al. 2024), less its mean, so that the biases do not drift (Moonlight).
+    `load` counts all micro-batches of the step. Landmark: for a frozen skewed router, E = 8, MaxVio falls from 1.66 to
+    0.05 in 400 updates.
     """
     load = load.to(expert_bias.dtype)
     delta = rate * (load.mean() - load).sign()
