@@ -162,7 +162,11 @@ def test_an_interrupt_ends_the_check_and_the_answer_and_nothing_is_noted():
     assert "causal_mask" not in Logbook.open().checks
 
 
-@pytest.mark.parametrize("answer", [lambda: 1, functools.partial(print), 3, "x\x1b[2J" * 99], ids=repr)
+@pytest.mark.parametrize(
+    "answer",
+    [lambda: 1, functools.partial(print), 3, "x\x1b[2J" * 99],
+    ids=["lambda", "partial", "number", "text"],
+)
 def test_what_has_no_name_of_an_exercise_is_told_in_one_short_line(answer):
     with pytest.raises(ValueError, match="has the name that `def` or `class` gives") as refused:
         find(answer)
