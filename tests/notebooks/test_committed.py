@@ -11,6 +11,7 @@ from tests.notebooks.rules import (
     course_faults,
     defined_again,
     faults,
+    minutes_faults,
     old_progress,
     read_opening,
     source,
@@ -28,6 +29,11 @@ def test_notebook_is_built_as_the_course_is(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_the_number_of_a_notebook_is_that_of_its_file(path):
     assert read_opening(nbformat.read(path, as_version=4)).title[:2] == path.name[:2]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_minutes_of_a_notebook_are_those_of_reading_and_of_its_exercises(path):
+    assert list(minutes_faults(path.read_text(encoding="utf-8"))) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
