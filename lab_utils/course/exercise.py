@@ -136,6 +136,17 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     return {name: p.detach() if isinstance(p, Tensor) else p for name, p in parts.items()} | gradients
 
 
+def call_on_its_device(implementation: Callable, *args: Any) -> Parts:
+    """The returned parts. Tensors on the meta device hold no numbers: where it is an argument, only their device."""
+    parts = call(implementation, *args)
+    if torch.device("meta") not in [arg for arg in args if isinstance(arg, torch.device)]:
+        return parts
+    return {
+        name.replace("result", "device"): str(part.device) if isinstance(part, Tensor) else part
+        for name, part in parts.items()
+    }
+
+
 def run_test(test: Callable, candidate: Callable) -> Parts:
     """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test."""
     try:

@@ -105,6 +105,7 @@ def violation_cases() -> list[Case]:
         [5.0, 5.0, 5.0],
         [6.0, 2.0],
         [0.0, 0.0, 12.0, 0.0],
+        [5.0, 5.0, 5.0, 1.0],
         [1.0, 2.0, 3.0, 10.0],
         [7.0],
         [0.5, 0.25, 0.25],
@@ -113,6 +114,7 @@ def violation_cases() -> list[Case]:
         "an even load",
         "two experts, three to one",
         "everything to one of four",
+        "one expert far below the others",
         "four experts",
         "one expert",
         "shares instead of counts",
@@ -177,6 +179,7 @@ def bias_cases() -> list[Case]:
     return [
         Case("two experts", (torch.zeros(2), torch.tensor([3, 1]), 0.1, 1)),
         Case("one busy, three idle", (torch.zeros(4), torch.tensor([9, 1, 1, 1]), 0.1, 1)),
+        Case("a mean that is no whole number", (torch.zeros(4), torch.tensor([4, 3, 2, 2]), 0.1, 1)),
         Case("an even load changes nothing", (torch.tensor([0.2, -0.2]), torch.tensor([4, 4]), 0.1, 1)),
         Case(
             "a bias that is there already", (torch.tensor([0.5, -0.5, 0.0]), torch.tensor([7, 2, 3]), 0.01, 1)
