@@ -176,7 +176,10 @@ def test_minutes_that_add_up_pass_and_so_does_a_notebook_without_exercises():
         (timed("5 minutes: 5 to read, 0 for the exercises"), "exercise topk_route"),
         (timed("12 minutes: 2 to read, 10 for the exercises", FIVE, FIVE), "exercise topk_route"),
         (timed("7 minutes to read and work through", FIVE), "first cell does not say"),
-        (timed("8 minutes: 2 to read, 6 for the exercises", FIVE), "6 minutes for the exercises, which say 5"),
+        (
+            timed("8 minutes: 2 to read, 6 for the exercises", FIVE),
+            "6 minutes for the exercises, which say 5",
+        ),
         (timed("8 minutes: 2 to read, 5 for the exercises", FIVE), "are not 8"),
     ],
 )
