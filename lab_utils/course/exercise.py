@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab_utils.course.anonymous import anonymous
+
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
-TEST = "the test"  # the one part of an answer that is a test: it "passes" or "fails"
+TEST = "the test"  # the one part of an answer that is a test: "passes", "fails", or "changes" between runs
 
 
 class Problem(Exception):
@@ -26,6 +28,7 @@ class Problem(Exception):
 class Case:
     """One input: what is special about it ("one token"), and the arguments.
 
+    In a bug hunt the argument is a piece of code, and `says` is what it does: "a sound piece that sorts first".
     A case that is not judged only helps to tell one mistake from another.
     """
 
@@ -89,6 +92,11 @@ class Exercise:
     writes_into_arguments: bool = False
     tolerance: float = 1e-5  # for |expected - got|; relative where numbers are larger than 1
 
+    @property
+    def is_hunt(self) -> bool:
+        """Whether the answer is a test, which must tell broken pieces of code from sound ones."""
+        return self.name.startswith("test_")
+
 
 # ---------------------------------------------------------------- ways to look at an answer
 
@@ -148,9 +156,12 @@ def call_on_its_device(implementation: Callable, *args: Any) -> Parts:
 
 
 def run_test(test: Callable, candidate: Callable) -> Parts:
-    """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test."""
+    """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test.
+
+    The test gets the candidate without its name. Only an AssertionError is a failed test: what else it raises goes on.
+    """
     try:
-        test(candidate)
+        test(anonymous(candidate))
     except AssertionError:
         return {TEST: "fails"}
     return {TEST: "passes"}

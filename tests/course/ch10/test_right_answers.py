@@ -212,4 +212,4 @@ def test_a_broken_piece_of_a_hunt_is_broken_in_one_place(name):
 
     for test in (greedy, refusal, nucleus):
         result = judge(find(name), test)
-        assert result.status == "failed" and result.difference.case == "the broken piece", (test, result)
+        assert result.status == "failed" and result.difference.case == "the piece above", (test, result)
