@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import random
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lab_utils.course.differences import equal_tensors, explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.usual_state import usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
@@ -139,42 +136,6 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
                     diagnoses=_diagnose(key, outcomes, case),
                 )
     return CheckResult(exercise, "passed", n_judged)
-
-
-@contextlib.contextmanager
-def usual_state(seed: int = 0) -> Iterator[None]:
-    """torch as it is when it has just been imported, whatever a notebook has set: it would spoil a right answer.
-
-    The gradient mode, the number format and the device of new tensors, the precision of products, the number of
-    threads, the state of the random generators (Python's and numpy's too), and warnings that were turned into errors.
-    """
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    n_threads, pythons, numpys = torch.get_num_threads(), random.getstate(), np.random.get_state()
-    with (
-        warnings.catch_warnings(),
-        torch.random.fork_rng(devices=[]),
-        torch.inference_mode(False),
-        torch.set_grad_enabled(True),
-        torch.autograd.set_detect_anomaly(False),
-        torch.device("cpu"),
-    ):
-        warnings.simplefilter("default")
-        try:
-            torch.set_default_dtype(torch.float32)
-            torch.set_float32_matmul_precision("highest")
-            torch.use_deterministic_algorithms(False)
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed)
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_float32_matmul_precision(precision)
-            torch.use_deterministic_algorithms(deterministic)
-            torch.set_num_threads(n_threads)
-            random.setstate(pythons)
-            np.random.set_state(numpys)
 
 
 def _explain_kind(exercise: Exercise, answer: Any) -> str:

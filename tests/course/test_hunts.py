@@ -15,7 +15,7 @@ from lab_utils.course import judge as judge_module
 from lab_utils.course.anonymous import anonymous
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.exercise import TEST, Exercise
-from lab_utils.course.judge import AnswerKey, judge, run_cases
+from lab_utils.course.judge import AnswerKey, judge
 
 HUNTS = [e for e in all_exercises().values() if e.name.startswith("test_")]
 every_hunt = pytest.mark.parametrize("exercise", HUNTS, ids=lambda e: e.name)
