@@ -215,7 +215,7 @@ def _add(sheet: Drawing, start: tuple[float, float]) -> None:
 
 # ---------------------------------------------------------------- small: you are here
 
-SMALL_TOP, SMALL_HEIGHT, SMALL_GAP = 50, 54, 11
+SMALL_TOP, SMALL_HEIGHT, SMALL_GAP = 60, 54, 11
 # What stands in the row, with the number of the notebook that builds it. "+" adds to the stream.
 ROW = (
     ("tokens", 54, "01"), ("embedding", 80, "06"), ("norm 1", 46, "02"), ("latents", 72, "05"), ("attention", 76, "02"),
@@ -273,8 +273,9 @@ def architecture(cfg: KimiConfig, here: str = "") -> Drawing:
     boxes["optimizer"] = sheet.box(
         14, bottom + 54, width - 28, 26, [("title", f"{OPTIMIZER} · 07")], fill="plain"
     )
-    if here:
-        sheet.mark(boxes[here], "you are here")
+    if here:  # also at the left, which a narrow screen shows first
+        sheet.note(14, 16, f"you are here: {here}", "here")
+        sheet.mark(boxes[here], "here")
     return sheet
 
 

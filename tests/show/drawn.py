@@ -37,19 +37,20 @@ def texts(drawing: Drawing) -> list[Text]:
     return found
 
 
-def boxes(drawing: Drawing) -> list[tuple[float, float, float, float]]:
-    """Left, top, right, bottom of the filled boxes; frames and the sheet itself are none."""
+def boxes(drawing: Drawing, look: str = "edge") -> list[tuple[float, float, float, float]]:
+    """Left, top, right, bottom of the boxes whose class ends in `look`; frames are "dashed", marks are "marked"."""
     found = []
     for node in parse(drawing).iter(f"{SVG}rect"):
-        if node.get("class", "").endswith("edge"):
+        if node.get("class", "").endswith(look):
             x, y, width, height = (float(node.get(key)) for key in ("x", "y", "width", "height"))
             found.append((x, y, x + width, y + height))
     return found
 
 
 def assert_readable(drawing: Drawing, smallest: float = 8.0) -> None:
-    """Each text stands within its box and within the sheet, overlaps no other text, and is large enough."""
-    written, shapes = texts(drawing), boxes(drawing)
+    """Each text stands within its box and the sheet, on no edge and no other text, and is large enough."""
+    written = texts(drawing)
+    shapes = [*boxes(drawing), *boxes(drawing, "dashed"), *boxes(drawing, "marked")]
     assert written
     for one in written:
         assert one.size >= smallest, one

@@ -134,7 +134,9 @@ def test_you_are_here_marks_the_part_and_nothing_without_it():
         "model",
         "optimizer",
     ):
-        assert [t.text for t in texts(architecture(cfg, here)) if t.look == "here"] == ["you are here"]
+        marks = [text for text in texts(architecture(cfg, here)) if text.look == "here"]
+        assert [mark.text for mark in marks] == [f"you are here: {here}", "here"]
+        assert marks[0].right < 300, "a narrow screen shows it without scrolling"
     assert 'class="marked"' not in architecture(cfg).svg
 
 
