@@ -110,11 +110,13 @@ def observe_mla(
         }
     x = x.clone().requires_grad_()
     out, largest = _output(layer(x, rotation))
-    (out * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
+    total = (out * torch.arange(out.numel()).view_as(out).sin()).sum()
+    if total.requires_grad:
+        total.backward()
     parts: Parts = {
         "output": out.detach(),
         "largest logits by default": str(largest),
-        "gradient of x": x.grad,
+        "gradient of x": torch.zeros_like(x) if x.grad is None else x.grad,
     }
     parts |= {
         f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad

@@ -22,13 +22,15 @@ def numbers(*shape: int) -> Tensor:
 
 
 def _routing_parts(stats: RouterStats | None) -> Parts:
-    """The choice without its order: the weight of every expert, 0 where it was not chosen."""
+    """What the choice was made from, and the choice without its order: every expert's weight, 0 where not chosen."""
     if stats is None:
         return {}
     return {
+        "router logits": stats.logits.detach(),
+        "router scores": stats.scores.detach(),
         "weights by expert": torch.zeros_like(stats.scores)
         .scatter(-1, stats.expert_idx, stats.weights)
-        .detach()
+        .detach(),
     }
 
 
@@ -43,9 +45,13 @@ def _values(returned: Any, kind: type, n: int, says: str) -> tuple:
     return returned
 
 
-def _weighted_sum(tensor: Tensor) -> Tensor:
-    """A sum in which every entry has another weight."""
-    return (tensor * torch.arange(tensor.numel()).view_as(tensor).sin()).sum()
+def _send_gradients(output: Tensor, *routing: RouterStats | None) -> None:
+    """Gradients from the output, and from what balancing reads of the router; every entry has another weight."""
+    facts = [t for stats in routing if isinstance(stats, RouterStats) for t in (stats.logits, stats.scores)]
+    sums = [(t * torch.arange(t.numel()).view_as(t).sin()).sum() for t in (output, *facts)]
+    total = torch.stack(sums).sum()
+    if total.requires_grad:
+        total.backward()
 
 
 def _gradients(**leaves: Tensor) -> Parts:
@@ -72,11 +78,11 @@ def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, u
     if under_autocast:  # `forward` need not run there: nothing is said of it
         with torch.autocast("cpu", torch.bfloat16):
             stats = module.route(x)
-        return parts | {"router logits": stats.logits.detach()} | _routing_parts(stats)
+        return parts | _routing_parts(stats)
     leaf = x.clone().requires_grad_()
     y, stats = _values(module(leaf.clone()), tuple, 2, "two: y and the router's stats")
-    _weighted_sum(y).backward()
-    parts = {"y": y.detach()} | parts | {"router logits": stats.logits.detach()} | _routing_parts(stats)
+    _send_gradients(y, stats)
+    parts = {"y": y.detach()} | parts | _routing_parts(stats)
     return parts | _gradients(x=leaf, **dict(module.named_parameters()))
 
 
@@ -138,11 +144,12 @@ def observe_block(
                 _values(module(part, turn, cache, with_max), tuple, 3, values)
                 for part, turn in zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
             ]
-        stored = sum(t.numel() for t in cache.entries())
-        return {"x": torch.cat([out[0] for out in outs], dim=1), "numbers in the cache": stored}
+        parts = {"x": torch.cat([out[0] for out in outs], dim=1)}
+        parts |= {"numbers in the cache": sum(t.numel() for t in cache.entries())}
+        return parts | _routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
     x = x.clone().requires_grad_()
     y, stats, largest = _values(module(x, rotation, None, with_max), tuple, 3, values)
-    _weighted_sum(y).backward()
+    _send_gradients(y, stats)
     parts = {"x": y.detach()} | _routing_parts(stats) | _gradients(x=x, **dict(module.named_parameters()))
     if largest is not None:
         parts["largest logit"] = largest
@@ -163,7 +170,7 @@ def block_cases() -> list[Case]:
         Case("experts of other sizes", (_OTHER, 1, numbers(1, 3, 12), False)),
         Case(
             "with a cache, two tokens and then one at a time",
-            (_config(), 1, numbers(1, 4, 8), False, (2, 1, 1)),
+            (_config(), 1, numbers(1, 4, 8), True, (2, 1, 1)),
         ),
         Case("ordinary heads, with a cache", (_config(**HEADS), 0, numbers(2, 3, 8), False, (2, 1))),
     ]
@@ -204,14 +211,14 @@ def observe_kimi(
         parts["logits"] = logits = torch.cat([out.logits for out in outs], dim=1)
         parts["largest logits"] = outs[-1].max_qk_logit
     if cache is None:
-        _weighted_sum(logits).backward()
+        _send_gradients(logits, *outs[-1].routing)
         parts |= _gradients(**dict(model.named_parameters()))
     with torch.no_grad():
         parts["largest logits by default"] = str(run(tokens[:, :1]).max_qk_logit)
     routing = outs[-1].routing
     return parts | {
         "routing": [type(stats).__name__ for stats in routing],
-        "weights by expert, layer by layer": [
+        "logits, scores and weights by expert, layer by layer": [
             part
             for stats in routing
             if isinstance(stats, RouterStats)

@@ -167,6 +167,7 @@ def generate_cases() -> list[Case]:
         ("drawn with top_p=0.4", gpt, [1, 2, 3], 8, {"seed": 3, "top_p": 0.4}),
         ("a stop token, greedy", gpt, [1, 2, 3], 6, {"temperature": 0.0, "stop_id": stop}),
         ("a stop token that is drawn", gpt, [1, 2, 3], 9, {"seed": 5, "stop_id": drawn[4]}),
+        ("the stop token has the id 0", kimi, [0], 6, {"seed": 4, "stop_id": 0}),
         ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
         ("a context of one token", _small_model("gpt", context=1), [3], 3, greedy),

@@ -130,6 +130,14 @@ def generate_refusing_nothing(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, refuse=False)
 
 
+@mistake(
+    "A stop token with the id 0 is not seen: 0 counts as false, like None.",
+    "What does `if stop_id` do when stop_id is 0? Compare with `is not None`.",
+)
+def generate_with_a_false_zero(model, prompt, max_new_tokens, *, stop_id=None, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, stop_id=stop_id or None)
+
+
 GENERATE = (
     generate_from_the_first_position,
     generate_always_greedy,
@@ -142,4 +150,5 @@ GENERATE = (
     generate_without_top_p,
     generate_with_a_sliding_window,
     generate_refusing_nothing,
+    generate_with_a_false_zero,
 )
