@@ -55,7 +55,9 @@ def _class_for(piece: type) -> type:
     def text(self: Any) -> str:
         return "PieceOfCode()"  # a module's own text shows its parts
 
-    found = type("PieceOfCode", (base,), {"__init__": make, main: run, "__getattr__": attribute, "__repr__": text})
+    found = type(
+        "PieceOfCode", (base,), {"__init__": make, main: run, "__getattr__": attribute, "__repr__": text}
+    )
     _BEHIND[found] = piece
     return found
 

@@ -167,6 +167,21 @@ def run_test(test: Callable, candidate: Callable) -> Parts:
     return {TEST: "passes"}
 
 
+def give_nothing(*args: Any, **kwargs: Any) -> None:
+    """A piece of code without a result: a test that passes for it does not look at results."""
+
+
+# What is wrong with a test that passes for every piece, `give_nothing` too, and with one that refuses only that.
+LOOKS_AT_NOTHING = (
+    "The test passes whatever a piece gives, even if it gives nothing at all.",
+    "Is there an `assert`, and does it look at the result?",
+)
+LOOKS_AT_NO_NUMBER = (
+    "The test asks for something that every piece gives that was tried, sound or broken, even one of zeros.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+
+
 @torch.no_grad()
 def harsh_(module: nn.Module) -> nn.Module:
     """`module`, with weights at which a mistake is seen in the first digit: N(0, 0.4²), gains 1 ± 0.3, biases ± 0.3."""

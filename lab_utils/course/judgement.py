@@ -118,12 +118,21 @@ def sentences(result: CheckResult) -> list[str]:
 
 
 def _diagnosis_lines(result: CheckResult) -> list[str]:
-    """What is wrong and where to look, for each mistake that it may be. A test is known by what it says of pieces."""
-    title = "Diagnosis" if not result.exercise.is_hunt else "Diagnosis, by what it says of every piece"
-    if len(result.diagnoses) == 1:
+    """What is wrong and where to look, for each mistake that it may be.
+
+    A test is known only by what it says of the pieces, and the panel says so.
+    """
+    several = len(result.diagnoses) > 1
+    which = f"one of these {len(result.diagnoses)} mistakes" if several else "this mistake"
+    title = (
+        f"Diagnosis: of every piece it says the same as a test with {which}."
+        if result.exercise.is_hunt
+        else ""
+    )
+    if not several:
         (known,) = result.diagnoses
-        return [f"{title}: {known.says}", f"Look at this: {known.look_at}"]
-    lines = [f"{title}: one of these {len(result.diagnoses)}."]
+        return [f"{title or 'Diagnosis:'} {known.says}", f"Look at this: {known.look_at}"]
+    lines = [title or f"Diagnosis: {which}."]
     for number, known in enumerate(result.diagnoses, 1):
         lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
     return lines

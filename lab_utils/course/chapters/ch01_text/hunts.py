@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.chapters.ch01_text import bugs
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, give_nothing
 
 
 def test_sound_pairs(cut_pairs) -> None:
@@ -84,6 +84,7 @@ def pairs_cases() -> list[Case]:
             (lambda t, s, n: tuple(x + 1 for x in cut_pairs(t, s, n)),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
@@ -104,4 +105,5 @@ def split_cases() -> list[Case]:
         ),
         Case("a split that holds nothing out", (lambda d, share: (d, []),), judged=False),
         Case("a split that loses a document", (lambda d, share: (d[1:-1], d[-1:]),), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]

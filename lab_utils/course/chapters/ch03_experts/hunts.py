@@ -4,9 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.chapters.ch03_experts import bugs
-from lab_utils.course.exercise import (
-    Case,
-)
+from lab_utils.course.exercise import Case, give_nothing
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.moe import dispatch
 
@@ -92,6 +90,7 @@ def swiglu_cases() -> list[Case]:
             (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
@@ -109,4 +108,5 @@ def dispatch_cases() -> list[Case]:
             (lambda *a: dispatch(*a).detach().requires_grad_(),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]

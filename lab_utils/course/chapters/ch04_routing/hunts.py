@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import bugs, cases
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, give_nothing
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
@@ -165,6 +165,7 @@ def router_cases() -> list[Case]:
         Case("a piece of another shape", (route_of_one,), judged=False),
         Case("a piece that weighs all alike", (route_of_equals,), judged=False),
         Case("a piece with weights twice as large", (route_doubled,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
@@ -179,6 +180,7 @@ def loss_cases() -> list[Case]:
         Case("a piece of another shape", (loss_a_token,), judged=False),
         Case("half the loss", (loss_halved,), judged=False),
         Case("a piece that says 1 to every router", (loss_of_ones,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
@@ -192,4 +194,5 @@ def capacity_cases() -> list[Case]:
         Case("a piece that gives zeros", (dispatch_of_zeros,), judged=False),
         Case("a piece of another shape", (dispatch_of_one_channel,), judged=False),
         Case("a piece that serves the first token only", (dispatch_of_the_first,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]

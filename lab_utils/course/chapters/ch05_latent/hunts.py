@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs
-from lab_utils.course.exercise import Case, harsh_
+from lab_utils.course.exercise import Case, give_nothing, harsh_
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -125,6 +125,11 @@ class _GivesOneToken(MultiHeadLatentAttention):
         return out._replace(out=out.out[:, -1:])
 
 
+class _GivesNothing(MultiHeadLatentAttention):
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        return super().forward(x, rotation, cache, with_max_qk_logit)._replace(out=None)
+
+
 def test_sound_summary(layer) -> None:
     """Other tokens at the end must not change the outputs before them."""
     x = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -202,6 +207,7 @@ def latents_cases() -> list[Case]:
             (lambda q, c, k_rope, expand_k, expand_v: c[:, None] @ expand_v.mT,),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
@@ -216,6 +222,7 @@ def layer_cases() -> list[Case]:
         Case("a layer whose outputs with a cache are wrong", (_KeepsTheWrongOrder,), judged=False),
         Case("a layer that keeps everything twice", (_KeepsTwice,), judged=False),
         Case("a layer that gives one token only", (_GivesOneToken,), judged=False),
+        Case("a layer that gives nothing", (_GivesNothing,), judged=False),
     ]
 
 
@@ -235,4 +242,5 @@ def summary_cases() -> list[Case]:
             "a layer that adds the sum of all tokens", (_Layer(lambda x: x + x.sum(1, True)),), judged=False
         ),
         Case("a layer of another shape", (_Layer(lambda x: x[..., :1]),), judged=False),
+        Case("a piece that gives nothing", (_Layer(give_nothing),), judged=False),
     ]

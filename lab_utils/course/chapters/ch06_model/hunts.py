@@ -68,6 +68,11 @@ class _BlockOfZeros(BlockWithBothProjections):
         return 0 * x
 
 
+class _BlockOfNothing(BlockWithBothProjections):
+    def forward(self, x):
+        return None
+
+
 class _BlockOfHalf(BlockWithBothProjections):
     def forward(self, x):
         return x[..., :4]
@@ -117,6 +122,11 @@ class _MoEOfZeros(MoE):
         return 0 * x, self.route(x)
 
 
+class _MoEOfNothing(MoE):
+    def forward(self, x):
+        return None, self.route(x)
+
+
 class _MoEWithoutRouted(MoE):
     def forward(self, x):
         return self.shared_experts(x), self.route(x)
@@ -138,6 +148,7 @@ def block_cases() -> list[Case]:
         Case("a block that gives zeros", (_BlockOfZeros,), judged=False),
         Case("a block of another shape", (_BlockOfHalf,), judged=False),
         Case("a block that has no weights", (_BlockWithoutWeights,), judged=False),
+        Case("a block that gives nothing", (_BlockOfNothing,), judged=False),
     ]
 
 
@@ -151,4 +162,5 @@ def moe_cases() -> list[Case]:
         Case("a layer that gives zeros", (_MoEOfZeros,), judged=False),
         Case("a layer without its routed experts", (_MoEWithoutRouted,), judged=False),
         Case("a layer of another shape", (_MoEOfSums,), judged=False),
+        Case("a layer that gives nothing", (_MoEOfNothing,), judged=False),
     ]

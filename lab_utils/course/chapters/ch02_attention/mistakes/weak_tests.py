@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.attention import attend as core_attend
 from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
@@ -10,10 +10,7 @@ from nanokimi.rope import apply_rope as core_rope
 # ---------------------------------------------------------------- test_sound_attend
 
 
-@mistake(
-    "The test lets every function pass: it compares nothing, or something that is right in all of them.",
-    "Is there an `assert` that a wrong output breaks? Run your test on the piece above: does it fail?",
-)
+@mistake(*LOOKS_AT_NOTHING)
 def attend_test_that_never_fails(attend):
     attend(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 1.0)
 
@@ -69,8 +66,14 @@ def attend_test_for_equal_bits(attend):
     assert torch.equal(attend(q, k, v, 0.3).double(), scores.softmax(-1) @ v.double())
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def attend_test_of_the_kind(attend):
+    assert attend(*[torch.ones(1, 1, 2, 2)] * 3, 1.0) is not None
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
+    attend_test_of_the_kind,
     attend_test_that_always_fails,
     attend_test_of_the_shape,
     attend_test_of_the_mask,
@@ -102,10 +105,7 @@ def decode_steps(decode_step, n_steps):
     ]
 
 
-@mistake(
-    "The test lets every piece pass: it compares nothing, or something that is right in all of them.",
-    "Is there an `assert` that can fail? Run your test on the piece above: does it fail?",
-)
+@mistake(*LOOKS_AT_NOTHING)
 def decoding_test_that_never_fails(decode_step):
     decode_steps(decode_step, 3)
 
@@ -151,7 +151,8 @@ def decoding_test_without_positions(decode_step):
 
 
 @mistake(
-    "The test looks at the length of the cache. It grows as it should.",
+    "The test looks at the number of entries in the cache. It is right in the piece above, and a sound step may keep "
+    "one pair of tensors that grow.",
     "Which number of the output would be different?",
 )
 def decoding_test_of_the_length(decode_step):
@@ -162,8 +163,14 @@ def decoding_test_of_the_length(decode_step):
     assert len(cache) == 2
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def decoding_test_of_the_kind(decode_step):
+    assert decode_steps(decode_step, 2)[1] is not None
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
+    decoding_test_of_the_kind,
     decoding_test_that_always_fails,
     decoding_test_of_the_shape,
     decoding_test_of_one_step,
