@@ -187,7 +187,8 @@ def ink_of(look: str) -> str:
 
 @functools.cache
 def _font(weight: str) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(findfont(FontProperties(family="DejaVu Sans", weight=weight)), 100)
+    path = findfont(FontProperties(family="DejaVu Sans", weight=weight))
+    return ImageFont.truetype(path, 100, layout_engine=ImageFont.Layout.BASIC)
 
 
 @functools.cache
