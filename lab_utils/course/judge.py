@@ -23,7 +23,7 @@ from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
 NOT_TRIED, NO_END = "not tried", "no end"
-RUNS = 3  # of a test with each piece of a bug hunt
+RUNS = 3  # of a test with each piece that counts in a bug hunt
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,16 @@ def judge(
 def run_cases(
     exercise: Exercise, cases: Sequence[Case], answer: Callable, seconds: float = SECONDS
 ) -> Attempt:
-    """What the answer gives. All cases together may take `seconds`."""
+    """What the answer gives. All cases together may take `seconds`, in a bug hunt three times that."""
     if wrong := _explain_kind(exercise, answer):
         return Attempt(tuple(Outcome(None, wrong) for _ in cases))
     run = _run_hunt if exercise.is_hunt else _run_all
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
         with usual_state():
-            outcomes = call_within(seconds, lambda: run(exercise, answer, cases), interrupt=True)
+            outcomes = call_within(
+                _limit(exercise, seconds), lambda: run(exercise, answer, cases), interrupt=True
+            )
     except TimeoutError:
         return Attempt((), NO_END)
     # torch raises the same error, with a sentence, for what it cannot do.
@@ -118,7 +120,9 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
     if attempt.why == NOT_TRIED:
         return CheckResult(exercise, "not tried", n_judged)
     if attempt.why == NO_END:
-        says = f"It did not come to an end within {seconds:g} s. Is there a loop without end?"
+        says = (
+            f"It did not come to an end within {_limit(exercise, seconds):g} s. Is there a loop without end?"
+        )
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)
     with usual_state():
@@ -150,23 +154,28 @@ def _explain_kind(exercise: Exercise, answer: Any) -> str:
     return ""
 
 
+def _limit(exercise: Exercise, seconds: float) -> float:
+    return seconds * RUNS if exercise.is_hunt else seconds
+
+
 def _run_all(exercise: Exercise, answer: Callable, cases: Sequence[Case]) -> list[Outcome]:
     return [_run_answer(exercise, answer, case) for case in cases]
 
 
 def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list[Outcome]:
-    """What a test says of each piece. It meets every piece several times, all of them in an order drawn anew.
+    """What a test says of each piece. It meets those that count several times, all in an order drawn anew.
 
     So it gains nothing by counting its calls or by remembering pieces. Each time it begins with the usual state, and
     with random numbers that are the same for all pieces.
     """
-    runs = [(seed, number) for seed in range(RUNS) for number in range(len(cases))]
+    n_runs = [RUNS if case.judged else 1 for case in cases]
+    runs = [(seed, number) for number, n in enumerate(n_runs) for seed in range(n)]
     SystemRandom().shuffle(runs)
     found: dict[tuple[int, int], Outcome] = {}
     for seed, number in runs:
         with usual_state(seed):
             found[seed, number] = _run_answer(exercise, test, cases[number])
-    return [_join_runs([found[seed, number] for seed in range(RUNS)]) for number in range(len(cases))]
+    return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
 
 
 def _join_runs(outcomes: list[Outcome]) -> Outcome:

@@ -56,6 +56,15 @@ def test_a_test_that_says_now_this_and_now_that_is_told_so():
     assert "at one time and fails at another" in says(by_luck)
 
 
+def test_a_test_without_end_is_ended_and_has_the_time_of_all_its_runs():
+    def endless(attend):
+        while True:
+            pass
+
+    result = judge(ATTEND, endless, 0.1, KEYS[ATTEND.name])
+    assert "It did not come to an end within 0.3 s." in repr(result)
+
+
 def test_a_stub_is_not_tried():
     def stub(attend):
         raise NotImplementedError

@@ -126,6 +126,7 @@ def test_a_test_that_reads_labels_is_no_answer(exercise: Exercise):
         assert judge(exercise, cheat, key=key_of(exercise.name)).status == "failed", label
 
 
+@pytest.mark.slow
 @every_hunt
 def test_a_test_that_knows_the_pieces_is_no_answer(exercise: Exercise):
     broken = [piece for piece, verdict in judged(exercise) if verdict == "fails"]
