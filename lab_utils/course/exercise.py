@@ -7,6 +7,7 @@ Where the answer is a change in place, a gradient, a module or a test, the exerc
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -171,13 +172,27 @@ def give_nothing(*args: Any, **kwargs: Any) -> None:
     """A piece of code without a result: a test that passes for it does not look at results."""
 
 
+def plainly_wrong(piece: Callable[..., Tensor]) -> list[Case]:
+    """`piece` with results of another size: they tell apart tests that ask for a shape, a sign or a range."""
+
+    def times(factor: float) -> Callable[..., Tensor]:
+        return lambda *args, **kwargs: factor * piece(*args, **kwargs)
+
+    factors = {
+        "a piece that gives nan": math.nan,
+        "a piece that gives the negative": -1.0,
+        "a piece that gives a thousand times as much": 1000.0,
+    }
+    return [Case(says, (times(factor),), judged=False) for says, factor in factors.items()]
+
+
 # What is wrong with a test that passes for every piece, `give_nothing` too, and with one that refuses only that.
 LOOKS_AT_NOTHING = (
     "The test passes whatever a piece gives, even if it gives nothing at all.",
     "Is there an `assert`, and does it look at the result?",
 )
 LOOKS_AT_NO_NUMBER = (
-    "The test asks for something that every piece gives that was tried, sound or broken, even one of zeros.",
+    "The test asks only for what every piece gives that was tried: sound ones, broken ones, plainly wrong ones.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 

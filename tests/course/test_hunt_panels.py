@@ -43,6 +43,7 @@ def test_an_error_other_than_a_failed_assert_refuses_no_piece():
         except AssertionError:
             raise IndexError("the sum is wrong") from None
 
+    assert judge(ATTEND, lambda attend: 1 / 0, key=KEYS[ATTEND.name]).diagnoses == ()
     assert says(by_an_index) == (
         "For the piece above your test raises IndexError: the sum is wrong. "
         "Only an AssertionError, as `assert` raises it, refuses a piece."

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.chapters.ch02_attention import bugs, cases
-from lab_utils.course.exercise import Case, give_nothing
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.attention import attend
 from nanokimi.config import RopeConfig
 from nanokimi.mask import causal_mask
@@ -115,6 +115,7 @@ def attend_cases() -> list[Case]:
         Case("a piece in float64", (_attend_in_double,), judged=False),
         Case("a piece that sees the future", (_attend_to_all,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(attend),
     ]
 
 
@@ -132,4 +133,5 @@ def decoding_cases() -> list[Case]:
         Case("a piece of another shape", (_decode_one_channel,), judged=False),
         Case("a piece without memory", (_decode_without_memory,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(decode_step_with_positions),
     ]

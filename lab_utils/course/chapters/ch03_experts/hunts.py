@@ -4,7 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.chapters.ch03_experts import bugs
-from lab_utils.course.exercise import Case, give_nothing
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.moe import dispatch
 
@@ -91,6 +91,7 @@ def swiglu_cases() -> list[Case]:
             judged=False,
         ),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(swiglu),
     ]
 
 
@@ -109,4 +110,5 @@ def dispatch_cases() -> list[Case]:
             judged=False,
         ),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(dispatch),
     ]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import bugs, cases
-from lab_utils.course.exercise import Case, give_nothing
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
@@ -137,6 +137,10 @@ def loss_of_ones(stats: RouterStats) -> Tensor:
     return 0 * load_balance_loss(stats) + 1
 
 
+def loss_without_gradient(stats: RouterStats) -> Tensor:
+    return load_balance_loss(stats).detach()
+
+
 def loss_halved(stats: RouterStats) -> Tensor:
     return load_balance_loss(stats) / 2
 
@@ -181,6 +185,8 @@ def loss_cases() -> list[Case]:
         Case("half the loss", (loss_halved,), judged=False),
         Case("a piece that says 1 to every router", (loss_of_ones,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(load_balance_loss),
+        Case("a loss without a gradient", (loss_without_gradient,), judged=False),
     ]
 
 
@@ -195,4 +201,5 @@ def capacity_cases() -> list[Case]:
         Case("a piece of another shape", (dispatch_of_one_channel,), judged=False),
         Case("a piece that serves the first token only", (dispatch_of_the_first,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(dispatch),
     ]

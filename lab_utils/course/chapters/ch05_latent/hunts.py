@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs
-from lab_utils.course.exercise import Case, give_nothing, harsh_
+from lab_utils.course.exercise import Case, give_nothing, harsh_, plainly_wrong
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -208,6 +208,7 @@ def latents_cases() -> list[Case]:
             judged=False,
         ),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(attend_absorbed),
     ]
 
 

@@ -10,7 +10,7 @@ from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
 from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import clip_qk_of_every_head, clip_qk_that_blows_up
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter, MuonWithoutScale
-from lab_utils.course.exercise import Case, Parts, give_nothing, run_test
+from lab_utils.course.exercise import Case, Parts, give_nothing, plainly_wrong, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz
 
@@ -144,6 +144,7 @@ def newton_schulz_cases() -> list[Case]:
         Case("the core's, in another order", (newton_schulz_written_out,), judged=False),
         Case("a piece that gives ones", (lambda g, *_: torch.ones_like(g),), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(newton_schulz),
     ]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from lab_utils.course.chapters.ch10_sampling import bugs
-from lab_utils.course.exercise import Case, give_nothing
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.generate import next_token_probs
 
 
@@ -86,6 +86,7 @@ def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
         Case("a piece that is always greedy", (_likeliest,), judged=False),
         Case("a piece that multiplies by the temperature", (_cooled,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(next_token_probs),
     ]
 
 

@@ -141,6 +141,24 @@ def loss_test_of_the_kind(load_balance_loss):
     assert load_balance_loss(stats_of(LOGITS)) is not None
 
 
+@mistake(
+    "The test compares two routers, an uneven one with a more even one. The broken piece puts them in the same order.",
+    "Compare with a value that you know: what is the loss of an even router?",
+)
+def loss_test_of_the_order(load_balance_loss):
+    even = stats_of(torch.eye(4)[None])
+    collapsed = stats_of(torch.tensor([[[9.0, 0.0, 0.0, 0.0]] * 4]))
+    assert load_balance_loss(even) < load_balance_loss(collapsed)
+
+
+@mistake(
+    "The test asks whether the loss lies in a range. That of the broken piece does.",
+    "Compare with a value that you know: what is the loss of an even router?",
+)
+def loss_test_of_a_range(load_balance_loss):
+    assert 0 <= load_balance_loss(stats_of(LOGITS)).item() <= 4
+
+
 LOSS_TESTS = (
     loss_test_that_never_fails,
     loss_test_of_the_kind,
@@ -150,6 +168,8 @@ LOSS_TESTS = (
     loss_test_of_the_gradient,
     loss_test_of_one_busy_expert,
     loss_test_of_the_sign,
+    loss_test_of_the_order,
+    loss_test_of_a_range,
 )
 
 
