@@ -196,6 +196,11 @@ LOOKS_AT_NO_NUMBER = (
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 
+LOOKS_FOR_FINITE_NUMBERS = (
+    "The test asks only whether the numbers are finite. Those of the piece above are.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+
 
 @torch.no_grad()
 def harsh_(module: nn.Module) -> nn.Module:

@@ -156,7 +156,10 @@ def _describe_test(difference: Difference) -> str:
         return f"Your test lets {piece} through. It should fail for it."
     if difference.got == "fails":
         return f"Your test refuses {piece}. It should pass for it."
-    return f"Your test passes for {piece} at one time and fails at another. It should say the same each time."
+    return (
+        f"Your test passes for {piece} at one time and fails at another. It should say the same each time: "
+        "choose its numbers yourself, or from a generator with a seed, and remember nothing."
+    )
 
 
 def side_by_side(result: CheckResult) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.attention import attend as core_attend
 from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
@@ -71,6 +71,20 @@ def attend_test_of_the_kind(attend):
     assert attend(*[torch.ones(1, 1, 2, 2)] * 3, 1.0) is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def attend_test_of_finite_numbers(attend):
+    assert attend(*[torch.ones(1, 1, 2, 2)] * 3, 1.0).isfinite().all()
+
+
+@mistake(
+    "The test asks for the core's own bits, and rejects a sound function that adds in another order.",
+    "Compare with a tolerance.",
+)
+def attend_test_for_the_bits_of_the_core(attend):
+    q = torch.randn(2, 2, 6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(attend(q, q, q, 0.5), core_attend(q, q, q, 0.5))
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
     attend_test_of_the_kind,
@@ -79,6 +93,8 @@ ATTEND_TESTS = (
     attend_test_of_the_mask,
     attend_test_with_one_token,
     attend_test_for_equal_bits,
+    attend_test_of_finite_numbers,
+    attend_test_for_the_bits_of_the_core,
 )
 
 # ---------------------------------------------------------------- test_sound_decoding
@@ -168,6 +184,11 @@ def decoding_test_of_the_kind(decode_step):
     assert decode_steps(decode_step, 2)[1] is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def decoding_test_of_finite_numbers(decode_step):
+    assert decode_steps(decode_step, 2)[1].isfinite().all()
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
     decoding_test_of_the_kind,
@@ -177,4 +198,5 @@ DECODING_TESTS = (
     decoding_test_of_memory,
     decoding_test_without_positions,
     decoding_test_of_the_length,
+    decoding_test_of_finite_numbers,
 )

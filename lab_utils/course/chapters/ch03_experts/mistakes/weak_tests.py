@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.experts import ExpertBank, swiglu
 
 # ---------------------------------------------------------------- test_sound_swiglu
@@ -47,6 +47,11 @@ def gate_test_of_the_kind(swiglu):
     assert swiglu(torch.ones(1, 2), torch.ones(4, 2), torch.ones(2, 2)) is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def gate_test_of_finite_numbers(swiglu):
+    assert swiglu(torch.ones(1, 2), torch.ones(4, 2), torch.ones(2, 2)).isfinite().all()
+
+
 SWIGLU_TESTS = (
     gate_test_that_never_fails,
     gate_test_of_the_kind,
@@ -54,6 +59,7 @@ SWIGLU_TESTS = (
     gate_test_of_the_shape,
     gate_test_with_equal_halves,
     gate_test_with_zeros,
+    gate_test_of_finite_numbers,
 )
 
 # ---------------------------------------------------------------- test_sound_dispatch
@@ -115,6 +121,11 @@ def chosen_test_of_the_kind(dispatch):
     assert dispatch(*_layer()) is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def chosen_test_of_finite_numbers(dispatch):
+    assert dispatch(*_layer()).isfinite().all()
+
+
 DISPATCH_TESTS = (
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,
@@ -122,4 +133,5 @@ DISPATCH_TESTS = (
     chosen_test_of_the_numbers,
     chosen_test_of_the_shape,
     chosen_test_of_the_gradients,
+    chosen_test_of_finite_numbers,
 )

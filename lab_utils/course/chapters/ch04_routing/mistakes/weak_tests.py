@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.router import RouterStats
@@ -159,6 +159,11 @@ def loss_test_of_a_range(load_balance_loss):
     assert 0 <= load_balance_loss(stats_of(LOGITS)).item() <= 4
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def loss_test_of_finite_numbers(load_balance_loss):
+    assert load_balance_loss(stats_of(LOGITS)).isfinite().all()
+
+
 LOSS_TESTS = (
     loss_test_that_never_fails,
     loss_test_of_the_kind,
@@ -170,6 +175,7 @@ LOSS_TESTS = (
     loss_test_of_the_sign,
     loss_test_of_the_order,
     loss_test_of_a_range,
+    loss_test_of_finite_numbers,
 )
 
 
@@ -228,6 +234,15 @@ def capacity_test_of_the_kind(dispatch):
     )
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def capacity_test_of_finite_numbers(dispatch):
+    assert (
+        dispatch(torch.ones(8, 2), torch.zeros(8, 1, dtype=torch.long), torch.ones(8, 1), small_bank())
+        .isfinite()
+        .all()
+    )
+
+
 CAPACITY_TESTS = (
     capacity_test_that_never_fails,
     capacity_test_of_the_kind,
@@ -235,4 +250,5 @@ CAPACITY_TESTS = (
     capacity_test_of_the_shape,
     capacity_test_of_an_even_load,
     capacity_test_of_the_first_token,
+    capacity_test_of_finite_numbers,
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.attention import attend
 from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
@@ -88,6 +88,11 @@ def scale_test_of_the_kind(attend_latents):
     assert attend_latents(*inputs()) is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def scale_test_of_finite_numbers(attend_latents):
+    assert attend_latents(*inputs()).isfinite().all()
+
+
 LATENTS_TESTS = (
     scale_test_that_never_fails,
     scale_test_of_the_kind,
@@ -98,6 +103,7 @@ LATENTS_TESTS = (
     scale_test_with_equal_logits,
     scale_test_of_every_bit,
     scale_test_without_a_scale,
+    scale_test_of_finite_numbers,
 )
 
 # ---------------------------------------------------------------- test_sound_layer

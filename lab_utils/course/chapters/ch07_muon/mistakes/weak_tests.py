@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.optim import Muon, newton_schulz
 
 # ---------------------------------------------------------------- test_sound_newton_schulz
@@ -73,6 +73,11 @@ def newton_schulz_test_of_the_kind(newton_schulz):
     assert newton_schulz(bank(2, 3, 4), 5, torch.float32) is not None
 
 
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def newton_schulz_test_of_finite_numbers(newton_schulz):
+    assert newton_schulz(bank(2, 3, 4), 5, torch.float32).isfinite().all()
+
+
 NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_that_never_fails,
     newton_schulz_test_of_the_kind,
@@ -82,6 +87,7 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_of_exactly_one,
     newton_schulz_test_of_equal_bits,
     newton_schulz_test_to_the_digit,
+    newton_schulz_test_of_finite_numbers,
 )
 
 # ---------------------------------------------------------------- test_sound_muon
