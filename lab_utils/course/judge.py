@@ -17,7 +17,7 @@ from torch import Tensor
 from lab_utils.course.differences import equal_tensors, explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
-from lab_utils.course.usual_state import usual_state
+from lab_utils.course.usual_state import functions_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
@@ -173,7 +173,7 @@ def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list
     SystemRandom().shuffle(runs)
     found: dict[tuple[int, int], Outcome] = {}
     for seed, number in runs:
-        with usual_state(seed):
+        with usual_state(seed), functions_kept():
             found[seed, number] = _run_answer(exercise, test, cases[number])
     return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import random
+import sys
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,3 +48,20 @@ def usual_state(seed: int = 0) -> Iterator[None]:
             torch.set_num_threads(n_threads)
             random.setstate(pythons)
             np.random.set_state(numpys)
+
+
+@contextlib.contextmanager
+def functions_kept() -> Iterator[None]:
+    """Afterwards the functions of torch and of the core are what they were, whatever was put in their places."""
+    core = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "nanokimi"]
+    classes = {each for module in core for each in vars(module).values() if inspect.isclass(each)}
+    own = [each for each in classes if each.__module__.startswith("nanokimi.")]
+    owners: list[Any] = [torch, torch.Tensor, torch.nn.Module, torch.nn.functional, *core, *own]
+    saved = [(owner, dict(vars(owner))) for owner in owners]
+    try:
+        yield
+    finally:
+        for owner, before in saved:
+            for name, value in before.items():
+                if vars(owner).get(name) is not value:
+                    setattr(owner, name, value)

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+import nanokimi.moe
 from lab_utils.course.chapters import find
 from lab_utils.course.exercise import Exercise, Mistake
 from lab_utils.course.judge import AnswerKey, judge, run_cases
 from lab_utils.course.portable import pack_attempt
 from lab_utils.course.verdicts import judge_line
 from nanokimi.attention import attend as core_attend
+from nanokimi.experts import ExpertBank
 
 ATTEND, BLOCK = find("test_sound_attend"), find("test_sound_block")
 KEYS = {exercise.name: AnswerKey(exercise) for exercise in (ATTEND, BLOCK)}
@@ -94,6 +96,26 @@ def test_what_a_test_leaves_behind_does_not_reach_the_next_piece(capsys):
         torch.get_num_threads(),
         random.getstate(),
     )
+
+
+def test_what_a_test_puts_in_the_place_of_a_function_does_not_reach_the_next_piece():
+    before = ExpertBank.forward, torch.softmax, nanokimi.moe.dispatch
+
+    def counting(dispatch):
+        rows, forward = [], ExpertBank.forward
+        assert forward is before[0]
+
+        def counted(bank, x, counts):
+            rows.append(len(x))
+            return forward(bank, x, counts)
+
+        ExpertBank.forward = counted
+        dispatch(torch.ones(8, 2), (torch.arange(8) % 4)[:, None], torch.ones(8, 1), ExpertBank(4, 2, 3))
+        torch.softmax = nanokimi.moe.dispatch = None
+        assert sum(rows) == 8
+
+    assert judge(find("test_sound_dispatch"), counting).status == "passed"
+    assert before == (ExpertBank.forward, torch.softmax, nanokimi.moe.dispatch)
 
 
 def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
