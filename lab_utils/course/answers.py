@@ -69,8 +69,9 @@ def read_cells(notebook: Any) -> list[Cell]:
 def _prepare(cells: list[Cell]) -> Callable[[Write], None]:
     """A function that runs the cells and their answers. What it needs is loaded before a learner's time begins."""
     from lab_utils.course.chapters import all_exercises
-    from lab_utils.course.judge import run_cases, usual_state
+    from lab_utils.course.judge import run_cases
     from lab_utils.course.portable import pack_attempt
+    from lab_utils.course.usual_state import usual_state
 
     exercises, run_cell, names = all_exercises(), *_start_shell()
     originals = _Originals()

@@ -7,6 +7,7 @@ Where the answer is a change in place, a gradient, a module or a test, the exerc
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab_utils.course.anonymous import anonymous
+
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
-TEST = "the test"  # the one part of an answer that is a test: it "passes" or "fails"
+TEST = "the test"  # the one part of an answer that is a test: "passes", "fails", or "changes" between runs
 
 
 class Problem(Exception):
@@ -26,6 +29,7 @@ class Problem(Exception):
 class Case:
     """One input: what is special about it ("one token"), and the arguments.
 
+    In a bug hunt the argument is a piece of code, and `says` is what it does: "a sound piece that sorts first".
     A case that is not judged only helps to tell one mistake from another.
     """
 
@@ -89,6 +93,11 @@ class Exercise:
     writes_into_arguments: bool = False
     tolerance: float = 1e-5  # for |expected - got|; relative where numbers are larger than 1
 
+    @property
+    def is_hunt(self) -> bool:
+        """Whether the answer is a test, which must tell broken pieces of code from sound ones."""
+        return self.name.startswith("test_")
+
 
 # ---------------------------------------------------------------- ways to look at an answer
 
@@ -136,13 +145,61 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     return {name: p.detach() if isinstance(p, Tensor) else p for name, p in parts.items()} | gradients
 
 
+def call_on_its_device(implementation: Callable, *args: Any) -> Parts:
+    """The returned parts. Tensors on the meta device hold no numbers: where it is an argument, only their device."""
+    parts = call(implementation, *args)
+    if torch.device("meta") not in [arg for arg in args if isinstance(arg, torch.device)]:
+        return parts
+    return {
+        name.replace("result", "device"): str(part.device) if isinstance(part, Tensor) else part
+        for name, part in parts.items()
+    }
+
+
 def run_test(test: Callable, candidate: Callable) -> Parts:
-    """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test."""
+    """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test.
+
+    The test gets the candidate without its name. Only an AssertionError is a failed test: what else it raises goes on.
+    """
     try:
-        test(candidate)
+        test(anonymous(candidate))
     except AssertionError:
         return {TEST: "fails"}
     return {TEST: "passes"}
+
+
+def give_nothing(*args: Any, **kwargs: Any) -> None:
+    """A piece of code without a result: a test that passes for it does not look at results."""
+
+
+def plainly_wrong(piece: Callable[..., Tensor]) -> list[Case]:
+    """`piece` with results of another size: they tell apart tests that ask for a shape, a sign or a range."""
+
+    def times(factor: float) -> Callable[..., Tensor]:
+        return lambda *args, **kwargs: factor * piece(*args, **kwargs)
+
+    factors = {
+        "a piece that gives nan": math.nan,
+        "a piece that gives the negative": -1.0,
+        "a piece that gives a thousand times as much": 1000.0,
+    }
+    return [Case(says, (times(factor),), judged=False) for says, factor in factors.items()]
+
+
+# What is wrong with a test that passes for every piece, `give_nothing` too, and with one that refuses only that.
+LOOKS_AT_NOTHING = (
+    "The test passes whatever a piece gives, even if it gives nothing at all.",
+    "Is there an `assert`, and does it look at the result?",
+)
+LOOKS_AT_NO_NUMBER = (
+    "The test asks only for what every piece gives that was tried: sound ones, broken ones, plainly wrong ones.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+
+LOOKS_FOR_FINITE_NUMBERS = (
+    "The test asks only whether the numbers are finite. Those of the piece above are.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
 
 
 @torch.no_grad()

@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lab_utils.course.differences import equal_tensors, explain_difference
-from lab_utils.course.exercise import Case, Exercise, Mistake, Parts, Problem
+from lab_utils.course.exercise import TEST, Case, Exercise, Mistake, Parts, Problem
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.usual_state import functions_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
 NOT_TRIED, NO_END = "not tried", "no end"
+RUNS = 3  # of a test with each piece that counts in a bug hunt
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,22 @@ class AnswerKey:
         )
         return outcome.parts
 
-    def diagnose(self, outcomes: list[Outcome], numbers: list[int]) -> Mistake | None:
-        """The first known mistake with the same outcome for each of these cases."""
-        for known in self.exercise.mistakes:
+    def diagnose(self, outcomes: list[Outcome], numbers: list[int]) -> tuple[Mistake, ...]:
+        """The known mistakes with the same outcome for each of these cases."""
+        agree = _accept_alike if self.exercise.is_hunt else _agree
+        return tuple(
+            known
+            for known in self.exercise.mistakes
             if all(
-                _agree(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
-            ):
-                return known
-        return None
+                agree(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
+            )
+        )
 
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
         key = implementation, number
         if key not in self._outcomes:
-            self._outcomes[key] = _run_case(self.exercise, implementation, self.cases[number])
+            with usual_state():
+                self._outcomes[key] = _run_case(self.exercise, implementation, self.cases[number])
         return self._outcomes[key]
 
 
@@ -91,14 +95,15 @@ def judge(
 def run_cases(
     exercise: Exercise, cases: Sequence[Case], answer: Callable, seconds: float = SECONDS
 ) -> Attempt:
-    """What the answer gives. All cases together may take `seconds`."""
+    """What the answer gives. All cases together may take `seconds`, in a bug hunt three times that."""
     if wrong := _explain_kind(exercise, answer):
         return Attempt(tuple(Outcome(None, wrong) for _ in cases))
+    run = _run_hunt if exercise.is_hunt else _run_all
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
         with usual_state():
             outcomes = call_within(
-                seconds, lambda: [_run_answer(exercise, answer, case) for case in cases], interrupt=True
+                _limit(exercise, seconds), lambda: run(exercise, answer, cases), interrupt=True
             )
     except TimeoutError:
         return Attempt((), NO_END)
@@ -115,7 +120,9 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
     if attempt.why == NOT_TRIED:
         return CheckResult(exercise, "not tried", n_judged)
     if attempt.why == NO_END:
-        says = f"It did not come to an end within {seconds:g} s. Is there a loop without end?"
+        says = (
+            f"It did not come to an end within {_limit(exercise, seconds):g} s. Is there a loop without end?"
+        )
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)
     with usual_state():
@@ -130,39 +137,9 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
                     n_judged,
                     difference,
                     violated=_find_violations(exercise, case, outcome),
-                    diagnosis=_diagnose(key, outcomes, case),
+                    diagnoses=_diagnose(key, outcomes, case),
                 )
     return CheckResult(exercise, "passed", n_judged)
-
-
-@contextlib.contextmanager
-def usual_state() -> Iterator[None]:
-    """torch as it is when it has just been imported, whatever a notebook has set: it would spoil a right answer.
-
-    The gradient mode, the number format and the device of new tensors, the precision of products, the state of the
-    random generator, and warnings that were turned into errors.
-    """
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    with (
-        warnings.catch_warnings(),
-        torch.random.fork_rng(devices=[]),
-        torch.inference_mode(False),
-        torch.set_grad_enabled(True),
-        torch.autograd.set_detect_anomaly(False),
-        torch.device("cpu"),
-    ):
-        warnings.simplefilter("default")
-        try:
-            torch.set_default_dtype(torch.float32)
-            torch.set_float32_matmul_precision("highest")
-            torch.use_deterministic_algorithms(False)
-            torch.manual_seed(0)
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_float32_matmul_precision(precision)
-            torch.use_deterministic_algorithms(deterministic)
 
 
 def _explain_kind(exercise: Exercise, answer: Any) -> str:
@@ -175,6 +152,36 @@ def _explain_kind(exercise: Exercise, answer: Any) -> str:
     if inspect.iscoroutinefunction(answer):
         return "It is written with `async def`; it should be a plain `def`."
     return ""
+
+
+def _limit(exercise: Exercise, seconds: float) -> float:
+    return seconds * RUNS if exercise.is_hunt else seconds
+
+
+def _run_all(exercise: Exercise, answer: Callable, cases: Sequence[Case]) -> list[Outcome]:
+    return [_run_answer(exercise, answer, case) for case in cases]
+
+
+def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list[Outcome]:
+    """What a test says of each piece. It meets those that count several times, all in an order drawn anew.
+
+    So it gains nothing by counting its calls or by remembering pieces. Each time it begins with the usual state, and
+    with random numbers that are the same for all pieces.
+    """
+    n_runs = [RUNS if case.judged else 1 for case in cases]
+    runs = [(seed, number) for number, n in enumerate(n_runs) for seed in range(n)]
+    SystemRandom().shuffle(runs)
+    found: dict[tuple[int, int], Outcome] = {}
+    for seed, number in runs:
+        with usual_state(seed), functions_kept():
+            found[seed, number] = _run_answer(exercise, test, cases[number])
+    return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
+
+
+def _join_runs(outcomes: list[Outcome]) -> Outcome:
+    """The outcome that all runs with one piece share; the test "changes" where they share none."""
+    first = outcomes[0]
+    return first if all(each.parts == first.parts for each in outcomes) else Outcome({TEST: "changes"})
 
 
 def _run_answer(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
@@ -248,15 +255,17 @@ def _find_violations(exercise: Exercise, case: Case, outcome: Outcome) -> tuple[
     return tuple(found)
 
 
-def _diagnose(key: AnswerKey, outcomes: list[Outcome], failed: Case) -> Mistake | None:
-    """The known mistake that the answer makes, if there is one.
+def _diagnose(key: AnswerKey, outcomes: list[Outcome], failed: Case) -> tuple[Mistake, ...]:
+    """The known mistakes that the answer may have made: several where no case tells them apart, often none.
 
     An answer may make a known mistake and forget bfloat16 as well, so without a match the bfloat16 cases are left out.
     """
+    if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
+        return ()  # an error is no verdict on a piece, and the known weak tests raise none
     everything = list(range(len(key.cases)))
     plain = [i for i in everything if not _has_bfloat16(key.cases[i])]
     known = key.diagnose(outcomes, everything)
-    if known is None and len(plain) < len(everything) and not _has_bfloat16(failed):
+    if not known and len(plain) < len(everything) and not _has_bfloat16(failed):
         known = key.diagnose(outcomes, plain)
     return known
 
@@ -270,4 +279,11 @@ def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
         return one.parts is other.parts and one.problem == other.problem
     return list(one.parts) == list(other.parts) and not any(
         explain_difference(one.parts[name], other.parts[name], tolerance) for name in one.parts
+    )
+
+
+def _accept_alike(known: Outcome, given: Outcome, tolerance: float) -> bool:
+    """Whether two tests say the same of a piece. One that contradicts itself is like no other."""
+    return given.parts != {TEST: "changes"} and (known.parts == {TEST: "passes"}) == (
+        given.parts == {TEST: "passes"}
     )

@@ -43,7 +43,12 @@ class CheckResult:
     n_cases: int
     difference: Difference | None = None
     violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
-    diagnosis: Mistake | None = None
+    diagnoses: tuple[Mistake, ...] = ()  # several where no case tells them apart
+
+    @property
+    def diagnosis(self) -> Mistake | None:
+        """The first of the mistakes that it may be."""
+        return self.diagnoses[0] if self.diagnoses else None
 
     def __repr__(self) -> str:
         return panel_text(self)
@@ -104,25 +109,57 @@ def sentences(result: CheckResult) -> list[str]:
     if result.status == "interrupted":
         return ["The check was ended before its end, and does not count. Run this cell again."]
     assert result.difference is not None
-    found = [_describe(result.difference)]
+    describe = _describe_test if result.exercise.is_hunt else _describe
+    found = [describe(result.difference)]
     found += [
         f"Every right answer has this property, and yours does not: {says}." for says in result.violated
     ]
-    if result.diagnosis is not None:
-        found += [f"Diagnosis: {result.diagnosis.says}", f"Look at this: {result.diagnosis.look_at}"]
-    else:
-        found.append(f"Stuck? hint({name})")
-    return found
+    return [*found, *_diagnosis_lines(result)] if result.diagnoses else [*found, f"Stuck? hint({name})"]
+
+
+def _diagnosis_lines(result: CheckResult) -> list[str]:
+    """What is wrong and where to look, for each mistake that it may be.
+
+    A test is known only by what it says of the pieces, and the panel says so.
+    """
+    several = len(result.diagnoses) > 1
+    which = f"one of these {len(result.diagnoses)} mistakes" if several else "this mistake"
+    title = (
+        f"Diagnosis: of every piece it says the same as a test with {which}."
+        if result.exercise.is_hunt
+        else ""
+    )
+    if not several:
+        (known,) = result.diagnoses
+        return [f"{title or 'Diagnosis:'} {known.says}", f"Look at this: {known.look_at}"]
+    lines = [title or f"Diagnosis: {which}."]
+    for number, known in enumerate(result.diagnoses, 1):
+        lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
+    return lines
 
 
 def _describe(difference: Difference) -> str:
     """The difference in one sentence, with its part and its case."""
-    if difference.part == TEST and difference.got == "passes":
-        return f"Your test passes for this: {difference.case}. It should fail for it."
-    if difference.part == TEST:
-        return f"Your test fails for this: {difference.case}. It should pass for it."
     where = f" ({difference.case})" if difference.case else ""
     return f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
+
+
+def _describe_test(difference: Difference) -> str:
+    """What a test says of a piece, against what it should say."""
+    piece = difference.case
+    if difference.part != TEST:
+        if not difference.says.startswith("It raises "):
+            return difference.says
+        raised = difference.says.removeprefix("It raises ")
+        return f"For {piece} your test raises {raised}. Only an AssertionError, as `assert` raises it, refuses a piece."
+    if difference.got == "passes":
+        return f"Your test lets {piece} through. It should fail for it."
+    if difference.got == "fails":
+        return f"Your test refuses {piece}. It should pass for it."
+    return (
+        f"Your test passes for {piece} at one time and fails at another. It should say the same each time: "
+        "choose its numbers yourself, or from a generator with a seed, and remember nothing."
+    )
 
 
 def side_by_side(result: CheckResult) -> list[tuple[str, str]]:

@@ -169,6 +169,36 @@ def _exercise_faults(cells: Sequence[dict]) -> Iterator[str]:
                 yield f"cell {four[3]}: it does not import {name} from nanokimi"
 
 
+def minutes_faults(text: str) -> Iterator[str]:
+    """What is wrong with a notebook's minutes: each exercise says its own, and the first cell says their sum.
+
+    "*`attend` takes about 15 minutes.*" stands above the cell of the exercise, after the exercise before.
+    """
+    notebook = nbformat.reads(text, as_version=4)
+    told: dict[str, list[int]] = {}
+    above = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            above += cell.source + "\n"
+        elif cell["id"].endswith("-exercise"):
+            name = cell["id"].removesuffix("-exercise")
+            told[name] = [int(n) for n in re.findall(rf"\*`{name}` takes about (\d+) minutes\.\*", above)]
+            above = ""
+    for name, minutes in told.items():
+        if len(minutes) != 1:
+            yield f"exercise {name}: the text above it must say once '*`{name}` takes about N minutes.*'"
+    if told:
+        takes = read_opening(notebook).takes
+        sums = re.match(r"(\d+) minutes: (\d+) to read, (\d+) for the exercises", takes)
+        work = sum(sum(minutes) for minutes in told.values())
+        if sums is None:
+            yield "its first cell does not say '**Takes** N minutes: N to read, N for the exercises'"
+        elif int(sums[3]) != work:
+            yield f"its first cell says {sums[3]} minutes for the exercises, which say {work}"
+        elif int(sums[1]) != int(sums[2]) + work:
+            yield f"{sums[2]} minutes to read and {work} for the exercises are not {sums[1]}"
+
+
 def hands_over(code: ast.Module, name: str) -> bool:
     """Whether the code imports `name`, or the class whose method it is, from nanokimi.
 

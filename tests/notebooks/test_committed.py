@@ -1,16 +1,21 @@
 """The committed notebooks keep the rules of `rules.py`, and their outputs are those of their code."""
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from lab_utils.show import architecture
 from lab_utils.site import render
+from nanokimi.presets.yaml_config import load_model_config
 from tests.notebooks.rules import (
     course_faults,
     defined_again,
     faults,
+    minutes_faults,
     old_progress,
     read_opening,
     source,
@@ -31,8 +36,31 @@ def test_the_number_of_a_notebook_is_that_of_its_file(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_minutes_of_a_notebook_are_those_of_reading_and_of_its_exercises(path):
+    assert list(minutes_faults(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_outputs_come_from_the_code_that_stands_there(path):
     assert render.is_fresh(nbformat.read(path, as_version=4)), f"{path.name} has changed: run make render"
+
+
+def drawn(html: str) -> tuple[str, str]:
+    """The words and the SVG of a drawing. How much smaller a long line is set may differ between machines."""
+    alt, data = re.search(r'alt="(.*?)".*base64,([\w+/=]+)', html, re.DOTALL).groups()
+    return alt, re.sub(r"font-size:[\d.]+px\"", "", base64.b64decode(data).decode())
+
+
+@pytest.mark.parametrize("number", ["00", "02", "03", "04", "05", "06", "07"])
+def test_the_architecture_is_committed_as_it_is_drawn_now(number):
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    cells = {cell["id"]: cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]}
+    for name in ["you-are-here", *(["whole"] if number == "06" else [])]:
+        (output,) = cells[name]["outputs"]
+        now = eval(source(cells[name]), {**vars(architecture), "load_model_config": load_model_config})
+        assert drawn("".join(output["data"]["text/html"])) == drawn(now.html()), (
+            f"{path.name}: run make render"
+        )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -11,6 +11,7 @@ from tests.notebooks.rules import (
     course_faults,
     defined_again,
     faults,
+    minutes_faults,
     old_progress,
     read_opening,
     walls_of_text,
@@ -151,6 +152,39 @@ def test_cells_of_an_exercise_out_of_order_and_a_tag_without_its_id_are_found():
     strange.cells[5].metadata["tags"] = ["exercise"]
     (found,) = course_faults(nbformat.writes(strange))
     assert found == "cell later0: its tag is exercise, so its id must end in -exercise"
+
+
+def timed(takes: str, *lines: str) -> str:
+    """A notebook with one exercise, `topk_route`, and `lines` above it."""
+    made = nbformat.reads(course(opening=f"# 04 · R\n\n**Takes** {takes}; running one."), as_version=4)
+    made.cells[1:1] = [nbformat.v4.new_markdown_cell(line) for line in lines]
+    return nbformat.writes(made)
+
+
+FIVE = "*`topk_route` takes about 5 minutes.*"
+TAKES = "7 minutes: 2 to read, 5 for the exercises"
+
+
+def test_minutes_that_add_up_pass_and_so_does_a_notebook_without_exercises():
+    assert list(minutes_faults(timed(TAKES, f"## Routing\n\n{FIVE}"))) == []
+    assert list(minutes_faults(course(opening=OPENING, derivation=None, exercise=None))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (timed("5 minutes: 5 to read, 0 for the exercises"), "exercise topk_route"),
+        (timed("12 minutes: 2 to read, 10 for the exercises", FIVE, FIVE), "exercise topk_route"),
+        (timed("7 minutes to read and work through", FIVE), "first cell does not say"),
+        (
+            timed("8 minutes: 2 to read, 6 for the exercises", FIVE),
+            "6 minutes for the exercises, which say 5",
+        ),
+        (timed("8 minutes: 2 to read, 5 for the exercises", FIVE), "are not 8"),
+    ],
+)
+def test_minutes_that_do_not_add_up_are_found(text, fault):
+    assert any(fault in found for found in minutes_faults(text))
 
 
 @pytest.mark.parametrize(

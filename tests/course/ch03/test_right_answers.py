@@ -54,11 +54,11 @@ class BankByGathering(ExpertBank):
 class BankRowByRow(ExpertBank):
     def forward(self, rows, counts):
         experts_of_rows = [e for e, n in enumerate(counts) for _ in range(n)]
-        out = []
+        out = [rows[:0]]
         for row, e in zip(rows, experts_of_rows, strict=True):
             gate, up = (self.gate_up_proj[e] @ row).tensor_split(2)
-            out.append(self.down_proj[e] @ (F.silu(gate) * up))
-        return torch.stack(out)
+            out.append((self.down_proj[e] @ (F.silu(gate) * up))[None])
+        return torch.cat(out)
 
 
 def by_a_closed_gate(swiglu):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
+from nanokimi.mask import causal_mask
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope
@@ -156,6 +157,33 @@ def elements_with_a_remainder(cfg, n_tokens):
     return cfg.n_layers * 2 * cfg.d_model * n_tokens
 
 
+class LogitsInTwoParts(MultiHeadLatentAttention):
+    """The logits of the latents and of the rope key apart, and the softmax by hand."""
+
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        if cache is None:
+            return super().forward(x, rotation, None, with_max_qk_logit)
+        cfg, widths = self.cfg, [self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim]
+        q_nope, q_rope = self._queries(x, rotation).split([cfg.qk_nope_head_dim, cfg.qk_rope_head_dim], -1)
+        latent, k_rope = self.kv_a_proj(x).split(widths, -1)
+        (entries,) = cache.append(
+            torch.cat([self.kv_a_layernorm(latent), apply_rope(k_rope, rotation)], dim=-1)
+        )
+        latents, rope_keys = entries.split(widths, -1)
+        expand_k, expand_v = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1)).split(
+            [cfg.qk_nope_head_dim, cfg.v_head_dim], dim=1
+        )
+        absorbed = torch.einsum("bhtn,hnr->bhtr", q_nope, expand_k)
+        scores = torch.einsum("bhtr,bsr->bhts", absorbed, latents)
+        scores = (scores + torch.einsum("bhtd,bsd->bhts", q_rope, rope_keys)) * self.scale
+        hidden = ~causal_mask(x.shape[1], entries.shape[1], x.device)
+        scores = scores.masked_fill(hidden, -torch.inf)
+        read = torch.einsum("bhts,bsr->bhtr", scores.softmax(dim=-1), latents)
+        heads = torch.einsum("bhtr,hvr->bthv", read, expand_v)
+        largest = scores.amax(dim=(0, 2, 3)) if with_max_qk_logit else None
+        return AttentionOutput(self.o_proj(heads.flatten(2)), largest)
+
+
 RIGHT = [
     ("expand_latent", expand_head_by_head),
     ("expand_latent", expand_by_broadcast),
@@ -164,6 +192,7 @@ RIGHT = [
     ("test_sound_latents", against_torch),
     ("MultiHeadLatentAttention", ExpandsWithTheLinearLayer),
     ("MultiHeadLatentAttention", AlwaysAbsorbed),
+    ("MultiHeadLatentAttention", LogitsInTwoParts),
     ("test_sound_summary", prefix_by_prefix),
     ("test_sound_summary", huge_numbers_behind),
     ("test_sound_summary", by_the_jacobian),

@@ -36,6 +36,21 @@ class ReshapedMoE(MoE):
         return y + dispatch(*flat, self.experts).reshape(x.shape), stats
 
 
+class AddingByIndex(MoE):
+    """`index_add` wants one number format, and under autocast the experts give bfloat16: nobody runs it there."""
+
+    def forward(self, x):
+        stats, k = self.route(x), self.cfg.top_k
+        tokens, chosen = x.flatten(0, 1), stats.expert_idx.flatten()
+        order = chosen.argsort(stable=True)
+        rows = self.experts(
+            tokens[order // k], torch.bincount(chosen, minlength=self.cfg.n_routed_experts).tolist()
+        )
+        weighted = rows * stats.weights.flatten()[order, None]
+        y = torch.zeros_like(tokens).index_add(0, order // k, weighted).view_as(x)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
 class BlockByTheResult(KimiBlock):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         out, largest = self.self_attn(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
@@ -117,6 +132,7 @@ def the_factor_leaves_the_shared_sum_alone(moe_class):
 RIGHT = [
     ("MoE", EveryExpertForEveryToken),
     ("MoE", ReshapedMoE),
+    ("MoE", AddingByIndex),
     ("KimiBlock", BlockByTheResult),
     ("Kimi", KimiSlicingItsRotations),
     ("balance_term", all_three_terms),

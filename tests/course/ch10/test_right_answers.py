@@ -148,6 +148,52 @@ def the_lowest_id_wins(candidate):
     assert candidate(torch.ones(3), top_k=1).tolist() == [1.0, 0.0, 0.0]
 
 
+def checked(model, prompt, max_new_tokens):
+    if not 1 <= len(prompt) <= model.cfg.max_seq_len or max_new_tokens < 1:
+        raise ValueError(f"{len(prompt)} tokens, {max_new_tokens} new ones")
+
+
+def in_a_list(
+    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, seed=0, stop_id=None
+):
+    """All tokens at once, drawn with torch's own generator."""
+    checked(model, prompt, max_new_tokens)
+    torch.manual_seed(seed)
+    cache, text, new = model.new_cache(), [*prompt], [*prompt]
+    while len(text) < len(prompt) + max_new_tokens:
+        if cache[0].length + len(new) > model.cfg.max_seq_len:
+            cache, new = model.new_cache(), text[-max(1, model.cfg.max_seq_len // 2) :]
+        with torch.no_grad():
+            logits = model(torch.tensor([new]), cache).logits[0, -1]
+        token = torch.multinomial(next_token_probs(logits, temperature, top_k, top_p), 1).item()
+        if token == stop_id:
+            break
+        text.append(token)
+        new = [token]
+    return text[len(prompt) :]
+
+
+@torch.no_grad()
+def running_after_the_draw(
+    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, seed=0, stop_id=None
+):
+    """The model runs the last token too, though nobody reads its logits."""
+    checked(model, prompt, max_new_tokens)
+    generator, text, cache = torch.Generator(), torch.tensor([prompt]), model.new_cache()
+    generator.manual_seed(seed)
+    logits = model(text, cache).logits
+    for _ in range(max_new_tokens):
+        probs = next_token_probs(logits[0, -1], temperature, top_k, top_p)
+        token = torch.multinomial(probs, 1, generator=generator)
+        if stop_id is not None and int(token) == stop_id:
+            return
+        yield int(token)
+        text, new = torch.cat([text, token[None]], dim=1), token[None]
+        if cache[0].length + 1 > model.cfg.max_seq_len:
+            cache, new = model.new_cache(), text[:, -max(1, model.cfg.max_seq_len // 2) :]
+        logits = model(new, cache).logits
+
+
 RIGHT = [
     ("next_token_probs", in_float64),
     ("next_token_probs", in_numpy),
@@ -156,6 +202,8 @@ RIGHT = [
     ("SequenceCache", CacheWithCat),
     ("SequenceCache", CacheWithRoom),
     ("generate", counting_tokens),
+    ("generate", in_a_list),
+    ("generate", running_after_the_draw),
     ("test_sound_sampling", a_hot_nucleus_is_larger),
     ("test_sound_top_k", the_lowest_id_wins),
 ]
@@ -212,4 +260,4 @@ def test_a_broken_piece_of_a_hunt_is_broken_in_one_place(name):
 
     for test in (greedy, refusal, nucleus):
         result = judge(find(name), test)
-        assert result.status == "failed" and result.difference.case == "the broken piece", (test, result)
+        assert result.status == "failed" and result.difference.case == "the piece above", (test, result)

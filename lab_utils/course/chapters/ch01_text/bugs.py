@@ -16,3 +16,15 @@ def split_of_a_colleague(documents, val_share):
     every = max(1, len(documents) // n_val)
     validation = documents[::every][:n_val]
     return documents, validation
+
+
+def pairs_by_index(tokens, starts, seq_len):
+    """The same fault, in one look-up."""
+    picked = torch.as_tensor(starts)[:, None] + torch.arange(seq_len)
+    return tokens[picked], tokens[picked].clone()
+
+
+def split_with_the_end_kept(documents, val_share):
+    """The same fault, with the last documents for validation."""
+    n_val = max(1, round(val_share * len(documents)))
+    return list(documents), documents[-n_val:]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import tiktoken
 import torch
 
 from lab_utils.course.exercise import Case, Parts, parts_of
@@ -28,6 +29,10 @@ def loss_cases() -> list[Case]:
         Case("a sequence", (logits(1, 4, 5), targets(1, 4, vocab=5))),
         Case("a batch", (logits(3, 6, 7), targets(3, 6, vocab=7))),
         Case("very sure, and wrong", (torch.tensor([[[100.0, 0.0]]]), torch.tensor([[1]]))),
+        Case(
+            "large logits beside small ones",
+            (torch.tensor([[[999.0, 1000.0], [1.0, 0.0]]]), torch.tensor([[1, 1]])),
+        ),
         Case("bfloat16 logits", (logits(2, 3, 5).bfloat16(), targets(2, 3, vocab=5))),
     ]
 
@@ -43,7 +48,14 @@ def encodings() -> list[Case]:
         Case("characters, some of two bytes", (tokenizer.char(["né a"]),)),
         Case("the 256 bytes and a few merges", (tokenizer.train_bpe(STORIES, 300),)),
         Case("a character of four bytes", (tokenizer.char(["a🐱 "]),)),
+        Case("the separator is token 0", (_separator_first(),)),
     ]
+
+
+def _separator_first() -> tiktoken.Encoding:
+    """An encoding whose `<|endoftext|>` is not the last token."""
+    ranks = {character.encode(): number for number, character in enumerate("aé", 1)}
+    return tiktoken.Encoding("two", pat_str=".", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 0})
 
 
 def _split_of(n: int) -> Split:
@@ -63,6 +75,7 @@ def window_cases() -> list[Case]:
         Case("no more windows than the caller wants", (_split_of(40), 2, 5)),
         Case("more windows than fit", (_split_of(40), 100, 5)),
         Case("one token too few for the next window", (_split_of(15), 9, 5)),
+        Case("a large vocabulary", (Split(tokens=np.array([7, 300, 40_000, 65_000], dtype=np.uint16)), 1, 3)),
     ]
 
 
@@ -82,5 +95,15 @@ def article_cases() -> list[Case]:
         ),
         "spelled without a vowel, spoken with one": ("hour", "honest fox"),
         "ordinary words with the same letters": ("house", "yellow hat"),
+        "nearly the same beginnings": ("onion", "usher", "urn", "ear", "honey jar", "hat", "oval stone"),
+        "these sounds inside a name": ("late hour", "red unicorn", "dishonest fox", "old european map"),
+        "more of both groups": (
+            "uniform",
+            "used cart",
+            "eucalyptus",
+            "one-way street",
+            "hourglass",
+            "honest man",
+        ),
     }
     return [Case(says, nouns) for says, nouns in groups.items()]

@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.chapters.ch01_text import bugs
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, give_nothing
 
 
 def test_sound_pairs(cut_pairs) -> None:
@@ -23,6 +23,12 @@ def cut_pairs_from_two_texts(tokens, starts, seq_len):
     later = tokens.roll(-1)
     picked = torch.as_tensor(starts)[:, None] + torch.arange(seq_len)
     return tokens[picked], later[picked]
+
+
+def cut_pairs_apart(tokens, starts, seq_len):
+    """Sound: inputs and targets are cut one by one."""
+    inputs = torch.stack([tokens[start : start + seq_len] for start in starts])
+    return inputs, torch.stack([tokens[start + 1 : start + seq_len + 1] for start in starts])
 
 
 def _with_targets_of_zeros(tokens, starts, seq_len):
@@ -49,12 +55,20 @@ def split_every_nth(documents, val_share):
     return [d for i, d in enumerate(documents) if i not in held_out], [documents[i] for i in sorted(held_out)]
 
 
+def split_the_first_off(documents, val_share):
+    """Sound: the first documents are held out."""
+    n_val = max(1, round(val_share * len(documents)))
+    return documents[n_val:], documents[:n_val]
+
+
 def pairs_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.pairs_of_a_colleague,)),
+        Case("the piece above", (bugs.pairs_of_a_colleague,)),
+        Case("a hidden piece with the same fault, which cuts by a table of places", (bugs.pairs_by_index,)),
         Case("a piece whose targets are zeros", (_with_targets_of_zeros,), judged=False),
-        Case("a sound piece", (cut_pairs,)),
-        Case("another sound piece", (cut_pairs_from_two_texts,)),
+        Case("a sound piece that cuts one token more and uses the piece twice", (cut_pairs,)),
+        Case("a sound piece that cuts by a table of places", (cut_pairs_from_two_texts,)),
+        Case("a sound piece that cuts inputs and targets one by one", (cut_pairs_apart,)),
         Case(
             "a piece of another shape",
             (lambda t, s, n: tuple(x[:1, :1] for x in cut_pairs(t, s, n)),),
@@ -70,14 +84,20 @@ def pairs_cases() -> list[Case]:
             (lambda t, s, n: tuple(x + 1 for x in cut_pairs(t, s, n)),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
 def split_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.split_of_a_colleague,)),
-        Case("a sound split", (split_documents,)),
-        Case("another sound split", (split_every_nth,)),
+        Case("the piece above", (bugs.split_of_a_colleague,)),
+        Case(
+            "a hidden piece with the same fault, which takes the last documents for validation",
+            (bugs.split_with_the_end_kept,),
+        ),
+        Case("a sound piece that holds out the last documents", (split_documents,)),
+        Case("a sound piece that holds out every n-th document", (split_every_nth,)),
+        Case("a sound piece that holds out the first documents", (split_the_first_off,)),
         Case(
             "a split without training text",
             (lambda d, share: ([], split_documents(d, share)[1]),),
@@ -85,4 +105,5 @@ def split_cases() -> list[Case]:
         ),
         Case("a split that holds nothing out", (lambda d, share: (d, []),), judged=False),
         Case("a split that loses a document", (lambda d, share: (d[1:-1], d[-1:]),), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]

@@ -25,3 +25,25 @@ def decode_step(q, k, v, cache, attend, apply_rope, turn):
     cache.append((apply_rope(k, rotation), v))
     keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
     return attend(apply_rope(q, rotation), keys, values, q.shape[-1] ** -0.5)
+
+
+def attend_key_by_key(q, k, v, scale, visible=None):
+    """The same fault, one key after the other."""
+    n_queries, n_keys = q.shape[-2], k.shape[-2]
+    if visible is None:
+        visible = torch.ones(n_queries, n_keys, dtype=torch.bool).tril(n_keys - n_queries)
+    scores = (q @ k.mT * scale).masked_fill(~visible, -math.inf)
+    scores = scores - scores.amax(dim=-1, keepdim=True)
+    out = torch.zeros(*q.shape[:-1], v.shape[-1])
+    for s in range(n_keys):
+        weight = scores[..., s].exp()
+        out = out + (weight / weight.sum(dim=-1, keepdim=True))[..., None] * v[..., s : s + 1, :]
+    return out
+
+
+def decode_step_with_one_entry(q, k, v, cache, attend, apply_rope, turn):
+    """The same fault, with a cache that holds one pair of tensors and lets them grow."""
+    places = turn(torch.zeros(q.shape[-2], dtype=torch.long) + torch.arange(q.shape[-2]))
+    new = (apply_rope(k, places), v)
+    cache[:] = [tuple(torch.cat(pair, dim=-2) for pair in zip(cache[0], new))] if cache else [new]
+    return attend(apply_rope(q, places), *cache[0], q.shape[-1] ** -0.5)

@@ -4,6 +4,7 @@ from lab_utils.course.chapters.ch02_attention import cases, hunts, mistakes
 from lab_utils.course.exercise import (
     Exercise,
     Property,
+    call_on_its_device,
     call_with_gradients,
     run_test,
 )
@@ -18,6 +19,7 @@ EXERCISES = (
         notebook="02",
         core=causal_mask,
         cases=cases.mask_cases,
+        observe=call_on_its_device,
         mistakes=mistakes.CAUSAL_MASK,
         properties=(Property("every query may look at its own position", cases.sees_itself),),
         hints=(
@@ -32,6 +34,7 @@ EXERCISES = (
         notebook="02",
         core=attend,
         cases=cases.attend_cases,
+        observe=call_with_gradients,
         mistakes=mistakes.ATTEND,
         properties=(
             Property("every output lies between the smallest and the largest value", cases.within_values),
@@ -62,6 +65,7 @@ EXERCISES = (
         notebook="02",
         core=split_heads,
         cases=cases.split_cases,
+        observe=call_with_gradients,
         mistakes=mistakes.SPLIT_HEADS,
         hints=(
             "First cut the channels, then move the heads in front of the tokens.",
@@ -75,6 +79,7 @@ EXERCISES = (
         notebook="02",
         core=join_heads,
         cases=cases.join_cases,
+        observe=call_with_gradients,
         mistakes=mistakes.JOIN_HEADS,
         hints=(
             "split_heads, backwards.",

@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.chapters.ch02_attention import bugs, cases
-from lab_utils.course.exercise import (
-    Case,
-)
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.attention import attend
 from nanokimi.config import RopeConfig
 from nanokimi.mask import causal_mask
@@ -30,6 +28,14 @@ def attend_in_a_loop(q, k, v, scale, visible=None):
         weights = (scale * (k[..., seen, :] * q[..., t : t + 1, :]).sum(dim=-1)).softmax(dim=-1)
         rows.append((weights[..., None] * v[..., seen, :]).sum(dim=-2))
     return torch.stack(rows, dim=-2)
+
+
+def attend_by_einsum(q, k, v, scale, visible=None):
+    """A sound version of the piece in the notebook."""
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = (torch.einsum("bhqd,bhkd->bhqk", q, k) * scale).masked_fill(~visible, -torch.inf)
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return torch.einsum("bhqk,bhkd->bhqd", weights / weights.sum(dim=-1, keepdim=True), v)
 
 
 def _attend_in_double(q, k, v, scale):
@@ -76,6 +82,15 @@ def decode_step_turning_late(q, k, v, cache, attend, apply_rope, turn):
     return attend(late, apply_rope(keys, turn(torch.arange(n))), values, q.shape[-1] ** -0.5)
 
 
+def decode_step_with_one_entry(q, k, v, cache, attend, apply_rope, turn):
+    """Sound: the cache holds one pair of tensors, which grow."""
+    start = cache[0][0].shape[-2] if cache else 0
+    rotation = turn(torch.arange(start, start + q.shape[-2]))
+    new = (apply_rope(k, rotation), v)
+    cache[:] = [tuple(torch.cat(pair, dim=-2) for pair in zip(cache[0], new))] if cache else [new]
+    return attend(apply_rope(q, rotation), *cache[0], q.shape[-1] ** -0.5)
+
+
 def _decode_zeros(q, k, v, cache, *rest):
     return 0 * decode_step_with_positions(q, k, v, cache, *rest)
 
@@ -90,22 +105,33 @@ def _decode_without_memory(q, k, v, cache, attend, apply_rope, turn):
 
 def attend_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.attend_by_columns,)),
+        Case("the piece above", (bugs.attend_by_columns,)),
+        Case("a hidden piece with the same fault, which adds key by key", (bugs.attend_key_by_key,)),
         Case("the core's attend", (attend,)),
-        Case("a sound version that adds in another order", (attend_in_a_loop,)),
+        Case("a sound piece that goes query by query and adds from the last key back", (attend_in_a_loop,)),
+        Case("a sound piece that takes the softmax apart", (attend_by_einsum,)),
         Case("a piece of another shape", (lambda q, k, v, scale: v[..., :1, :],), judged=False),
         Case("a piece that gives zeros", (lambda q, k, v, scale: 0 * v,), judged=False),
         Case("a piece in float64", (_attend_in_double,), judged=False),
         Case("a piece that sees the future", (_attend_to_all,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(attend),
     ]
 
 
 def decoding_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.decode_step,)),
-        Case("a sound step", (decode_step_with_positions,)),
-        Case("a sound step that turns all keys late", (decode_step_turning_late,)),
+        Case("the piece above", (bugs.decode_step,)),
+        Case(
+            "a hidden piece with the same fault, which keeps one pair of tensors in the cache",
+            (bugs.decode_step_with_one_entry,),
+        ),
+        Case("a sound piece that turns each key once and appends it", (decode_step_with_positions,)),
+        Case("a sound piece that turns all keys anew in every step", (decode_step_turning_late,)),
+        Case("a sound piece that keeps one pair of tensors in the cache", (decode_step_with_one_entry,)),
         Case("a piece that gives zeros", (_decode_zeros,), judged=False),
         Case("a piece of another shape", (_decode_one_channel,), judged=False),
         Case("a piece without memory", (_decode_without_memory,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(decode_step_with_positions),
     ]

@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.exercise import (
     Case,
+    Problem,
     copy_weights,
     parts_of,
 )
@@ -42,19 +43,23 @@ def closed_gate_is_closed(parts: dict, x: Tensor, gate_up: Tensor, down: Tensor)
 
 
 def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
-    """The learner's class with the weights of the core's: the output, the weights' gradients, and wasted work."""
+    """The learner's class with the weights of the core's: the output, all gradients, and wasted work."""
     reference = ExpertBank(len(counts), rows.shape[1], width)
     with torch.no_grad():
         for seed, p in enumerate(reference.parameters()):
             p.copy_(_numbers(*p.shape, seed=seed))
     module = copy_weights(reference, bank(len(counts), rows.shape[1], width))
+    leaf = rows.clone().requires_grad_()
+    given = leaf.clone()  # nobody may write into a leaf, and torch's error about it would not help a learner
     with FlopCounterMode(display=False) as counter:
-        parts = parts_of(module(rows, counts))
+        parts = parts_of(module(given, counts))
+    if not torch.equal(given, rows):
+        raise Problem("It writes into its argument number 1, which belongs to the caller.")
     needed = len(rows) * 2 * 3 * rows.shape[1] * width
     out = parts.get("result")
     if isinstance(out, Tensor) and out.requires_grad:
         (out * torch.arange(1, out.numel() + 1).view_as(out).sin()).sum().backward()
-    for name, p in module.named_parameters():
+    for name, p in [("rows", leaf), *module.named_parameters()]:
         parts[f"gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
     # Sums written out by hand are not counted, so less than what is needed is no fault.
     return parts | {
@@ -69,5 +74,6 @@ def bank_cases() -> list[Case]:
         Case("an expert without rows between two others", (_numbers(5, 3), [2, 0, 3], 2)),
         Case("the first expert has no rows", (_numbers(4, 3), [0, 1, 3], 4)),
         Case("all rows to the last expert", (_numbers(6, 2), [0, 0, 0, 6], 3)),
+        Case("no rows at all", (_numbers(0, 2), [0, 0], 3)),
         Case("sixteen experts", (_numbers(36, 4), [i % 6 for i in range(16)], 3)),
     ]

@@ -4,9 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.chapters.ch03_experts import bugs
-from lab_utils.course.exercise import (
-    Case,
-)
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.moe import dispatch
 
@@ -17,6 +15,13 @@ def swiglu_row_by_row(x, gate_up, down):
     gate = torch.stack([(x * row).sum(-1) for row in gate_up[:width]], dim=-1)
     up = torch.stack([(x * row).sum(-1) for row in gate_up[width:]], dim=-1)
     return (gate / (1 + (-gate).exp()) * up) @ down.T
+
+
+def swiglu_by_slices(x, gate_up, down):
+    """A sound version of the piece in the notebook: one product, cut in two."""
+    hidden = x @ gate_up.T
+    gate, up = hidden[..., : hidden.shape[-1] // 2], hidden[..., hidden.shape[-1] // 2 :]
+    return torch.nn.functional.silu(gate) * up @ down.T
 
 
 def test_sound_swiglu(swiglu) -> None:
@@ -45,6 +50,16 @@ def dispatch_by_token(x, expert_idx, weights, bank):
     return torch.cat(out)
 
 
+def dispatch_by_expert(x, expert_idx, weights, bank):
+    """A sound version: expert after expert, each with the rows that chose it."""
+    n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)
+    for e in range(n_experts):
+        token, slot = (expert_idx == e).nonzero().unbind(dim=1)
+        out = bank(x[token], [len(token) if i == e else 0 for i in range(n_experts)])
+        y = y.index_add(0, token, weights[token, slot, None] * out)
+    return y
+
+
 def _dispatch_of_zeros(x, expert_idx, weights, bank):
     return 0 * dispatch(x, expert_idx, weights, bank)
 
@@ -55,9 +70,11 @@ def _dispatch_of_a_number(x, expert_idx, weights, bank):
 
 def swiglu_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.swiglu_by_columns,)),
+        Case("the piece above", (bugs.swiglu_by_columns,)),
+        Case("a hidden piece with the same fault, which multiplies twice", (bugs.swiglu_in_halves,)),
         Case("the core's swiglu", (swiglu,)),
-        Case("a sound version with its sums written out", (swiglu_row_by_row,)),
+        Case("a sound piece that writes its sums out", (swiglu_row_by_row,)),
+        Case("a sound piece that multiplies once and cuts the result in two", (swiglu_by_slices,)),
         Case(
             "a piece of another shape",
             (lambda x, gate_up, down: swiglu(x, gate_up, down)[:1, :1],),
@@ -73,14 +90,18 @@ def swiglu_cases() -> list[Case]:
             (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(swiglu),
     ]
 
 
 def dispatch_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.run_experts_masked,)),
+        Case("the piece above", (bugs.run_experts_masked,)),
+        Case("a hidden piece with the same fault, token by token", (bugs.run_every_token_everywhere,)),
         Case("the core's dispatch", (dispatch,)),
-        Case("a sound version, token by token", (dispatch_by_token,)),
+        Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
+        Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
         Case("a piece that gives one number", (_dispatch_of_a_number,), judged=False),
         Case(
@@ -88,4 +109,6 @@ def dispatch_cases() -> list[Case]:
             (lambda *a: dispatch(*a).detach().requires_grad_(),),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(dispatch),
     ]

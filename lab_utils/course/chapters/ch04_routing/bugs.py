@@ -2,7 +2,7 @@
 
 import torch
 
-from nanokimi.router import RouterStats, expert_load, scaling_factor
+from nanokimi.router import RouterStats, expert_load, scaling_factor, topk_route
 
 
 def route_of_a_colleague(logits, expert_bias, cfg):
@@ -34,3 +34,39 @@ def dispatch_of_a_colleague(x, expert_idx, weights, bank):
         counts = [len(token) if i == e else 0 for i in range(n_experts)]
         y = y.index_add(0, token, weights[token, slot, None] * bank(x[token], counts))
     return y
+
+
+def route_with_late_weights(logits, expert_bias, cfg):
+    """The same fault, in a router that knows groups and both kinds of scores."""
+    found = topk_route(logits, expert_bias, cfg)
+    weights = (found.scores + expert_bias).gather(-1, found.expert_idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return found._replace(weights=weights * scaling_factor(cfg))
+
+
+def balance_loss_by_expert(stats):
+    """The same fault, expert by expert."""
+    n_experts = stats.logits.shape[-1]
+    p = stats.logits.softmax(dim=-1)
+    total = torch.zeros(())
+    for e in range(n_experts):
+        here = stats.expert_idx == e
+        total = total + here.float().mean() * torch.where(here.any(dim=-1), p[..., e], 0.0).mean()
+    return n_experts * total
+
+
+def dispatch_until_full(x, expert_idx, weights, bank):
+    """The same fault, token by token."""
+    n_experts = bank.down_proj.shape[0]
+    left = [int(1.25 * expert_idx.numel() / n_experts) + 1] * n_experts
+    rows = []
+    for t, chosen in enumerate(expert_idx.tolist()):
+        row = torch.zeros_like(x[t])
+        for slot, e in enumerate(chosen):
+            if left[e]:
+                left[e] -= 1
+                out = bank(x[t : t + 1], [int(i == e) for i in range(n_experts)])[0]
+                row = row + weights[t, slot] * out
+        rows.append(row)
+    return torch.stack(rows)

@@ -50,7 +50,12 @@ def route_cases() -> list[Case]:
         Case("a scaling factor of 2.5", (one, torch.zeros(4), replace(cfg, routed_scaling_factor=2.5))),
         Case("a batch, with a bias", (z, b, replace(cfg, routed_scaling_factor=2.5))),
         Case("weights as they are, not normalised", (z, b, replace(cfg, norm_topk_prob=False))),
+        Case(
+            "not normalised, a scaling factor of 2.5",
+            (z, b, replace(cfg, norm_topk_prob=False, routed_scaling_factor=2.5)),
+        ),
         Case("softmax scores", (z, b, replace(cfg, scoring="softmax"))),
+        Case("softmax scores, not normalised", (z, b, replace(cfg, scoring="softmax", norm_topk_prob=False))),
         Case("the factor derived", (z, b, replace(cfg, routed_scaling_factor=None))),
         Case("one expert per token", (z, b, replace(cfg, top_k=1))),
         Case("all experts chosen: the bias must not show", (z, 3 * b, replace(cfg, top_k=4))),
@@ -105,6 +110,7 @@ def violation_cases() -> list[Case]:
         [5.0, 5.0, 5.0],
         [6.0, 2.0],
         [0.0, 0.0, 12.0, 0.0],
+        [5.0, 5.0, 5.0, 1.0],
         [1.0, 2.0, 3.0, 10.0],
         [7.0],
         [0.5, 0.25, 0.25],
@@ -113,6 +119,7 @@ def violation_cases() -> list[Case]:
         "an even load",
         "two experts, three to one",
         "everything to one of four",
+        "one expert far below the others",
         "four experts",
         "one expert",
         "shares instead of counts",
@@ -177,9 +184,13 @@ def bias_cases() -> list[Case]:
     return [
         Case("two experts", (torch.zeros(2), torch.tensor([3, 1]), 0.1, 1)),
         Case("one busy, three idle", (torch.zeros(4), torch.tensor([9, 1, 1, 1]), 0.1, 1)),
+        Case("a mean that is no whole number", (torch.zeros(4), torch.tensor([4, 3, 2, 2]), 0.1, 1)),
         Case("an even load changes nothing", (torch.tensor([0.2, -0.2]), torch.tensor([4, 4]), 0.1, 1)),
         Case(
             "a bias that is there already", (torch.tensor([0.5, -0.5, 0.0]), torch.tensor([7, 2, 3]), 0.01, 1)
+        ),
+        Case(
+            "a bias whose mean is not 0", (torch.tensor([0.5, -0.25, 0.0]), torch.tensor([7, 2, 3]), 0.01, 1)
         ),
         Case("three steps", (torch.zeros(3), torch.tensor([7, 2, 3]), 0.01, 3)),
         Case("a load at exactly the mean", (torch.zeros(3), torch.tensor([4, 3, 2]), 0.1, 1)),

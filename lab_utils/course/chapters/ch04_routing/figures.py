@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lab_utils.show.drawing import Drawing
 from lab_utils.show.heat_map import draw_shares_over_steps
 from lab_utils.show.style import PROBLEM_FIRST, draw_lines, new_figure, tidy
 
@@ -95,3 +97,58 @@ def draw_dispatch_times(
     axes.set_ylim(top=1.15 * max(*ratios, *by_operations))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+ROW, TOKEN_GAP, RUN_GAP = 16, 6, 24  # heights: a row, the space after a token and before the run of an expert
+DASHES = (
+    "",
+    "6 2",
+    "2 2",
+    "8 2 2 2",
+)  # of the lines of an expert, for those who cannot tell the colours apart
+
+
+def draw_dispatch(expert_idx: Tensor, n_experts: int) -> Drawing:
+    """Which row of which token goes into which expert's run, and back. expert_idx: (tokens, top_k)."""
+    n_tokens, top_k = expert_idx.shape
+    pairs = expert_idx.flatten()
+    order = pairs.argsort(stable=True).tolist()
+    counts = torch.bincount(pairs, minlength=n_experts).tolist()
+    tokens_height = n_tokens * (top_k * ROW + TOKEN_GAP)
+    height = 52 + max(tokens_height, len(order) * ROW + n_experts * RUN_GAP)
+    said = []
+    for e in range(n_experts):
+        got = ", ".join(str(i // top_k) for i in order if pairs[i] == e)
+        said.append(f"expert {e} gets {f'tokens {got}' if got else 'no token'}")
+    sheet = Drawing(
+        800, height, f"{n_tokens} tokens choose {top_k} of {n_experts} experts each: {'; '.join(said)}."
+    )
+    for x, title in (
+        (14, f"by token: pair i is token i // {top_k}"),
+        (328, "sorted: a run per expert"),
+        (612, "back, weighted, added"),
+    ):
+        sheet.note(x, 22, title, "title")
+    at_token = {}
+    for i in range(len(order)):
+        y = 36 + i // top_k * (top_k * ROW + TOKEN_GAP) + i % top_k * ROW
+        if i % top_k == 0:
+            sheet.note(14, y + top_k * ROW / 2 + 4, f"x {i // top_k}", "small")
+            sheet.note(786, y + top_k * ROW / 2 + 4, f"y {i // top_k}", "small", "end")
+        sent = sheet.box(48, y, 138, ROW, [("quiet", f"pair {i}: expert {pairs[i]}")], fill="plain")
+        back = sheet.box(614, y, 132, ROW, [("quiet", f"w · out of pair {i}")], fill="plain")
+        at_token[i] = sent, back
+    y, place = 36, 0
+    for e, count in enumerate(counts):
+        says = f"expert {e}: places {place} to {place + count - 1}" if count else f"expert {e}: no row"
+        sheet.note(400, y + 12, says, "small", "middle")
+        y += RUN_GAP - 6
+        for i in order[place : place + count]:
+            row = sheet.box(328, y, 144, ROW, [("quiet", f"pair {i}: x {i // top_k}")], fill="experts")
+            sent, back = at_token[i]
+            sheet.curve(sent.right, row.left, f"run{e % 4}", DASHES[e % 4])
+            sheet.curve(row.right, back.left, f"run{e % 4}", DASHES[e % 4])
+            y += ROW
+        y, place = y + 6, place + count
+    sheet.note(14, height - 8, f"bank(rows, counts) with counts = {counts}", "small")
+    return sheet

@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import bugs, cases
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
@@ -79,6 +80,31 @@ def dispatch_by_token(x: Tensor, expert_idx: Tensor, weights: Tensor, bank: Expe
     return torch.cat(out)
 
 
+def route_in_float64(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
+    """A sound router that works its weights out in float64."""
+    found = topk_route(logits, expert_bias, cfg)
+    s = found.scores.double().gather(-1, found.expert_idx)
+    weights = scaling_factor(cfg) * (s / s.sum(dim=-1, keepdim=True) if cfg.norm_topk_prob else s)
+    return found._replace(weights=weights.float())
+
+
+def loss_by_one_hot(stats: RouterStats) -> Tensor:
+    """A sound load-balance loss, with the choices as rows of zeros and ones."""
+    n_experts = stats.logits.shape[-1]
+    share = F.one_hot(stats.expert_idx, n_experts).flatten(0, -2).float().mean(dim=0)
+    return n_experts * share @ stats.logits.softmax(dim=-1).flatten(0, -2).mean(dim=0)
+
+
+def dispatch_by_expert(x: Tensor, expert_idx: Tensor, weights: Tensor, bank: ExpertBank) -> Tensor:
+    """A sound dispatch, expert by expert, with as much room as it takes."""
+    n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)
+    for e in range(n_experts):
+        token, slot = (expert_idx == e).nonzero().unbind(dim=1)
+        counts = [len(token) if i == e else 0 for i in range(n_experts)]
+        y = y.index_add(0, token, weights[token, slot, None] * bank(x[token], counts))
+    return y
+
+
 def route_of_zeros(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
     found = topk_route(logits, expert_bias, cfg)
     return found._replace(weights=0 * found.weights)
@@ -111,6 +137,10 @@ def loss_of_ones(stats: RouterStats) -> Tensor:
     return 0 * load_balance_loss(stats) + 1
 
 
+def loss_without_gradient(stats: RouterStats) -> Tensor:
+    return load_balance_loss(stats).detach()
+
+
 def loss_halved(stats: RouterStats) -> Tensor:
     return load_balance_loss(stats) / 2
 
@@ -130,34 +160,46 @@ def dispatch_of_the_first(*args: Any) -> Tensor:
 
 def router_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.route_of_a_colleague,)),
+        Case("the piece above", (bugs.route_of_a_colleague,)),
+        Case("a hidden piece with the same fault, which also knows groups", (bugs.route_with_late_weights,)),
         Case("the core's topk_route", (topk_route,)),
-        Case("a sound version, token by token", (route_in_a_loop,)),
+        Case("a sound piece that names the best expert last", (route_in_a_loop,)),
+        Case("a sound piece that computes in float64", (route_in_float64,)),
         Case("a piece that gives zeros", (route_of_zeros,), judged=False),
         Case("a piece of another shape", (route_of_one,), judged=False),
         Case("a piece that weighs all alike", (route_of_equals,), judged=False),
         Case("a piece with weights twice as large", (route_doubled,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
 
 def loss_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.balance_loss_of_a_colleague,)),
+        Case("the piece above", (bugs.balance_loss_of_a_colleague,)),
+        Case("a hidden piece with the same fault, expert by expert", (bugs.balance_loss_by_expert,)),
         Case("the core's load_balance_loss", (load_balance_loss,)),
-        Case("a sound version, expert by expert", (loss_in_a_loop,)),
+        Case("a sound piece that goes expert by expert", (loss_in_a_loop,)),
+        Case("a sound piece that writes the choices as zeros and ones", (loss_by_one_hot,)),
         Case("a piece that gives zero", (loss_of_zeros,), judged=False),
         Case("a piece of another shape", (loss_a_token,), judged=False),
         Case("half the loss", (loss_halved,), judged=False),
         Case("a piece that says 1 to every router", (loss_of_ones,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(load_balance_loss),
+        Case("a loss without a gradient", (loss_without_gradient,), judged=False),
     ]
 
 
 def capacity_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.dispatch_of_a_colleague,)),
+        Case("the piece above", (bugs.dispatch_of_a_colleague,)),
+        Case("a hidden piece with the same fault, token by token", (bugs.dispatch_until_full,)),
         Case("the core's dispatch", (dispatch,)),
-        Case("a sound version, token by token", (dispatch_by_token,)),
+        Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
+        Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
         Case("a piece that gives zeros", (dispatch_of_zeros,), judged=False),
         Case("a piece of another shape", (dispatch_of_one_channel,), judged=False),
         Case("a piece that serves the first token only", (dispatch_of_the_first,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(dispatch),
     ]

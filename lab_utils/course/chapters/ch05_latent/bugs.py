@@ -53,3 +53,39 @@ class SummaryAttention(nn.Module):
         causal = torch.ones(seq_len, seq_len, dtype=torch.bool).tril()
         visible = torch.cat([torch.ones(seq_len, z.shape[1], dtype=torch.bool), causal], dim=1)
         return attend(q[:, None], k[:, None], v[:, None], scale, visible)[:, 0]
+
+
+def attend_expanded_latents(q, latent, k_rope, expand_k, expand_v):
+    """The same fault, in the expanded form."""
+    scale = (latent.shape[-1] + k_rope.shape[-1]) ** -0.5
+    return attend(q, *expand_latent(latent, k_rope, expand_k, expand_v), scale)
+
+
+class LatentAttentionWithJoinedHeads(MultiHeadLatentAttention):
+    """The same fault: keys and values of all heads, joined in one tensor."""
+
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        q, latents = self._queries(x, rotation), _expand(self, x, rotation)
+        if cache is not None:
+            (joined,) = cache.append(torch.cat(latents, dim=-1))
+            latents = joined.split([t.shape[-1] for t in latents], dim=-1)
+        out = self.o_proj(join_heads(attend(q, *latents, self.scale)))
+        return AttentionOutput(out, max_logit(q, latents[0], self.scale) if with_max_qk_logit else None)
+
+
+def _expand(layer, x, rotation):
+    """Keys and values of every head, expanded from the latents."""
+    cfg = layer.cfg
+    latent, k_rope = layer.kv_a_proj(x).split([cfg.kv_lora_rank, cfg.qk_rope_head_dim], -1)
+    expand_k, expand_v = layer.kv_b_proj.weight.unflatten(0, (layer.n_heads, -1)).split(
+        [cfg.qk_nope_head_dim, cfg.v_head_dim], dim=1
+    )
+    return expand_latent(layer.kv_a_layernorm(latent), apply_rope(k_rope, rotation), expand_k, expand_v)
+
+
+class OneSummary(nn.Module):
+    """The same fault: a single summary, which is added to every token."""
+
+    def forward(self, x):
+        weights = x.sum(dim=-1, keepdim=True).tanh().softmax(dim=1)
+        return x + (weights * x).sum(dim=1, keepdim=True)

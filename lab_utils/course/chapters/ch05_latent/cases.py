@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
 from lab_utils.show.words import kind_of
@@ -16,7 +17,7 @@ from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig,
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.rope import rotations
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -77,6 +78,7 @@ def shares_rope_key(parts: Parts, latent: Tensor, k_rope: Tensor, *_: Tensor) ->
 # ---------------------------------------------------------------- MultiHeadLatentAttention
 
 _MLA = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=2, qk_rope_head_dim=4, v_head_dim=3)
+_WIDE_HEADS = MLAConfig(kv_lora_rank=8, qk_nope_head_dim=16, qk_rope_head_dim=2, v_head_dim=12)
 _LOW_RANK_QUERY = replace(_MLA, q_lora_rank=4)
 _ROPE = RopeConfig(base=50.0)
 _YARN = RopeConfig(base=50.0, yarn=YarnConfig(factor=8.0, original_max_seq_len=16))
@@ -93,20 +95,28 @@ def observe_mla(
     if pieces:
         cache = SequenceCache()
         with torch.no_grad():
-            steps = zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
-            outs = [_output(layer(part, turn, cache, True)) for part, turn in steps]
+            outs = []
+            for part, turn in zip(x.split(list(pieces), 1), rotation.split(list(pieces))):
+                with FlopCounterMode(display=False) as counter:
+                    outs.append(_output(layer(part, turn, cache, True)))
+        needed = _operations_of_a_step(layer, cfg, x, pieces[-1])
         return {
             "output": torch.cat([out.out for out in outs], dim=1),
             "largest logits of the last step": outs[-1].max_qk_logit,
             "numbers in the cache": sum(t.numel() for t in cache.entries()),
+            "operations of the last step beyond those of the absorbed form": max(
+                0, counter.get_total_flops() - needed
+            ),
         }
     x = x.clone().requires_grad_()
     out, largest = _output(layer(x, rotation))
-    (out * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
+    total = (out * torch.arange(out.numel()).view_as(out).sin()).sum()
+    if total.requires_grad:
+        total.backward()
     parts: Parts = {
         "output": out.detach(),
         "largest logits by default": str(largest),
-        "gradient of x": x.grad,
+        "gradient of x": torch.zeros_like(x) if x.grad is None else x.grad,
     }
     parts |= {
         f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad
@@ -118,6 +128,16 @@ def observe_mla(
         clipped = layer(x, rotation, None, True)
     parts |= {"largest logits after QK-clip": clipped.max_qk_logit, "output after QK-clip": clipped.out}
     return parts
+
+
+def _operations_of_a_step(layer: nn.Module, cfg: MLAConfig, x: Tensor, new: int) -> int:
+    """Those of the absorbed form, every product written out: fewer are counted where a function of torch does two."""
+    batch, n_tokens = x.shape[:2]
+    projections = batch * new * sum(p.numel() for p in layer.parameters() if p.ndim == 2)
+    entry = cfg.kv_lora_rank + cfg.qk_rope_head_dim
+    # The weighted sum of the latents, the logits, and the logits once more for their maximum.
+    attention = batch * layer.n_heads * new * n_tokens * (cfg.kv_lora_rank + 2 * entry)
+    return 2 * (projections + attention)
 
 
 def _output(returned: Any) -> AttentionOutput:
@@ -136,6 +156,7 @@ def mla_cases() -> list[Case]:
         Case("with a cache, one token", (2, _MLA, _ROPE, normal(1, 1, 6), (1,))),
         Case("with a cache, three tokens and then one at a time", (2, _MLA, _ROPE, normal(2, 5, 6), (3, 1, 1))),
         Case("with a cache, a query of low rank", (3, _LOW_RANK_QUERY, _YARN, normal(1, 5, 6), (2, 2, 1))),
+        Case("one token after forty, with a cache", (2, _WIDE_HEADS, _ROPE, normal(1, 41, 10), (40, 1))),
     ]  # fmt: skip
 
 
@@ -157,6 +178,7 @@ def visibility_cases() -> list[Case]:
         Case("no full block yet", (3, 4, 2, CPU)),
         Case("exactly one block", (3, 3, 2, CPU)),
         Case("a longer text", (40, 8, 3, CPU)),
+        Case("on a device without numbers, `meta`", (4, 2, 1, META)),
     ]
 
 
@@ -197,6 +219,13 @@ def element_cases() -> list[Case]:
     block = KimiConfig(
         **bare, attention="block_latent", block_latent=BlockLatentConfig(n_latents=2, block_len=5)
     )
+    sizes = dict(n_layers=2, d_model=16, n_heads=4, max_seq_len=32)
+    other_mla = KimiConfig(
+        **sizes, attention="mla", mla=replace(_MLA, kv_lora_rank=7, qk_rope_head_dim=2, v_head_dim=5)
+    )
+    other_block = KimiConfig(
+        **sizes, attention="block_latent", block_latent=BlockLatentConfig(n_latents=1, block_len=3)
+    )
     return [
         Case("ordinary heads, one token", (KimiConfig(**bare, attention="mha"), 1)),
         Case("GPT, seven tokens", (GPTConfig(**bare), 7)),
@@ -206,4 +235,6 @@ def element_cases() -> list[Case]:
         Case("block latents, one block full", (block, 5)),
         Case("block latents, two blocks full and a rest", (block, 13)),
         Case("no token yet", (mla, 0)),
+        Case("MLA of other sizes", (other_mla, 3)),
+        Case("block latents of other sizes", (other_block, 7)),
     ]

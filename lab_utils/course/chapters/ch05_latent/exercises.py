@@ -1,7 +1,7 @@
 """The exercises of notebook 05: expansion, absorption, the whole of MLA, then blocks of latents and their cache."""
 
 from lab_utils.course.chapters.ch05_latent import cases, hunts, mistakes
-from lab_utils.course.exercise import Exercise, Property, call_with_gradients, run_test
+from lab_utils.course.exercise import Exercise, Property, call_on_its_device, call_with_gradients, run_test
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.count import cache_elements
 from nanokimi.mask import block_visibility
@@ -130,6 +130,7 @@ EXERCISES = (
         notebook="05",
         core=block_visibility,
         cases=cases.visibility_cases,
+        observe=call_on_its_device,
         mistakes=mistakes.BLOCK_VISIBILITY,
         hints=(
             "Two masks side by side: one for the latents' columns, one for the tokens'. Draw them for b = 2, T = 4.",

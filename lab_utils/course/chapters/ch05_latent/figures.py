@@ -1,13 +1,17 @@
 """The drawings of notebook 05."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from lab_utils.show.drawing import Drawing
 from lab_utils.show.style import FLOOR, draw_lines, new_figure, tidy
+from nanokimi.config import KimiConfig, MLAConfig
+from nanokimi.rope import yarn_mscale
 
 
 def draw_cache_sizes(sizes: Mapping[str, int]) -> Figure:
@@ -104,3 +108,80 @@ def draw_visibility(visible: Tensor, block_len: int, n_latents: int) -> Figure:
         frameon=False,
     )
     return figure
+
+
+# Where the three ways of one token through the layer stand: left and width of a box.
+QUERY, ROPE, LATENT, KEYS, VALUES = (14, 204), (236, 150), (404, 382), (404, 176), (610, 176)
+ROWS = (14, 72, 146, 208, 266, 332, 394, 452)
+BOX_HEIGHT = 40
+
+
+def draw_dataflow(cfg: KimiConfig) -> Drawing:
+    """How one token goes through latent attention, with the shapes of a configuration; dashed: while decoding."""
+    mla = cfg.mla or MLAConfig()
+    d, heads, rank = f"{cfg.d_model:,}", cfg.n_heads, mla.kv_lora_rank
+    nope, rope, v, low = mla.qk_nope_head_dim, mla.qk_rope_head_dim, mla.v_head_dim, mla.q_lora_rank
+    scale = (nope + rope) ** -0.5 * yarn_mscale(cfg.rope.yarn) ** 2
+    kept, mixed = f"{rank} + {rope} = {rank + rope}", f"{heads} · {v} = {heads * v:,}"
+    sheet = Drawing(
+        800,
+        548,
+        f"One token in latent attention. From x, {d} numbers, come the query, {heads} heads of {nope} + {rope}, the "
+        f"latent c of {rank} numbers and the rope key of {rope}. c and the rope key are cached: {kept} numbers. In "
+        f"training c is expanded to {heads} · {nope} key and {heads} · {v} value channels; then come softmax, the mean "
+        f"of the values, and the way back to {d}. In decoding the query meets c itself, and no key is made.",
+    )
+
+    def box(row: int, place: tuple[int, int], title: str, shape: str, fill: str = "attention"):
+        return sheet.box(
+            place[0], ROWS[row], place[1], BOX_HEIGHT, [("title", title), ("small", shape)], fill=fill
+        )
+
+    sheet.frame(ROPE[0] - 10, ROWS[2] - 24, 570, BOX_HEIGHT + 32)
+    sheet.note(ROPE[0] + 86, ROWS[2] - 9, f"the cache: {kept} per token and layer", "second", room=260)
+    x = box(0, (14, 772), "x, the normed stream", d, "plain")
+    down = box(1, (ROPE[0], 550), "W_DKV: down", f"{d} → {rope} + {rank}")
+    key = box(2, ROPE, "k_rope, turned by R", f"{rope}, for all heads")
+    c = box(2, LATENT, "c, normed", str(rank))
+    up_k = box(3, KEYS, "W_UK: up", f"{rank} → {heads} · {nope}")
+    up_v = box(3, VALUES, "W_UV: up", f"{rank} → {heads} · {v}")
+    k_nope = box(4, KEYS, "k_nope", f"{heads} · {nope}")
+    values = box(4, VALUES, "v", f"{heads} · {v}")
+    if low is None:
+        query = [box(1, QUERY, "W_Q", f"{d} → {heads} · ({nope} + {rope})")]
+    else:
+        query = [
+            box(1, QUERY, "W_DQ: down", f"{d} → {low:,}"),
+            box(2, QUERY, "query latent, normed", f"{low:,}"),
+            box(3, QUERY, "W_UQ: up", f"{low:,} → {heads} · ({nope} + {rope})"),
+        ]
+    query.append(box(4, QUERY, "q_nope ; q_rope turned by R", f"{heads} · ({nope} + {rope})"))
+    formula = "softmax of scale · (q_nope · k_nope + q_rope · k_rope)"
+    weights = box(5, (14, 566), formula, f"{heads} heads, scale {scale:.6f}", "router")
+    mean = box(6, (14, 772), "mean of v, by these weights", mixed, "plain")
+    out = box(7, (14, 772), "W_O", f"{heads * v:,} → {d}")
+
+    for below in (query[0], down):
+        sheet.arrow((below.top[0], x.bottom[1]), below.top)
+    for above, below in pairwise(query):
+        sheet.arrow(above.bottom, below.top)
+    for taken in (key, c):
+        sheet.arrow((taken.top[0], down.bottom[1]), taken.top)
+    for matrix, made in ((up_k, k_nope), (up_v, values)):
+        sheet.arrow((matrix.top[0], c.bottom[1]), matrix.top)
+        sheet.arrow(matrix.bottom, made.top)
+    for read in (query[-1], key, k_nope):
+        sheet.arrow(read.bottom, (read.bottom[0], weights.y))
+    for given in (weights, values):
+        sheet.arrow(given.bottom, (given.bottom[0], mean.y))
+    sheet.arrow(mean.bottom, out.top)
+    # c itself, past both expansions: as the key of all heads, and as their value.
+    middle = (c.bottom[0], c.bottom[1])
+    sheet.arrow(middle, (middle[0], weights.right[1]), weights.right, ink="second", dashes="5 3")
+    sheet.arrow((middle[0], weights.right[1]), (middle[0], mean.y), ink="second", dashes="5 3")
+    folded = f"W_UK is put into the query ({heads} · {rank}), W_UV behind the mean; nothing is expanded."
+    sheet.note(
+        14, 514, "Training: the solid lines. Decoding: the dashed line in place of W_UK and W_UV.", "second"
+    )
+    sheet.note(14, 532, folded, "second")
+    return sheet

@@ -1,16 +1,19 @@
 """The bug hunts of notebook 05: a test that finds each bug, and the pieces that every answer is tried on."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs
-from lab_utils.course.exercise import Case, harsh_
-from nanokimi.attention import attend
+from lab_utils.course.exercise import Case, give_nothing, harsh_, plainly_wrong
+from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
 from nanokimi.config import BlockLatentConfig, MLAConfig, RopeConfig
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
-from nanokimi.rope import rotations
+from nanokimi.qk_clip import max_logit
+from nanokimi.rope import apply_rope, rotations
 
 
 def test_sound_latents(attend_latents) -> None:
@@ -45,7 +48,8 @@ def attend_in_a_loop(q, latent, k_rope, expand_k, expand_v):
     return torch.stack(heads, dim=1)
 
 
-def _attend_naive(q, latent, k_rope, expand_k, expand_v):
+def attend_naive(q, latent, k_rope, expand_k, expand_v):
+    """A sound version that expands the latents."""
     return attend(q, *expand_latent(latent, k_rope, expand_k, expand_v), q.shape[-1] ** -0.5)
 
 
@@ -72,6 +76,23 @@ class LatentAttentionWithTwoTensors(MultiHeadLatentAttention):
             *entries[:, cache.length :].split([self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim], -1)
         )
         return out
+
+
+class LatentAttentionThatExpands(MultiHeadLatentAttention):
+    """A sound layer that keeps latent and rope key, and expands all of them in every step."""
+
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        widths = [self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim]
+        latent, k_rope = self.kv_a_proj(x).split(widths, -1)
+        entries = torch.cat([self.kv_a_layernorm(latent), apply_rope(k_rope, rotation)], dim=-1)
+        if cache is not None:
+            (entries,) = cache.append(entries)
+        expand_k, expand_v = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1)).split(
+            [self.cfg.qk_nope_head_dim, self.cfg.v_head_dim], dim=1
+        )
+        q, (k, v) = self._queries(x, rotation), expand_latent(*entries.split(widths, -1), expand_k, expand_v)
+        out = self.o_proj(join_heads(attend(q, k, v, self.scale)))
+        return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 
 
 class _KeepsNothing(MultiHeadLatentAttention):
@@ -102,6 +123,11 @@ class _GivesOneToken(MultiHeadLatentAttention):
     def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
         out = super().forward(x, rotation, cache, with_max_qk_logit)
         return out._replace(out=out.out[:, -1:])
+
+
+class _GivesNothing(MultiHeadLatentAttention):
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        return super().forward(x, rotation, cache, with_max_qk_logit)._replace(out=None)
 
 
 def test_sound_summary(layer) -> None:
@@ -136,6 +162,28 @@ class MeanOfThePast(nn.Module):
         return (weights * x).cumsum(dim=1) / weights.cumsum(dim=1)
 
 
+class FixedLatents(bugs.SummaryAttention):
+    """A sound layer with the weights of the piece in the notebook: every token reads its past, and the latents."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.latent_v_proj(self.latents).expand(x.shape[0], -1, -1)
+        q, k, v = (proj(torch.cat([z, x], dim=1)) for proj in self.qkv_proj)
+        n = z.shape[1]
+        visible = torch.ones(x.shape[1], n + x.shape[1], dtype=torch.bool).tril(n)
+        return attend(q[:, None, n:], k[:, None], v[:, None], x.shape[-1] ** -0.5, visible)[:, 0]
+
+
+class _Layer(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
 def _the_token_before(x: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
 
@@ -146,10 +194,11 @@ def _summary_attention() -> nn.Module:
 
 def latents_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.attend_latents,)),
-        Case("the absorbed form with its right scale", (attend_absorbed,)),
-        Case("a sound version in a loop", (attend_in_a_loop,)),
-        Case("the naive form", (_attend_naive,), judged=False),
+        Case("the piece above", (bugs.attend_latents,)),
+        Case("a hidden piece with the same fault, in the naive form", (bugs.attend_expanded_latents,)),
+        Case("a sound piece in the absorbed form", (attend_absorbed,)),
+        Case("a sound piece that goes head by head and token by token", (attend_in_a_loop,)),
+        Case("a sound piece in the naive form", (attend_naive,)),
         Case("a piece that gives zeros", (lambda *given: 0 * attend_absorbed(*given),), judged=False),
         Case("a piece of another shape", (lambda *given: attend_absorbed(*given)[..., :1],), judged=False),
         Case("a piece without a scale", (lambda *given: attend_absorbed(*given, scale=1.0),), judged=False),
@@ -158,29 +207,41 @@ def latents_cases() -> list[Case]:
             (lambda q, c, k_rope, expand_k, expand_v: c[:, None] @ expand_v.mT,),
             judged=False,
         ),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(attend_absorbed),
     ]
 
 
 def layer_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.LatentAttentionOfAColleague,)),
+        Case("the piece above", (bugs.LatentAttentionOfAColleague,)),
+        Case("a hidden piece with the same fault, with one tensor", (bugs.LatentAttentionWithJoinedHeads,)),
         Case("the core's layer", (MultiHeadLatentAttention,)),
-        Case("a sound layer that keeps two tensors", (LatentAttentionWithTwoTensors,)),
+        Case("a sound piece that keeps two tensors", (LatentAttentionWithTwoTensors,)),
+        Case("a sound piece that attends in the naive form", (LatentAttentionThatExpands,)),
         Case("a layer that keeps nothing", (_KeepsNothing,), judged=False),
         Case("a layer whose outputs with a cache are wrong", (_KeepsTheWrongOrder,), judged=False),
         Case("a layer that keeps everything twice", (_KeepsTwice,), judged=False),
         Case("a layer that gives one token only", (_GivesOneToken,), judged=False),
+        Case("a layer that gives nothing", (_GivesNothing,), judged=False),
     ]
 
 
 def summary_cases() -> list[Case]:
     return [
-        Case("the broken piece", (_summary_attention(),)),
-        Case("a sound layer: blocks of latents", (Blocks(),)),
-        Case("a sound layer: a weighted mean of the past", (MeanOfThePast(),)),
-        Case("a layer that gives zeros", (lambda x: 0 * x,), judged=False),
-        Case("a layer that gives the token before", (_the_token_before,), judged=False),
-        Case("a layer that gives its input", (lambda x: x.clone(),), judged=False),
-        Case("a layer that adds the sum of all tokens", (lambda x: x + x.sum(1, True),), judged=False),
-        Case("a layer of another shape", (lambda x: x[..., :1],), judged=False),
+        Case("the piece above", (_summary_attention(),)),
+        Case("a hidden piece with the same fault, with one summary for all tokens", (bugs.OneSummary(),)),
+        Case("a sound piece: the core's blocks of latents", (Blocks(),)),
+        Case("a sound piece that gives a weighted mean of the tokens so far", (MeanOfThePast(),)),
+        Case(
+            "a sound piece that reads its past, and latents that know no text", (harsh_(FixedLatents(8, 2)),)
+        ),
+        Case("a layer that gives zeros", (_Layer(lambda x: 0 * x),), judged=False),
+        Case("a layer that gives the token before", (_Layer(_the_token_before),), judged=False),
+        Case("a layer that gives its input", (_Layer(torch.clone),), judged=False),
+        Case(
+            "a layer that adds the sum of all tokens", (_Layer(lambda x: x + x.sum(1, True)),), judged=False
+        ),
+        Case("a layer of another shape", (_Layer(lambda x: x[..., :1]),), judged=False),
+        Case("a piece that gives nothing", (_Layer(give_nothing),), judged=False),
     ]

@@ -1,5 +1,6 @@
 """Broken pieces of notebook 06."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -30,3 +31,24 @@ class MoEOfAColleague(MoE):
         flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, weights))
         y = dispatch(*flat, self.experts).view_as(x)
         return scaling_factor(self.cfg) * (y + self.shared_experts(x)), stats
+
+
+class BlockWithFreshGate(nn.Module):
+    """The same fault in another matrix of a block."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.d_model = d_model
+        self.down = nn.Linear(2 * d_model, d_model)
+
+    def forward(self, x):
+        up = torch.randn(2 * self.d_model, self.d_model)
+        return x + self.down(F.relu(F.linear(x, up)))
+
+
+class MoEWithALargeShare(MoE):
+    """The same fault, added to what the sound layer gives."""
+
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + (scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
 from lab_utils.show.words import kind_of, plural
+from nanokimi.cache import SequenceCache
 from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.moe import MoE
@@ -21,13 +22,15 @@ def numbers(*shape: int) -> Tensor:
 
 
 def _routing_parts(stats: RouterStats | None) -> Parts:
-    """The choice without its order: the weight of every expert, 0 where it was not chosen."""
+    """What the choice was made from, and the choice without its order: every expert's weight, 0 where not chosen."""
     if stats is None:
         return {}
     return {
+        "router logits": stats.logits.detach(),
+        "router scores": stats.scores.detach(),
         "weights by expert": torch.zeros_like(stats.scores)
         .scatter(-1, stats.expert_idx, stats.weights)
-        .detach()
+        .detach(),
     }
 
 
@@ -40,6 +43,22 @@ def _values(returned: Any, kind: type, n: int, says: str) -> tuple:
             found = "nothing" if returned is None else kind_of(returned)
         raise Problem(f"forward returns {found}; it should return {says}.")
     return returned
+
+
+def _send_gradients(output: Tensor, *routing: RouterStats | None) -> None:
+    """Gradients from the output, and from what balancing reads of the router; every entry has another weight."""
+    facts = [t for stats in routing if isinstance(stats, RouterStats) for t in (stats.logits, stats.scores)]
+    sums = [(t * torch.arange(t.numel()).view_as(t).sin()).sum() for t in (output, *facts)]
+    total = torch.stack(sums).sum()
+    if total.requires_grad:
+        total.backward()
+
+
+def _gradients(**leaves: Tensor) -> Parts:
+    return {
+        f"gradient of {name}": torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for name, leaf in leaves.items()
+    }
 
 
 # ---------------------------------------------------------------- MoE
@@ -55,18 +74,16 @@ def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, u
     made = implementation(d_model, cfg)
     fresh = sum(float(buffer.abs().sum()) for buffer in made.buffers())
     module = copy_weights(harsh_(MoE(d_model, cfg)), made)
-    with torch.autocast("cpu", torch.bfloat16, enabled=under_autocast):
-        y, stats = _values(module(x), tuple, 2, "two: y and the router's stats")
-        logits = stats.logits
-    parts = {"bias at the start": fresh, "router logits": logits.detach()} | _routing_parts(stats)
-    if under_autocast:  # y is rounded to bfloat16 here or there, as its author likes
-        return parts
-    y.sum().backward()
-    parts = {"y": y.detach()} | parts
-    return parts | {
-        f"gradient of {n}": torch.zeros_like(p) if p.grad is None else p.grad
-        for n, p in module.named_parameters()
-    }
+    parts: Parts = {"bias at the start": fresh}
+    if under_autocast:  # `forward` need not run there: nothing is said of it
+        with torch.autocast("cpu", torch.bfloat16):
+            stats = module.route(x)
+        return parts | _routing_parts(stats)
+    leaf = x.clone().requires_grad_()
+    y, stats = _values(module(leaf.clone()), tuple, 2, "two: y and the router's stats")
+    _send_gradients(y, stats)
+    parts = {"y": y.detach()} | parts | _routing_parts(stats)
+    return parts | _gradients(x=leaf, **dict(module.named_parameters()))
 
 
 def moe_cases() -> list[Case]:
@@ -80,6 +97,10 @@ def moe_cases() -> list[Case]:
             "softmax scores, K = 1", (6, replace(plain, scoring="softmax", top_k=1), numbers(1, 6, 6), False)
         ),
         Case("all experts chosen", (4, replace(plain, top_k=4), numbers(1, 3, 4), False)),
+        Case(
+            "six experts, of another width",
+            (4, replace(plain, n_routed_experts=6, moe_intermediate_size=5), numbers(1, 5, 4), False),
+        ),
         Case("under bfloat16 autocast: the router stays in float32", (4, plain, numbers(1, 9, 4), True)),
     ]
 
@@ -100,17 +121,36 @@ def _config(**changes: Any) -> KimiConfig:
 
 
 HEADS = dict(attention="mha", mla=None)
+_OTHER = KimiConfig(
+    vocab_size=7, max_seq_len=5, d_model=12, n_layers=3, n_heads=3, intermediate_size=5, norm_eps=0.1,
+    rope=RopeConfig(base=10.0),
+    mla=MLAConfig(kv_lora_rank=4, qk_nope_head_dim=3, qk_rope_head_dim=6, v_head_dim=2),
+    moe=moe_config(n_routed_experts=3, moe_intermediate_size=2),
+)  # fmt: skip
 
 
-def observe_block(implementation: type, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool) -> Parts:
+def observe_block(
+    implementation: type, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool, pieces: tuple[int, ...] = ()
+) -> Parts:
+    """The stream for x, whole with all gradients or piece by piece with a cache."""
     module = copy_weights(harsh_(KimiBlock(cfg, layer)), implementation(cfg, layer))
     rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
     rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
-    x = x.clone().requires_grad_()
     values = "three: x, the router's stats or None, the largest logits or None"
+    if pieces:
+        cache = SequenceCache()
+        with torch.no_grad():
+            outs = [
+                _values(module(part, turn, cache, with_max), tuple, 3, values)
+                for part, turn in zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
+            ]
+        parts = {"x": torch.cat([out[0] for out in outs], dim=1)}
+        parts |= {"numbers in the cache": sum(t.numel() for t in cache.entries())}
+        return parts | _routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
+    x = x.clone().requires_grad_()
     y, stats, largest = _values(module(x, rotation, None, with_max), tuple, 3, values)
-    (y * torch.arange(y.numel()).view_as(y).sin()).sum().backward()
-    parts = {"x": y.detach(), "gradient of x": x.grad} | _routing_parts(stats)
+    _send_gradients(y, stats)
+    parts = {"x": y.detach()} | _routing_parts(stats) | _gradients(x=x, **dict(module.named_parameters()))
     if largest is not None:
         parts["largest logit"] = largest
         module.clip_qk_(largest, 0.5)
@@ -126,17 +166,28 @@ def block_cases() -> list[Case]:
         Case("ordinary heads", (_config(**HEADS), 1, numbers(1, 5, 8), False)),
         Case("with the largest logits", (_config(), 1, numbers(2, 5, 8), True)),
         Case("large numbers in the stream", (_config(), 1, 100 * numbers(1, 4, 8), False)),
+        Case("a dense layer of other sizes", (_OTHER, 0, numbers(1, 3, 12), False)),
+        Case("experts of other sizes", (_OTHER, 1, numbers(1, 3, 12), False)),
+        Case(
+            "with a cache, two tokens and then one at a time",
+            (_config(), 1, numbers(1, 4, 8), True, (2, 1, 1)),
+        ),
+        Case("ordinary heads, with a cache", (_config(**HEADS), 0, numbers(2, 3, 8), False, (2, 1))),
     ]
 
 
-def stays_small(parts: Parts, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool) -> bool:
+def stays_small(parts: Parts, cfg: KimiConfig, layer: int, x: Tensor, *_: Any) -> bool:
     """With a stream a hundred times larger what a part adds hardly grows, for it reads a normed vector."""
     return x.abs().max() < 50 or (parts["x"] - x).abs().max() < 0.5 * x.abs().max()
 
 
-def observe_kimi(implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: tuple[int, ...]) -> Parts:
-    """Weights at the start, then logits with harsh weights: whole (no pieces) or piece by piece with a cache."""
-    made = implementation(cfg)
+def observe_kimi(
+    implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: tuple[int, ...], seed: int | None = None
+) -> Parts:
+    """Weights at the start, then logits with harsh weights: whole with all gradients (no pieces) or piece by piece
+    with a cache.
+    """
+    made = implementation(cfg) if seed is None else implementation(cfg, seed)
     parts: Parts = {
         "weights at the start": [float(p.detach().double().square().sum()) for p in made.parameters()]
     }
@@ -155,15 +206,19 @@ def observe_kimi(implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: 
         values = "ModelOutput(logits, routing, max_qk_logit)"
         return _values(model(part, *more), ModelOutput, 3, values)
 
-    with torch.no_grad():
+    with torch.set_grad_enabled(cache is None):
         outs = [run(part, cache, True) for part in tokens.split(list(pieces), 1)]
-        parts["logits"] = torch.cat([out.logits for out in outs], dim=1)
+        parts["logits"] = logits = torch.cat([out.logits for out in outs], dim=1)
         parts["largest logits"] = outs[-1].max_qk_logit
+    if cache is None:
+        _send_gradients(logits, *outs[-1].routing)
+        parts |= _gradients(**dict(model.named_parameters()))
+    with torch.no_grad():
         parts["largest logits by default"] = str(run(tokens[:, :1]).max_qk_logit)
     routing = outs[-1].routing
     return parts | {
         "routing": [type(stats).__name__ for stats in routing],
-        "weights by expert, layer by layer": [
+        "logits, scores and weights by expert, layer by layer": [
             part
             for stats in routing
             if isinstance(stats, RouterStats)
@@ -194,7 +249,11 @@ def kimi_cases() -> list[Case]:
         Case("with a cache, piece by piece", (_config(), tokens(2, 7), (4, 1, 2))),
         Case("ordinary heads, with a cache", (_config(**HEADS), tokens(1, 5), (3, 1, 1))),
         Case("dense layers only, as long as the context", (_config(moe=None), tokens(1, 12), ())),
+        Case("a model of other sizes", (_OTHER, tokens(1, 5) % 7, ())),
+        Case("ordinary heads", (_config(**HEADS), tokens(1, 4), ())),
+        Case("another seed", (_config(), tokens(1, 2), (), 3)),
         Case("one token more than the context", (_config(), tokens(1, 13), ())),
+        Case("one token more than a context of five", (_OTHER, tokens(1, 6) % 7, ())),
         Case("more than the context, with a cache", (_config(), tokens(1, 13), (1, 12))),
     ]
 

@@ -40,9 +40,37 @@ class BlockWithBilinearGate(nn.Module):
         return x + gate * up
 
 
+class BlockWithOneMatrix(nn.Module):
+    """A sound block with the weights of the piece in the notebook: the same matrix widens and narrows."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.norm = nn.RMSNorm(d_model)
+        self.up = nn.Linear(d_model, 2 * d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + nn.functional.silu(self.up(self.norm(x))) @ self.up.weight
+
+
+class BlockOfBothSigns(nn.Module):
+    """A sound block with the weights of the hidden piece: widened by the two signs of its input."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.down = nn.Linear(2 * d_model, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(torch.relu(torch.cat([x, -x], dim=-1)))
+
+
 class _BlockOfZeros(BlockWithBothProjections):
     def forward(self, x):
         return 0 * x
+
+
+class _BlockOfNothing(BlockWithBothProjections):
+    def forward(self, x):
+        return None
 
 
 class _BlockOfHalf(BlockWithBothProjections):
@@ -80,9 +108,23 @@ class MoETokenByToken(MoE):
         return y, stats
 
 
+class MoEInOneDispatch(MoE):
+    """A sound layer: one dispatch for all tokens, and the shared expert before it."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, RouterStats]:
+        stats, shared = self.route(x), self.shared_experts(x)
+        flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, stats.weights))
+        return shared + dispatch(*flat, self.experts).view_as(x), stats
+
+
 class _MoEOfZeros(MoE):
     def forward(self, x):
         return 0 * x, self.route(x)
+
+
+class _MoEOfNothing(MoE):
+    def forward(self, x):
+        return None, self.route(x)
 
 
 class _MoEWithoutRouted(MoE):
@@ -97,21 +139,28 @@ class _MoEOfSums(MoE):
 
 def block_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.BlockWithProjection,)),
-        Case("a sound block", (BlockWithBothProjections,)),
-        Case("another sound block", (BlockWithBilinearGate,)),
+        Case("the piece above", (bugs.BlockWithProjection,)),
+        Case("a hidden piece with the same fault in another matrix", (bugs.BlockWithFreshGate,)),
+        Case("a sound piece with two matrices and biases", (BlockWithBothProjections,)),
+        Case("a sound piece with one matrix and a gate", (BlockWithBilinearGate,)),
+        Case("a sound piece whose one matrix widens and narrows", (BlockWithOneMatrix,)),
+        Case("a sound piece with one matrix that narrows", (BlockOfBothSigns,)),
         Case("a block that gives zeros", (_BlockOfZeros,), judged=False),
         Case("a block of another shape", (_BlockOfHalf,), judged=False),
         Case("a block that has no weights", (_BlockWithoutWeights,), judged=False),
+        Case("a block that gives nothing", (_BlockOfNothing,), judged=False),
     ]
 
 
 def moe_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.MoEOfAColleague,)),
+        Case("the piece above", (bugs.MoEOfAColleague,)),
+        Case("a hidden piece with the same fault, written as a sum", (bugs.MoEWithALargeShare,)),
         Case("the core's MoE", (MoE,)),
-        Case("a sound layer, expert after expert", (MoETokenByToken,)),
+        Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
+        Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),
         Case("a layer that gives zeros", (_MoEOfZeros,), judged=False),
         Case("a layer without its routed experts", (_MoEWithoutRouted,), judged=False),
         Case("a layer of another shape", (_MoEOfSums,), judged=False),
+        Case("a layer that gives nothing", (_MoEOfNothing,), judged=False),
     ]

@@ -45,3 +45,36 @@ def clip_qk_of_a_colleague(self, max_qk_logit, tau):
     q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
     q_proj.weight.unflatten(0, (self.n_heads, -1)).mul_(root)
     self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :nope].mul_(root)
+
+
+def orthogonal_of_the_pile(g, steps=5, dtype=torch.bfloat16):
+    """The same fault, by a singular value decomposition."""
+    u, _, vt = torch.linalg.svd(g.float().reshape(-1, g.shape[-1]), full_matrices=False)
+    return (u @ vt).reshape(g.shape).to(dtype)
+
+
+class MuonOfSigns(torch.optim.Optimizer):
+    """The same fault, by the signs of the momentum."""
+
+    def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
+        super().__init__(groups, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                buffer = self.state[p].setdefault("buffer", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(buffer.sign(), alpha=0.2 * group["lr"])
+
+
+@torch.no_grad()
+def clip_qk_row_by_row(self, max_qk_logit, tau):
+    """The same fault, in a loop over the heads."""
+    n, r, v = self.cfg.qk_nope_head_dim, self.cfg.qk_rope_head_dim, self.cfg.v_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    for h, largest in enumerate(max_qk_logit.double().tolist()):
+        root = (tau / max(tau, largest)) ** 0.5
+        q_proj.weight[h * (n + r) : (h + 1) * (n + r)] *= root
+        self.kv_b_proj.weight[h * (n + v) : h * (n + v) + n] *= root

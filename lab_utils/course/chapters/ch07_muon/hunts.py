@@ -10,7 +10,7 @@ from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
 from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import clip_qk_of_every_head, clip_qk_that_blows_up
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter, MuonWithoutScale
-from lab_utils.course.exercise import Case, Parts, run_test
+from lab_utils.course.exercise import Case, Parts, give_nothing, plainly_wrong, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz
 
@@ -45,6 +45,12 @@ def orthogonal_by_svd(g, steps=5, dtype=torch.bfloat16):
     return (u @ vt).to(dtype)
 
 
+def newton_schulz_one_by_one(g, steps=5, dtype=torch.bfloat16):
+    """The core's, a matrix of the bank after another."""
+    matrices = g.reshape(-1, *g.shape[-2:])
+    return torch.stack([newton_schulz(each, steps, dtype) for each in matrices]).view(g.shape)
+
+
 class MuonBySVD(MuonByParameter):
     """Muon with exact singular values, a parameter at a time."""
 
@@ -62,6 +68,17 @@ def clip_qk_head_by_head(self, max_qk_logit, tau):
         q_proj.weight[h * (n + r) : h * (n + r) + n] *= g**0.5
         q_proj.weight[h * (n + r) + n : (h + 1) * (n + r)] *= g
         self.kv_b_proj.weight[h * (n + v) : h * (n + v) + n] *= g**0.5
+
+
+@torch.no_grad()
+def clip_qk_by_rows(self, max_qk_logit, tau):
+    """QK-clip with one factor per row of a weight."""
+    n, r, v = self.cfg.qk_nope_head_dim, self.cfg.qk_rope_head_dim, self.cfg.v_head_dim
+    g = tau / max_qk_logit.clamp(min=tau)
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    nope, one = g.sqrt()[:, None].expand(-1, n), torch.ones(len(g), v)
+    q_proj.weight.mul_(torch.cat([nope, g[:, None].expand(-1, r)], dim=1).reshape(-1, 1))
+    self.kv_b_proj.weight.mul_(torch.cat([nope, one], dim=1).reshape(-1, 1))
 
 
 class Standstill(torch.optim.Optimizer):
@@ -114,21 +131,30 @@ def clip_the_wrong_way(layer: MultiHeadLatentAttention, max_qk_logit: Tensor, ta
 
 def newton_schulz_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.newton_schulz_of_a_colleague,)),
+        Case("the piece above", (bugs.newton_schulz_of_a_colleague,)),
+        Case(
+            "a hidden piece with the same fault, by singular value decomposition",
+            (bugs.orthogonal_of_the_pile,),
+        ),
         Case("the core's newton_schulz", (newton_schulz,)),
-        Case("a sound version by singular value decomposition", (orthogonal_by_svd,)),
+        Case("a sound piece by singular value decomposition, which is exact", (orthogonal_by_svd,)),
+        Case("a sound piece that takes one matrix after another", (newton_schulz_one_by_one,)),
         Case("a piece that gives zeros", (lambda g, *_: torch.zeros_like(g),), judged=False),
         Case("a piece of another shape", (lambda g, *_: g[..., :1],), judged=False),
         Case("the core's, in another order", (newton_schulz_written_out,), judged=False),
         Case("a piece that gives ones", (lambda g, *_: torch.ones_like(g),), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(newton_schulz),
     ]
 
 
 def muon_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.MuonOfAColleague,)),
+        Case("the piece above", (bugs.MuonOfAColleague,)),
+        Case("a hidden piece with the same fault, by signs", (bugs.MuonOfSigns,)),
         Case("the core's Muon", (Muon,)),
-        Case("a sound version by singular value decomposition", (MuonBySVD,)),
+        Case("a sound piece by singular value decomposition, which is exact", (MuonBySVD,)),
+        Case("a sound piece that takes one parameter after another", (MuonByParameter,)),
         Case("Muon without scale", (MuonWithoutScale.wrong,), judged=False),
         Case("an optimizer that does nothing", (Standstill,), judged=False),
         Case("an optimizer that climbs", (Climber,), judged=False),
@@ -138,9 +164,11 @@ def muon_cases() -> list[Case]:
 
 def clip_cases() -> list[Case]:
     return [
-        Case("the broken piece", (bugs.clip_qk_of_a_colleague,)),
+        Case("the piece above", (bugs.clip_qk_of_a_colleague,)),
+        Case("a hidden piece with the same fault, head by head", (bugs.clip_qk_row_by_row,)),
         Case("the core's clip_qk_", (MultiHeadLatentAttention.clip_qk_,)),
-        Case("a sound version, head by head", (clip_qk_head_by_head,)),
+        Case("a sound piece that goes head by head", (clip_qk_head_by_head,)),
+        Case("a sound piece with one factor per row", (clip_qk_by_rows,)),
         Case("a clip that does nothing", (lambda *_: None,), judged=False),
         Case("a clip of every head to tau", (clip_qk_that_blows_up.wrong,), judged=False),
         Case("a clip of every head by the same", (clip_qk_of_every_head.wrong,), judged=False),

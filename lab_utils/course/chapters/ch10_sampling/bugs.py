@@ -39,3 +39,21 @@ def probs_of_another_colleague(logits, temperature=1.0, top_k=None, top_p=None):
     if top_p is not None and top_p < 1:
         probs[probs.cumsum(dim=-1) - probs >= top_p] = 0
     return torch.zeros_like(probs).scatter(0, ids, probs / probs.sum())
+
+
+def probs_heated_last(logits, temperature=1.0, top_k=None, top_p=None):
+    """The same fault as the first colleague's."""
+    check_settings(temperature, top_k, top_p)
+    if temperature == 0:
+        return next_token_probs(logits, temperature)
+    probs = next_token_probs(logits, 1.0, top_k, top_p).double() ** (1 / temperature)
+    return (probs / probs.sum()).float()
+
+
+def probs_of_all_who_tie(logits, temperature=1.0, top_k=None, top_p=None):
+    """The same fault as the other colleague's."""
+    check_settings(temperature, top_k, top_p)
+    if temperature > 0 and top_k is not None:
+        n_larger = (logits > logits[:, None]).sum(dim=1)
+        logits = logits.float().masked_fill(n_larger >= top_k, -torch.inf)
+    return next_token_probs(logits, temperature, None, top_p)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab_utils.course.exercise import Case, Parts, parts_of
 from nanokimi.config import GPTConfig
@@ -118,7 +118,18 @@ def cache_cases() -> list[Case]:
 
 
 def observe_generate(implementation: Any, model: Any, prompt: list[int], n: int, settings: dict) -> Parts:
-    return _or_its_refusal(generate, implementation, model, prompt, n, **settings)
+    """The tokens, and how often the model ran one that it had already run."""
+    run: list[int] = []
+    table = next(module for module in model.modules() if isinstance(module, nn.Embedding))
+    table.register_forward_pre_hook(lambda module, args: run.append(args[0].numel()))
+    parts = _or_its_refusal(generate, implementation, model, prompt, n, **settings)
+    if isinstance(parts.get("result"), str):
+        return parts
+    n_run = sum(run)
+    run.clear()
+    list(generate(model, prompt, n, **settings))
+    # One more is no fault: whoever runs the model after each draw, not before it, runs the last token too.
+    return parts | {"tokens run more often than once": max(0, n_run - sum(run) - 1)}
 
 
 def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
@@ -152,8 +163,11 @@ def generate_cases() -> list[Case]:
             8,
             {"temperature": 0.7, "top_k": 5, "top_p": 0.9},
         ),
+        ("drawn from two tokens, top_k=2", gpt, [1, 2, 3], 8, {"seed": 3, "top_k": 2}),
+        ("drawn with top_p=0.4", gpt, [1, 2, 3], 8, {"seed": 3, "top_p": 0.4}),
         ("a stop token, greedy", gpt, [1, 2, 3], 6, {"temperature": 0.0, "stop_id": stop}),
         ("a stop token that is drawn", gpt, [1, 2, 3], 9, {"seed": 5, "stop_id": drawn[4]}),
+        ("the stop token has the id 0", kimi, [0], 6, {"seed": 4, "stop_id": 0}),
         ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
         ("a context of one token", _small_model("gpt", context=1), [3], 3, greedy),

@@ -1,11 +1,11 @@
 """The bug hunts of notebook 10: a test that finds each bug, and the pieces that every answer is tried on."""
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
 from lab_utils.course.chapters.ch10_sampling import bugs
-from lab_utils.course.exercise import Case
+from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.generate import next_token_probs
 
 
@@ -40,6 +40,14 @@ def probs_in_a_loop(logits, temperature=1.0, top_k=None, top_p=None):
     return probs
 
 
+def probs_of_divided_logits(logits, temperature=1.0, top_k=None, top_p=None):
+    """A sound version that divides by the temperature itself."""
+    bugs.check_settings(temperature, top_k, top_p)
+    if temperature == 0:
+        return next_token_probs(logits, 0.0)
+    return next_token_probs(logits.float() / temperature, 1.0, top_k, top_p)
+
+
 def _zeros(logits, temperature=1.0, top_k=None, top_p=None):
     return 0 * logits
 
@@ -64,23 +72,27 @@ def _cooled(logits, temperature=1.0, top_k=None, top_p=None):
     return next_token_probs(logits, temperature and 1 / temperature, top_k, top_p)
 
 
-def _sampling_cases(piece: Any) -> list[Case]:
+def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
     return [
-        Case("the broken piece", (piece,)),
+        Case("the piece above", (piece,)),
+        Case("a hidden piece with the same fault, in other words", (hidden,)),
         Case("the core's next_token_probs", (next_token_probs,)),
-        Case("a sound version, token by token", (probs_in_a_loop,)),
+        Case("a sound piece that goes token by token", (probs_in_a_loop,)),
+        Case("a sound piece that works in steps", (probs_of_divided_logits,)),
         Case("a piece that gives zeros", (_zeros,), judged=False),
         Case("a piece that gives no numbers", (_nans,), judged=False),
         Case("a piece that gives every token the same", (_uniform,), judged=False),
         Case("a piece that never cuts", (_uncut,), judged=False),
         Case("a piece that is always greedy", (_likeliest,), judged=False),
         Case("a piece that multiplies by the temperature", (_cooled,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        *plainly_wrong(next_token_probs),
     ]
 
 
 def sampling_cases() -> list[Case]:
-    return _sampling_cases(bugs.probs_of_a_colleague)
+    return _sampling_cases(bugs.probs_of_a_colleague, bugs.probs_heated_last)
 
 
 def top_k_cases() -> list[Case]:
-    return _sampling_cases(bugs.probs_of_another_colleague)
+    return _sampling_cases(bugs.probs_of_another_colleague, bugs.probs_of_all_who_tie)

@@ -2,14 +2,10 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 
 # ---------------------------------------------------------------- find the bug
 
-PASSES = (
-    "The test lets every function pass, the broken one too.",
-    "Which `assert` should fail on the broken function, and with which input?",
-)
 FAILS = (
     "The test fails for every function, the sound one too.",
     "Run it on a function that you trust first.",
@@ -17,7 +13,7 @@ FAILS = (
 COUNTING = torch.arange(20)
 
 
-@mistake(*PASSES)
+@mistake(*LOOKS_AT_NOTHING)
 def pairs_test_that_never_fails(cut_pairs):
     cut_pairs(COUNTING, [0], 4)
 
@@ -47,8 +43,14 @@ def pairs_test_of_a_constant(cut_pairs):
     assert targets.tolist() == [[7, 7, 7, 7]] == inputs.tolist()
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def pairs_test_of_the_kind(cut_pairs):
+    assert cut_pairs(COUNTING, [0], 4) is not None
+
+
 PAIRS_TESTS = (
     pairs_test_that_never_fails,
+    pairs_test_of_the_kind,
     pairs_test_that_always_fails,
     pairs_test_of_the_shape,
     pairs_test_of_the_inputs,
@@ -58,7 +60,7 @@ PAIRS_TESTS = (
 DOCUMENTS = [f"story {i}" for i in range(10)]
 
 
-@mistake(*PASSES)
+@mistake(*LOOKS_AT_NOTHING)
 def split_test_that_never_fails(split_documents):
     split_documents(DOCUMENTS, 0.2)
 
@@ -93,8 +95,14 @@ def split_test_of_everything_used(split_documents):
     assert set(training) | set(validation) == set(DOCUMENTS)
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def split_test_of_the_kind(split_documents):
+    assert split_documents(DOCUMENTS, 0.2) is not None
+
+
 SPLIT_TESTS = (
     split_test_that_never_fails,
+    split_test_of_the_kind,
     split_test_that_always_fails,
     split_test_of_the_share,
     split_test_of_something_to_train,

@@ -127,6 +127,14 @@ def attend_with_bare_exponentials(q, k, v, scale, visible=None):
     return weights / weights.sum(dim=-1, keepdim=True) @ v
 
 
+@mistake(
+    "The result is right, but no gradient reaches q, k or v: attention would never learn.",
+    "Is there a `no_grad`, a `detach` or an `item` in your function?",
+)
+def attend_without_gradient(q, k, v, scale, visible=None):
+    return attention(q.detach(), k.detach(), v.detach(), scale, visible)
+
+
 ATTEND = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -141,4 +149,5 @@ ATTEND = (
     attend_with_both_masks,
     attend_with_either_mask,
     attend_with_bare_exponentials,
+    attend_without_gradient,
 )

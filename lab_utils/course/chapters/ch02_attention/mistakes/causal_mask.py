@@ -46,10 +46,19 @@ def mask_is_the_upper_triangle(n_queries, n_keys, device):
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).triu(n_keys - n_queries)
 
 
+@mistake(
+    "The mask is made on the CPU, whatever `device` is: next to tensors on another device it cannot be used.",
+    "Which of your calls get `device`?",
+)
+def mask_on_the_cpu(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, torch.device("cpu"))
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
     mask_says_where_not_to_look,
     mask_puts_queries_first,
     mask_is_the_upper_triangle,
+    mask_on_the_cpu,
 )

@@ -43,4 +43,19 @@ def join_without_flatten(x):
     return x.transpose(1, 2)
 
 
-JOIN_HEADS = (join_by_reshape, join_interleaved, join_by_sum, join_backwards, join_without_flatten)
+@mistake(
+    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
+)
+def join_without_gradient(x):
+    return x.detach().transpose(1, 2).flatten(2)
+
+
+JOIN_HEADS = (
+    join_by_reshape,
+    join_interleaved,
+    join_by_sum,
+    join_backwards,
+    join_without_flatten,
+    join_without_gradient,
+)

@@ -51,6 +51,14 @@ def split_into_pieces_of_n_heads(x, n_heads):
     return x.unflatten(-1, (-1, n_heads)).transpose(1, 2)
 
 
+@mistake(
+    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
+)
+def split_without_gradient(x, n_heads):
+    return x.detach().unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
@@ -58,4 +66,5 @@ SPLIT_HEADS = (
     split_after_transpose,
     split_backwards,
     split_into_pieces_of_n_heads,
+    split_without_gradient,
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.attention import attend as core_attend
 from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
@@ -10,10 +10,7 @@ from nanokimi.rope import apply_rope as core_rope
 # ---------------------------------------------------------------- test_sound_attend
 
 
-@mistake(
-    "The test lets every function pass: it compares nothing, or something that is right in all of them.",
-    "Is there an `assert` that a wrong output breaks? Run your test on the piece above: does it fail?",
-)
+@mistake(*LOOKS_AT_NOTHING)
 def attend_test_that_never_fails(attend):
     attend(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), 1.0)
 
@@ -69,13 +66,35 @@ def attend_test_for_equal_bits(attend):
     assert torch.equal(attend(q, k, v, 0.3).double(), scores.softmax(-1) @ v.double())
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def attend_test_of_the_kind(attend):
+    assert attend(*[torch.ones(1, 1, 2, 2)] * 3, 1.0) is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def attend_test_of_finite_numbers(attend):
+    assert attend(*[torch.ones(1, 1, 2, 2)] * 3, 1.0).isfinite().all()
+
+
+@mistake(
+    "The test asks for the core's own bits, and rejects a sound function that adds in another order.",
+    "Compare with a tolerance.",
+)
+def attend_test_for_the_bits_of_the_core(attend):
+    q = torch.randn(2, 2, 6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(attend(q, q, q, 0.5), core_attend(q, q, q, 0.5))
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
+    attend_test_of_the_kind,
     attend_test_that_always_fails,
     attend_test_of_the_shape,
     attend_test_of_the_mask,
     attend_test_with_one_token,
     attend_test_for_equal_bits,
+    attend_test_of_finite_numbers,
+    attend_test_for_the_bits_of_the_core,
 )
 
 # ---------------------------------------------------------------- test_sound_decoding
@@ -102,10 +121,7 @@ def decode_steps(decode_step, n_steps):
     ]
 
 
-@mistake(
-    "The test lets every piece pass: it compares nothing, or something that is right in all of them.",
-    "Is there an `assert` that can fail? Run your test on the piece above: does it fail?",
-)
+@mistake(*LOOKS_AT_NOTHING)
 def decoding_test_that_never_fails(decode_step):
     decode_steps(decode_step, 3)
 
@@ -151,7 +167,8 @@ def decoding_test_without_positions(decode_step):
 
 
 @mistake(
-    "The test looks at the length of the cache. It grows as it should.",
+    "The test looks at the number of entries in the cache. It is right in the piece above, and a sound step may keep "
+    "one pair of tensors that grow.",
     "Which number of the output would be different?",
 )
 def decoding_test_of_the_length(decode_step):
@@ -162,12 +179,24 @@ def decoding_test_of_the_length(decode_step):
     assert len(cache) == 2
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def decoding_test_of_the_kind(decode_step):
+    assert decode_steps(decode_step, 2)[1] is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def decoding_test_of_finite_numbers(decode_step):
+    assert decode_steps(decode_step, 2)[1].isfinite().all()
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
+    decoding_test_of_the_kind,
     decoding_test_that_always_fails,
     decoding_test_of_the_shape,
     decoding_test_of_one_step,
     decoding_test_of_memory,
     decoding_test_without_positions,
     decoding_test_of_the_length,
+    decoding_test_of_finite_numbers,
 )

@@ -3,13 +3,13 @@
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.experts import ExpertBank, swiglu
 
 # ---------------------------------------------------------------- test_sound_swiglu
 
 
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def gate_test_that_never_fails(swiglu):
     swiglu(torch.ones(1, 2), torch.ones(4, 2), torch.ones(2, 2))
 
@@ -42,12 +42,24 @@ def gate_test_with_zeros(swiglu):
     assert torch.equal(swiglu(torch.zeros(3, 2), torch.ones(4, 2), torch.ones(2, 2)), torch.zeros(3, 2))
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def gate_test_of_the_kind(swiglu):
+    assert swiglu(torch.ones(1, 2), torch.ones(4, 2), torch.ones(2, 2)) is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def gate_test_of_finite_numbers(swiglu):
+    assert swiglu(torch.ones(1, 2), torch.ones(4, 2), torch.ones(2, 2)).isfinite().all()
+
+
 SWIGLU_TESTS = (
     gate_test_that_never_fails,
+    gate_test_of_the_kind,
     gate_test_that_always_fails,
     gate_test_of_the_shape,
     gate_test_with_equal_halves,
     gate_test_with_zeros,
+    gate_test_of_finite_numbers,
 )
 
 # ---------------------------------------------------------------- test_sound_dispatch
@@ -62,7 +74,7 @@ def _layer():
     return x, torch.tensor([[0], [2]]), torch.ones(2, 1), bank
 
 
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def chosen_test_that_never_fails(dispatch):
     dispatch(*_layer())
 
@@ -104,10 +116,22 @@ def chosen_test_of_the_gradients(dispatch):
     assert bank.down_proj.grad[0].abs().max() > 0
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def chosen_test_of_the_kind(dispatch):
+    assert dispatch(*_layer()) is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def chosen_test_of_finite_numbers(dispatch):
+    assert dispatch(*_layer()).isfinite().all()
+
+
 DISPATCH_TESTS = (
     chosen_test_that_never_fails,
+    chosen_test_of_the_kind,
     chosen_test_that_always_fails,
     chosen_test_of_the_numbers,
     chosen_test_of_the_shape,
     chosen_test_of_the_gradients,
+    chosen_test_of_finite_numbers,
 )

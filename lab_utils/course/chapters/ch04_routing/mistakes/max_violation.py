@@ -46,6 +46,14 @@ def violation_in_tokens(load):
     return (load.max() - load.mean()).item()
 
 
+@mistake(
+    "It takes the largest distance from the mean, above or below. MaxVio asks only for the busiest expert.",
+    "Three experts have 5 tokens and one has 1: which expert does your result speak of?",
+)
+def violation_either_way(load):
+    return ((load - load.mean()).abs().max() / load.mean()).item()
+
+
 MAX_VIOLATION = (
     violation_without_minus_one,
     violation_by_the_sum,
@@ -53,4 +61,5 @@ MAX_VIOLATION = (
     violation_as_spread,
     violation_of_the_idlest,
     violation_in_tokens,
+    violation_either_way,
 )

@@ -84,6 +84,15 @@ def bias_of_two_cases(expert_bias, load, rate):
     expert_bias += delta - delta.mean()
 
 
+@mistake(
+    "The mean of the load is a whole number here, and an expert near it gets no step. The mean may lie between two.",
+    "Four experts have 4, 3, 2 and 2 tokens. What is the mean, and what does your code compute?",
+)
+def bias_by_a_whole_mean(expert_bias, load, rate):
+    delta = (rate * (load.sum() // len(load) - load).sign()).to(torch.float32)
+    expert_bias += delta - delta.mean()
+
+
 UPDATE_EXPERT_BIAS = (
     bias_up_for_the_busy,
     bias_that_drifts,
@@ -93,4 +102,5 @@ UPDATE_EXPERT_BIAS = (
     bias_changed_in_a_copy,
     bias_in_shares,
     bias_of_two_cases,
+    bias_by_a_whole_mean,
 )

@@ -2,15 +2,11 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.router import RouterStats
 
-ALWAYS_PASSES = (
-    "The test compares nothing: it lets every function pass.",
-    "Is there an `assert` that can fail?",
-)
 ALWAYS_FAILS = (
     "The test fails for every function, the sound one too.",
     "Run it on the core's function first.",
@@ -24,7 +20,7 @@ CFG = MoEConfig(n_routed_experts=4, top_k=2, routed_scaling_factor=1.0)
 LOGITS = torch.tensor([[[2.0, 1.0, 0.0, -1.0], [0.0, 1.0, -1.0, 2.0]]])
 
 
-@mistake(*ALWAYS_PASSES)
+@mistake(*LOOKS_AT_NOTHING)
 def router_test_that_never_fails(topk_route):
     topk_route(LOGITS, torch.zeros(4), CFG)
 
@@ -67,8 +63,14 @@ def router_test_of_the_sign(topk_route):
     assert (topk_route(LOGITS, torch.tensor([0.0, 0.5, 0.0, -0.5]), CFG).weights > 0).all()
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def router_test_of_the_kind(topk_route):
+    assert topk_route(LOGITS, torch.zeros(4), CFG) is not None
+
+
 ROUTER_TESTS = (
     router_test_that_never_fails,
+    router_test_of_the_kind,
     router_test_that_always_fails,
     router_test_of_the_shape,
     router_test_without_bias,
@@ -83,7 +85,7 @@ def stats_of(logits, top_k=1):
     return RouterStats(logits, scores, idx, scores.gather(-1, idx))
 
 
-@mistake(*ALWAYS_PASSES)
+@mistake(*LOOKS_AT_NOTHING)
 def loss_test_that_never_fails(load_balance_loss):
     load_balance_loss(stats_of(LOGITS))
 
@@ -134,14 +136,46 @@ def loss_test_of_the_sign(load_balance_loss):
     assert load_balance_loss(stats_of(LOGITS)) > 0
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def loss_test_of_the_kind(load_balance_loss):
+    assert load_balance_loss(stats_of(LOGITS)) is not None
+
+
+@mistake(
+    "The test compares two routers, an uneven one with a more even one. The broken piece puts them in the same order.",
+    "Compare with a value that you know: what is the loss of an even router?",
+)
+def loss_test_of_the_order(load_balance_loss):
+    even = stats_of(torch.eye(4)[None])
+    collapsed = stats_of(torch.tensor([[[9.0, 0.0, 0.0, 0.0]] * 4]))
+    assert load_balance_loss(even) < load_balance_loss(collapsed)
+
+
+@mistake(
+    "The test asks whether the loss lies in a range. That of the broken piece does.",
+    "Compare with a value that you know: what is the loss of an even router?",
+)
+def loss_test_of_a_range(load_balance_loss):
+    assert 0 <= load_balance_loss(stats_of(LOGITS)).item() <= 4
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def loss_test_of_finite_numbers(load_balance_loss):
+    assert load_balance_loss(stats_of(LOGITS)).isfinite().all()
+
+
 LOSS_TESTS = (
     loss_test_that_never_fails,
+    loss_test_of_the_kind,
     loss_test_that_always_fails,
     loss_test_of_the_shape,
     loss_test_of_collapse,
     loss_test_of_the_gradient,
     loss_test_of_one_busy_expert,
     loss_test_of_the_sign,
+    loss_test_of_the_order,
+    loss_test_of_a_range,
+    loss_test_of_finite_numbers,
 )
 
 
@@ -158,7 +192,7 @@ def by_hand(x, idx, bank):
     return torch.stack(rows)
 
 
-@mistake(*ALWAYS_PASSES)
+@mistake(*LOOKS_AT_NOTHING)
 def capacity_test_that_never_fails(dispatch):
     dispatch(torch.ones(4, 2), torch.zeros(4, 1, dtype=torch.long), torch.ones(4, 1), small_bank())
 
@@ -192,10 +226,29 @@ def capacity_test_of_the_first_token(dispatch):
     assert torch.allclose(dispatch(x, idx, torch.ones(8, 1), bank)[0], by_hand(x, idx, bank)[0], atol=1e-5)
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def capacity_test_of_the_kind(dispatch):
+    assert (
+        dispatch(torch.ones(4, 2), torch.zeros(4, 1, dtype=torch.long), torch.ones(4, 1), small_bank())
+        is not None
+    )
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def capacity_test_of_finite_numbers(dispatch):
+    assert (
+        dispatch(torch.ones(8, 2), torch.zeros(8, 1, dtype=torch.long), torch.ones(8, 1), small_bank())
+        .isfinite()
+        .all()
+    )
+
+
 CAPACITY_TESTS = (
     capacity_test_that_never_fails,
+    capacity_test_of_the_kind,
     capacity_test_that_always_fails,
     capacity_test_of_the_shape,
     capacity_test_of_an_even_load,
     capacity_test_of_the_first_token,
+    capacity_test_of_finite_numbers,
 )

@@ -114,6 +114,14 @@ def visibility_with_latents_of_the_open_block(seq_len, block_len, n_latents, dev
     return mask[:seq_len, : n_blocks * n_latents + seq_len]
 
 
+@mistake(
+    "The mask is made on the CPU, whatever `device` is: next to tensors on another device it cannot be used.",
+    "Which of your calls get `device`?",
+)
+def visibility_on_the_cpu(seq_len, block_len, n_latents, device):
+    return core_visibility(seq_len, block_len, n_latents, torch.device("cpu"))
+
+
 BLOCK_VISIBILITY = (
     visibility_of_the_own_block,
     visibility_of_all_latents,
@@ -125,4 +133,5 @@ BLOCK_VISIBILITY = (
     visibility_inverted,
     visibility_with_one_column_a_block,
     visibility_with_latents_of_the_open_block,
+    visibility_on_the_cpu,
 )

@@ -21,7 +21,7 @@ class _MLA(CoreMLA):
 def mla_forward(
     self, x, rotation, cache, with_max, turn_q=True, turn_k=True, norm_latent=True, norm_q=True, scale=None,
     absorbed_scale=None, heads_last=False, keys_first=False, cache_expanded=False, logit_scale=None,
-    turn_before_cache=True, without_cache=False,
+    turn_before_cache=True, without_cache=False, expand_again=False,
 ):  # fmt: skip
     """The layer, with one thing done wrongly."""
     cfg, nope = self.cfg, self.cfg.qk_nope_head_dim
@@ -44,6 +44,10 @@ def mla_forward(
         k, v = core_expand(latent, k_rope, expand_k, expand_v)
         if cache is not None:
             k, v = cache.append(k, v)
+        heads = attend(q, k, v, s)
+    elif expand_again:
+        (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
+        k, v = core_expand(*entries.split([cfg.kv_lora_rank, cfg.qk_rope_head_dim], -1), expand_k, expand_v)
         heads = attend(q, k, v, s)
     else:
         (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
@@ -187,6 +191,16 @@ class MLAReportingUnscaled(_MLA):
         return {"logit_scale": 1.0}
 
 
+@mistake(
+    "The cache is small, but each step expands the keys and values of all cached tokens once more. The absorbed form "
+    "expands none.",
+    "How many products with expand_k does a step make after a thousand tokens, and how many need it make?",
+)
+class MLAExpandingAgain(_MLA):
+    def wrong(self):
+        return {"expand_again": True}
+
+
 LATENT_ATTENTION = (
     MLAWithoutKeyRotation,
     MLAWithoutQueryRotation,
@@ -201,4 +215,5 @@ LATENT_ATTENTION = (
     MLAWithoutCache,
     MLACachingExpanded,
     MLAReportingUnscaled,
+    MLAExpandingAgain,
 )

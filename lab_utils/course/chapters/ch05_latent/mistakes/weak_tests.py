@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from nanokimi.attention import attend
 from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
@@ -23,7 +23,7 @@ def naive(q, latent, k_rope, expand_k, expand_v, scale=None):
     return attend(q, k, v, q.shape[-1] ** -0.5 if scale is None else scale)
 
 
-@mistake("The test compares nothing: it lets every piece pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def scale_test_that_never_fails(attend_latents):
     attend_latents(*inputs())
 
@@ -83,8 +83,19 @@ def scale_test_without_a_scale(attend_latents):
     assert torch.allclose(attend_latents(*inputs()), naive(*inputs(), scale=1.0), atol=1e-4)
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def scale_test_of_the_kind(attend_latents):
+    assert attend_latents(*inputs()) is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def scale_test_of_finite_numbers(attend_latents):
+    assert attend_latents(*inputs()).isfinite().all()
+
+
 LATENTS_TESTS = (
     scale_test_that_never_fails,
+    scale_test_of_the_kind,
     scale_test_that_always_fails,
     scale_test_of_the_shape,
     scale_test_with_equal_widths,
@@ -92,6 +103,7 @@ LATENTS_TESTS = (
     scale_test_with_equal_logits,
     scale_test_of_every_bit,
     scale_test_without_a_scale,
+    scale_test_of_finite_numbers,
 )
 
 # ---------------------------------------------------------------- test_sound_layer
@@ -107,7 +119,7 @@ def decode(mla_class, n_heads=4):
         return layer(x, rotation).out, layer(x, rotation, cache).out, cache
 
 
-@mistake("The test compares nothing: it lets every layer pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def cache_test_that_never_fails(mla_class):
     decode(mla_class)
 
@@ -156,8 +168,14 @@ def cache_test_of_one_tensor(mla_class):
     assert len(decode(mla_class)[2].entries()) == 1
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def cache_test_of_the_kind(mla_class):
+    assert decode(mla_class)[1] is not None
+
+
 LAYER_TESTS = (
     cache_test_that_never_fails,
+    cache_test_of_the_kind,
     cache_test_that_always_fails,
     cache_test_of_the_shape,
     cache_test_of_the_output,
@@ -173,7 +191,7 @@ def text(seq_len=8):
     return torch.randn(1, seq_len, 8, generator=torch.Generator().manual_seed(5))
 
 
-@mistake("The test compares nothing: it lets every layer pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def future_test_that_never_fails(layer):
     layer(text())
 
@@ -229,8 +247,14 @@ def future_test_of_every_bit(layer):
     assert torch.equal(layer(text()[:, :5]), layer(text())[:, :5])
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def future_test_of_the_kind(layer):
+    assert layer(text()) is not None
+
+
 SUMMARY_TESTS = (
     future_test_that_never_fails,
+    future_test_of_the_kind,
     future_test_that_always_fails,
     future_test_of_the_shape,
     future_test_with_equal_tokens,

@@ -86,6 +86,15 @@ class BlockWithOneNorm(_Block):
         return x + y, stats, attended.max_qk_logit
 
 
+@mistake(
+    "The attention never gets the cache: it stores nothing, and a new token sees none of those before it.",
+    "Follow the argument `cache` through your code.",
+)
+class BlockWithoutCache(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        return super().forward(x, rotation, None, with_max_qk_logit)
+
+
 KIMI_BLOCK = (
     BlockPostNorm,
     BlockAddingToTheNorm,
@@ -93,4 +102,5 @@ KIMI_BLOCK = (
     BlockWithoutSecondResidual,
     BlockInParallel,
     BlockWithOneNorm,
+    BlockWithoutCache,
 )

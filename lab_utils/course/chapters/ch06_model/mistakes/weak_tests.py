@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.config import MoEConfig
 
 # ---------------------------------------------------------------- test_sound_block
@@ -10,7 +10,7 @@ from nanokimi.config import MoEConfig
 NUMBERS = torch.linspace(-1, 1, 8)[None]
 
 
-@mistake("The test compares nothing: it lets every block pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def block_test_that_never_fails(make_block):
     make_block(8)(NUMBERS)
 
@@ -42,8 +42,14 @@ def block_test_that_something_happens(make_block):
     assert out.abs().sum() > 0
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def block_test_of_the_kind(make_block):
+    assert make_block(8)(NUMBERS) is not None
+
+
 BLOCK_TESTS = (
     block_test_that_never_fails,
+    block_test_of_the_kind,
     block_test_that_always_fails,
     block_test_of_the_shape,
     block_test_of_some_parameters,
@@ -63,7 +69,7 @@ def small_moe(moe_class):
     return moe, torch.linspace(-1, 1, 8).view(1, 2, 4)
 
 
-@mistake("The test compares nothing: it lets every layer pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def moe_test_that_never_fails(moe_class):
     moe, x = small_moe(moe_class)
     moe(x)
@@ -101,8 +107,14 @@ def moe_test_that_something_happens(moe_class):
     assert (out - moe(2 * x)[0]).abs().max() > 0
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def moe_test_of_the_kind(moe_class):
+    assert small_moe(moe_class)[0](torch.ones(1, 2, 4))[0] is not None
+
+
 MOE_TESTS = (
     moe_test_that_never_fails,
+    moe_test_of_the_kind,
     moe_test_that_always_fails,
     moe_test_of_the_shape,
     moe_test_without_shared,

@@ -72,6 +72,7 @@ def muon_cases() -> list[Case]:
     settings: list[tuple[str, list, dict]] = [
         ("one wide matrix", [((2, 3), {})], plain),
         ("one tall matrix", [((5, 2), {})], plain),
+        ("a small learning rate", [((2, 3), {})], dict(lr=0.02, weight_decay=0.0)),
         ("weights that decay", [((3, 4), {})], dict(lr=0.1, weight_decay=0.5)),
         ("a bank of three experts", [((3, 2, 4), {})], plain),
         ("five small experts", [((5, 2, 3), {})], plain),

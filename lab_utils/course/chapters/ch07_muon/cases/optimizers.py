@@ -63,7 +63,7 @@ def observe_build_optimizers(answer: Callable, model_cfg: Any, cfg: OptimConfig)
 
 def _group_in_words(optimizer: torch.optim.Optimizer, group: dict) -> str:
     words = [type(optimizer).__name__]
-    for key in ("lr", "weight_decay", "betas", "momentum", "ns_steps", "fused_rows"):
+    for key in ("lr", "weight_decay", "betas", "eps", "momentum", "ns_steps", "fused_rows"):
         if group.get(key) is not None:
             words.append(f"{key} {group[key]}")
     if hasattr(optimizer, "ns_dtype"):

@@ -14,12 +14,15 @@ def decode(
     if wrong.get("refuse", True) and (not 1 <= len(prompt) <= context or max_new_tokens < 1):
         raise ValueError
     generator = torch.Generator().manual_seed(seed)
-    tokens, cache, new = list(prompt), model.new_cache(), list(prompt)
+    tokens, cache, new, held = list(prompt), model.new_cache(), list(prompt), []
     with torch.inference_mode():
         for _ in range(max_new_tokens):
             if cache[0].length + len(new) > context:
                 kept = context if wrong.get("sliding") else max(1, context // 2)
-                cache, new = model.new_cache(), tokens[-kept:]
+                cache, new, held = model.new_cache(), tokens[-kept:], []
+            held = held + new
+            if wrong.get("forgetful"):
+                cache, new = model.new_cache(), held
             logits = model(torch.tensor([new]), cache).logits[0, wrong.get("position", -1)]
             if wrong.get("fresh_generator"):
                 generator = torch.Generator().manual_seed(seed)
@@ -88,6 +91,30 @@ def generate_feeding_everything_again(model, prompt, max_new_tokens, **settings)
 
 
 @mistake(
+    "The text is right, but the model reads all of it again for every token: no cache holds it.",
+    "Which tokens has the model already seen when the second one is drawn?",
+)
+def generate_without_a_cache(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, forgetful=True)
+
+
+@mistake(
+    "`top_k` is never used.",
+    "Follow the argument `top_k` through your code.",
+)
+def generate_without_top_k(model, prompt, max_new_tokens, *, top_k=None, **settings):
+    return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
+    "`top_p` is never used.",
+    "Follow the argument `top_p` through your code.",
+)
+def generate_without_top_p(model, prompt, max_new_tokens, *, top_p=None, **settings):
+    return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
     "At the end of the context the window slides on by one token, and nearly all of the text is read again each time.",
     "How many tokens should be read again when the context is full, and how many forgotten?",
 )
@@ -103,6 +130,14 @@ def generate_refusing_nothing(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, refuse=False)
 
 
+@mistake(
+    "A stop token with the id 0 is not seen: 0 counts as false, like None.",
+    "What does `if stop_id` do when stop_id is 0? Compare with `is not None`.",
+)
+def generate_with_a_false_zero(model, prompt, max_new_tokens, *, stop_id=None, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, stop_id=stop_id or None)
+
+
 GENERATE = (
     generate_from_the_first_position,
     generate_always_greedy,
@@ -110,6 +145,10 @@ GENERATE = (
     generate_with_the_stop_token,
     generate_past_the_stop_token,
     generate_feeding_everything_again,
+    generate_without_a_cache,
+    generate_without_top_k,
+    generate_without_top_p,
     generate_with_a_sliding_window,
     generate_refusing_nothing,
+    generate_with_a_false_zero,
 )

@@ -2,13 +2,13 @@
 
 import torch
 
-from lab_utils.course.exercise import mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.generate import next_token_probs as core_probs
 
 # ---------------------------------------------------------------- test_sound_sampling
 
 
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def sampling_test_that_never_fails(next_token_probs):
     next_token_probs(torch.zeros(3))
 
@@ -66,8 +66,14 @@ def sampling_test_of_equal_bits(next_token_probs):
     assert torch.equal(next_token_probs(logits, temperature=2.0, top_p=0.8), right)
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def sampling_test_of_the_kind(next_token_probs):
+    assert next_token_probs(torch.zeros(3), temperature=2.0, top_p=0.5) is not None
+
+
 SAMPLING_TESTS = (
     sampling_test_that_never_fails,
+    sampling_test_of_the_kind,
     sampling_test_that_always_fails,
     sampling_test_of_the_sum,
     sampling_test_at_temperature_one,
@@ -79,7 +85,7 @@ SAMPLING_TESTS = (
 # ---------------------------------------------------------------- test_sound_top_k
 
 
-@mistake("The test compares nothing: it lets every function pass.", "Is there an `assert` that can fail?")
+@mistake(*LOOKS_AT_NOTHING)
 def top_k_test_that_never_fails(next_token_probs):
     next_token_probs(torch.zeros(3), top_k=2)
 
@@ -115,8 +121,14 @@ def top_k_test_of_at_least_k(next_token_probs):
     assert (next_token_probs(torch.zeros(4), top_k=2) > 0).sum() >= 2
 
 
+@mistake(*LOOKS_AT_NO_NUMBER)
+def top_k_test_of_the_kind(next_token_probs):
+    assert next_token_probs(torch.zeros(3), top_k=2) is not None
+
+
 TOP_K_TESTS = (
     top_k_test_that_never_fails,
+    top_k_test_of_the_kind,
     top_k_test_that_always_fails,
     top_k_test_without_ties,
     top_k_test_of_the_sum,

@@ -1,0 +1,142 @@
+"""What a learner is told of a test: which piece goes against it and how, and which mistakes it may have made."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+import nanokimi.moe
+from lab_utils.course.chapters import find
+from lab_utils.course.exercise import Exercise, Mistake
+from lab_utils.course.judge import AnswerKey, judge, run_cases
+from lab_utils.course.portable import pack_attempt
+from lab_utils.course.verdicts import judge_line
+from nanokimi.attention import attend as core_attend
+from nanokimi.experts import ExpertBank
+
+ATTEND, BLOCK = find("test_sound_attend"), find("test_sound_block")
+KEYS = {exercise.name: AnswerKey(exercise) for exercise in (ATTEND, BLOCK)}
+
+
+def says(test: Callable, exercise: Exercise = ATTEND) -> str:
+    result = judge(exercise, test, key=KEYS[exercise.name])
+    assert result.status == "failed"
+    return repr(result).splitlines()[1].strip()
+
+
+def test_a_wrong_test_is_told_which_piece_goes_against_it_and_what_that_piece_does():
+    def by_bits(attend):
+        q = torch.randn(1, 1, 6, 3, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(attend(q, q, q, 0.3), core_attend(q, q, q, 0.3))
+
+    assert says(lambda attend: None) == "Your test lets the piece above through. It should fail for it."
+    assert says(by_bits) == (
+        "Your test refuses a sound piece that goes query by query and adds from the last key back. "
+        "It should pass for it."
+    )
+
+
+def test_an_error_other_than_a_failed_assert_refuses_no_piece():
+    def by_an_index(attend):
+        try:
+            ATTEND.core(attend)
+        except AssertionError:
+            raise IndexError("the sum is wrong") from None
+
+    assert judge(ATTEND, lambda attend: 1 / 0, key=KEYS[ATTEND.name]).diagnoses == ()
+    assert says(by_an_index) == (
+        "For the piece above your test raises IndexError: the sum is wrong. "
+        "Only an AssertionError, as `assert` raises it, refuses a piece."
+    )
+
+
+def test_a_test_that_says_now_this_and_now_that_is_told_so():
+    def by_luck(attend):
+        assert torch.rand(()) < 0.5
+
+    assert "at one time and fails at another" in says(by_luck)
+
+
+def test_a_test_without_end_is_ended_and_has_the_time_of_all_its_runs():
+    def endless(attend):
+        while True:
+            pass
+
+    result = judge(ATTEND, endless, 0.1, KEYS[ATTEND.name])
+    assert "It did not come to an end within 0.3 s." in repr(result)
+
+
+def test_a_stub_is_not_tried():
+    def stub(attend):
+        raise NotImplementedError
+
+    assert judge(ATTEND, stub).status == "not tried"
+
+
+def test_what_a_test_leaves_behind_does_not_reach_the_next_piece(capsys):
+    def untidy(make_block):
+        print("trying", make_block)
+        try:
+            BLOCK.core(make_block)
+        finally:
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
+            torch.set_num_threads(2)
+            torch.manual_seed(len(repr(make_block)))
+            random.seed(5)
+            make_block.forward = None
+
+    before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), random.getstate()
+    assert judge(BLOCK, untidy).status == "passed"
+    assert before == (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        random.getstate(),
+    )
+
+
+def test_what_a_test_puts_in_the_place_of_a_function_does_not_reach_the_next_piece():
+    before = ExpertBank.forward, torch.softmax, nanokimi.moe.dispatch
+
+    def counting(dispatch):
+        rows, forward = [], ExpertBank.forward
+        assert forward is before[0]
+
+        def counted(bank, x, counts):
+            rows.append(len(x))
+            return forward(bank, x, counts)
+
+        ExpertBank.forward = counted
+        dispatch(torch.ones(8, 2), (torch.arange(8) % 4)[:, None], torch.ones(8, 1), ExpertBank(4, 2, 3))
+        torch.softmax = nanokimi.moe.dispatch = None
+        assert sum(rows) == 8
+
+    assert judge(find("test_sound_dispatch"), counting).status == "passed"
+    assert before == (ExpertBank.forward, torch.softmax, nanokimi.moe.dispatch)
+
+
+def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
+    one, other = (Mistake(lambda attend: None, f"It is {name}.", f"Look at {name}.") for name in "AB")
+    exercise = replace(ATTEND, mistakes=(one, other))
+    result = judge(exercise, lambda attend: None)
+    assert result.diagnoses == (one, other) and result.diagnosis is one
+    assert repr(result).splitlines()[2:] == [
+        "  Diagnosis: of every piece it says the same as a test with one of these 2 mistakes.",
+        "  1. It is A. Look at this: Look at A.",
+        "  2. It is B. Look at this: Look at B.",
+    ]
+
+
+@pytest.mark.parametrize("exercise", [ATTEND, BLOCK], ids=lambda e: e.name)
+def test_the_grader_judges_a_hunt_from_what_was_written_down(exercise: Exercise):
+    def line_of(test):
+        return {"attempt": pack_attempt(run_cases(exercise, exercise.cases(), test))}
+
+    assert judge_line(exercise.name, line_of(lambda piece: exercise.core(piece)))["status"] == "passed"
+    wrong = judge_line(exercise.name, line_of(lambda piece: None))
+    assert (
+        wrong["says"] == "Your test lets the piece above through. It should fail for it." and wrong["mistake"]
+    )
