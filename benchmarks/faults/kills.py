@@ -81,9 +81,8 @@ class Commands:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.close()
-        self._parent.wait()
+        with self._parent:  # closes both pipes, which ends it, and waits
+            pass
 
     def make_folder(self, name: str) -> Path:
         """An empty folder with a text."""
