@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import SECONDS, judge
@@ -10,13 +12,16 @@ from lab_utils.course.judgement import CheckResult
 from lab_utils.course.logbook import Logbook
 
 
-def check(answer: Callable, *, seconds: float = SECONDS) -> CheckResult:
+def check(answer: Callable | str, *, seconds: float = SECONDS) -> CheckResult:
     """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
 
-    Raises a `ValueError` where no exercise has that name. All cases together may take `seconds`; an interrupt of the
-    cell ends the check before, and then nothing is noted.
+    A name alone, `check("attend")`, means what the notebook calls so. Raises a `ValueError` where no exercise has that
+    name, or the notebook nothing under it. All cases together may take `seconds`; an interrupt of the cell ends the
+    check before, and then nothing is noted.
     """
     exercise = find(answer)
+    if isinstance(answer, str):
+        answer = _look_up(answer)
     if answer is exercise.core:
         # After the handover the name is the lab's function: nobody has solved anything with it.
         return CheckResult(exercise, "handed over", 0)
@@ -26,3 +31,14 @@ def check(answer: Callable, *, seconds: float = SECONDS) -> CheckResult:
         return CheckResult(exercise, "interrupted", 0)
     Logbook.open().note_check(exercise.name, result.status)
     return result
+
+
+def _look_up(name: str) -> Any:
+    """What the caller of `check` calls so."""
+    frame = inspect.currentframe()
+    assert frame is not None and frame.f_back is not None and frame.f_back.f_back is not None
+    caller = frame.f_back.f_back
+    there = {**caller.f_globals, **caller.f_locals}
+    if name not in there:
+        raise ValueError(f"nothing is called {name} here: run the cell that defines it first")
+    return there[name]

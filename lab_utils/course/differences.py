@@ -27,8 +27,10 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
         return "" if type(right) is type(got) and right == got else "It is not what it should be."
     if isinstance(got, bool) or not isinstance(got, int | float):
         return f"It is {kind_of(got)}; it should be a Python number."
-    near = math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance)
-    return "" if near else f"It is {got:.4g}; it should be {right:.4g}."
+    if math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance):
+        return ""
+    is_, should = _write_apart(got, right)
+    return f"It is {is_}; it should be {should}."
 
 
 def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:
@@ -50,13 +52,14 @@ def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     if equal_tensors(right, got, tolerance):
         return ""
     if right.ndim == 0:
-        return f"It is {_number(got)}; it should be {_number(right)}."
+        is_, should = _write_apart(got.item(), right.item())
+        return f"It is {is_}; it should be {should}."
     wrong = ~torch.isclose(_widen(got), _widen(right), rtol=tolerance, atol=tolerance, equal_nan=True)
     place, n_wrong = tuple(wrong.nonzero()[0].tolist()), int(wrong.sum())
+    is_, should = _write_apart(got[place].item(), right[place].item())
     return (
         f"{n_wrong} of {plural(wrong.numel(), 'entry', 'entries')} {'differs' if n_wrong == 1 else 'differ'}, "
-        f"the first at {list(place)}: "
-        f"{_number(got[place])} instead of {_number(right[place])}."
+        f"the first at {list(place)}: {is_} instead of {should}."
     )
 
 
@@ -68,6 +71,12 @@ def _dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _number(value: Tensor) -> str:
-    number = value.item()
-    return f"{number:.4g}" if isinstance(number, float) else str(number)
+def _write_apart(got: Any, right: Any) -> tuple[str, str]:
+    """Both numbers, with four digits, or as many as it takes to see that they differ."""
+    for n_digits in range(4, 18):
+        written = tuple(
+            f"{each:.{n_digits}g}" if isinstance(each, float) else str(each) for each in (got, right)
+        )
+        if written[0] != written[1]:
+            break
+    return written

@@ -68,6 +68,8 @@ def predict(
     """Show a question; the returned object holds the guess and scores it. Without `choices` the guess is a number."""
     if guess is not None and choices is not None and guess not in choices:
         raise ValueError(f"guess={quote(guess)} is none of the choices: {', '.join(choices)}")
+    if choices is None and isinstance(guess, str):
+        raise ValueError(f"guess={quote(guess)} must be a number, such as guess=3")
     if guess is None and is_live():
         field = _field(question, choices)
         return Prediction(name, choices, None, field)

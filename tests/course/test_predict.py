@@ -38,6 +38,8 @@ def test_what_is_no_choice_is_refused():
         predict.predict("q", "?", choices=("up", "down"), guess="left")
     with pytest.raises(ValueError, match="answer='left' is none of the choices"):
         predict.predict("q", "?", choices=("up", "down"), guess="up").score("left")
+    with pytest.raises(ValueError, match="guess='about 3' must be a number"):
+        predict.predict("q", "How many?", guess="about 3")
 
 
 def test_live_the_question_has_buttons_or_a_field(monkeypatch):

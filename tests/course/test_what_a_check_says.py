@@ -243,3 +243,17 @@ def test_check_notes_the_outcome_and_find_knows_the_nearest_name():
     assert Logbook.open().checks["causal_mask"] == {"solved": True, "attempts": 2}
     with pytest.raises(ValueError, match=r"no exercise called 'casual_mask'; did you mean causal_mask\?"):
         find("casual_mask")
+
+
+def test_a_name_alone_is_what_the_caller_calls_so():
+    with pytest.raises(
+        ValueError, match="nothing is called causal_mask here: run the cell that defines it first"
+    ):
+        check("causal_mask")
+
+    def causal_mask(n_queries, n_keys, device):
+        return causal(n_queries, n_keys, device)
+
+    assert check("causal_mask").status == "passed"
+    with pytest.raises(ValueError, match="did you mean causal_mask"):
+        check("casual_mask")
