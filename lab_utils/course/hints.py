@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable
+from types import ModuleType
 
 from lab_utils.course.chapters import find
 from lab_utils.course.logbook import Logbook
@@ -26,10 +30,11 @@ def hint(answer: Callable | str) -> Note:
 
 
 def reveal(answer: Callable | str) -> Code:
-    """The right answer to an exercise: the core's own source, folded away."""
+    """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own."""
     exercise = find(answer)
     core = exercise.core
-    return Code(source_of(core), f"The lab's version: {core.__module__}.{core.__qualname__}")
+    source = "\n\n\n".join(filter(None, [_imports_of(core), source_of(core)]))
+    return Code(source, f"The lab's version: {core.__module__}.{core.__qualname__}")
 
 
 def show_code(function: Callable) -> Code:
@@ -40,3 +45,24 @@ def show_code(function: Callable) -> Code:
 def source_of(function: Callable) -> str:
     """The source of a function or class, without common indentation."""
     return textwrap.dedent(inspect.getsource(function)).rstrip()
+
+
+def _imports_of(core: Callable) -> str:
+    """The lines that import what the source of `core` takes from its module."""
+    there = vars(sys.modules[core.__module__])
+    names = {node.id for node in ast.walk(ast.parse(source_of(core))) if isinstance(node, ast.Name)}
+    names = sorted(names & there.keys() - {core.__name__, *dir(builtins)})
+    whole = [_import_module(name, there[name]) for name in names if isinstance(there[name], ModuleType)]
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        if not isinstance(there[name], ModuleType):
+            home = getattr(there[name], "__module__", None)
+            is_there = isinstance(home, str) and getattr(sys.modules.get(home), name, None) is there[name]
+            parts.setdefault(home if is_there else core.__module__, []).append(name)
+    return "\n".join(
+        [*whole, *(f"from {home} import {', '.join(names)}" for home, names in sorted(parts.items()))]
+    )
+
+
+def _import_module(name: str, module: ModuleType) -> str:
+    return f"import {name}" if module.__name__ == name else f"import {module.__name__} as {name}"

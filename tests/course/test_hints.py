@@ -1,6 +1,11 @@
 """Three hints, then the answer; the source of anything."""
 
+import pytest
+
 from lab_utils.course import hints
+from lab_utils.course.chapters import all_exercises
+from lab_utils.course.exercise import Exercise
+from lab_utils.course.judge import judge
 from lab_utils.course.logbook import Logbook
 
 
@@ -13,7 +18,7 @@ def test_hints_come_one_after_the_other_and_then_the_answer_is_named():
 
 def test_reveal_shows_the_core_with_its_comments_in_a_fold():
     shown = hints.reveal("attend")
-    assert shown.source.startswith("def attend(")
+    assert shown.source.startswith("import torch") and "\n\n\ndef attend(" in shown.source
     assert "scaled_dot_product_attention" in repr(shown)
     assert shown._repr_html_().startswith(
         "<details><summary>The lab's version: nanokimi.attention.attend</summary>"
@@ -22,3 +27,21 @@ def test_reveal_shows_the_core_with_its_comments_in_a_fold():
 
 def test_code_is_escaped():
     assert "<b>" not in hints.Code('x = "<b>"')._repr_html_()
+
+
+def answer_of(exercise: Exercise):
+    """What a cell defines into which the revealed answer was pasted."""
+    cell: dict = {"__name__": "__main__"}
+    exec(compile(hints.reveal(exercise.name).source, "cell", "exec", dont_inherit=True), cell)
+    return cell[exercise.core.__name__]
+
+
+@pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda e: e.name)
+def test_a_revealed_answer_runs_in_a_cell_of_its_own(exercise):
+    assert answer_of(exercise) is not exercise.core
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda e: e.name)
+def test_a_revealed_answer_is_right(exercise):
+    assert judge(exercise, answer_of(exercise)).status == "passed"
