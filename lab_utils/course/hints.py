@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import inspect
+import symtable
 import sys
 import textwrap
 from collections.abc import Callable
@@ -50,8 +49,7 @@ def source_of(function: Callable) -> str:
 def _imports_of(core: Callable) -> str:
     """The lines that import what the source of `core` takes from its module."""
     there = vars(sys.modules[core.__module__])
-    names = {node.id for node in ast.walk(ast.parse(source_of(core))) if isinstance(node, ast.Name)}
-    names = sorted(names & there.keys() - {core.__name__, *dir(builtins)})
+    names = sorted(_free_names(symtable.symtable(source_of(core), "answer", "exec")) & there.keys())
     whole = [_import_module(name, there[name]) for name in names if isinstance(there[name], ModuleType)]
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -59,9 +57,21 @@ def _imports_of(core: Callable) -> str:
             home = getattr(there[name], "__module__", None)
             is_there = isinstance(home, str) and getattr(sys.modules.get(home), name, None) is there[name]
             parts.setdefault(home if is_there else core.__module__, []).append(name)
-    return "\n".join(
-        [*whole, *(f"from {home} import {', '.join(names)}" for home, names in sorted(parts.items()))]
-    )
+    taken = [f"from {home} import {', '.join(names)}" for home, names in sorted(parts.items())]
+    return "\n".join([*sorted(whole), *taken])
+
+
+def _free_names(table: symtable.SymbolTable) -> set[str]:
+    """The names that are read in this block or those inside it, and made in none of them."""
+    is_outermost = table.get_type() == "module"
+    own = {
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_referenced() and (not symbol.is_assigned() if is_outermost else symbol.is_global())
+    }
+    return own.union(*map(_free_names, table.get_children())) - {
+        symbol.get_name() for symbol in table.get_symbols() if is_outermost and symbol.is_assigned()
+    }
 
 
 def _import_module(name: str, module: ModuleType) -> str:
