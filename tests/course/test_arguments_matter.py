@@ -220,7 +220,13 @@ WRONG: list[tuple[str, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{name}-{i}" for i, (name, _) in enumerate(WRONG)])
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        pytest.param(name, answer, id=f"{name}-{i}", marks=[pytest.mark.slow] if name in SLOW else [])
+        for i, (name, answer) in enumerate(WRONG)
+    ],
+)
 def test_a_broken_promise_fails(name, answer):
     result = judge(find(name), answer)
     assert result.status == "failed", result
