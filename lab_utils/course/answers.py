@@ -140,7 +140,7 @@ def _describe(error: BaseException) -> str:
         return f"{name}: it wants more memory than a notebook may take here"
     try:
         lines = str(error).splitlines()
-    except Exception:
+    except Exception:  # a class of the learner's, whose text raises: its name is left
         lines = []
     return f"{name}: {lines[0][:500]}" if lines else name
 

@@ -49,7 +49,8 @@ def source_of(function: Callable) -> str:
 def _imports_of(core: Callable) -> str:
     """The lines that import what the source of `core` takes from its module."""
     there = vars(sys.modules[core.__module__])
-    names = sorted(_free_names(symtable.symtable(source_of(core), "answer", "exec")) & there.keys())
+    read = _free_names(symtable.symtable(source_of(core), "answer", "exec"))
+    names = sorted(read & there.keys() - {core.__name__})
     whole = [_import_module(name, there[name]) for name in names if isinstance(there[name], ModuleType)]
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -62,16 +63,10 @@ def _imports_of(core: Callable) -> str:
 
 
 def _free_names(table: symtable.SymbolTable) -> set[str]:
-    """The names that are read in this block or those inside it, and made in none of them."""
+    """The names that are read in this block, or in those inside it, and come from the module."""
     is_outermost = table.get_type() == "module"
-    own = {
-        symbol.get_name()
-        for symbol in table.get_symbols()
-        if symbol.is_referenced() and (not symbol.is_assigned() if is_outermost else symbol.is_global())
-    }
-    return own.union(*map(_free_names, table.get_children())) - {
-        symbol.get_name() for symbol in table.get_symbols() if is_outermost and symbol.is_assigned()
-    }
+    own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (is_outermost or s.is_global())}
+    return own.union(*map(_free_names, table.get_children()))
 
 
 def _import_module(name: str, module: ModuleType) -> str:

@@ -122,10 +122,8 @@ def _find(run_dir: Path, prefix: str) -> list[Path]:
             for each in run_dir.glob(f"{prefix}step-*")
             if _CHECKPOINT.fullmatch(each.name.removeprefix(prefix)) and (each / "checkpoint.json").exists()
         ]
-    except (
-        FileNotFoundError
-    ):  # the folder has gone while we looked: a start that is refused makes it for a moment
-        return []
+    except FileNotFoundError:
+        return []  # the folder has gone while we looked: a start that is refused makes it for a moment
     return sorted(found, key=_step, reverse=True)
 
 

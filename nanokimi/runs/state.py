@@ -10,9 +10,8 @@ from nanokimi.config import ConfigError
 from nanokimi.steering import Intervention
 from nanokimi.system.printable import OneLineError, quote
 
-BEGIN_ANEW = (
-    "put a whole copy back, or begin a new run in another folder"  # where no checkpoint of a run loads
-)
+# Where no checkpoint of a run loads.
+BEGIN_ANEW = "put a whole copy back, or begin a new run in another folder"
 _MOST_STEPS = 10**12
 
 
