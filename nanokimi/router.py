@@ -102,8 +102,8 @@ def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int = 20_000) 
     K weights that sum to 1 shrink the sum of K independent expert outputs by ||p||. The factor undoes that, so that the
     routed experts add as much as the shared one. Landmarks: 16/2 1.412, 64/6 2.446 (Moonlight), 384/8 2.828 (K2).
     """
-    generator = torch.Generator().manual_seed(0)
-    total = 0.0
+    MoEConfig(n_routed_experts=n_experts, top_k=top_k)  # refuses numbers that no router has
+    generator, total = torch.Generator().manual_seed(0), 0.0
     for _ in range(math.ceil(n_samples / 1000)):
         scores = torch.randn(1000, n_experts, generator=generator, dtype=torch.float64).sigmoid()
         p = scores.topk(top_k, dim=-1).values

@@ -11,10 +11,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nanokimi.config import BalanceConfig, MoEConfig
+from nanokimi.config import BalanceConfig, ConfigError, MoEConfig
 from nanokimi.loss import balance_term
 from nanokimi.router import (
     RouterStats,
+    derived_scaling_factor,
     expert_load,
     load_balance_loss,
     max_violation,
@@ -219,3 +220,9 @@ def test_no_token_adds_nothing_to_the_loss():
     for shape in ((0, 3), (2, 0)):
         stats = topk_route(torch.zeros(*shape, 4), torch.zeros(4), MoEConfig(n_routed_experts=4))
         assert balance_term((stats,), cfg).item() == 0.0
+
+
+@pytest.mark.parametrize(("n_experts", "top_k"), [(2, 3), (8, 0), (0, 1)])
+def test_a_factor_of_numbers_that_no_router_has_is_refused(n_experts, top_k):
+    with pytest.raises(ConfigError):
+        derived_scaling_factor(n_experts, top_k)

@@ -108,7 +108,11 @@ EQUIVALENT = {
         "def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int=20000) -> float:",
         ("20000", "19999", "draws come in thousands"),
     )
-    | name_mutants("p = scores.topk(top_k, dim=-1).values", (", dim=-1", "", LAST)),
+    | name_mutants("p = scores.topk(top_k, dim=-1).values", (", dim=-1", "", LAST))
+    | name_mutants(
+        "MoEConfig(n_routed_experts=n_experts, top_k=top_k)",
+        ("n_routed_experts=n_experts, ", "", "the exercise asks for no refusal"),
+    ),
     "sequence_balance_loss": name_mutants(
         "chosen = stats.scores.topk(top_k, dim=-1, sorted=False).indices",
         (", dim=-1", "", LAST),
