@@ -47,9 +47,9 @@ def mutants(function: Callable) -> Iterator[tuple[str, Callable]]:
         yield _difference(before, after), compile_source(text, function)
 
 
-def compile_source(source: str, function: Callable) -> Any:
+def compile_source(source: str, function: Callable, **more: Any) -> Any:
     # In the names of the core's own module, and with annotations unread: a changed default stays a default.
-    names = vars(sys.modules[function.__module__]) | {"_unchanged": lambda x: x}
+    names = vars(sys.modules[function.__module__]) | {"_unchanged": lambda x: x, **more}
     exec(
         compile("from __future__ import annotations\n" + source, f"<mutant of {function.__name__}>", "exec"),
         names,
@@ -66,7 +66,7 @@ def _difference(before: list[str], after: list[str]) -> str:
 
 def _sites(tree: ast.AST) -> Iterator[tuple[ast.AST, Callable[[ast.AST], None]]]:
     """Every place that can be changed, and the change."""
-    for node in _code(tree):
+    for node in code_of(tree):
         if isinstance(node, ast.Constant):
             yield from ((node, _set(value=value)) for value in _other_constants(node.value))
         elif isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp):
@@ -96,7 +96,7 @@ def _sites(tree: ast.AST) -> Iterator[tuple[ast.AST, Callable[[ast.AST], None]]]
             )
 
 
-def _code(node: ast.AST) -> Iterator[ast.AST]:
+def code_of(node: ast.AST) -> Iterator[ast.AST]:
     """Everything but docstrings, annotations and the text of errors."""
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list") or isinstance(node, ast.Raise | ast.JoinedStr):
@@ -107,7 +107,7 @@ def _code(node: ast.AST) -> Iterator[ast.AST]:
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
             yield child
-            yield from _code(child)
+            yield from code_of(child)
 
 
 def _other_constants(value: Any) -> tuple:
