@@ -6,7 +6,7 @@ memory as the one before left it. The rounds run in several new processes, becau
 changes a layer's time by more than its rounds differ. A round gives each candidate's ratio to the first one. The
 figures are medians over the rounds of all processes, with the least and the greatest of the processes' own medians.
 Every table also has the time of one small operation, because cores wait longer for each other at some times than at
-others. The results go to `benchmarks/results/`, one JSON file per machine.
+others. The results go to `out/benchmarks/`, one JSON file per machine, and with --record to `benchmarks/results/`.
 """
 
 import argparse
@@ -20,18 +20,17 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.comparisons import COMPARISONS, ONLY_ON_CUDA, Candidates
+from benchmarks.records import add_record_option, record_path
 from lab_utils.machine.describe import cpu_name
 from nanokimi.system.atomic import write_json
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import show_every_letter
 
-RESULTS = Path(__file__).parent / "results"
 Times = dict[str, list[float]]
 
 
@@ -98,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="rounds in each process")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--machine", default=None, help="the name under which the results are kept")
+    add_record_option(parser)
     args = parser.parse_args()
     cuda = torch.cuda.is_available() and args.device != "cpu"
     if args.device == "cuda" and not cuda:
@@ -132,9 +132,9 @@ def main() -> None:
         "figures": found,
         "small_operation_us": small,
     }
-    path = RESULTS / f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}.json"
+    path = record_path(f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}", args.record)
     write_json(path, about)
-    print(f"\nwrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    print(f"\nwrote {path}")
 
 
 def machine_name(device: torch.device) -> str:

@@ -15,7 +15,8 @@ from datetime import date
 
 import torch
 
-from benchmarks.perf import RESULTS, machine_name
+from benchmarks.perf import machine_name
+from benchmarks.records import add_record_option, record_path
 from lab_utils.bench.plan import Arm, make_plan
 from nanokimi.device import choose_device
 from nanokimi.model import build_model
@@ -72,11 +73,12 @@ def main() -> None:
     parser.add_argument("--data", default="")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.003, 0.006, 0.012])
+    add_record_option(parser)
     args = parser.parse_args()
     plan = make_plan(args.profile, args.arms, 1, args.data)
     loaded = corpus.load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
     plan = plan.with_vocabulary_of(loaded)
-    path = RESULTS / f"sweep-{args.profile}.json"
+    path = record_path(f"sweep-{args.profile}", args.record)
     device = choose_device("auto")
     if device.type == "cpu":
         keep_freed_memory()

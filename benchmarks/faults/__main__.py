@@ -1,9 +1,9 @@
 """What the project survives: `make faults`, or `python -m benchmarks.faults --kinds kills --tries 100`.
 
 Every other file of this folder makes one kind of fault on purpose, as often as a release asks for, and counts what
-survived. The result goes to benchmarks/results/faults.json after every kind; kinds that are not run keep their row.
-`python -m benchmarks.tables` prints the table, which stands in docs/reliability.md. All kinds together take one to two
-hours on two cores.
+survived. The result goes to out/benchmarks/faults.json after every kind, with --record to benchmarks/results/; kinds
+that are not run keep their row. `python -m benchmarks.tables` prints the table of the record, which stands in
+docs/reliability.md. All kinds together take one to two hours on two cores.
 """
 
 import argparse
@@ -23,12 +23,12 @@ import torch
 
 import benchmarks.faults as room
 from benchmarks.faults.outcome import Outcome
+from benchmarks.records import add_record_option, record_path
 from lab_utils.machine.describe import cpu_name
 from nanokimi.system.atomic import write_json
 from nanokimi.system.lock import hold
 from nanokimi.system.printable import one_line, show_every_letter
 
-RECORD = Path(__file__).parents[1] / "results" / "faults.json"
 SPEAK_EVERY_S = 10.0
 
 
@@ -71,12 +71,12 @@ def _speak(name: str, tries: int, started: float) -> Callable[[int], None]:
     return tell
 
 
-def _record(name: str, row: dict[str, Any]) -> None:
+def _keep(path: Path, name: str, row: dict[str, Any]) -> None:
     """Put the row of one kind into the record; another program may write those of other kinds at the same time."""
-    with hold(RECORD.with_suffix(".lock"), wait_s=60):
-        kinds = json.loads(RECORD.read_text(encoding="utf-8"))["kinds"] if RECORD.exists() else {}
+    with hold(path.with_suffix(".lock"), wait_s=60):
+        kinds = json.loads(path.read_text(encoding="utf-8"))["kinds"] if path.exists() else {}
         kinds[name] = row
-        write_json(RECORD, {"command": "make faults", "kinds": dict(sorted(kinds.items()))})
+        write_json(path, {"command": "make faults", "kinds": dict(sorted(kinds.items()))})
 
 
 def main() -> int:
@@ -85,10 +85,9 @@ def main() -> int:
     kinds = find_kinds()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.splitlines()[0])
     parser.add_argument("--kinds", nargs="+", choices=sorted(kinds), default=sorted(kinds), metavar="KIND")
-    parser.add_argument(
-        "--tries", type=int, help="tries per kind, instead of those of a release; not recorded"
-    )
+    parser.add_argument("--tries", type=int, help="tries per kind, instead of those of a release; not kept")
     parser.add_argument("--seed", type=int, default=0, help="other faults of the same kinds")
+    add_record_option(parser)
     options = parser.parse_args()
     machine = f"{cpu_name()}, {torch.get_num_threads()} threads"
     rows = []
@@ -106,7 +105,7 @@ def main() -> int:
             print(f"  {line}", flush=True)
         if options.tries is None:
             about = {"seed": options.seed, "date": date.today().isoformat(), "machine": machine}
-            _record(name, row | about)
+            _keep(record_path("faults", options.record), name, row | about)
     return int(any(row["lost"] for row in rows))
 
 
