@@ -68,8 +68,8 @@ def read_cells(notebook: Any) -> list[Cell]:
 
 def _prepare(cells: list[Cell]) -> Callable[[Write], None]:
     """A function that runs the cells and their answers. What it needs is loaded before a learner's time begins."""
+    from lab_utils.course.attempt import run_cases
     from lab_utils.course.chapters import all_exercises
-    from lab_utils.course.judge import run_cases
     from lab_utils.course.portable import pack_attempt
     from lab_utils.course.usual_state import usual_state
 

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from lab_utils.course.attempt import SECONDS
 from lab_utils.course.chapters import find
-from lab_utils.course.judge import SECONDS, judge
+from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult
 from lab_utils.course.logbook import Logbook
 

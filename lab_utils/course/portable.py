@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.course.judge import NO_END, NOT_TRIED, Attempt, Outcome
+from lab_utils.course.attempt import NO_END, NOT_TRIED, Attempt, Outcome
 
 LONGEST = 1_000_000  # bytes of a value; the largest right one has 3,360
 DEEPEST = 20  # lists within lists; a list may hold itself

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lab_utils.course.exercise import Exercise
-from lab_utils.course.judge import usual_state
+from lab_utils.course.usual_state import usual_state
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 Arguments = dict[str, Any]

@@ -11,8 +11,9 @@ import torch
 
 from lab_utils.course import judge as judge_module
 from lab_utils.course.answers import Cell, _describe, _Originals, main, read_cells
+from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises
-from lab_utils.course.judge import AnswerKey, compare, judge, run_cases
+from lab_utils.course.judge import AnswerKey, compare, judge
 from lab_utils.course.portable import pack_attempt
 from lab_utils.course.verdicts import judge_line
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import nanokimi.moe
+from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import find
 from lab_utils.course.exercise import Exercise, Mistake
-from lab_utils.course.judge import AnswerKey, judge, run_cases
+from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.portable import pack_attempt
 from lab_utils.course.verdicts import judge_line
 from nanokimi.attention import attend as core_attend

@@ -1,0 +1,142 @@
+"""What an answer gives: a learner's code is run on every case of its exercise, on a thread, with a limit of time.
+
+Whether that is right, `judge` decides.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import Any
+
+from torch import Tensor
+
+from lab_utils.course.differences import equal_tensors
+from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
+from lab_utils.course.usual_state import functions_kept, usual_state
+from lab_utils.show.words import kind_of
+from nanokimi.system.deadline import TimeOver, call_within
+
+SECONDS = 10.0  # for one answer, all its cases together
+NOT_TRIED, NO_END = "not tried", "no end"
+RUNS = 3  # of a test with each piece that counts in a bug hunt
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an answer gave for one case: its parts, or a sentence that says why there are none."""
+
+    parts: Parts | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an answer gave for every case, in their order. Without outcomes `why` says "not tried" or "no end"."""
+
+    outcomes: tuple[Outcome, ...]
+    why: str = ""
+
+
+def run_cases(
+    exercise: Exercise, cases: Sequence[Case], answer: Callable, seconds: float = SECONDS
+) -> Attempt:
+    """What the answer gives. All cases together may take `seconds`, in a bug hunt three times that."""
+    if wrong := _explain_kind(exercise, answer):
+        return Attempt(tuple(Outcome(None, wrong) for _ in cases))
+    run = _run_hunt if exercise.is_hunt else _run_all
+    try:
+        # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
+        with usual_state():
+            outcomes = call_within(
+                limit(exercise, seconds), lambda: run(exercise, answer, cases), interrupt=True
+            )
+    except TimeoutError:
+        return Attempt((), NO_END)
+    # torch raises the same error, with a sentence, for what it cannot do.
+    if outcomes and outcomes[0].problem == _say_raised(NotImplementedError()):
+        return Attempt((), NOT_TRIED)
+    return Attempt(tuple(outcomes))
+
+
+def _explain_kind(exercise: Exercise, answer: Any) -> str:
+    """Why the answer cannot be what is asked for, whatever it computes; empty where it can."""
+    wanted = "class" if isinstance(exercise.core, type) else "function"
+    if not callable(answer):
+        return f"It is {kind_of(answer)}; it should be a {wanted}."
+    if wanted == "function" and isinstance(answer, type):
+        return "It is a class; it should be a function."
+    if inspect.iscoroutinefunction(answer):
+        return "It is written with `async def`; it should be a plain `def`."
+    return ""
+
+
+def limit(exercise: Exercise, seconds: float) -> float:
+    return seconds * RUNS if exercise.is_hunt else seconds
+
+
+def _run_all(exercise: Exercise, answer: Callable, cases: Sequence[Case]) -> list[Outcome]:
+    return [_run_answer(exercise, answer, case) for case in cases]
+
+
+def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list[Outcome]:
+    """What a test says of each piece. It meets those that count several times, all in an order drawn anew.
+
+    So it gains nothing by counting its calls or by remembering pieces. Each time it begins with the usual state, and
+    with random numbers that are the same for all pieces.
+    """
+    n_runs = [RUNS if case.judged else 1 for case in cases]
+    runs = [(seed, number) for number, n in enumerate(n_runs) for seed in range(n)]
+    SystemRandom().shuffle(runs)
+    found: dict[tuple[int, int], Outcome] = {}
+    for seed, number in runs:
+        with usual_state(seed), functions_kept():
+            found[seed, number] = _run_answer(exercise, test, cases[number])
+    return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
+
+
+def _join_runs(outcomes: list[Outcome]) -> Outcome:
+    """The outcome that all runs with one piece share; the test "changes" where they share none."""
+    first = outcomes[0]
+    return first if all(each.parts == first.parts for each in outcomes) else Outcome({TEST: "changes"})
+
+
+def _run_answer(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
+    """The outcome of one case, on a thread of its own: a KeyboardInterrupt there comes from the answer itself."""
+    try:
+        return run_case(exercise, answer, case)
+    except KeyboardInterrupt as error:
+        return Outcome(None, _say_raised(error))
+
+
+def run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcome:
+    """The outcome of one case."""
+    args, untouched = case.fresh_args(), case.fresh_args()
+    try:
+        parts = exercise.observe(implementation, *args)
+    except (TimeOver, KeyboardInterrupt):
+        raise
+    except Problem as problem:
+        return Outcome(None, str(problem))
+    except BaseException as error:
+        # Whatever the learner's code raises, sys.exit() included, is the finding; our traceback would not help.
+        return Outcome(None, _say_raised(error))
+    if not exercise.writes_into_arguments:
+        for number, (after, before) in enumerate(zip(args, untouched, strict=True), 1):
+            if isinstance(after, Tensor) and not equal_tensors(before, after, 0.0):
+                return Outcome(
+                    None, f"It writes into its argument number {number}, which belongs to the caller."
+                )
+    return Outcome(
+        {name: part.detach() if isinstance(part, Tensor) else part for name, part in parts.items()}
+    )
+
+
+def _say_raised(error: BaseException) -> str:
+    try:
+        lines = str(error).splitlines()
+    except Exception:  # an error of the learner's own, whose text raises
+        lines = []
+    return f"It raises {type(error).__name__}: {lines[0][:300] if lines else '(it says no more)'}"
