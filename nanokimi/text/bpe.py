@@ -1,12 +1,16 @@
-"""The tokens of byte-pair encoding, learnt from texts in a process of its own, which Ctrl-C can end (`learn`)."""
+"""The tokens of byte-pair encoding: one merge in plain Python, and all of them by a library.
+
+The library learns in a process of its own, which Ctrl-C can end (`learn`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 
 from nanokimi.system.interpreter import python
 from nanokimi.text import learn
@@ -18,6 +22,25 @@ TICK_S = 0.2
 
 class LearningFailed(OSError):
     """The process that learns has ended too early."""
+
+
+def merge_most_frequent(ids: list[int], new_id: int) -> tuple[list[int], tuple[int, int]]:
+    """One merge: the ids with their most frequent pair of neighbours as `new_id`, and that pair (Sennrich et al. 2016).
+
+    Every two neighbours count as a pair, also where pairs overlap. Of equally frequent pairs the smallest is taken. It
+    is replaced from left to right: 7 7 7 becomes `new_id` 7. `train_ranks` repeats this within words, while some pair
+    stands there twice. `ValueError` for fewer than two ids.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"{len(ids)} ids have no pair of neighbours; give two or more")
+    counts = Counter(pairwise(ids))
+    pair = min(counts, key=lambda each: (-counts[each], each))
+    merged, i = [], 0
+    while i < len(ids):
+        found = tuple(ids[i : i + 2]) == pair
+        merged.append(new_id if found else ids[i])
+        i += 2 if found else 1
+    return merged, pair
 
 
 def train_ranks(

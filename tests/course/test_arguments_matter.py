@@ -25,7 +25,7 @@ SLOW = {"generate", "Kimi", "KimiBlock", "MultiHeadLatentAttention", "build_opti
 
 GRADIENTS = ("torch.no_grad()", "no gradient for *", "*: detached")
 NO_GRADIENT = {
-    "article": "text",
+    "merge_most_frequent": "whole numbers",
     "token_bytes": "whole numbers",
     "windows": "whole numbers",
     "causal_mask": "true and false",

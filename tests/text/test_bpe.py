@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nanokimi.text import cuts, tokenizer
-from nanokimi.text.tokenizer import END_OF_TEXT, TokenizerError
+from nanokimi.text.bpe import merge_most_frequent, train_ranks
+from nanokimi.text.tokenizer import END_OF_TEXT, WORDS, TokenizerError
 from tests.text.made_up_texts import STORY, TEXTS
 from tests.text.reference_bpe import merge_by_hand, train_with_library
 
@@ -55,6 +56,38 @@ def test_bpe_learns_the_most_frequent_pair_first():
     encoding = tokenizer.train_bpe(["abc abc abc ab ab"], 259)
     assert [encoding.decode_single_token_bytes(i) for i in (256, 257)] == [b"ab", b" ab"]
     assert encoding.n_vocab == 259
+
+
+@pytest.mark.parametrize(
+    ("ids", "merged", "pair"),
+    [
+        ([1, 2], [9], (1, 2)),
+        ([1, 2, 5, 1, 2], [9, 5, 9], (1, 2)),
+        ([3, 5, 1, 6, 1, 2], [3, 5, 1, 6, 9], (1, 2)),  # of pairs that stand there once, the smallest
+        ([3, 1, 7, 7, 7], [3, 1, 9, 7], (7, 7)),  # twice, as the pairs overlap; replaced from left to right
+    ],
+)
+def test_one_merge_by_hand(ids, merged, pair):
+    given_ids = list(ids)
+    assert merge_most_frequent(ids, 9) == (merged, pair)
+    assert ids == given_ids
+
+
+@pytest.mark.parametrize("ids", [[], [1]])
+def test_fewer_than_two_ids_have_nothing_to_merge(ids):
+    with pytest.raises(ValueError, match=f"{len(ids)} ids have no pair of neighbours; give two or more"):
+        merge_most_frequent(ids, 256)
+
+
+@relaxed
+@given(word=st.text(alphabet="abc", min_size=2, max_size=40))
+def test_merge_after_merge_the_library_learns_the_same_tokens(word):
+    ids, tokens = list(word.encode()), {byte: bytes([byte]) for byte in range(256)}
+    ranks = train_ranks([word], 262, WORDS)
+    for rank, learnt in enumerate(sorted(ranks, key=ranks.__getitem__)[256:], 256):
+        ids, (left, right) = merge_most_frequent(ids, rank)
+        tokens[rank] = tokens[left] + tokens[right]
+        assert tokens[rank] == learnt
 
 
 def test_bpe_ids_have_no_gap_and_the_separator_is_last(bpe):

@@ -3,23 +3,24 @@
 import torch
 
 from nanokimi.loss import next_token_loss
+from nanokimi.text.bpe import merge_most_frequent
 from nanokimi.text.corpus import windows
-from nanokimi.text.storyworld.english import article
 from nanokimi.text.tokenizer import token_bytes
 from tests.course.equivalents import after, name_mutants
 
 EXTRA = {
-    "article": (
-        after(article, lambda a, noun: a.upper()),
-        after(article, lambda a, noun: a + " "),
-        after(article, lambda a, noun: f"{a} {noun}"),
-        after(article, lambda a, noun: "the"),
-        after(article, lambda a, noun: "an"),
-        after(article, lambda a, noun: "an" if noun[-1] in "aeiou" else "a"),
-        after(article, lambda a, noun: "a" if noun.startswith("u") else a),
-        after(article, lambda a, noun: "an" if noun.startswith("h") else a),
-        after(article, lambda a, noun: "a" if noun.startswith("o") else a),
-        after(article, lambda a, noun: "an" if noun[0] in "aeiouy" else "a"),
+    "merge_most_frequent": (
+        after(merge_most_frequent, lambda m, ids, new: (m[0][::-1], m[1])),
+        after(merge_most_frequent, lambda m, ids, new: (m[0], m[1][::-1])),
+        after(merge_most_frequent, lambda m, ids, new: ([*m[0], new], m[1])),
+        after(merge_most_frequent, lambda m, ids, new: (m[0][1:], m[1])),
+        after(merge_most_frequent, lambda m, ids, new: ([each % 256 for each in m[0]], m[1])),
+        after(merge_most_frequent, lambda m, ids, new: (list(dict.fromkeys(m[0])), m[1])),
+        after(merge_most_frequent, lambda m, ids, new: (m[0], (m[1][0], new))),
+        after(merge_most_frequent, lambda m, ids, new: (*m, len(m[0]))),
+        after(merge_most_frequent, lambda m, ids, new: (list(map(str, m[0])), m[1])),
+        after(merge_most_frequent, lambda m, ids, new: merge_most_frequent([*m[0], 0], new + 1)),
+        after(merge_most_frequent, lambda m, ids, new: merge_most_frequent(ids[::-1], new)),
     ),
     "token_bytes": (
         after(token_bytes, lambda n, e: n + 1),
@@ -60,9 +61,8 @@ EXTRA = {
 }
 
 EQUIVALENT = {
-    "article": name_mutants(
-        "if noun.lower().startswith(('uni', 'use', 'eu', 'one')):",
-        ("noun.lower()", "_unchanged(noun)", "the check's nouns are in lower case"),
+    "merge_most_frequent": name_mutants(
+        "if len(ids) < 2:", ("2", "1", "the stub says that there are two numbers or more")
     ),
     "token_bytes": name_mutants(
         "sizes = np.zeros(encoding.n_vocab, dtype=np.int64)",

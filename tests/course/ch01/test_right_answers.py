@@ -1,5 +1,7 @@
 """Right answers to notebook 01, written in other ways than the core, pass: to reject one would teach a mistake."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -58,11 +60,43 @@ def sizes_of_the_byte_values(encoding):
     return found
 
 
-def article_by_slices(noun):
-    if any(noun[: len(start)] == start for start in ("uni", "use", "eu", "one")):
-        return "a"
-    spoken = any(noun[: len(start)] == start for start in ("hour", "honest"))
-    return "an" if spoken or noun[0].lower() in set("aeiou") else "a"
+def merge_by_sorting(ids, new_id):
+    pairs = sorted(pairwise(ids))
+    pair = max(pairs, key=pairs.count)  # max keeps the first of equals, here the smallest
+    merged = []
+    for each in ids:
+        merged.append(each)
+        if tuple(merged[-2:]) == pair:
+            merged[-2:] = [new_id]
+    return merged, list(pair)
+
+
+def merge_on_a_stack(ids, new_id):
+    times = {}
+    for left, right in pairwise(ids):
+        times[left, right] = times.get((left, right), 0) + 1
+    most = max(times.values())
+    best = min(pair for pair, n in times.items() if n == most)
+    rest, merged = list(ids), []
+    while rest:
+        first = rest.pop(0)
+        if rest and (first, rest[0]) == best:
+            rest.pop(0)
+            first = new_id
+        merged.append(first)
+    return merged, best
+
+
+def merge_in_a_copy(ids, new_id):
+    ids = list(ids)
+    table = sorted((-sum(p == q for q in pairwise(ids)), p) for p in pairwise(ids))
+    a, b = table[0][1]
+    i = 0
+    while i < len(ids) - 1:
+        if ids[i] == a and ids[i + 1] == b:
+            ids[i : i + 2] = [new_id]
+        i += 1
+    return tuple(ids), (a, b)
 
 
 def token_by_token(cut_pairs):
@@ -93,7 +127,9 @@ RIGHT = [
     ("windows", windows_in_a_loop),
     ("token_bytes", sizes_by_decode_bytes),
     ("token_bytes", sizes_of_the_byte_values),
-    ("article", article_by_slices),
+    ("merge_most_frequent", merge_by_sorting),
+    ("merge_most_frequent", merge_on_a_stack),
+    ("merge_most_frequent", merge_in_a_copy),
     ("test_sound_pairs", token_by_token),
     ("test_sound_split", nothing_twice),
     ("test_sound_split", sizes_add_up),

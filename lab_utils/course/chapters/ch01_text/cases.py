@@ -6,7 +6,7 @@ import numpy as np
 import tiktoken
 import torch
 
-from lab_utils.course.exercise import Case, Parts, parts_of
+from lab_utils.course.exercise import Case, Parts, Problem, parts_of
 from nanokimi.text import tokenizer
 from nanokimi.text.corpus import Split
 
@@ -79,31 +79,30 @@ def window_cases() -> list[Case]:
     ]
 
 
-def articles(implementation: Any, *nouns: str) -> Parts:
-    return {noun: implementation(noun) for noun in nouns}
-
-
-def article_cases() -> list[Case]:
-    groups = {
-        "plain nouns": ("cat", "apple", "moon", "egg"),
-        "other vowels": ("umbrella", "ice cream", "old oak"),
-        "spelled with a vowel, spoken without one": (
-            "unicorn",
-            "useful stick",
-            "european map",
-            "one-eyed cat",
-        ),
-        "spelled without a vowel, spoken with one": ("hour", "honest fox"),
-        "ordinary words with the same letters": ("house", "yellow hat"),
-        "nearly the same beginnings": ("onion", "usher", "urn", "ear", "honey jar", "hat", "oval stone"),
-        "these sounds inside a name": ("late hour", "red unicorn", "dishonest fox", "old european map"),
-        "more of both groups": (
-            "uniform",
-            "used cart",
-            "eucalyptus",
-            "one-way street",
-            "hourglass",
-            "honest man",
-        ),
+def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
+    """The new list and the pair, each as whatever list or tuple it comes."""
+    before = list(ids)
+    parts = parts_of(implementation(ids, new_id))
+    if ids != before:
+        raise Problem("It changes the list `ids`, which belongs to the caller.")
+    names = (
+        ("new list", "pair", *parts) if len(parts) > 1 else parts
+    )  # a third part keeps the name that it has
+    return {
+        name: list(part) if isinstance(part, tuple) else part for name, part in zip(names, parts.values())
     }
-    return [Case(says, nouns) for says, nouns in groups.items()]
+
+
+def merge_cases() -> list[Case]:
+    return [
+        Case("two numbers", ([1, 2], 9)),
+        Case("a pair that comes twice", ([1, 2, 5, 1, 2], 9)),
+        Case("a number after the last pair", ([1, 2, 1, 2, 5], 9)),
+        Case("every pair comes once", ([5, 6, 2, 3, 1], 9)),
+        Case("equally frequent pairs, the same first number", ([1, 3, 1, 2], 9)),
+        Case("equally frequent pairs, the smallest one with the largest sum", ([2, 3, 4, 1, 9], 12)),
+        Case("a pair that overlaps itself", ([3, 1, 7, 7, 7], 9)),
+        Case("a pair and its reverse", ([1, 2, 5, 2, 1, 6, 3, 4, 7, 3, 4], 9)),
+        Case("numbers of several digits", ([11, 2, 300, 1, 2, 2, 1, 2], 301)),
+        Case("a text as bytes", (list(b"low lower lowest slow"), 256)),
+    ]

@@ -3,24 +3,24 @@
 from lab_utils.course.chapters.ch01_text import cases, hunts, mistakes
 from lab_utils.course.exercise import Exercise, Property, call_with_gradients, run_test
 from nanokimi.loss import next_token_loss
+from nanokimi.text.bpe import merge_most_frequent
 from nanokimi.text.corpus import windows
-from nanokimi.text.storyworld.english import article
 from nanokimi.text.tokenizer import token_bytes
 
 EXERCISES = (
     Exercise(
-        name="article",
+        name="merge_most_frequent",
         notebook="01",
-        core=article,
-        cases=cases.article_cases,
-        observe=cases.articles,
-        mistakes=mistakes.ARTICLE,
+        core=merge_most_frequent,
+        cases=cases.merge_cases,
+        observe=cases.merged_and_pair,
+        mistakes=mistakes.MERGE_MOST_FREQUENT,
         hints=(
-            "The sound decides, not the letter.",
-            "For most words the first letter is enough. Which beginnings have a vowel as a letter but not as a sound?",
-            "`uni`, `use`, `eu` and `one` take a; `hour` and `honest` take an; then the vowels.",
+            "Three steps: count the pairs, choose one, go through the list once and replace it.",
+            "Counter(pairwise(ids)) counts. min takes a key: the most frequent first, then the smallest pair.",
+            "min(counts, key=lambda pair: (-counts[pair], pair)); then i goes on by 2 after the pair, else by 1.",
         ),
-        moral="An article says something about its noun: it carries some of the noun's bits; the sum is the same.",
+        moral="A tokenizer is its list of merges, in order: the same merges cut any other text in the same way.",
     ),
     Exercise(
         name="token_bytes",
