@@ -11,30 +11,39 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from lab_utils.course.differences import equal_tensors
+from lab_utils.course.calls import Watch
+from lab_utils.course.differences import equal_tensors, explain_kinds
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
+from lab_utils.course.own_lines import is_begun, place_of
 from lab_utils.course.usual_state import functions_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
-NOT_TRIED, NO_END = "not tried", "no end"
+NOT_TRIED, BEGUN, NO_END = "not tried", "begun", "no end"
+STUB = "It raises NotImplementedError: (it says no more)"  # torch says more, for what it cannot do
 RUNS = 3  # of a test with each piece that counts in a bug hunt
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an answer gave for one case: its parts, or a sentence that says why there are none."""
+    """What an answer gave for one case: its parts, or a sentence that says why there are none.
+
+    `place` is the line of the learner's own where it raised an error; `begun`: more than a stub raised it.
+    """
 
     parts: Parts | None
     problem: str = ""
+    place: str = ""
+    begun: bool = False
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What an answer gave for every case, in their order. Without outcomes `why` says "not tried" or "no end"."""
+    """What an answer gave for every case, in their order. Without outcomes `why` is one of three words."""
 
     outcomes: tuple[Outcome, ...]
     why: str = ""
@@ -55,9 +64,8 @@ def run_cases(
             )
     except TimeoutError:
         return Attempt((), NO_END)
-    # torch raises the same error, with a sentence, for what it cannot do.
-    if outcomes and outcomes[0].problem == _say_raised(NotImplementedError()):
-        return Attempt((), NOT_TRIED)
+    if outcomes and outcomes[0].problem == STUB:
+        return Attempt((), BEGUN if outcomes[0].begun else NOT_TRIED)
     return Attempt(tuple(outcomes))
 
 
@@ -108,35 +116,80 @@ def _run_answer(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
     try:
         return run_case(exercise, answer, case)
     except KeyboardInterrupt as error:
-        return Outcome(None, _say_raised(error))
+        return Outcome(None, _say_raised(error), place_of(error))
 
 
 def run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcome:
     """The outcome of one case."""
     args, untouched = case.fresh_args(), case.fresh_args()
     try:
-        parts = exercise.observe(implementation, *args)
+        parts = _observe(exercise, implementation, args)
     except (TimeOver, KeyboardInterrupt):
         raise
     except Problem as problem:
         return Outcome(None, str(problem))
     except BaseException as error:
         # Whatever the learner's code raises, sys.exit() included, is the finding; our traceback would not help.
-        return Outcome(None, _say_raised(error))
+        return _explain_error(exercise, implementation, case, error)
     if not exercise.writes_into_arguments:
         for number, (after, before) in enumerate(zip(args, untouched, strict=True), 1):
             if isinstance(after, Tensor) and not equal_tensors(before, after, 0.0):
                 return Outcome(
                     None, f"It writes into its argument number {number}, which belongs to the caller."
                 )
-    return Outcome(
-        {name: part.detach() if isinstance(part, Tensor) else part for name, part in parts.items()}
-    )
+    return Outcome(parts)
+
+
+def _observe(exercise: Exercise, implementation: Callable, args: tuple) -> Parts:
+    """The parts, in classes that nobody but Python and torch wrote: no comparison asks the learner's."""
+    return {str(name): _plain(part) for name, part in exercise.observe(implementation, *args).items()}
+
+
+_AS_BASE = {int: int.__index__, float: float.__float__, str: str.__str__}
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if issubclass(kind, Tensor):
+        with torch._C.DisableTorchFunctionSubclass():
+            return value.detach() if kind is Tensor else value.detach().as_subclass(Tensor)
+    if issubclass(kind, list):
+        return [_plain(each) for each in list.__iter__(value)]
+    for base in (bool, int, float, str):  # a float of numpy's is a child of Python's
+        if issubclass(kind, base):
+            return value if kind is base else _AS_BASE[base](value)
+    return value
+
+
+def _explain_error(exercise: Exercise, implementation: Callable, case: Case, error: BaseException) -> Outcome:
+    """What an error says of the answer. One that comes from reading what the answer returned says what that is.
+
+    A second run tells the two apart: only in that one the answer is watched.
+    """
+    raised = Outcome(None, _say_raised(error), place_of(error), is_begun(error))
+    if exercise.is_hunt or raised.problem == STUB:
+        return raised
+    watch, wanted = Watch(), Watch()
+    try:
+        _observe(exercise, watch.of(implementation), case.fresh_args())
+    except (TimeOver, KeyboardInterrupt):
+        raise
+    except BaseException as again:
+        if watch.raised is again or not watch.n_returned:
+            return raised
+        exercise.observe(wanted.of(exercise.core), *case.fresh_args())
+        kinds = explain_kinds(wanted.returned, watch.returned, watch.method)
+        return Outcome(None, kinds or f"What it gives cannot be used: {_name(error)}")
+    return raised
 
 
 def _say_raised(error: BaseException) -> str:
+    return f"It raises {_name(error)}"
+
+
+def _name(error: BaseException) -> str:
     try:
         lines = str(error).splitlines()
     except Exception:  # an error of the learner's own, whose text raises
         lines = []
-    return f"It raises {type(error).__name__}: {lines[0][:300] if lines else '(it says no more)'}"
+    return f"{type(error).__name__}: {lines[0][:300] if lines else '(it says no more)'}"

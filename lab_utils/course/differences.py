@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lab_utils.show.words import kind_of, plural
 
@@ -17,20 +17,52 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
         return _explain_tensors(right, got, tolerance)
     if isinstance(right, list):
         if not isinstance(got, list):
-            return f"It is {kind_of(got)}; it should be a list."
+            return f"It is {describe_kind(got)}; it should be a list."
         if len(right) != len(got):
             return f"It has {plural(len(got), 'entry', 'entries')}; it should have {len(right)}."
         return next((why for pair in zip(right, got) if (why := explain_difference(*pair, tolerance))), "")
-    if isinstance(right, str) and isinstance(got, str):
-        return "" if right == got else f"It is {got!r}; it should be {right!r}."
     if isinstance(right, bool | str) or not isinstance(right, int | float):
-        return "" if type(right) is type(got) and right == got else "It is not what it should be."
+        if type(right) is not type(got):
+            return f"It is {describe_kind(got)}; it should be {describe_kind(right)}."
+        return "" if right == got else f"It is {got!r}; it should be {right!r}."
     if isinstance(got, bool) or not isinstance(got, int | float):
-        return f"It is {kind_of(got)}; it should be a Python number."
-    if math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance):
+        return f"It is {describe_kind(got)}; it should be a Python number."
+    if math.isclose(right, got, rel_tol=tolerance, abs_tol=tolerance) or (right != right and got != got):
         return ""
     is_, should = _write_apart(got, right)
     return f"It is {is_}; it should be {should}."
+
+
+def describe_kind(value: Any) -> str:
+    """What kind of value it is, in words: "a tensor of shape (2, 3)", "a tuple of 2 values", "nothing"."""
+    kind = type(value)
+    if value is None:
+        return "nothing"
+    if kind is tuple:
+        return f"a tuple of {plural(len(value), 'value')}"
+    if kind not in (Tensor, nn.Parameter):
+        return kind_of(value)
+    if value.is_nested:
+        return "a nested tensor"
+    sparse = "" if value.layout == torch.strided else "sparse "
+    where = "" if value.device.type == "cpu" else f" on the device {value.device}"
+    return f"a {sparse}tensor of shape {tuple(value.shape)}{where}"
+
+
+def explain_kinds(right: Any, got: Any, method: str = "") -> str:
+    """How the kind of a returned value differs from the right one's, as a sentence; empty where it does not."""
+    who = method or "It"
+    if got is None and right is not None:
+        return f"{who} returns nothing. Is a `return` missing?"
+    if describe_kind(got) != describe_kind(right):
+        return f"{who} returns {describe_kind(got)}; it should return {describe_kind(right)}."
+    if not isinstance(right, tuple) or not isinstance(got, tuple):
+        return ""
+    for number, (should, is_) in enumerate(zip(right, got, strict=True)):
+        if describe_kind(is_) != describe_kind(should):
+            name = getattr(right, "_fields", [f"value {i}" for i in range(len(right))])[number]
+            return f"{who} returns as {name} {describe_kind(is_)}; it should be {describe_kind(should)}."
+    return ""
 
 
 def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:
@@ -41,8 +73,10 @@ def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:
 def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     if not isinstance(got, Tensor):
         # An answer that yields is read as a list.
-        kind = "a list, or it yields its values one by one" if isinstance(got, list) else kind_of(got)
+        kind = "a list, or it yields its values one by one" if isinstance(got, list) else describe_kind(got)
         return f"It is {kind}; it should be a tensor of shape {tuple(right.shape)}."
+    if got.is_nested or got.layout != torch.strided or got.device != right.device:
+        return f"It is {describe_kind(got)}; it should be {describe_kind(right)}."
     if got.shape != right.shape:
         return f"Its shape is {tuple(got.shape)}; it should be {tuple(right.shape)}."
     if got.dtype != right.dtype:

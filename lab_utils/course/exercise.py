@@ -106,10 +106,8 @@ def parts_of(value: Any) -> Parts:
     """A returned value as named parts."""
     if value is None:
         raise Problem("It returns nothing. Is a `return` missing?")
-    if isinstance(value, dict):
-        return dict(value)
-    if hasattr(value, "_fields"):
-        return {name: each for name, each in zip(value._fields, value, strict=True) if each is not None}
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        return {name: each for name, each in zip(names, value, strict=True) if each is not None}
     if isinstance(value, Iterator):
         return {"result": list(value)}
     if isinstance(value, tuple):

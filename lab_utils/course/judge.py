@@ -5,15 +5,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab_utils.course.attempt import NO_END, NOT_TRIED, SECONDS, Attempt, Outcome, limit, run_case, run_cases
-from lab_utils.course.differences import explain_difference
+from lab_utils.course.attempt import (
+    BEGUN,
+    NO_END,
+    NOT_TRIED,
+    SECONDS,
+    Attempt,
+    Outcome,
+    limit,
+    run_case,
+    run_cases,
+)
+from lab_utils.course.differences import describe_kind, explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Mistake, Parts
+from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.usual_state import usual_state
 
@@ -28,6 +39,9 @@ class AnswerKey:
         self.exercise = exercise
         with usual_state():
             self.cases = exercise.cases()
+        judged = [number for number, case in enumerate(self.cases) if case.judged]
+        # A hunt begins with the piece that the notebook shows; elsewhere the smallest failing input teaches most.
+        self.order = judged if exercise.is_hunt else sorted(judged, key=lambda n: entries(self.cases[n].args))
         self._outcomes: dict[tuple[Callable, int], Outcome] = {}
 
     def expected(self, number: int) -> Parts:
@@ -69,11 +83,11 @@ def judge(
 
 
 def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> CheckResult:
-    """The judgement on what an answer gave within `seconds`: the first difference from the core, and its diagnosis."""
+    """The judgement on what an answer gave within `seconds`: the smallest input that shows a fault, and its name."""
     exercise = key.exercise
     n_judged = sum(case.judged for case in key.cases)
-    if attempt.why == NOT_TRIED:
-        return CheckResult(exercise, "not tried", n_judged)
+    if attempt.why in (NOT_TRIED, BEGUN):
+        return CheckResult(exercise, attempt.why, n_judged)
     if attempt.why == NO_END:
         says = (
             f"It did not come to an end within {limit(exercise, seconds):g} s. Is there a loop without end?"
@@ -81,9 +95,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)
     with usual_state():
-        for number, (case, outcome) in enumerate(zip(key.cases, outcomes, strict=True)):
-            if not case.judged:
-                continue
+        for number in key.order:
+            case, outcome = key.cases[number], outcomes[number]
             difference = _find_difference(case, key.expected(number), outcome, exercise.tolerance)
             if difference is not None:
                 return CheckResult(
@@ -91,8 +104,9 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
                     "failed",
                     n_judged,
                     difference,
-                    violated=_find_violations(exercise, case, outcome),
-                    diagnoses=_diagnose(key, outcomes, case),
+                    case,
+                    violated=_find_violations(exercise, case, key.expected(number), outcome),
+                    diagnoses=_diagnose(key, outcomes),
                 )
     return CheckResult(exercise, "passed", n_judged)
 
@@ -100,7 +114,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
 def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: float) -> Difference | None:
     """The first difference between an outcome and the expected parts."""
     if outcome.parts is None:
-        return Difference(case.says, outcome.problem)
+        return Difference(case.says, outcome.problem, place=outcome.place)
     if list(outcome.parts) != list(expected):
         says = f"It returns {_list_parts(outcome.parts)}; it should return {_list_parts(expected)}."
         return Difference(case.says, says)
@@ -114,22 +128,23 @@ def _list_parts(parts: Parts) -> str:
     return ", ".join(parts) if len(parts) > 1 else f"one {type(next(iter(parts.values()), None)).__name__}"
 
 
-def _find_violations(exercise: Exercise, case: Case, outcome: Outcome) -> tuple[str, ...]:
-    """The properties that the outcome does not have; one that raises an error for it counts among them."""
-    if outcome.parts is None:
+def _find_violations(exercise: Exercise, case: Case, expected: Parts, outcome: Outcome) -> tuple[str, ...]:
+    """The properties that the outcome does not have. Where one cannot be asked, it is not said to be missing."""
+    if outcome.parts is None or _kinds(outcome.parts) != _kinds(expected):
         return ()
     found: list[str] = []
     for each in exercise.properties:
-        try:
-            holds: Any = each.holds(outcome.parts, *case.fresh_args())
-        except Exception:
-            holds = False
-        if not holds:
-            found.append(each.says)
+        with contextlib.suppress(Exception):
+            if not each.holds(outcome.parts, *case.fresh_args()):
+                found.append(each.says)
     return tuple(found)
 
 
-def _diagnose(key: AnswerKey, outcomes: list[Outcome], failed: Case) -> tuple[Mistake, ...]:
+def _kinds(parts: Parts) -> dict[str, str]:
+    return {name: describe_kind(part) for name, part in parts.items()}
+
+
+def _diagnose(key: AnswerKey, outcomes: list[Outcome]) -> tuple[Mistake, ...]:
     """The known mistakes that the answer may have made: several where no case tells them apart, often none.
 
     An answer may make a known mistake and forget bfloat16 as well, so without a match the bfloat16 cases are left out.
@@ -139,9 +154,17 @@ def _diagnose(key: AnswerKey, outcomes: list[Outcome], failed: Case) -> tuple[Mi
     everything = list(range(len(key.cases)))
     plain = [i for i in everything if not _has_bfloat16(key.cases[i])]
     known = key.diagnose(outcomes, everything)
-    if not known and len(plain) < len(everything) and not _has_bfloat16(failed):
+    if not known and len(plain) < len(everything) and any(_is_wrong(key, outcomes[i], i) for i in plain):
         known = key.diagnose(outcomes, plain)
     return known
+
+
+def _is_wrong(key: AnswerKey, outcome: Outcome, number: int) -> bool:
+    case = key.cases[number]
+    return (
+        case.judged
+        and _find_difference(case, key.expected(number), outcome, key.exercise.tolerance) is not None
+    )
 
 
 def _has_bfloat16(case: Case) -> bool:

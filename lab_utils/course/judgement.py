@@ -10,12 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab_utils.course.exercise import TEST, Exercise, Mistake
+from lab_utils.course.differences import describe_kind
+from lab_utils.course.exercise import TEST, Case, Exercise, Mistake
+from lab_utils.course.inputs import describe_input
 from lab_utils.show.note import GREEN, VERMILION
 
 # The word beside the bar says the same as its colour.
 GREY = "#8a93a3"
-COLOURS = {"passed": GREEN, "failed": VERMILION, "not tried": GREY, "handed over": GREY, "interrupted": GREY}
+COLOURS = {
+    "passed": GREEN,
+    "failed": VERMILION,
+    "not tried": GREY,
+    "begun": GREY,
+    "handed over": GREY,
+    "interrupted": GREY,
+}
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
@@ -28,20 +37,22 @@ class Difference:
     part: str = ""
     expected: Any = None
     got: Any = None
+    place: str = ""  # the learner's own line that raised an error, as a sentence
 
 
 @dataclass(frozen=True)
 class CheckResult:
     """The judgement on one answer; it shows itself as a panel.
 
-    `status` is "passed", "failed", "not tried", "interrupted" or "handed over": then the name stands for the lab's own
-    function.
+    `status` is "passed", "failed", "not tried", "begun" (a body that still raises NotImplementedError), "interrupted",
+    or "handed over": then the name stands for the lab's own function.
     """
 
     exercise: Exercise
     status: str
     n_cases: int
     difference: Difference | None = None
+    case: Case | None = None  # the input of the difference
     violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
     diagnoses: tuple[Mistake, ...] = ()  # several where no case tells them apart
 
@@ -89,6 +100,7 @@ def headline(result: CheckResult) -> str:
     words = {
         "failed": "failed",
         "not tried": "not tried yet",
+        "begun": "begun, not finished",
         "interrupted": "interrupted",
         "handed over": "this is the lab's own",
     }
@@ -102,6 +114,8 @@ def sentences(result: CheckResult) -> list[str]:
         return [result.exercise.moral] if result.exercise.moral else []
     if result.status == "not tried":
         return [f"Write the function in the cell above and run this one again. Stuck? hint({name})"]
+    if result.status == "begun":
+        return [f"It still ends in NotImplementedError. Put what it shall return there. Stuck? hint({name})"]
     if result.status == "handed over":
         return [
             "Since the handover the name stands for the lab's version. Run your own cell, then this one again."
@@ -110,7 +124,7 @@ def sentences(result: CheckResult) -> list[str]:
         return ["The check was ended before its end, and does not count. Run this cell again."]
     assert result.difference is not None
     describe = _describe_test if result.exercise.is_hunt else _describe
-    found = [describe(result.difference)]
+    found = [describe(result.difference), *filter(None, [result.difference.place])]
     found += [
         f"Every right answer has this property, and yours does not: {says}." for says in result.violated
     ]
@@ -163,23 +177,29 @@ def _describe_test(difference: Difference) -> str:
 
 
 def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
-    """Title and text of what was expected and of what came; empty where there are no two values to compare."""
-    difference = result.difference
+    """Title and text of the input, of what was expected and of what came, as far as there are such."""
+    difference, found = result.difference, []
+    if result.case is not None and (text := describe_input(result.exercise, result.case)):
+        found.append(("input", text))
     if difference is None or not difference.part or difference.part == TEST:
-        return []
+        return found
     return [
+        *found,
         (f"expected{_shape(difference.expected)}", as_text(difference.expected)),
         (f"got{_shape(difference.got)}", as_text(difference.got)),
     ]
 
 
 def _shape(value: Any) -> str:
-    return f", shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f", shape {tuple(value.shape)}" if isinstance(value, Tensor) and not value.is_nested else ""
+
+
+_WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def as_text(value: Any) -> str:
     """A value in a few lines: four digits, the middle of large tensors left out."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and describe_kind(value).startswith("a tensor") and not value.is_meta:
         value = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
         return np.array2string(
             value.cpu().numpy(),
@@ -189,5 +209,8 @@ def as_text(value: Any) -> str:
             edgeitems=3,
             max_line_width=64,
         )
-    text = repr(value)
+    try:
+        text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
+    except Exception:  # in a list, an object of the learner's whose text raises
+        text = describe_kind(value)
     return text if len(text) <= 400 else text[:400] + " ..."

@@ -1,0 +1,194 @@
+"""The input of a case, in a few lines: what the exercise's function is called with, by the names of its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lab_utils.course.calls import Watch
+from lab_utils.course.exercise import Case, Exercise
+from lab_utils.course.usual_state import usual_state
+from lab_utils.show.words import kind_of, plural
+
+Arguments = dict[str, list[str]]  # the lines of each, by its name
+
+MOST_LINES = 24
+MOST_NUMBERS = 24  # of a tensor that is shown whole
+FEW = 6  # of a longer one, or of a list
+LONGEST = 90  # letters of a text or of a line
+
+
+def describe_input(exercise: Exercise, case: Case) -> str:
+    """What the core is called with for a case, one argument after the other. Nothing is told of a bug hunt's pieces."""
+    if exercise.is_hunt:
+        return ""
+    calls: list[list[str]] = []
+    latest: dict[str, Arguments] = {}
+
+    def note(method: str, made: Any, given: dict[str, Any]) -> None:
+        # Said once: what is the same as in the call before.
+        arguments = _describe_arguments(given | _gradients(made, method))
+        new = {n: lines for n, lines in arguments.items() if latest.get(method, {}).get(n) != lines}
+        latest[method] = arguments
+        if new or (method == "__init__" and not arguments):
+            calls.append(_describe_call({"__init__": exercise.name}.get(method, method), new))
+
+    with usual_state():
+        exercise.observe(Watch(note).of(exercise.core), *case.fresh_args())
+    lines: list[str] = []
+    for number, call in enumerate(calls):
+        if lines and len(lines) + len(call) > MOST_LINES:
+            lines.append(f"... and {plural(len(calls) - number, 'more call')}")
+            break
+        lines += call
+    return "\n".join(lines)
+
+
+def entries(value: Any) -> int:
+    """How many numbers an input holds: the smallest input that shows a fault teaches most."""
+    if isinstance(value, Tensor | np.ndarray):
+        return int(np.prod(value.shape))
+    if isinstance(value, nn.Module):
+        return sum(p.numel() for p in value.parameters())
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return entries(list(value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(entries, value))
+    if dataclasses.is_dataclass(value):
+        fields = [getattr(value, each.name) for each in dataclasses.fields(value)]
+        return 1 + entries([each for each in fields if isinstance(each, np.ndarray)])
+    return 1
+
+
+def _gradients(made: Any, method: str) -> dict[str, Any]:
+    """What a step of an optimizer reads, besides its arguments."""
+    if method != "step" or not isinstance(made, torch.optim.Optimizer):
+        return {}
+    held = [p for group in made.param_groups for p in group["params"]]
+    return {f"gradient of parameter {i}": p.grad for i, p in enumerate(held, 1)}
+
+
+def _describe_call(title: str, arguments: Arguments) -> list[str]:
+    """The lines of one call: in one line where it fits, below its title where it does not."""
+    lines = [line for each in arguments.values() for line in each]
+    if not title:
+        return lines
+    short = f"{title}({', '.join(lines)})"
+    if len(short) <= LONGEST and all(len(each) == 1 for each in arguments.values()):
+        return [short]
+    return [f"{title}:", *(f"  {line}" for line in lines)]
+
+
+def _describe_arguments(given: dict[str, Any]) -> Arguments:
+    """The lines of each argument: `x, shape (2, 2)` and its numbers below, or `scale = 0.5`."""
+    found: Arguments = {}
+    for name, value in given.items():
+        if isinstance(value, tuple) and any(isinstance(each, Tensor | tuple) for each in value):
+            names = getattr(value, "_fields", None)
+            inside = {f"{name}.{names[i]}" if names else f"{name}[{i}]": v for i, v in enumerate(value)}
+            found |= _describe_arguments(inside)
+        else:
+            found[name] = _describe_argument(name, value)
+    return found
+
+
+def _describe_argument(name: str, value: Any) -> list[str]:
+    if isinstance(value, Tensor) and value.device.type != "meta" and 1 < value.numel() <= MOST_NUMBERS:
+        text = np.array2string(_array(value), precision=4, suppress_small=True, max_line_width=72)
+        rows = [line for line in text.splitlines() if line.strip()]
+        return [f"{name}, {_shape(value)}", *(f"  {row}" for row in rows)]
+    written = _write(value)
+    if isinstance(value, Tensor | np.ndarray):
+        return [f"{name}, {written}"]
+    return textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ", max_lines=6) or [name]
+
+
+def _write(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, Tensor):
+        return _write_tensor(value)
+    if isinstance(value, np.ndarray):
+        return _list(value.tolist() if value.ndim == 1 else value.flatten().tolist())
+    if isinstance(value, nn.Module):
+        return _write_module(value)
+    if isinstance(value, dict):
+        return "{" + _row([f"{key!r}: {_write(each)}" for key, each in value.items()]) + "}"
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        pairs = zip(names, value)
+        return f"{type(value).__name__}({_row([f'{name}={_write(each)}' for name, each in pairs])})"
+    if isinstance(value, list | tuple):
+        return _list(value)
+    if dataclasses.is_dataclass(value):
+        return _write_settings(value)
+    if hasattr(value, "n_vocab") and hasattr(value, "decode"):
+        tokens = [value.decode([i]) for i in range(min(value.n_vocab, FEW))]
+        return f"{kind_of(value)} of {plural(value.n_vocab, 'token')}: {_row(list(map(repr, tokens)), value.n_vocab)}"
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST else value[:LONGEST] + " ...")
+    if value is None or isinstance(value, bool | int | float | torch.dtype | torch.device):
+        return str(value)
+    return kind_of(value)
+
+
+def _list(values: Any) -> str:
+    left, right = "()" if isinstance(values, tuple) else "[]"
+    return left + _row([_write(each) for each in values[:FEW]], len(values)) + right
+
+
+def _write_tensor(value: Tensor) -> str:
+    if value.device.type == "meta":
+        return f"{_shape(value)}, on the device meta"
+    if value.ndim == 0:
+        return f"one number: {_number(value.item())}"
+    if not value.numel():
+        return f"{_shape(value)}, empty"
+    numbers = [_number(each.item()) for each in value.detach().flatten()[:FEW]]
+    return f"{_shape(value)}: {_row(numbers, value.numel())}"
+
+
+def _write_module(module: nn.Module) -> str:
+    """Its class, and its configuration or the shapes of its weights."""
+    settings = getattr(module, "cfg", None)
+    if dataclasses.is_dataclass(settings):
+        return f"{kind_of(module)} of {_write_settings(settings)}"
+    shapes = [f"{name} {tuple(p.shape)}" for name, p in module.named_parameters()]
+    return f"{kind_of(module)}, {_row(shapes[:FEW], len(shapes))}"
+
+
+def _write_settings(settings: Any) -> str:
+    """A configuration with the fields that differ from what they are by default."""
+    shown = []
+    for each in dataclasses.fields(settings):
+        value, usual = getattr(settings, each.name), each.default
+        if each.default_factory is not dataclasses.MISSING:
+            usual = each.default_factory()
+        if isinstance(value, Tensor | np.ndarray) or value != usual:
+            shown.append(f"{each.name}={_write(value)}")
+    return f"{type(settings).__name__}({', '.join(shown)})"
+
+
+def _row(texts: list[str], n: int = 0) -> str:
+    """Texts in a row; `n` is how many there are in all."""
+    return ", ".join(texts[:FEW]) + (", ..." if max(n, len(texts)) > FEW else "")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | complex) else str(value)
+
+
+def _shape(tensor: Tensor) -> str:
+    """Its shape, and its number format where that is an unusual one."""
+    usual = tensor.dtype in (torch.float32, torch.int64, torch.bool)
+    return f"shape {tuple(tensor.shape)}" + ("" if usual else f", {str(tensor.dtype).removeprefix('torch.')}")
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # numpy has no bfloat16
