@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import symtable
 import sys
 import textwrap
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from types import ModuleType
 
 from lab_utils.course.chapters import find
 from lab_utils.course.logbook import Logbook
+from lab_utils.course.names import free_names
 from lab_utils.show.code import Code
 from lab_utils.show.note import BLUE, Note
 
@@ -49,8 +49,7 @@ def source_of(function: Callable) -> str:
 def _imports_of(core: Callable) -> str:
     """The lines that import what the source of `core` takes from its module."""
     there = vars(sys.modules[core.__module__])
-    read = _free_names(symtable.symtable(source_of(core), "answer", "exec"))
-    names = sorted(read & there.keys() - {core.__name__})
+    names = sorted(free_names(source_of(core)) & there.keys() - {core.__name__})
     whole = [_import_module(name, there[name]) for name in names if isinstance(there[name], ModuleType)]
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -60,13 +59,6 @@ def _imports_of(core: Callable) -> str:
             parts.setdefault(home if is_there else core.__module__, []).append(name)
     taken = [f"from {home} import {', '.join(names)}" for home, names in sorted(parts.items())]
     return "\n".join([*sorted(whole), *taken])
-
-
-def _free_names(table: symtable.SymbolTable) -> set[str]:
-    """The names that are read in this block, or in those inside it, and come from the module."""
-    is_outermost = table.get_type() == "module"
-    own = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (is_outermost or s.is_global())}
-    return own.union(*map(_free_names, table.get_children()))
 
 
 def _import_module(name: str, module: ModuleType) -> str:
