@@ -18,7 +18,7 @@ from lab_utils.show.words import kind_of, plural
 Arguments = dict[str, list[str]]  # the lines of each, by its name
 
 MOST_LINES = 24
-MOST_NUMBERS = 24  # of a tensor that is shown whole
+MOST_NUMBERS, MOST_ROWS = 24, 6  # of a tensor that is shown whole
 FEW = 6  # of a longer one, or of a list
 LONGEST = 90  # letters of a text or of a line
 
@@ -103,7 +103,8 @@ def _describe_argument(name: str, value: Any) -> list[str]:
     if isinstance(value, Tensor) and value.device.type != "meta" and 1 < value.numel() <= MOST_NUMBERS:
         text = np.array2string(_array(value), precision=4, suppress_small=True, max_line_width=72)
         rows = [line for line in text.splitlines() if line.strip()]
-        return [f"{name}, {_shape(value)}", *(f"  {row}" for row in rows)]
+        if len(rows) <= MOST_ROWS:
+            return [f"{name}, {_shape(value)}", *(f"  {row}" for row in rows)]
     written = _write(value)
     if isinstance(value, Tensor | np.ndarray):
         return [f"{name}, {written}"]

@@ -1,0 +1,95 @@
+"""The panel shows the input of the failing case, by the names of the arguments; nothing of a bug hunt's pieces."""
+
+import inspect
+import re
+
+import pytest
+import torch
+
+from lab_utils.course.chapters import all_exercises, find
+from lab_utils.course.exercise import Case
+from lab_utils.course.inputs import describe_input, entries
+from lab_utils.course.judge import judge
+from lab_utils.course.judgement import CheckResult, Difference, panel_html, panel_text
+
+EXERCISES = list(all_exercises().values())
+QUICK = {"RMSNorm", "update_expert_bias_", "load_balance_loss", "test_sound_sampling"}
+
+
+@pytest.mark.parametrize(
+    "exercise",
+    [pytest.param(e, id=e.name, marks=[] if e.name in QUICK else [pytest.mark.slow]) for e in EXERCISES],
+)
+def test_the_panel_of_a_wrong_answer_contains_the_input(exercise):
+    result = judge(exercise, exercise.mistakes[0].wrong)
+    assert result.status == "failed" and result.case is not None
+    text, html = panel_text(result), panel_html(result)
+    assert result.case.says in text
+    if exercise.is_hunt:
+        assert "  input" not in text and "input</div>" not in html
+        return
+    assert "  input\n" in text and "input</div>" in html
+    target = exercise.core.__init__ if isinstance(exercise.core, type) else exercise.core
+    for name, parameter in inspect.signature(target).parameters.items():
+        optional = parameter.default is not parameter.empty or parameter.kind is parameter.VAR_POSITIONAL
+        # `self` of a method of the core is shown; the constructor of a class has none to show.
+        if not optional and not (isinstance(exercise.core, type) and name == "self"):
+            assert re.search(rf"\b{name}\b", text), (name, text)
+    shown = [describe_input(exercise, case).splitlines() for case in exercise.cases()[:4]]
+    assert all(lines and len(lines) <= 40 and max(map(len, lines)) <= 110 for lines in shown), shown
+
+
+def test_the_numbers_of_a_small_input_are_all_there():
+    case = Case("two", (torch.tensor([[[0.25, -3.5]]]), 2))
+    assert describe_input(find("split_heads"), case).splitlines() == [
+        "x, shape (1, 1, 2)",
+        "  [[[ 0.25 -3.5 ]]]",
+        "n_heads = 2",
+    ]
+
+
+def test_a_long_tensor_is_cut():
+    case = Case("long", (torch.arange(1.0, 4001.0).reshape(1, 1000, 4), 2))
+    first, second = describe_input(find("split_heads"), case).splitlines()
+    assert first == "x, shape (1, 1000, 4): 1, 2, 3, 4, 5, 6, ..." and second == "n_heads = 2"
+
+
+def test_a_class_is_shown_with_its_constructor_and_its_call_and_a_config_with_what_is_unusual():
+    norm = describe_input(find("RMSNorm"), find("RMSNorm").cases()[0])
+    assert norm.splitlines()[0] == "RMSNorm(width = 2, eps = 1e-06)"
+    assert norm.splitlines()[1:] == ["forward:", "  x, shape (1, 2)", "    [[3. 4.]]"]
+    route = describe_input(find("topk_route"), find("topk_route").cases()[2])
+    assert "cfg = MoEConfig(n_routed_experts=4, routed_scaling_factor=2.5)" in route
+
+
+def test_an_input_is_shown_as_it_was_before_the_call():
+    exercise = find("update_expert_bias_")
+    case = Case("two experts", (torch.zeros(2), torch.tensor([3, 1]), 0.5, 1))
+    assert describe_input(exercise, case).splitlines()[:2] == ["expert_bias, shape (2,)", "  [0. 0.]"]
+
+
+def test_what_stands_in_an_input_is_escaped():
+    exercise = find("causal_mask")
+    case = Case("<b>one</b>", (1, 1, torch.device("cpu")))
+    result = CheckResult(exercise, "failed", 1, Difference(case.says, "<script>"), case)
+    html = panel_html(result)
+    assert "<b>one" not in html and "&lt;b&gt;one" in html and "<script>" not in html
+
+
+def test_the_smallest_input_that_fails_is_shown_whatever_its_place():
+    def windows(split, n, seq_len):
+        inputs, targets, index = find("windows").core(split, n, seq_len)
+        # Wrong wherever there are windows of three or more: the first of these is not the smallest.
+        return (inputs, targets + (seq_len >= 3), index)
+
+    result = judge(find("windows"), windows)
+    sizes = {c.says: entries(c.args) for c in find("windows").cases()}
+    assert result.difference.case == "a large vocabulary"
+    assert sizes["a large vocabulary"] < sizes["seven tokens, windows of three"]
+
+
+def test_attention_that_returns_its_values_is_shown_on_two_tokens():
+    result = judge(find("attend"), lambda q, k, v, scale, visible=None: v)
+    assert result.difference.part == "result"
+    assert result.difference.expected.numel() <= 2
+    assert result.diagnosis is not None
