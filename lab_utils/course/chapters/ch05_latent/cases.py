@@ -1,5 +1,6 @@
 """What the answers to the exercises of notebook 05 are tried on, and how they are looked at."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
+from lab_utils.course.exercise import (
+    Case,
+    Parts,
+    Problem,
+    call_with_gradients,
+    copy_weights,
+    harsh_,
+    parts_of,
+)
 from lab_utils.show.words import kind_of
 from nanokimi.attention import AttentionOutput
 from nanokimi.block_latent import BlockLatentAttention
@@ -31,7 +40,10 @@ def _latents(
     batch: int, seq: int, heads: int, rank: int, nope: int, rope: int, v: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     shapes = ((batch, seq, rank), (batch, seq, rope), (heads, nope, rank), (heads, v, rank))
-    return tuple(normal(*shape, dtype=dtype) for shape in shapes)
+    # One long row for all four: the same shape twice must not give the same numbers twice.
+    row = normal(sum(math.prod(shape) for shape in shapes), dtype=dtype)
+    parts = row.split([math.prod(shape) for shape in shapes])
+    return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def expand_cases() -> list[Case]:
@@ -102,8 +114,9 @@ def observe_mla(
         needed = _operations_of_a_step(layer, cfg, x, pieces[-1])
         return {
             "output": torch.cat([out.out for out in outs], dim=1),
-            "largest logits of the last step": outs[-1].max_qk_logit,
+            "largest logits of the last step": _largest(outs[-1]),
             "numbers in the cache": sum(t.numel() for t in cache.entries()),
+            "entries in the cache": torch.cat([t.flatten(2) for t in cache.entries()], dim=-1),
             "operations of the last step beyond those of the absorbed form": max(
                 0, counter.get_total_flops() - needed
             ),
@@ -123,7 +136,7 @@ def observe_mla(
         for name, p in layer.named_parameters()
     }
     with torch.no_grad():
-        parts["largest logits"] = largest = layer(x, rotation, None, True).max_qk_logit
+        parts["largest logits"] = largest = _largest(layer(x, rotation, None, True))
         layer.clip_qk_(largest, 0.3)
         clipped = layer(x, rotation, None, True)
     parts |= {"largest logits after QK-clip": clipped.max_qk_logit, "output after QK-clip": clipped.out}
@@ -145,6 +158,14 @@ def _output(returned: Any) -> AttentionOutput:
         found = "nothing" if returned is None else kind_of(returned)
         raise Problem(f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).")
     return returned
+
+
+def _largest(out: AttentionOutput) -> Tensor:
+    if out.max_qk_logit is None:
+        raise Problem(
+            "Asked for with_max_qk_logit=True, forward gives None in the place of the largest logits."
+        )
+    return out.max_qk_logit
 
 
 def mla_cases() -> list[Case]:
@@ -228,7 +249,7 @@ def element_cases() -> list[Case]:
     )
     return [
         Case("ordinary heads, one token", (KimiConfig(**bare, attention="mha"), 1)),
-        Case("GPT, seven tokens", (GPTConfig(**bare), 7)),
+        Case("GPT with three heads, seven tokens", (GPTConfig(**bare | {"n_heads": 3}), 7)),
         Case("MLA, one token", (mla, 1)),
         Case("MLA, seven tokens", (mla, 7)),
         Case("block latents, no block full", (block, 4)),
@@ -238,3 +259,11 @@ def element_cases() -> list[Case]:
         Case("MLA of other sizes", (other_mla, 3)),
         Case("block latents of other sizes", (other_block, 7)),
     ]
+
+
+def observe_elements(count: Callable, cfg: Any, n_tokens: int) -> Parts:
+    """The count; a whole number, as the signature says."""
+    found = count(cfg, n_tokens)
+    if isinstance(found, float):
+        raise Problem(f"It returns the float {found!r}; a number of numbers is an int. Use // and not /.")
+    return parts_of(found)

@@ -65,7 +65,7 @@ EXERCISES = (
         core=MultiHeadLatentAttention,
         cases=cases.mla_cases,
         observe=cases.observe_mla,
-        mistakes=mistakes.LATENT_ATTENTION,
+        mistakes=mistakes.LATENT_ATTENTION + mistakes.LATENT_CACHE,
         tolerance=1e-4,
         properties=(
             Property("the cache gains kv_lora_rank + qk_rope_head_dim numbers per token", cases.cache_stays_small),
@@ -144,6 +144,7 @@ EXERCISES = (
         notebook="05",
         core=cache_elements,
         cases=cases.element_cases,
+        observe=cases.observe_elements,
         mistakes=mistakes.CACHE_ELEMENTS,
         hints=(
             "Three kinds of attention, three formulas; all of them times n_layers. A GPTConfig has ordinary heads.",

@@ -17,7 +17,7 @@ EXERCISES = (
         core=newton_schulz,
         cases=muon.newton_schulz_cases,
         observe=muon.observe_newton_schulz,
-        mistakes=mistakes.NEWTON_SCHULZ,
+        mistakes=mistakes.NEWTON_SCHULZ_NORM + mistakes.NEWTON_SCHULZ_ROUNDS,
         properties=(
             Property("no singular value is above 1.21 after five steps or more", muon.nothing_above),
         ),
@@ -35,7 +35,7 @@ EXERCISES = (
         core=Muon,
         cases=muon.muon_cases,
         observe=muon.observe_muon,
-        mistakes=mistakes.MUON,
+        mistakes=mistakes.MUON_MOMENTUM + mistakes.MUON_SCALE + mistakes.MUON_WEIGHTS,
         hints=(
             "For every group, for every parameter with a gradient: momentum, matrices, Newton-Schulz, scale, decay.",
             "self.state[p] is a dictionary that stays; buffer.lerp_(p.grad, 1 - mu) averages in place; "
@@ -80,7 +80,7 @@ EXERCISES = (
         core=build_optimizers,
         cases=optimizers.build_optimizers_cases,
         observe=optimizers.observe_build_optimizers,
-        mistakes=mistakes.BUILD_OPTIMIZERS,
+        mistakes=mistakes.OPTIMIZER_GROUPS + mistakes.OPTIMIZER_SETTINGS,
         hints=(
             "One loop over model.named_parameters() sorts them into three: Muon, AdamW with decay, without.",
             "One dimension: no decay. Muon: cfg.optimizer says so, and no part of name.split('.') is in TABLES. "
@@ -96,7 +96,7 @@ EXERCISES = (
         core=lr_at,
         cases=optimizers.lr_at_cases,
         observe=optimizers.observe_lr_at,
-        mistakes=mistakes.LR_AT,
+        mistakes=mistakes.LR_AT_COSINE + mistakes.LR_AT_WSD,
         properties=(
             Property("the last step has the rate lr·min_lr_ratio", optimizers.ends_at_the_floor),
             Property("no step has a rate above the peak", optimizers.below_the_peak),
@@ -134,7 +134,7 @@ EXERCISES = (
         core=clip_qk_,
         cases=qk_clip.clip_cases,
         observe=qk_clip.observe_clip,
-        mistakes=mistakes.CLIP_QK,
+        mistakes=mistakes.CLIP_QK_PARTS + mistakes.CLIP_QK_HEADS,
         properties=(
             Property("what all heads share (latent and rope key) and the values stay", qk_clip.shared_stays),
         ),

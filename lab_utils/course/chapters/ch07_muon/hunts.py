@@ -8,8 +8,12 @@ from torch import Tensor, nn
 from lab_utils.course.chapters.ch07_muon import bugs
 from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written_out
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
-from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import clip_qk_of_every_head, clip_qk_that_blows_up
-from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter, MuonWithoutScale
+from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk_heads import (
+    clip_qk_of_every_head,
+    clip_qk_that_blows_up,
+)
+from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
+from lab_utils.course.chapters.ch07_muon.mistakes.muon_scale import MuonWithoutScale
 from lab_utils.course.exercise import Case, Parts, give_nothing, plainly_wrong, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz

@@ -6,6 +6,7 @@ from lab_utils.course.chapters.ch05_latent.mistakes.cache_elements import CACHE_
 from lab_utils.course.chapters.ch05_latent.mistakes.compress import COMPRESS
 from lab_utils.course.chapters.ch05_latent.mistakes.expand_latent import EXPAND_LATENT
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_attention import LATENT_ATTENTION
+from lab_utils.course.chapters.ch05_latent.mistakes.latent_cache import LATENT_CACHE
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_tests import (
     LATENTS_TESTS,
     LAYER_TESTS,
@@ -20,6 +21,7 @@ __all__ = [
     "EXPAND_LATENT",
     "LATENTS_TESTS",
     "LATENT_ATTENTION",
+    "LATENT_CACHE",
     "LAYER_TESTS",
     "SUMMARY_TESTS",
 ]

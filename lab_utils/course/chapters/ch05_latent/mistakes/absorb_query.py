@@ -55,6 +55,87 @@ def absorb_and_keep(q, expand_k):
     return torch.cat([q[..., : expand_k.shape[1]] @ expand_k, q], dim=-1)
 
 
+@mistake(
+    "The query's nope part is divided by a root of a width here. `attend` scales already.",
+    "Does the formula of the absorbed query contain a root?",
+)
+def absorb_and_scale_the_nope_part(q, expand_k):
+    nope = expand_k.shape[1]
+    return core_absorb(torch.cat([q[..., :nope] * nope**-0.5, q[..., nope:]], dim=-1), expand_k)
+
+
+@mistake(
+    "The query is multiplied with the transpose of expand_k, head by head. The nope channels must be summed over, and "
+    "in expand_k they are the rows.",
+    "Which axis of expand_k has as many entries as q has nope channels?",
+)
+def absorb_with_the_transpose(q, expand_k):
+    nope = expand_k.shape[1]
+    return torch.cat([q[..., :nope] @ expand_k.mT, q[..., nope:]], dim=-1)
+
+
+@mistake(
+    "The heads are added up: each head's query is the sum over all heads.",
+    "Which letter of your sum over products must remain, and which must go?",
+)
+def absorb_summing_over_heads(q, expand_k):
+    made, rank = core_absorb(q, expand_k), expand_k.shape[2]
+    absorbed = made[..., :rank].sum(dim=1, keepdim=True).expand(-1, q.shape[1], -1, -1)
+    return torch.cat([absorbed, made[..., rank:]], dim=-1)
+
+
+@mistake(
+    "All heads use one expansion: the mean of all heads'.",
+    "What is the first axis of expand_k, and which axis of q belongs to it?",
+)
+def absorb_with_the_mean_of_the_heads(q, expand_k):
+    return core_absorb(q, expand_k.mean(dim=0, keepdim=True).expand_as(expand_k))
+
+
+@mistake(
+    "The heads come after the tokens: (batch, seq, n_heads, width). `attend` expects the heads first.",
+    "Which axis of the result has as many entries as there are heads?",
+)
+def absorb_heads_behind_tokens(q, expand_k):
+    return core_absorb(q, expand_k).transpose(1, 2)
+
+
+@mistake(
+    "The query is cut in the middle. Where the nope part ends, expand_k says.",
+    "How many rows has each head's expansion?",
+)
+def absorb_cutting_in_the_middle(q, expand_k):
+    half = q.shape[-1] // 2
+    nope = min(half, expand_k.shape[1])
+    return torch.cat([q[..., :nope] @ expand_k[:, :nope], q[..., half:]], dim=-1)
+
+
+@mistake(
+    "The query is returned as it came: expand_k is not used.",
+    "Which of the arguments does your function never read?",
+)
+def absorb_nothing(q, expand_k):
+    return q
+
+
+@mistake(
+    "The rope channels are zeros. They meet the rope key in the cache, and carry the position.",
+    "Compare the last channels of your result with those of q.",
+)
+def absorb_with_zeros_for_rope(q, expand_k):
+    made = core_absorb(q, expand_k).clone()
+    made[..., expand_k.shape[2] :] = 0
+    return made
+
+
+@mistake(
+    "The heads' expansions are in the opposite order, or one place off.",
+    "Which head of expand_k belongs to which head of q?",
+)
+def absorb_with_the_next_head(q, expand_k):
+    return core_absorb(q, expand_k.roll(1, dims=0))
+
+
 ABSORB_QUERY = (
     absorb_with_rope_first,
     absorb_without_rope,
@@ -62,4 +143,13 @@ ABSORB_QUERY = (
     absorb_and_scale,
     absorb_the_wrong_end,
     absorb_and_keep,
+    absorb_and_scale_the_nope_part,
+    absorb_with_the_transpose,
+    absorb_summing_over_heads,
+    absorb_with_the_mean_of_the_heads,
+    absorb_heads_behind_tokens,
+    absorb_cutting_in_the_middle,
+    absorb_nothing,
+    absorb_with_zeros_for_rope,
+    absorb_with_the_next_head,
 )

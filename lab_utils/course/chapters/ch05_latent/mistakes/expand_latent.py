@@ -83,6 +83,89 @@ def expand_heads_behind_tokens(latent, k_rope, expand_k, expand_v):
     return k.transpose(1, 2), v.transpose(1, 2)
 
 
+@mistake(
+    "Keys and values are returned in the wrong order: the values come first.",
+    "What does the docstring name first, keys or values?",
+)
+def expand_values_first(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return v, k
+
+
+@mistake(
+    "The values are made by expand_k: expand_v is not used.",
+    "Which of the four arguments does your function never read?",
+)
+def expand_values_with_expand_k(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k, expand_k)
+
+
+@mistake(
+    "Only the keys are returned. `attend` needs the values too.",
+    "How many tensors does the docstring promise?",
+)
+def expand_keys_only(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k, expand_v)[0]
+
+
+@mistake(
+    "The rope key is divided among the heads. Each head gets the whole of it: sharing is not splitting.",
+    "What are the last channels of a head's key, in numbers?",
+)
+def expand_splitting_the_rope_key(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope / len(expand_k), expand_k, expand_v)
+
+
+@mistake(
+    "The expanded channels of the keys are divided by the root of the latent's width. Nothing is scaled here: `attend` "
+    "scales the logits.",
+    "Does the docstring's formula contain a root?",
+)
+def expand_scaling_keys(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k * latent.shape[-1] ** -0.5, expand_v)
+    return k, v
+
+
+@mistake(
+    "Keys and values are divided by the root of the latent's width. Nothing is scaled here: `attend` scales.",
+    "Does the docstring's formula contain a root?",
+)
+def expand_scaling_the_latent(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent * latent.shape[-1] ** -0.5, k_rope, expand_k, expand_v)
+
+
+@mistake(
+    "The expanded channels stand there without the heads' axis: head after head, in one long row.",
+    "How many axes should keys have?",
+)
+def expand_without_a_heads_axis(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    return k.transpose(1, 2).flatten(2), v.transpose(1, 2).flatten(2)
+
+
+@mistake(
+    "The heads are added up: every head's keys and values are the sum over all heads.",
+    "Which letter of your sum over products must remain, and which must go?",
+)
+def expand_summing_over_heads(latent, k_rope, expand_k, expand_v):
+    return core_expand(
+        latent,
+        k_rope,
+        expand_k.sum(0, keepdim=True).expand_as(expand_k),
+        expand_v.sum(0, keepdim=True).expand_as(expand_v),
+    )
+
+
+@mistake(
+    "The rope key is added to the expanded channels. It stands after them, in channels of its own.",
+    "How wide is a key?",
+)
+def expand_adding_the_rope_key(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    nope = expand_k.shape[1]
+    return k[..., :nope] + k_rope[:, None, :, :nope], v
+
+
 EXPAND_LATENT = (
     expand_rope_first,
     expand_mixing_heads_and_tokens,
@@ -92,4 +175,13 @@ EXPAND_LATENT = (
     expand_with_the_first_head,
     expand_rope_into_values,
     expand_heads_behind_tokens,
+    expand_values_first,
+    expand_values_with_expand_k,
+    expand_keys_only,
+    expand_splitting_the_rope_key,
+    expand_scaling_keys,
+    expand_scaling_the_latent,
+    expand_without_a_heads_axis,
+    expand_summing_over_heads,
+    expand_adding_the_rope_key,
 )

@@ -28,6 +28,7 @@ def newton_schulz_cases() -> list[Case]:
         ("a tall bank in which one matrix is zero", normal(2, 6, 3) * torch.eye(2)[0][:, None, None], single),
         ("two leading dimensions, three steps", normal(2, 2, 3, 4), single | {"steps": 3}),
         ("a bank in float32, computed in float64", normal(2, 3, 2), double),
+        ("float32 entries whose squares are too large for float32", normal(3, 4) * 1e25, double),
         ("float64, eight steps", normal(6, 9, dtype=torch.float64), double | {"steps": 8}),
         ("the number format that the signature promises", normal(4, 6), {}),
     ]

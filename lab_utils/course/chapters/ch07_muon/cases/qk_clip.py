@@ -30,6 +30,7 @@ def max_logit_cases() -> list[Case]:
 
     q, k = qk(3, 3, 10)
     negative = q.abs(), -k.abs()
+    ahead = torch.tensor([[False, True, False], [True, False, True], [True, False, False]])
     every_other = torch.tensor([[True, False, False], [False, False, True], [True, False, True]])
     return [
         Case("one token", (torch.ones(1, 1, 1, 2), torch.tensor([[[[3.0, -1.0]]]]), 0.5)),
@@ -39,6 +40,7 @@ def max_logit_cases() -> list[Case]:
         Case("one new token after a cache of four", (*qk(1, 5, 20), 0.5)),
         Case("two new tokens after a cache of three", (*qk(2, 5, 30), 0.5)),
         Case("a mask of the caller's", (q, k, 0.7, every_other)),
+        Case("a mask of the caller's that shows the future", (*_opposed(3), 0.5, ahead)),
         Case("float64", (*qk(6, 6, 40, torch.float64), 0.5)),
         Case("a long context", (*_spikes((0, 63, 64, 129), 130), 0.3)),
         Case("a long context after a cache", (*_spikes((0, 63, 64, 129), 130, cached=7), 0.3)),
@@ -108,7 +110,8 @@ def clip_cases() -> list[Case]:
     kinds = {None: "a full query projection", 6: "a low-rank query"}
     cases = [Case(f"{kinds[rank]}, {above} of four heads above tau", (rank, above)) for rank, above in pairs]
     elsewhere = Case("the largest logits were seen in another batch", (None, "elsewhere"))
-    return [*cases, elsewhere]
+    below = Case("the largest logit of one head is far below zero", (None, "below zero"))
+    return [*cases, elsewhere, below]
 
 
 def observe_clip(answer: Callable, q_lora_rank: int | None, above: str) -> Parts:
@@ -117,7 +120,8 @@ def observe_clip(answer: Callable, q_lora_rank: int | None, above: str) -> Parts
     before = largest_logits()
     high = before.sort(descending=True).values
     tau = {"none": 2 * high[0], "one": high[:2].mean(), "two": high[1:3].mean(), "all": high[3] / 2}
-    seen = before.roll(1) + 1 if above == "elsewhere" else before
+    signs = torch.tensor([-9.0, 1.0, 1.0, 1.0])
+    seen = {"elsewhere": before.roll(1) + 1, "below zero": before * signs}.get(above, before)
     weights = dict(layer.named_parameters())
     with torch.no_grad():
         answer(layer, seen, tau.get(above, high[1:3].mean()).item())

@@ -1,11 +1,17 @@
 """The known wrong answers to the exercises of notebook 07: a file per exercise, and the tests that cannot tell."""
 
-from lab_utils.course.chapters.ch07_muon.mistakes.build_optimizers import BUILD_OPTIMIZERS
-from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import CLIP_QK
-from lab_utils.course.chapters.ch07_muon.mistakes.lr_at import LR_AT
+from lab_utils.course.chapters.ch07_muon.mistakes.build_optimizers import OPTIMIZER_GROUPS
+from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk import CLIP_QK_PARTS
+from lab_utils.course.chapters.ch07_muon.mistakes.clip_qk_heads import CLIP_QK_HEADS
+from lab_utils.course.chapters.ch07_muon.mistakes.lr_at import LR_AT_COSINE
+from lab_utils.course.chapters.ch07_muon.mistakes.lr_at_wsd import LR_AT_WSD
 from lab_utils.course.chapters.ch07_muon.mistakes.max_logit import MAX_LOGIT
-from lab_utils.course.chapters.ch07_muon.mistakes.muon import MUON
-from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ
+from lab_utils.course.chapters.ch07_muon.mistakes.muon import MUON_MOMENTUM
+from lab_utils.course.chapters.ch07_muon.mistakes.muon_scale import MUON_SCALE
+from lab_utils.course.chapters.ch07_muon.mistakes.muon_weights import MUON_WEIGHTS
+from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ_ROUNDS
+from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_norm import NEWTON_SCHULZ_NORM
+from lab_utils.course.chapters.ch07_muon.mistakes.optimizer_settings import OPTIMIZER_SETTINGS
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_tests import (
     CLIP_TESTS,
     MUON_TESTS,
@@ -13,13 +19,19 @@ from lab_utils.course.chapters.ch07_muon.mistakes.weak_tests import (
 )
 
 __all__ = [
-    "BUILD_OPTIMIZERS",
-    "CLIP_QK",
+    "CLIP_QK_HEADS",
+    "CLIP_QK_PARTS",
     "CLIP_TESTS",
-    "LR_AT",
+    "LR_AT_COSINE",
+    "LR_AT_WSD",
     "MAX_LOGIT",
-    "MUON",
+    "MUON_MOMENTUM",
+    "MUON_SCALE",
     "MUON_TESTS",
-    "NEWTON_SCHULZ",
+    "MUON_WEIGHTS",
+    "NEWTON_SCHULZ_NORM",
+    "NEWTON_SCHULZ_ROUNDS",
     "NEWTON_SCHULZ_TESTS",
+    "OPTIMIZER_GROUPS",
+    "OPTIMIZER_SETTINGS",
 ]

@@ -1,4 +1,4 @@
-"""The known wrong answers to build_optimizers, of notebook 07."""
+"""The known wrong answers to build_optimizers, of notebook 07, about who gets which parameter."""
 
 import torch
 
@@ -8,7 +8,15 @@ from nanokimi.optim import FUSED_ROWS, TABLES
 
 
 def group_parameters(
-    model, cfg, is_table=None, is_free=lambda name, p: p.ndim < 2, fused=FUSED_ROWS, decay_free=0.0, **muon
+    model,
+    cfg,
+    is_table=None,
+    is_free=lambda name, p: p.ndim < 2,
+    fused=FUSED_ROWS,
+    decay_free=0.0,
+    adamw=None,
+    uses_muon=lambda cfg: cfg.optimizer == "muon",
+    **muon,
 ):
     """Written out, with the places where a mistake goes."""
     is_table = is_table or (lambda name, p: bool(set(name.split(".")) & set(TABLES)))
@@ -17,7 +25,7 @@ def group_parameters(
     for name, p in model.named_parameters():
         if is_free(name, p):
             free.append(p)
-        elif cfg.optimizer == "muon" and not is_table(name, p):
+        elif uses_muon(cfg) and not is_table(name, p):
             n = next((fused[part] for part in name.split(".") if part in fused), 1)
             parts.setdefault(n, []).append(p)
         else:
@@ -35,8 +43,8 @@ def group_parameters(
         found.append(optim.Muon(groups, **settings | muon))
     groups = [{"params": decayed}, {"params": free, "weight_decay": decay_free}]
     groups = [g for g in groups if g["params"]]
-    betas = (cfg.beta1, cfg.beta2)
-    return [*found, torch.optim.AdamW(groups, lr=cfg.lr, betas=betas, weight_decay=cfg.weight_decay)]
+    settings = dict(lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay)
+    return [*found, torch.optim.AdamW(groups, **settings | (adamw or {}))]
 
 
 @mistake(
@@ -96,21 +104,7 @@ def optimizers_without_fused_qkv(model, cfg):
     "What should come back for OptimConfig(optimizer='adamw')?",
 )
 def optimizers_always_with_muon(model, cfg):
-    class Always:
-        optimizer = "muon"
-
-        def __getattr__(self, name):
-            return getattr(cfg, name)
-
-    return group_parameters(model, Always())
-
-
-@mistake(
-    "Muon's own defaults are used where the configuration says otherwise (momentum, number of steps).",
-    "Which fields of OptimConfig do you never read?",
-)
-def optimizers_with_defaults(model, cfg):
-    return group_parameters(model, cfg, momentum=0.95, ns_steps=5)
+    return group_parameters(model, cfg, uses_muon=lambda cfg: True)
 
 
 @mistake(
@@ -123,7 +117,100 @@ def optimizers_that_forget_norms(model, cfg):
     return found
 
 
-BUILD_OPTIMIZERS = (
+@mistake(
+    "The learned latents are under Muon. They are a table too.",
+    "Which names does TABLES hold?",
+)
+def optimizers_with_latents_under_muon(model, cfg):
+    return group_parameters(model, cfg, is_table=lambda name, p: "embed" in name or "head" in name)
+
+
+@mistake(
+    "The router's gate is under AdamW. It is a matrix like others, and no table.",
+    "Is the gate in TABLES?",
+)
+def optimizers_with_the_gate_under_adamw(model, cfg):
+    tables = {*TABLES, "gate"}
+    return group_parameters(model, cfg, is_table=lambda name, p: bool(set(name.split(".")) & tables))
+
+
+@mistake(
+    "Every fused parameter is said to hold two matrices. FUSED_ROWS gives each its number.",
+    "How many matrices are in qkv_proj?",
+)
+def optimizers_with_two_for_all_fused(model, cfg):
+    return group_parameters(model, cfg, fused=dict.fromkeys(FUSED_ROWS, 2))
+
+
+@mistake(
+    "The banks of experts are not told to be fused: only qkv_proj is.",
+    "Which names does FUSED_ROWS hold, and where is one in `layers.1.mlp.experts.gate_up_proj`?",
+)
+def optimizers_without_fused_experts(model, cfg):
+    return group_parameters(model, cfg, fused={"qkv_proj": 3})
+
+
+@mistake(
+    "Every fused parameter is said to hold three matrices. FUSED_ROWS gives each its number.",
+    "Gate and up lie in the rows of each expert: how many matrices is that?",
+)
+def optimizers_with_three_for_all_fused(model, cfg):
+    return group_parameters(model, cfg, fused=dict.fromkeys(FUSED_ROWS, 3))
+
+
+@mistake(
+    "Some parameters of one dimension decay: those without `norm` in their names.",
+    "Which property does the docstring name, the name or the number of dimensions?",
+)
+def optimizers_with_norms_by_name(model, cfg):
+    return group_parameters(model, cfg, is_free=lambda name, p: "norm" in name)
+
+
+@mistake(
+    "The tables do not decay. Only parameters of one dimension are free of decay.",
+    "Which weight decay does the docstring give to the tables?",
+)
+def optimizers_that_spare_tables(model, cfg):
+    tables = set(TABLES)
+    return group_parameters(
+        model, cfg, is_free=lambda name, p: p.ndim < 2 or bool(set(name.split(".")) & tables)
+    )
+
+
+@mistake(
+    "Muon is never used: `cfg.optimizer` is not read.",
+    "What should come back for OptimConfig(optimizer='muon')?",
+)
+def optimizers_never_with_muon(model, cfg):
+    return group_parameters(model, cfg, uses_muon=lambda cfg: False)
+
+
+@mistake(
+    "Under Muon only Muon is returned: tables, norms and biases are in no optimizer and would never learn.",
+    "How many optimizers should come back for OptimConfig(optimizer='muon')?",
+)
+def optimizers_without_adamw(model, cfg):
+    return group_parameters(model, cfg)[:1]
+
+
+@mistake(
+    "Under Muon only AdamW is returned: the matrices are in no optimizer and would never learn.",
+    "How many optimizers should come back for OptimConfig(optimizer='muon')?",
+)
+def optimizers_without_muon(model, cfg):
+    return group_parameters(model, cfg)[-1:]
+
+
+@mistake(
+    "Some parameters are in two groups, and would be changed twice: AdamW has those of Muon too.",
+    "Count the parameters of all groups together, and those of the model.",
+)
+def optimizers_that_overlap(model, cfg):
+    found, every = group_parameters(model, cfg), group_parameters(model, cfg, uses_muon=lambda cfg: False)
+    return [*found[:-1], *every]
+
+
+OPTIMIZER_GROUPS = (
     optimizers_with_tables_under_muon,
     optimizers_with_the_head_under_muon,
     optimizers_with_banks_under_adamw,
@@ -131,6 +218,16 @@ BUILD_OPTIMIZERS = (
     optimizers_without_fused_rows,
     optimizers_without_fused_qkv,
     optimizers_always_with_muon,
-    optimizers_with_defaults,
     optimizers_that_forget_norms,
+    optimizers_with_latents_under_muon,
+    optimizers_with_the_gate_under_adamw,
+    optimizers_with_two_for_all_fused,
+    optimizers_without_fused_experts,
+    optimizers_with_three_for_all_fused,
+    optimizers_with_norms_by_name,
+    optimizers_that_spare_tables,
+    optimizers_never_with_muon,
+    optimizers_without_adamw,
+    optimizers_without_muon,
+    optimizers_that_overlap,
 )

@@ -1,7 +1,6 @@
-"""The known wrong answers to clip_qk_, of notebook 07."""
+"""The known wrong answers to clip_qk_, of notebook 07: a factor on the wrong part, or a wrong one."""
 
 import torch
-from torch import nn
 
 from lab_utils.course.exercise import mistake
 
@@ -50,64 +49,6 @@ def clip_qk_of_values_too(self, max_qk_logit, tau):
 
 
 @mistake(
-    "Heads below tau are scaled up to it: g is above 1 for them.",
-    "Which g does a head need if its largest logit is below tau?",
-)
-def clip_qk_that_blows_up(self, max_qk_logit, tau):
-    g = (tau / max_qk_logit)[:, None, None].clamp(min=1e-6)
-    scale_rows(self, g.sqrt(), g, g.sqrt())
-
-
-@mistake(
-    "Every head is shrunk by the factor of the worst one.",
-    "QK-clip has one g per head. How many does yours have?",
-)
-def clip_qk_of_every_head(self, max_qk_logit, tau):
-    g = factor(max_qk_logit.max().expand(self.n_heads), tau)
-    scale_rows(self, g.sqrt(), g, g.sqrt())
-
-
-@mistake(
-    "The rope rows are treated as the first ones. In a head's rows the nope part comes first.",
-    "In which order does the layer split a head's query?",
-)
-def clip_qk_with_rope_first(self, max_qk_logit, tau):
-    g = factor(max_qk_logit, tau)
-    r = self.cfg.qk_rope_head_dim
-    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
-    rows = q_proj.weight.unflatten(0, (self.n_heads, -1))
-    rows[:, :r].mul_(g)
-    rows[:, r:].mul_(g.sqrt())
-    scale_rows(self, k_nope=g.sqrt())
-
-
-@mistake(
-    "The clip expects all nope rows first, and all rope rows (or values) after them. The rows are ordered by head.",
-    "Two heads of two nope and one rope rows: to which head does the third row belong?",
-)
-def clip_qk_ordered_by_part(self, max_qk_logit, tau):
-    g = factor(max_qk_logit, tau)
-    n, r = self.cfg.qk_nope_head_dim, self.cfg.qk_rope_head_dim
-    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
-    root = g.sqrt().flatten().repeat_interleave(n)[:, None]
-    q_proj.weight[: len(root)].mul_(root)
-    q_proj.weight[len(root) :].mul_(g.flatten().repeat_interleave(r)[:, None])
-    self.kv_b_proj.weight[: len(root)].mul_(root)
-
-
-@mistake(
-    "The weights are replaced by new parameters. The optimizer holds the old ones, and the layer never learns again.",
-    "Is `layer.kv_b_proj.weight` the same object before and after?",
-)
-def clip_qk_with_new_parameters(self, max_qk_logit, tau):
-    for name in ("q_proj" if self.cfg.q_lora_rank is None else "q_b_proj", "kv_b_proj"):
-        projection = getattr(self, name)
-        projection.weight = nn.Parameter(projection.weight.clone())
-    g = factor(max_qk_logit, tau)
-    scale_rows(self, g.sqrt(), g, g.sqrt())
-
-
-@mistake(
     "Only the query is shrunk, by all of g. The logits come out right, but query and key drift apart in size: "
     "each should take its part.",
     "Which rows of kv_b_proj should change?",
@@ -127,24 +68,111 @@ def clip_qk_without_rope(self, max_qk_logit, tau):
 
 
 @mistake(
-    "tau is used as a bound on the unscaled logits: it is divided by the layer's scale.",
-    "Is `max_qk_logit` the logit before or after the multiplication by scale?",
+    "The query's nope rows take all of g, and the key's nope rows sqrt(g) on top: their product shrinks too far.",
+    "By how much must the product of query and key shrink, and which part of that does each take?",
 )
-def clip_qk_of_unscaled_logits(self, max_qk_logit, tau):
-    g = factor(max_qk_logit / self.scale, tau)
+def clip_qk_of_the_query_too_far(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g, g, g.sqrt())
+
+
+@mistake(
+    "The key's nope rows take all of g, and the query's sqrt(g) on top: their product shrinks too far.",
+    "By how much must the product of query and key shrink, and which part of that does each take?",
+)
+def clip_qk_of_the_key_too_far(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g.sqrt(), g, g)
+
+
+@mistake(
+    "The nope part of the query is left as it is, and the key takes all of g. The logits come out right, but query and "
+    "key drift apart in size: each should take its part.",
+    "Which rows of the query's projection should change?",
+)
+def clip_qk_of_the_key_alone(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, None, g, g)
+
+
+@mistake(
+    "Nope and rope are exchanged on the query: the nope rows take g, the rope rows sqrt(g).",
+    "Which of the two query parts meets a key that cannot shrink?",
+)
+def clip_qk_with_factors_exchanged(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g, g.sqrt(), g.sqrt())
+
+
+@mistake(
+    "The nope rows of kv_b_proj, the key's, are left as they are.",
+    "Both sides of the nope part take sqrt(g). Which side is missing?",
+)
+def clip_qk_without_the_key(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g.sqrt(), g)
+
+
+@mistake(
+    "The query's rows are left as they are.",
+    "Which three blocks of rows change?",
+)
+def clip_qk_without_the_query(self, max_qk_logit, tau):
+    scale_rows(self, k_nope=factor(max_qk_logit, tau).sqrt())
+
+
+@mistake(
+    "The rows of the shared rope key shrink too. They serve every head, those below tau as well.",
+    "Which heads see a change of kv_a_proj?",
+)
+def clip_qk_of_the_shared_key(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g.sqrt(), g.sqrt(), g.sqrt())
+    with torch.no_grad():
+        self.kv_a_proj.weight[self.cfg.kv_lora_rank :].mul_(g.min().sqrt())
+
+
+@mistake(
+    "All factors have one root too many: g to the power 1/4 on the nope sides, sqrt(g) on the rope query.",
+    "How often is the root taken in your code?",
+)
+def clip_qk_with_a_root_too_many(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau).sqrt()
     scale_rows(self, g.sqrt(), g, g.sqrt())
 
 
-CLIP_QK = (
+@mistake(
+    "The nope sides take the fourth root of g.",
+    "By how much does a product shrink if each side shrinks by the fourth root?",
+)
+def clip_qk_with_fourth_roots(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g**0.25, g, g**0.25)
+
+
+@mistake(
+    "The rope rows of the query take g². Their key does not change, so g is enough.",
+    "By how much must the rope part of a logit shrink?",
+)
+def clip_qk_squaring_rope(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g.sqrt(), g**2, g.sqrt())
+
+
+CLIP_QK_PARTS = (
     clip_qk_with_root_on_rope,
     clip_qk_squared,
     clip_qk_of_values_too,
-    clip_qk_that_blows_up,
-    clip_qk_of_every_head,
-    clip_qk_with_rope_first,
-    clip_qk_ordered_by_part,
-    clip_qk_with_new_parameters,
     clip_qk_of_the_query_alone,
     clip_qk_without_rope,
-    clip_qk_of_unscaled_logits,
+    clip_qk_of_the_query_too_far,
+    clip_qk_of_the_key_too_far,
+    clip_qk_of_the_key_alone,
+    clip_qk_with_factors_exchanged,
+    clip_qk_without_the_key,
+    clip_qk_without_the_query,
+    clip_qk_of_the_shared_key,
+    clip_qk_with_a_root_too_many,
+    clip_qk_with_fourth_roots,
+    clip_qk_squaring_rope,
 )

@@ -1,6 +1,7 @@
-"""The known wrong answers to lr_at, of notebook 07."""
+"""The known wrong answers to lr_at, of notebook 07, about the warm-up and the cosine."""
 
 import math
+from dataclasses import replace
 
 from lab_utils.course.exercise import mistake
 
@@ -94,14 +95,102 @@ def lr_quarter_cosine(step, cfg):
 
 
 @mistake(
-    "The wsd schedule decays from the end of the warm-up on: nothing is stable.",
-    "wsd is warm-up, stable, decay. How long is the last part?",
+    "The warm-up divides by one step too many: its last step does not reach the peak.",
+    "Which rate should step warmup_steps - 1 have?",
 )
-def lr_without_a_stable_part(step, cfg):
-    return rate(step, cfg, wsd_begin=cfg.warmup_steps)
+def lr_that_warms_up_short_of_the_peak(step, cfg):
+    return rate(step, cfg, warm=lambda step, cfg: (step + 1) / (cfg.warmup_steps + 1))
 
 
-LR_AT = (
+@mistake(
+    "There is no warm-up: the fall begins at the end of it, and before it the same formula goes on backwards.",
+    "Which steps are warm-up steps, and what does your function do there?",
+)
+def lr_without_a_branch_for_warmup(step, cfg):
+    return rate(step, replace(cfg, warmup_steps=0), begin=cfg.warmup_steps)
+
+
+@mistake(
+    "There is no warm-up: the fall begins at step 0.",
+    "Which field of the configuration do you never read?",
+)
+def lr_with_warmup_ignored(step, cfg):
+    return rate(step, replace(cfg, warmup_steps=0))
+
+
+@mistake(
+    "The warm-up is one step too long: step `warmup_steps` belongs to the schedule.",
+    "Steps count from 0. Which number has the last of three warm-up steps?",
+)
+def lr_that_warms_up_a_step_longer(step, cfg):
+    if step == cfg.warmup_steps and cfg.warmup_steps:
+        return cfg.optim.lr * (step + 1) / cfg.warmup_steps
+    return rate(step, cfg)
+
+
+@mistake(
+    "The cosine ends one step too late: the last step is number steps-1, and there the floor must be reached.",
+    "Steps count from 0. Which number has the last one?",
+)
+def lr_whose_cosine_ends_late(step, cfg):
+    return rate(step, cfg, last=cfg.steps if cfg.schedule == "cosine" else None)
+
+
+@mistake(
+    "The cosine falls to 0: `min_lr_ratio` is not used there.",
+    "Which rate should the last step have?",
+)
+def lr_whose_cosine_falls_to_zero(step, cfg):
+    return rate(step, cfg, floor=0.0 if cfg.schedule == "cosine" else None)
+
+
+@mistake(
+    "The cosine falls towards 0 and is cut off at the floor. It should reach the floor at the last step only.",
+    "Which rate is half of the way down, with a floor of 1 and a peak of 3?",
+)
+def lr_cut_off_at_the_floor(step, cfg):
+    if cfg.schedule == "cosine":
+        return max(rate(step, cfg, floor=0.0), min(rate(step, cfg), cfg.optim.lr * cfg.min_lr_ratio))
+    return rate(step, cfg)
+
+
+@mistake(
+    "The cosine rises: it begins at the floor and ends at the peak.",
+    "What is cos(0), and which rate belongs to it?",
+)
+def lr_rising(step, cfg):
+    return rate(step, cfg, shape=lambda x: 0.5 * (1 - math.cos(math.pi * x)))
+
+
+@mistake(
+    "Half is missing in the cosine: 1 + cos goes from 2 to 0, so the fall begins above the peak.",
+    "How large is 1 + cos(0)?",
+)
+def lr_without_the_half(step, cfg):
+    return rate(step, cfg, shape=lambda x: 1 + math.cos(math.pi * x))
+
+
+@mistake(
+    "The cosine divides by zero where the warm-up ends with the last step but one.",
+    "What does the docstring say if step warmup_steps is the last step?",
+)
+def lr_whose_cosine_divides_by_zero(step, cfg):
+    if step < cfg.warmup_steps or cfg.schedule == "wsd":
+        return rate(step, cfg)
+    progress = (step - cfg.warmup_steps) / (cfg.steps - 1 - cfg.warmup_steps)
+    peak, floor = cfg.optim.lr, cfg.optim.lr * cfg.min_lr_ratio
+    return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@mistake(
+    "The rate is a share of the peak: cfg.optim.lr is not used.",
+    "Which field of the configuration do you never read?",
+)
+def lr_as_a_share(step, cfg):
+    return rate(step, cfg) / cfg.optim.lr
+
+
+LR_AT_COSINE = (
     lr_from_zero,
     lr_without_warmup,
     lr_with_cosine_from_the_start,
@@ -110,5 +199,15 @@ LR_AT = (
     lr_with_an_absolute_floor,
     lr_linear,
     lr_quarter_cosine,
-    lr_without_a_stable_part,
+    lr_that_warms_up_short_of_the_peak,
+    lr_without_a_branch_for_warmup,
+    lr_with_warmup_ignored,
+    lr_that_warms_up_a_step_longer,
+    lr_whose_cosine_ends_late,
+    lr_whose_cosine_falls_to_zero,
+    lr_cut_off_at_the_floor,
+    lr_rising,
+    lr_without_the_half,
+    lr_whose_cosine_divides_by_zero,
+    lr_as_a_share,
 )

@@ -1,4 +1,4 @@
-"""The known wrong answers to Muon, of notebook 07."""
+"""The known wrong answers to Muon, of notebook 07, about the momentum and the matrices made of it."""
 
 import math
 
@@ -67,8 +67,9 @@ class MuonThatForgets(MuonByParameter):
 
 
 @mistake(
-    "The momentum is not kept: every step begins with a buffer of zeros.",
-    "After a step, is the new average in self.state[p], or only in a variable of your own?",
+    "Earlier gradients play no part: the update is that of the newest gradient alone. The average is not kept from "
+    "step to step, or it is not used.",
+    "After a step, is the new average in self.state[p]? And is it what goes into Newton-Schulz?",
 )
 class MuonWithoutMemory(MuonByParameter):
     def momentum(self, grad, buffer, mu):
@@ -134,87 +135,6 @@ class MuonOfFusedMatrices(MuonByParameter):
 
 
 @mistake(
-    "The scale is taken from the whole parameter. It belongs to the matrix that was orthogonalised, "
-    "of which the parameter may hold several.",
-    "Gate and up in one parameter: how high is the matrix that Newton-Schulz got?",
-)
-class MuonScaledByTheParameter(MuonByParameter):
-    def scale(self, matrices):
-        return 0.2 * math.sqrt(max(matrices.shape[-3] * matrices.shape[-2], matrices.shape[-1]))
-
-
-@mistake(
-    "The scale takes the shorter side. The root mean square of an orthogonal matrix falls with the longer one.",
-    "Measure the root mean square of an orthogonal matrix of 4 x 100.",
-)
-class MuonScaledByTheShorterSide(MuonByParameter):
-    def scale(self, matrices):
-        return 0.2 * math.sqrt(min(matrices.shape[-2:]))
-
-
-@mistake(
-    "The update is not scaled: 0.2·sqrt(max(rows, cols)) is missing.",
-    "What is the root mean square of the update of a large matrix, and what would AdamW's be?",
-)
-class MuonWithoutScale(MuonByParameter):
-    def scale(self, matrices):
-        return 1.0
-
-
-@mistake(
-    "The weight decay is added to the gradient, and Newton-Schulz then removes its size. It must shrink the weights "
-    "directly.",
-    "What is left of the decay after the orthogonalisation?",
-)
-class MuonWithDecayInTheGradient(MuonByParameter):
-    def change(self, p, buffer, group):
-        mixed = p.grad + group["weight_decay"] * p
-        matrices = self.matrices(self.momentum(mixed, buffer, group["momentum"]), group)
-        update = self.orthogonal(matrices, group) * self.scale(matrices)
-        p.sub_(update.reshape(p.shape), alpha=group["lr"])
-
-
-@mistake(
-    "The weights do not decay.",
-    "Which entry of the group do you never read?",
-)
-class MuonWithoutDecay(MuonByParameter):
-    def apply(self, p, update, group):
-        p.sub_(update, alpha=group["lr"])
-
-
-@mistake(
-    "The decay comes last and shrinks the new update too. It should act on the weights before the step.",
-    "In W ← (1 - ηλ)·W - ..., which W is on the right?",
-)
-class MuonThatDecaysTheUpdate(MuonByParameter):
-    def apply(self, p, update, group):
-        p.sub_(update, alpha=group["lr"])
-        p.mul_(1 - group["lr"] * group["weight_decay"])
-
-
-@mistake(
-    "The decay is multiplied by the scale of the update too. It should depend on the learning rate alone.",
-    "By which factor do the weights shrink in a step whose gradient is zero?",
-)
-class MuonWithScaledDecay(MuonByParameter):
-    def change(self, p, buffer, group):
-        matrices = self.matrices(self.momentum(p.grad, buffer, group["momentum"]), group)
-        scale = self.scale(matrices)
-        p.mul_(1 - group["lr"] * scale * group["weight_decay"])
-        p.sub_(self.orthogonal(matrices, group).reshape(p.shape), alpha=group["lr"] * scale)
-
-
-@mistake(
-    "The learning rate is always the first one. A schedule writes a new one into the group before every step.",
-    "Where is the rate that a schedule changes?",
-)
-class MuonWithAFixedRate(MuonByParameter):
-    def apply(self, p, update, group):
-        super().apply(p, update, group | {"lr": self.defaults["lr"]})
-
-
-@mistake(
     "`ns_dtype` is not used: Newton-Schulz always runs in float32.",
     "In which format does your optimizer run Newton-Schulz if it was made with ns_dtype=torch.float64?",
 )
@@ -223,22 +143,66 @@ class MuonInSinglePrecision(MuonByParameter):
         return optim.newton_schulz(matrices, group["ns_steps"], torch.float32).to(matrices.dtype)
 
 
-MUON = (
+@mistake(
+    "Nesterov's two weights are exchanged: the gradient gets mu, and the momentum 1 - mu.",
+    "In u = mu·m + (1 - mu)·g, which of the two is the larger part?",
+)
+class MuonWithNesterovExchanged(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        buffer.lerp_(grad, 1 - mu)
+        return grad.lerp(buffer, 1 - mu)
+
+
+@mistake(
+    "Rows are cut apart in the wrong way: `fused_rows` is how many matrices lie one below the other, not how many rows "
+    "each of them has.",
+    "Six rows and fused_rows = 2: how high is each matrix?",
+)
+class MuonCutTheWrongWay(MuonByParameter):
+    def matrices(self, update, group):
+        return update.unflatten(-2, (-1, group["fused_rows"]))
+
+
+@mistake(
+    "`ns_dtype` is not used: Newton-Schulz runs in bfloat16, its default.",
+    "Which arguments does newton_schulz get in your step?",
+)
+class MuonInBfloat16(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return optim.newton_schulz(matrices, group["ns_steps"]).to(matrices.dtype)
+
+
+@mistake(
+    "`ns_steps` is not used: Newton-Schulz always takes five.",
+    "Which arguments does newton_schulz get in your step?",
+)
+class MuonWithFiveSteps(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return optim.newton_schulz(matrices, 5, self.ns_dtype).to(matrices.dtype)
+
+
+@mistake(
+    "Nothing is orthogonalised: the scaled momentum itself is the update.",
+    "Where does your step call newton_schulz?",
+)
+class MuonWithoutNewtonSchulz(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return matrices
+
+
+MUON_MOMENTUM = (
     MuonWithoutNesterov,
+    MuonThatForgets,
     MuonWithoutMemory,
     MuonThatBeginsWithTheGradient,
-    MuonThatForgets,
     MuonWithTheWholeGradient,
     MuonWithMomentumLast,
     MuonOfTheStack,
     MuonOfFusedMatrices,
-    MuonScaledByTheParameter,
-    MuonScaledByTheShorterSide,
-    MuonWithoutScale,
-    MuonWithDecayInTheGradient,
-    MuonWithoutDecay,
-    MuonThatDecaysTheUpdate,
-    MuonWithScaledDecay,
-    MuonWithAFixedRate,
     MuonInSinglePrecision,
+    MuonWithNesterovExchanged,
+    MuonCutTheWrongWay,
+    MuonInBfloat16,
+    MuonWithFiveSteps,
+    MuonWithoutNewtonSchulz,
 )

@@ -1,4 +1,4 @@
-"""The known wrong answers to newton_schulz, of notebook 07."""
+"""The known wrong answers to newton_schulz, of notebook 07, about the rounds of products."""
 
 import torch
 
@@ -20,64 +20,11 @@ def iterate(
 
 
 @mistake(
-    "The matrix is not divided by its norm. Above a singular value of about 1.3 the quintic diverges.",
-    "The first step: between which bounds must the singular values lie, and what guarantees it?",
-)
-def newton_schulz_without_norm(g, steps=5, dtype=torch.bfloat16):
-    return iterate(g, steps, dtype, divide=False)
-
-
-@mistake(
-    "One norm is taken over the whole bank. Every matrix of it must be divided by its own.",
-    "Over which dimensions does your norm run, if `g` has three of them?",
-)
-def newton_schulz_with_one_norm_for_all(g, steps=5, dtype=torch.bfloat16):
-    return iterate(g, steps, dtype, norm_over=tuple(range(g.ndim)))
-
-
-@mistake(
-    "Every row is divided by its own norm. The docstring asks for one number per matrix: its Frobenius norm.",
-    "Two rows of different length: which of them should be the shorter one afterwards?",
-)
-def newton_schulz_with_a_norm_a_row(g, steps=5, dtype=torch.bfloat16):
-    return iterate(g, steps, dtype, norm_over=-1)
-
-
-@mistake(
-    "The matrix is divided by its largest singular value. The docstring asks for the Frobenius norm, which costs no "
-    "decomposition.",
-    "Which norm is the root of the sum of all squared entries?",
-)
-def newton_schulz_by_the_largest_singular_value(g, steps=5, dtype=torch.bfloat16):
-    x = g.to(dtype)
-    largest = torch.linalg.matrix_norm(x.to(torch.promote_types(dtype, torch.float32)), ord=2, keepdim=True)
-    return iterate(x / largest.clamp(min=1e-7).to(dtype), steps, dtype, divide=False)
-
-
-@mistake(
     "A bank is orthogonalised as one tall matrix. Every leading index is a matrix of its own.",
     "Compare the result for a bank with that for each of its matrices alone.",
 )
 def newton_schulz_of_the_stack(g, steps=5, dtype=torch.bfloat16):
     return iterate(g.reshape(-1, g.shape[-1]), steps, dtype).reshape(g.shape)
-
-
-@mistake(
-    "Nothing guards against a norm of 0: a matrix without gradient becomes nan.",
-    "What does your function return for a matrix of zeros?",
-)
-def newton_schulz_of_zero_is_nan(g, steps=5, dtype=torch.bfloat16):
-    return iterate(g, steps, dtype, least=0.0)
-
-
-@mistake(
-    "1e-7 is added to the norm. Published code does that too, and it shows only where a matrix is nearly zero; the "
-    "docstring asks for a lower bound instead.",
-    "A norm of 1e-9: by which number does your function divide?",
-)
-def newton_schulz_adding_eps(g, steps=5, dtype=torch.bfloat16):
-    x = g.to(dtype, copy=True)
-    return iterate(x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7), steps, dtype, divide=False)
 
 
 @mistake(
@@ -126,26 +73,97 @@ def newton_schulz_always_five_steps(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "This is the exact U·Vᵀ, by a singular value decomposition. The docstring asks for products that come near it.",
-    "What are the singular values of your result, and those of the quintic's after five steps?",
+    "The sign of b is lost: the third power is added, and the numbers explode.",
+    "What is the sum of the three coefficients?",
 )
-def newton_schulz_by_svd(g, steps=5, dtype=torch.bfloat16):
-    u, s, vt = torch.linalg.svd(g.to(torch.promote_types(dtype, torch.float32)), full_matrices=False)
-    return (u * (s > 0)[..., None, :] @ vt).to(dtype)
+def newton_schulz_with_a_positive_b(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, coefficients=(3.4445, 4.7750, 2.0315))
 
 
-NEWTON_SCHULZ = (
-    newton_schulz_without_norm,
-    newton_schulz_with_one_norm_for_all,
-    newton_schulz_with_a_norm_a_row,
-    newton_schulz_by_the_largest_singular_value,
+@mistake(
+    "The term of the fifth power, with c, is missing.",
+    "How many terms does the polynomial of the docstring have?",
+)
+def newton_schulz_without_c(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, coefficients=(3.4445, -4.7750, 0.0))
+
+
+@mistake(
+    "There is one round too many.",
+    "How often does your loop run for steps = 1?",
+)
+def newton_schulz_a_step_more(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps + 1, dtype)
+
+
+@mistake(
+    "There is one round too few.",
+    "How often does your loop run for steps = 1?",
+)
+def newton_schulz_a_step_less(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps - 1, dtype)
+
+
+@mistake(
+    "The polynomial is taken of every entry. It must be taken of the matrix, by products with `@`.",
+    "What does `**3` do to a tensor, and what would x @ x.mT @ x be?",
+)
+def newton_schulz_entry_by_entry(g, steps=5, dtype=torch.bfloat16):
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = iterate(g, 0, dtype)
+    for _ in range(steps):
+        x = a * x + b * x**3 + c * x**5
+    return x
+
+
+@mistake(
+    "A tall matrix is transposed and not turned back.",
+    "What shape has your result for a matrix of 5 x 3?",
+)
+def newton_schulz_not_turned_back(g, steps=5, dtype=torch.bfloat16):
+    x = iterate(g, steps, dtype)
+    return x.mT if g.shape[-2] > g.shape[-1] else x
+
+
+@mistake(
+    "The x of the first round is multiplied in every round: x is not replaced by the new one in all places.",
+    "After a round, which x goes into the next gram matrix, and which is multiplied by it?",
+)
+def newton_schulz_with_the_first_x(g, steps=5, dtype=torch.bfloat16):
+    a, b, c = 3.4445, -4.7750, 2.0315
+    first = x = iterate(g, 0, dtype)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ first
+    return x
+
+
+@mistake(
+    "The gram matrix is computed once, before the rounds. It must be made anew from the x of each round.",
+    "Which lines of your code are inside the loop?",
+)
+def newton_schulz_with_one_gram_matrix(g, steps=5, dtype=torch.bfloat16):
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = iterate(g, 0, dtype)
+    gram = x @ x.mT
+    for _ in range(steps):
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+NEWTON_SCHULZ_ROUNDS = (
     newton_schulz_of_the_stack,
-    newton_schulz_of_zero_is_nan,
-    newton_schulz_adding_eps,
     newton_schulz_cubic,
     newton_schulz_with_b_and_c_exchanged,
     newton_schulz_without_the_square,
     newton_schulz_squaring_entries,
     newton_schulz_always_five_steps,
-    newton_schulz_by_svd,
+    newton_schulz_with_a_positive_b,
+    newton_schulz_without_c,
+    newton_schulz_a_step_more,
+    newton_schulz_a_step_less,
+    newton_schulz_entry_by_entry,
+    newton_schulz_not_turned_back,
+    newton_schulz_with_the_first_x,
+    newton_schulz_with_one_gram_matrix,
 )

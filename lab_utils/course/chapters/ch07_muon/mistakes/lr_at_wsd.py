@@ -1,0 +1,147 @@
+"""The known wrong answers to lr_at, of notebook 07, about the schedule wsd."""
+
+import math
+from dataclasses import replace
+
+from lab_utils.course.chapters.ch07_muon.mistakes.lr_at import rate
+from lab_utils.course.exercise import mistake
+
+
+@mistake(
+    "The wsd schedule decays from the end of the warm-up on: nothing is stable.",
+    "wsd is warm-up, stable, decay. How long is the last part?",
+)
+def lr_without_a_stable_part(step, cfg):
+    return rate(step, cfg, wsd_begin=cfg.warmup_steps)
+
+
+@mistake(
+    "The decay of wsd ends one step too late: the last step is number steps-1, and there the floor must be reached.",
+    "Steps count from 0. Which number has the last one?",
+)
+def lr_whose_decay_ends_late(step, cfg):
+    return rate(step, cfg, last=cfg.steps if cfg.schedule == "wsd" else None)
+
+
+@mistake(
+    "The decay of wsd falls to 0: `min_lr_ratio` is not used there.",
+    "Which rate should the last step have?",
+)
+def lr_whose_decay_falls_to_zero(step, cfg):
+    return rate(step, cfg, floor=0.0 if cfg.schedule == "wsd" else None)
+
+
+@mistake(
+    "The length of the decay is rounded down. The docstring asks for the nearest whole number.",
+    "A share of 0.27 of ten steps: how many steps?",
+)
+def lr_rounding_down(step, cfg):
+    n = max(1, int(cfg.decay_fraction * cfg.steps))
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "The length of the decay is rounded up. The docstring asks for the nearest whole number.",
+    "A share of 0.23 of ten steps: how many steps?",
+)
+def lr_rounding_up(step, cfg):
+    n = max(1, math.ceil(cfg.decay_fraction * cfg.steps))
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "The length of the decay is not rounded. The docstring asks for the nearest whole number.",
+    "A share of 0.27 of ten steps: how many steps?",
+)
+def lr_without_rounding(step, cfg):
+    n = max(1, cfg.decay_fraction * cfg.steps)
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "A decay of no steps is divided by: n is at least 1.",
+    "What is n for decay_fraction = 0?",
+)
+def lr_dividing_by_zero(step, cfg):
+    n = round(cfg.decay_fraction * cfg.steps)
+    if step < cfg.warmup_steps or cfg.schedule == "cosine":
+        return rate(step, cfg)
+    progress = max(0, step - (cfg.steps - 1 - n)) / n
+    return cfg.optim.lr * (1 + (cfg.min_lr_ratio - 1) * progress)
+
+
+@mistake(
+    "The stable part of wsd is not at the peak: the line of the decay goes on backwards, above the peak.",
+    "Which rate should wsd have right after the warm-up?",
+)
+def lr_above_the_peak(step, cfg):
+    if step < cfg.warmup_steps or cfg.schedule == "cosine":
+        return rate(step, cfg)
+    n = max(1, round(cfg.decay_fraction * cfg.steps))
+    return cfg.optim.lr * (1 + (cfg.min_lr_ratio - 1) * (step - (cfg.steps - 1 - n)) / n)
+
+
+@mistake(
+    "wsd never decays: it stays at the peak.",
+    "Which rate should the last step have?",
+)
+def lr_that_never_decays(step, cfg):
+    return (
+        rate(step, cfg)
+        if cfg.schedule == "cosine"
+        else min(cfg.optim.lr, rate(step, cfg, floor=cfg.optim.lr))
+    )
+
+
+@mistake(
+    "wsd decays along a cosine. Its decay is a straight line.",
+    "Which rate is a quarter of the way through the decay?",
+)
+def lr_decaying_along_a_cosine(step, cfg):
+    n = max(1, round(cfg.decay_fraction * cfg.steps))
+    if step < cfg.warmup_steps or cfg.schedule == "cosine" or step <= cfg.steps - 1 - n:
+        return rate(step, cfg)
+    return rate(step, replace(cfg, warmup_steps=0, schedule="cosine"), begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "The share of the decay is taken of the steps after the warm-up. The docstring takes it of all steps.",
+    "Of which number does the docstring take decay_fraction?",
+)
+def lr_with_a_share_of_the_rest(step, cfg):
+    n = max(1, round(cfg.decay_fraction * (cfg.steps - cfg.warmup_steps)))
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "The decay begins a step too late: the last step of the peak is n steps before the last one.",
+    "With n = 2 and steps 0 to 9: which is the last step at the peak?",
+)
+def lr_decaying_a_step_late(step, cfg):
+    n = max(1, round(cfg.decay_fraction * cfg.steps))
+    return rate(step, cfg, wsd_begin=min(cfg.steps - 2, cfg.steps - n))
+
+
+@mistake(
+    "`cfg.schedule` is not read: the rate is always a cosine.",
+    'Where does your function ask for "wsd"?',
+)
+def lr_always_cosine(step, cfg):
+    return rate(step, replace(cfg, schedule="cosine"))
+
+
+LR_AT_WSD = (
+    lr_without_a_stable_part,
+    lr_whose_decay_ends_late,
+    lr_whose_decay_falls_to_zero,
+    lr_rounding_down,
+    lr_rounding_up,
+    lr_without_rounding,
+    lr_dividing_by_zero,
+    lr_above_the_peak,
+    lr_that_never_decays,
+    lr_decaying_along_a_cosine,
+    lr_with_a_share_of_the_rest,
+    lr_decaying_a_step_late,
+    lr_always_cosine,
+)
