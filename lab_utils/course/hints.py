@@ -29,8 +29,12 @@ def hint(answer: Callable | str) -> Note:
 
 
 def reveal(answer: Callable | str) -> Code:
-    """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own."""
+    """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own.
+
+    The logbook notes it: an exercise that is solved after that counts as read.
+    """
     exercise = find(answer)
+    Logbook.open().note_reveal(exercise.name)
     core = exercise.core
     source = "\n\n\n".join(filter(None, [_imports_of(core), source_of(core)]))
     return Code(source, f"The lab's version: {core.__module__}.{core.__qualname__}")

@@ -1,4 +1,4 @@
-"""The learner's logbook: which exercises are solved, which hints were taken, how predictions came out.
+"""The learner's logbook: which exercises are solved, which hints and answers were taken, how predictions came out.
 
 A small JSON file on the learner's own machine, at `NANOKIMI_PROGRESS` or in the user's data folder. Nothing leaves
 the machine. Several notebooks may write it at once: each takes a lock, reads what is there, and adds to it. Where it
@@ -23,6 +23,12 @@ from nanokimi.system import atomic
 from nanokimi.system.lock import Taken, hold
 from nanokimi.system.printable import one_line
 
+KINDS = {
+    "checks": dict,
+    "hints": int,
+    "predictions": bool,
+    "revealed": bool,
+}  # what the file holds, of which type
 MOST_BYTES = 1 << 24  # a course's entries take thousands
 WAIT_S = 10.0  # for other notebooks; an entry takes them milliseconds
 
@@ -47,6 +53,9 @@ class Logbook:
     path: Path
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)  # exercise: {"solved", "attempts"}
     hints: dict[str, int] = field(default_factory=dict)  # exercise: how many were taken
+    revealed: dict[str, bool] = field(
+        default_factory=dict
+    )  # exercise: its answer was shown before it was solved
     predictions: dict[str, bool] = field(default_factory=dict)  # question: was the guess right
 
     @classmethod
@@ -62,7 +71,7 @@ class Logbook:
         return logbook
 
     def note_check(self, exercise: str, status: str) -> None:
-        """Count one more attempt; a solved exercise stays solved. An untouched stub is no attempt."""
+        """Count one more attempt; a solved exercise stays solved. An untouched stub is no attempt, a begun one is."""
         if status == "not tried":
             return
 
@@ -79,16 +88,37 @@ class Logbook:
         """Keep the number of the last hint that was read."""
         self._add(lambda: self.hints.update({exercise: max(self.hints.get(exercise, 0), number)}))
 
+    def note_reveal(self, exercise: str) -> None:
+        """Keep that the answer was shown. Who has solved the exercise before may look: that is not kept."""
+
+        def add() -> None:
+            if not self.checks.get(exercise, {}).get("solved"):
+                self.revealed[exercise] = True
+
+        self._add(add)
+
     def note_prediction(self, question: str, right: bool) -> None:
         """Keep whether the first guess was right. Later ones do not count: the answer is on the screen then."""
         self._add(lambda: self.predictions.setdefault(question, right))
 
     def solved(self, exercise: str) -> bool:
+        """Whether an answer passed before the lab's was shown."""
+        return self._passed(exercise) and exercise not in self.revealed
+
+    def read(self, exercise: str) -> bool:
+        """Whether an answer passed after the lab's was shown, and none before."""
+        return self._passed(exercise) and exercise in self.revealed
+
+    def begun(self, exercise: str) -> bool:
+        """Whether something was tried that has not passed yet."""
+        return exercise in self.checks and not self._passed(exercise)
+
+    def _passed(self, exercise: str) -> bool:
         return bool(self.checks.get(exercise, {}).get("solved"))
 
     def reset(self) -> None:
         """Delete the logbook."""
-        self.checks, self.hints, self.predictions = {}, {}, {}
+        self._clear()
         with _said(f"The logbook {self.path} cannot be deleted"), _alone(self.path):
             with contextlib.suppress(FileNotFoundError, ValueError):
                 _check_kind(self.path)
@@ -103,8 +133,7 @@ class Logbook:
             self._read_or_set_aside()
             entry()
             written = True
-            content = {"checks": self.checks, "hints": self.hints, "predictions": self.predictions}
-            atomic.write_json(self.path, content)
+            atomic.write_json(self.path, {kind: getattr(self, kind) for kind in KINDS})
         if not written:
             entry()
 
@@ -116,7 +145,7 @@ class Logbook:
             names = (self.path.with_suffix(".damaged" + (f"-{n}" if n > 1 else "")) for n in count(1))
             aside = next(name for name in names if not os.path.lexists(name))
             self.path.replace(aside)
-            self.checks, self.hints, self.predictions = {}, {}, {}
+            self._clear()
             _say(f"The logbook was damaged ({error}): it is kept as {aside}, and a new one begins.")
 
     def _read(self) -> None:
@@ -128,14 +157,20 @@ class Logbook:
             return
         except RecursionError:
             raise ValueError("nested too deeply") from None
-        kinds = {"checks": dict, "hints": int, "predictions": bool}
-        if not isinstance(found, dict) or not all(isinstance(found.get(kind), dict) for kind in kinds):
-            raise ValueError(f"it must hold {', '.join(kinds)}")
-        for kind, what in kinds.items():
+        if isinstance(found, dict):
+            found.setdefault("revealed", {})  # logbooks of 0.3.0 and before have none
+        if not isinstance(found, dict) or not all(isinstance(found.get(kind), dict) for kind in KINDS):
+            raise ValueError(f"it must hold {', '.join(KINDS)}")
+        for kind, what in KINDS.items():
             for name, entry in found[kind].items():
                 if type(entry) is not what or (what is dict and not _is_count(entry)):
                     raise ValueError(f"{kind} of {name} must not be {entry!r}")
-        self.checks, self.hints, self.predictions = (found[kind] for kind in kinds)
+        for kind in KINDS:
+            setattr(self, kind, found[kind])
+
+    def _clear(self) -> None:
+        for kind in KINDS:
+            setattr(self, kind, {})
 
 
 def _check_kind(path: Path) -> None:

@@ -10,7 +10,8 @@ from lab_utils.course.exercise import Exercise
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.table import Table, as_html
-from lab_utils.show.words import plural
+from lab_utils.show.words import kind_of, plural
+from nanokimi.system.printable import quote
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ COURSE = (
 
 @dataclass(frozen=True)
 class Row:
-    """How far the reader is in one chapter; `unsolved` are the exercises that are left."""
+    """How far the reader is in one chapter. `read`: passed after the answer was shown; `left`: not passed yet."""
 
     chapter: Chapter
     solved: int
     total: int
-    unsolved: tuple[str, ...]
+    left: tuple[str, ...]
     hints: int
+    read: int = 0
+    begun: tuple[str, ...] = ()  # those of `left` that were tried
 
 
 @dataclass(frozen=True)
@@ -101,33 +104,57 @@ def _describe(row: Row) -> str:
     if not row.total:
         return "no exercises"
     text = f"{row.solved} of {row.total} solved"
+    if row.read:
+        text += f", {row.read} read"
     if row.hints:
         text += f", {plural(row.hints, 'hint')}"
-    return text + (f"; left: {', '.join(row.unsolved)}" if 0 < len(row.unsolved) < row.total else "")
+    left = [f"{name} (begun)" if name in row.begun else name for name in row.left]
+    return text + (f"; left: {', '.join(left)}" if row.begun or 0 < len(left) < row.total else "")
 
 
 def _bar(row: Row) -> str:
-    """Ten squares, filled as far as the chapter is solved."""
+    """Ten squares, filled as far as the chapter is solved; those of exercises that were read are half full."""
     if not row.total:
         return ""
     filled = round(10 * row.solved / row.total)
-    return "■" * filled + "□" * (10 - filled)
+    passed = round(10 * (row.solved + row.read) / row.total)
+    return "■" * filled + "▨" * (passed - filled) + "□" * (10 - passed)
 
 
-def progress(number: str | None = None) -> Progress:
-    """How far the reader is in one chapter ("02"), or in all that have exercises."""
-    if number is not None and number not in {chapter.number for chapter in COURSE}:
-        raise ValueError(f"there is no notebook {number!r}; known: {', '.join(c.number for c in COURSE)}")
+def progress(notebook: str | int | None = None) -> Progress:
+    """How far the reader is in one notebook (2 or "02"), or in all that have exercises.
+
+    Raises a `ValueError` where there is no such notebook.
+    """
+    number = None if notebook is None else _read_number(notebook)
     logbook, rows = Logbook.open(), []
     for chapter in COURSE:
         exercises = chapter.exercises()
         if number not in (None, chapter.number) or (number is None and not exercises):
             continue
-        unsolved = tuple(e.name for e in exercises if not logbook.solved(e.name))
-        hints = sum(logbook.hints.get(e.name, 0) for e in exercises)
-        rows.append(Row(chapter, len(exercises) - len(unsolved), len(exercises), unsolved, hints))
+        names = [each.name for each in exercises]
+        solved, read = sum(map(logbook.solved, names)), sum(map(logbook.read, names))
+        left = tuple(n for n in names if not logbook.solved(n) and not logbook.read(n))
+        hints = sum(logbook.hints.get(name, 0) for name in names)
+        rows.append(Row(chapter, solved, len(names), left, hints, read, tuple(filter(logbook.begun, left))))
     guesses = logbook.predictions.values()
     return Progress(tuple(rows), sum(guesses), len(guesses))
+
+
+def _read_number(notebook: Any) -> str:
+    """The two figures of a notebook's number."""
+    text = str(notebook) if isinstance(notebook, str | int) and not isinstance(notebook, bool) else ""
+    number = text.zfill(2) if text.isascii() and text.isdigit() else ""
+    if number in {chapter.number for chapter in COURSE}:
+        return number
+    known = all_exercises()
+    if text in known:
+        raise ValueError(
+            f"{text} is an exercise: progress({known[text].notebook!r}) shows the notebook that it is in"
+        )
+    wrong = f"there is no notebook {quote(text)}" if text else f"{kind_of(notebook)} is no notebook's number"
+    numbers = ", ".join(chapter.number for chapter in COURSE)
+    raise ValueError(f"{wrong}; its number is one of {numbers}, as in progress(2)")
 
 
 def reset_button() -> Any:

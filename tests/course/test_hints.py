@@ -25,6 +25,11 @@ def test_reveal_shows_the_core_with_its_comments_in_a_fold():
     )
 
 
+def test_reveal_is_noted():
+    hints.reveal("attend")
+    assert Logbook.open().revealed == {"attend": True}
+
+
 def test_code_is_escaped():
     assert "<b>" not in hints.Code('x = "<b>"')._repr_html_()
 

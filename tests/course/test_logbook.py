@@ -176,3 +176,33 @@ def test_processes_that_write_at_once_lose_nothing():
     assert checks.pop("shared")["attempts"] == 120
     assert len(checks) == 120 and all(entry == {"solved": True, "attempts": 1} for entry in checks.values())
     assert {p.name for p in logbook_path().parent.iterdir()} == {"progress.json"}
+
+
+def test_an_answer_that_passes_after_its_reveal_is_read_and_one_that_passed_before_stays_solved(tmp_path):
+    book = Logbook.open()
+    book.note_check("attend", "passed")
+    book.note_reveal("attend")
+    book.note_check("split_heads", "failed")
+    book.note_reveal("split_heads")
+    book.note_check("split_heads", "passed")
+    book.note_reveal("join_heads")
+    book.note_check("causal_mask", "begun")
+    book = Logbook.open()
+    assert book.revealed == {"split_heads": True, "join_heads": True}
+    names = ("attend", "split_heads", "join_heads", "causal_mask")
+    assert [book.solved(n) for n in names] == [True, False, False, False]
+    assert [book.read(n) for n in names] == [False, True, False, False]
+    assert [book.begun(n) for n in names] == [False, False, False, True]
+    assert book.checks["causal_mask"] == {"solved": False, "attempts": 1}
+
+
+def test_a_logbook_of_an_older_version_is_read_and_one_with_an_odd_reveal_is_damaged(capsys):
+    path = Logbook.open().path
+    path.parent.mkdir(parents=True)
+    old = {"checks": {"attend": {"solved": True, "attempts": 2}}, "hints": {"attend": 1}, "predictions": {}}
+    path.write_text(json.dumps(old))
+    assert Logbook.open().solved("attend") and Logbook.open().revealed == {}
+    assert not capsys.readouterr().err
+    path.write_text(json.dumps(old | {"revealed": {"attend": "yes"}}))
+    assert not Logbook.open().solved("attend")
+    assert "revealed of attend must not be 'yes'" in capsys.readouterr().err
