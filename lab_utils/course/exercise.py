@@ -30,12 +30,14 @@ class Case:
     """One input: what is special about it ("one token"), and the arguments.
 
     In a bug hunt the argument is a piece of code, and `says` is what it does: "a sound piece that sorts first".
-    A case that is not judged only helps to tell one mistake from another.
+    A case that is not judged only helps to tell one mistake from another. A case `aside` asks for something by itself,
+    as a ValueError: whoever forgets that may make another mistake too, and it is named by the other cases.
     """
 
     says: str
     args: tuple
     judged: bool = True
+    aside: bool = False
 
     def fresh_args(self) -> tuple:
         """Copies of the arguments, so that an answer that writes into them spoils nothing."""

@@ -147,12 +147,13 @@ def _kinds(parts: Parts) -> dict[str, str]:
 def _diagnose(key: AnswerKey, outcomes: list[Outcome]) -> tuple[Mistake, ...]:
     """The known mistakes that the answer may have made: several where no case tells them apart, often none.
 
-    An answer may make a known mistake and forget bfloat16 as well, so without a match the bfloat16 cases are left out.
+    An answer may make a known mistake and forget bfloat16, or a ValueError, as well: without a match these cases are
+    left out.
     """
     if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
         return ()  # an error is no verdict on a piece, and the known weak tests raise none
     everything = list(range(len(key.cases)))
-    plain = [i for i in everything if not _has_bfloat16(key.cases[i])]
+    plain = [i for i in everything if not (key.cases[i].aside or _has_bfloat16(key.cases[i]))]
     known = key.diagnose(outcomes, everything)
     if not known and len(plain) < len(everything) and any(_is_wrong(key, outcomes[i], i) for i in plain):
         known = key.diagnose(outcomes, plain)
