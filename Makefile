@@ -70,8 +70,10 @@ perf: $(READY)
 faults: $(READY)
 	$(BIN)/python -m benchmarks.faults
 
-# The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu.
+# The only way to make the outputs that are committed with the notebooks: a run of minutes with the profile cpu. The
+# stubs that readers get back are those of the notebooks.
 render: $(READY)
+	$(BIN)/python -m lab_utils.course.stubs --collect notebooks
 	$(BIN)/python -m lab_utils.site.render notebooks/*.ipynb
 
 # docs/map.md: one line per module, made from the docstrings.

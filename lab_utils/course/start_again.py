@@ -1,0 +1,78 @@
+"""start_again("04"): a button that puts the exercises of a notebook back to their stubs; a copy of the work is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from lab_utils.course.progress import COURSE, Chapter
+from lab_utils.machine.front_end import is_live
+
+LABEL = "Put its exercises back"
+SURE = "Really? Click again"
+SAVE = "Save the notebook first (Ctrl+S): what is not saved is not kept. Your progress stays as it is."
+
+
+@dataclass(frozen=True)
+class StartAgainByHand:
+    """What is shown where there can be no button."""
+
+    chapters: tuple[Chapter, ...]
+
+    def __repr__(self) -> str:
+        file = self.chapters[0].file if len(self.chapters) == 1 else "02_attention.ipynb"
+        return f"To begin a notebook again: python -m lab_utils.course.stubs {file} (a copy is kept)"
+
+
+def start_again(number: str | None = None) -> Any:
+    """A choice of notebook and a button that gives its exercise cells their stubs again, after a second click.
+
+    `number` ("04") leaves no choice. Without a front end: a line with the command that does the same. Raises a
+    `ValueError` for a number of which there is no notebook with exercises.
+    """
+    chapters = tuple(c for c in COURSE if c.exercises() and number in (None, c.number))
+    if not chapters:
+        known = ", ".join(c.number for c in COURSE if c.exercises())
+        raise ValueError(f"there is no notebook {number!r} with exercises; known: {known}")
+    if not is_live():
+        return StartAgainByHand(chapters)
+    # Only a live notebook needs widgets, and their import takes time.
+    import ipywidgets
+
+    from lab_utils.machine.widgets import take_place
+
+    choice = ipywidgets.Dropdown(
+        options=[(f"{c.number} · {c.title}", c) for c in chapters],
+        description="Notebook",
+        layout={"width": "max-content"},
+    )
+    button = ipywidgets.Button(description=LABEL, icon="undo", layout={"width": "max-content"})
+    message = ipywidgets.HTML("")
+
+    def ask_anew(_: Any) -> None:
+        button.description, message.value = LABEL, ""
+
+    def click(_: Any) -> None:
+        if button.description == LABEL:
+            button.description, message.value = SURE, SAVE
+            return
+        button.description = LABEL
+        message.value = _try(choice.value)
+
+    choice.observe(ask_anew, "value")
+    button.on_click(click)
+    box = ipywidgets.VBox([ipywidgets.HBox([choice, button]), message])
+    take_place(box)
+    return box
+
+
+def _try(chapter: Chapter) -> str:
+    # It reads notebooks, and the import of that takes seconds.
+    from lab_utils.course.stubs import find_notebook, put_back_file
+
+    try:
+        says = put_back_file(find_notebook(chapter.file, [e.name for e in chapter.exercises()]))
+    except (ValueError, OSError) as error:
+        says = f"Nothing was changed: {error}"
+    return escape(says)
