@@ -23,10 +23,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from lab_utils.machine import alone, linux
 from lab_utils.machine.alone import BROKEN
+from lab_utils.machine.preloaded import Preloaded
 from lab_utils.machine.sandbox import FULL, LIMITS, OTHER_USER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,9 +65,17 @@ class Contained:
 
     task: "module:function"; the function gets the input as bytes, and a function that writes a line of the output.
     environ: variables for it. It has no others of ours but those that say how many threads to use.
+    preloaded: a process that has loaded what the task needs; else a new one loads it.
     """
 
-    def __init__(self, task: str, bounds: Bounds, environ: dict[str, str] | None = None, level: str = ""):
+    def __init__(
+        self,
+        task: str,
+        bounds: Bounds,
+        environ: dict[str, str] | None = None,
+        level: str = "",
+        preloaded: Preloaded | None = None,
+    ):
         self._bounds = bounds
         self._level = level or find_level()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by __exit__
@@ -80,15 +89,13 @@ class Contained:
             "task": task, "level": self._level, "bounds": asdict(bounds), "readable": _find_readable(), "user": user,
             "folder": self._folder.name, "parent": os.getpid(),
         }  # fmt: skip
-        # -P: no module is taken from the current folder.
-        start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils.machine.sandbox import main; main()"
+        variables = make_environ(home, "/tmp" if self._level == FULL else home) | (environ or {})
         self._user = user
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", start, json.dumps(given)],
-            stdin=subprocess.PIPE, stdout=self._output, stderr=subprocess.DEVNULL,
-            env=_make_environ(home, "/tmp" if self._level == FULL else home) | (environ or {}),
-            cwd=self._folder.name, start_new_session=True,
-        )  # fmt: skip
+        self._process = (
+            preloaded.start(given, self._output, variables)
+            if preloaded
+            else _start_python(given, self._output, variables)
+        )
         self._seen: dict[int, linux.Process] = {}
         self._is_over = False
 
@@ -96,7 +103,7 @@ class Contained:
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, where: TracebackType | None) -> None:
-        self._end()
+        self.end()
         self._output.close()
         self._folder.cleanup()
 
@@ -112,7 +119,7 @@ class Contained:
                 if not begun and os.fstat(self._output.fileno()).st_size > 0:
                     deadline, begun = time.monotonic() + self._bounds.seconds, True
                 why = "time" if time.monotonic() > deadline else self._find_breach()
-        self._end()
+        self.end()
         self._output.seek(0)
         output, code = self._output.read(LONGEST_OUTPUT), self._process.returncode
         if not why and code:
@@ -147,7 +154,7 @@ class Contained:
             return "memory"
         return "memory of the machine" if linux.share_of_free_memory() < LEAST_FREE else ""
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """End everything that is left. In a world of their own all processes end with the first one."""
         if self._is_over:
             return
@@ -184,6 +191,18 @@ class Contained:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(POLL_S)
+
+
+def _start_python(given: dict[str, Any], output: IO[bytes], environ: dict[str, str]) -> subprocess.Popen:
+    # -P: no module is taken from the current folder.
+    start = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils.machine.sandbox import main; main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", start, json.dumps(given)],
+        stdin=subprocess.PIPE, stdout=output, stderr=subprocess.DEVNULL,
+        env=environ, cwd=given["folder"], start_new_session=True,
+    )  # fmt: skip
 
 
 def _read_reason(output: bytes) -> str:
@@ -257,7 +276,8 @@ def _find_readable() -> list[str]:
     return list(dict.fromkeys(p for place in places for p in (place, os.path.realpath(place))))
 
 
-def _make_environ(home: str, temporary: str) -> dict[str, str]:
+def make_environ(home: str, temporary: str) -> dict[str, str]:
+    """All the variables of a contained process: none of ours but those that say how many threads to use."""
     kept = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "SYSTEMROOT", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | {
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), "/usr/bin", "/bin"]),

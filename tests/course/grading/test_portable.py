@@ -8,7 +8,7 @@ import torch
 
 from lab_utils.course.attempt import NOT_TRIED, Attempt, Outcome, run_cases
 from lab_utils.course.chapters import all_exercises
-from lab_utils.course.portable import pack_attempt, unpack_attempt
+from lab_utils.course.grading.portable import pack_attempt, unpack_attempt
 
 
 def carry(attempt: Attempt) -> Attempt:

@@ -10,93 +10,104 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from lab_utils.course.grading.cells import NotANotebook, read_cells
+from lab_utils.course.grading.names import stubs
+from lab_utils.course.grading.plan import Plan, make_plan
+
 Write = Callable[[Any], None]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A code cell; `exercise` is the name of the exercise that it answers, or empty."""
-
-    source: str
-    exercise: str
+# The modules whose functions are put back before an answer runs, besides those of this project.
+WATCHED = (
+    "math",
+    "json",
+    "os",
+    "select",
+    "time",
+    "gc",
+    "inspect",
+    "copy",
+    "types",
+    "functools",
+    "base64",
+    "threading",
+)
+WATCHED += ("torch", "torch.nn", "torch.nn.functional", "torch.linalg")
 
 
 def main(data: bytes, write: Write) -> None:
     """First a line with the exercises that the notebook should answer, or with the reason why it cannot be graded.
 
-    Then a line for each exercise: what its answer gives on every case, or what is wrong with its cell.
+    Then a line for each exercise: what its answer gives on every case, or what is wrong with its cell. The data are a
+    seed for unseen inputs in a line of its own, and the notebook.
     """
+    first, _, text = data.partition(b"\n")
+
     try:
-        cells = read_cells(json.loads(data))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        notebook = json.loads(text)
+        cells = read_cells(notebook, stubs().keys())
+    except NotANotebook as error:
+        write({"not gradable": str(error)})
+        return
+    except (ValueError, TypeError, RecursionError):
         write({"not gradable": "not a notebook"})
         return
-    if not any(cell.exercise for cell in cells):
+    if not any(cell.named in stubs() or cell.bound or cell.checks for cell in cells):
         write({"expected": []})
         return
-    # Only now, for these take two seconds.
     from lab_utils.course.chapters import all_exercises
 
     exercises = all_exercises()
-    numbers = [number for number, cell in enumerate(cells) if cell.exercise in exercises]
-    run = _prepare(cells[: max(numbers, default=-1) + 1])
-    # All exercises of each chapter of which the notebook has some, so that a deleted cell counts as missing.
-    chapters = {exercises[cells[number].exercise].notebook for number in numbers}
-    write({"expected": [e.name for e in exercises.values() if e.notebook in chapters]})
+    plan = make_plan(cells, {name: exercise.notebook for name, exercise in exercises.items()})
+    run = _prepare(plan, int(first))
+    numbers = sorted({exercises[name].notebook for name in plan.expected})
+    write({"expected": plan.expected, "numbers": numbers, "made with": _read_version(notebook)})
     run(write)
     write({"end": True})
 
 
-def read_cells(notebook: Any) -> list[Cell]:
-    """The code cells of a notebook (nbformat 4) but for the check cells. A learner's front end keeps ids and tags."""
-    if notebook["nbformat"] != 4:
-        raise ValueError("another format")
-    found = []
-    for cell in notebook["cells"]:
-        tags = cell.get("metadata", {}).get("tags", [])
-        if cell["cell_type"] != "code" or "check" in tags:
-            continue
-        source = cell["source"]
-        name = str(cell.get("id", "")).removesuffix("-exercise") if "exercise" in tags else ""
-        found.append(Cell(source if isinstance(source, str) else "".join(source), name))
-    return found
+def _read_version(notebook: dict[str, Any]) -> str:
+    """Which version of the lab the notebook's file names, where it names one."""
+    about = notebook.get("metadata")
+    ours = about.get("nanokimi") if isinstance(about, dict) else None
+    version = ours.get("version") if isinstance(ours, dict) else None
+    return version[:40] if isinstance(version, str) else ""
 
 
-def _prepare(cells: list[Cell]) -> Callable[[Write], None]:
-    """A function that runs the cells and their answers. What it needs is loaded before a learner's time begins."""
-    from lab_utils.course.attempt import run_cases
+def _prepare(plan: Plan, seed: int) -> Callable[[Write], None]:
+    """A function that runs the steps and the answers. What it needs is loaded before a learner's time begins."""
     from lab_utils.course.chapters import all_exercises
-    from lab_utils.course.portable import pack_attempt
-    from lab_utils.course.usual_state import usual_state
+    from lab_utils.course.grading.trial import Trial, load_nothing_later
 
     exercises, run_cell, names = all_exercises(), *_start_shell()
+    load_nothing_later()
+    trials = {name: Trial(exercises[name], seed) for name in plan.expected if name not in plan.lacking}
     originals = _Originals()
-    with usual_state():
-        cases = {
-            cell.exercise: exercises[cell.exercise].cases() for cell in cells if cell.exercise in exercises
-        }
 
     def run(write: Write) -> None:
-        for cell in cells:
-            error = run_cell(cell.source)
-            if cell.exercise not in exercises:
-                continue
-            line: dict[str, Any] = {"exercise": cell.exercise}
-            exercise, answer = exercises[cell.exercise], names.get(cell.exercise, _NOTHING)
+        kept: dict[str, dict[str, Any]] = {}
+        for name, why in plan.lacking.items():
+            write({"exercise": name, "lacking": why})
+        for step in plan.steps:
+            for name in step.judges:
+                with originals:
+                    found = kept[name]
+                    write(
+                        {"exercise": name}
+                        | (trials[name].run(found["answer"]) if "answer" in found else found)
+                    )
+            before = {name: names.get(name, _NOTHING) for name in step.keeps}
+            error = run_cell(step.source) if step.source.strip() else None
             with originals:
-                if error is not None:
-                    line["error"] = _describe(error)
-                elif answer is _NOTHING:
-                    line["missing"] = True
-                elif answer is exercise.core:
-                    line["core"] = True
-                else:
-                    line["attempt"] = pack_attempt(run_cases(exercise, cases[cell.exercise], answer))
-                write(line)
+                for name in step.keeps:
+                    answer = names.get(name, _NOTHING)
+                    if answer is not _NOTHING and (error is None or answer is not before[name]):
+                        kept[name] = {"answer": answer}
+                    elif error is not None:
+                        kept[name] = {"error": _describe(error)}
+                    else:
+                        kept[name] = {"lacking": f"The cell defines nothing called {name}."}
 
     return run
 
@@ -155,14 +166,21 @@ class _Originals:
     def __init__(self) -> None:
         import torch
 
-        watched = ("math", "torch", "torch.nn", "torch.nn.functional", "torch.linalg")
-        owners: list[Any] = [
-            module
-            for name, module in list(sys.modules.items())
-            if isinstance(module, ModuleType)
-            and (name in watched or name.split(".")[0] in ("nanokimi", "lab_utils"))
-        ]
-        self._saved = [(owner, dict(vars(owner))) for owner in [*owners, torch.Tensor, torch.nn.Module]]
+        def is_ours(name: str) -> bool:
+            return name.split(".")[0] in ("nanokimi", "lab_utils")
+
+        modules = [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+        ours = [module for module in modules if is_ours(module.__name__)]
+        members = [each for module in ours for each in vars(module).values()]
+        classes = {each for each in members if isinstance(each, type) and is_ours(each.__module__)}
+        others = [module for module in modules if module.__name__ in WATCHED]
+        owners: list[Any] = [*ours, *others, *classes, torch.Tensor, torch.nn.Module]
+        self._saved = [(owner, dict(vars(owner))) for owner in owners]
+        # A function can also be given another code, in its place.
+        functions = {
+            each for _, saved in self._saved for each in saved.values() if isinstance(each, FunctionType)
+        }
+        self._codes = [(function, function.__code__) for function in functions]
         self._builtins = vars(builtins)
         self._saved_builtins = self._builtins.copy()
 
@@ -179,6 +197,9 @@ class _Originals:
         originals = {id(owner): saved for owner, saved in self._saved}
         for owner, name, _ in self._replaced:
             setattr(owner, name, originals[id(owner)][name])
+        for function, code in self._codes:
+            if function.__code__ is not code:
+                function.__code__ = code
 
     def __exit__(self, *error: object) -> None:
         for owner, name, value in self._replaced:

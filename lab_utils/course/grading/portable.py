@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.course.attempt import NO_END, NOT_TRIED, Attempt, Outcome
+from lab_utils.course.attempt import BEGUN, NO_END, NOT_TRIED, Attempt, Outcome
 
 LONGEST = 1_000_000  # bytes of a value; the largest right one has 3,360
 DEEPEST = 20  # lists within lists; a list may hold itself
@@ -32,6 +32,7 @@ def pack_attempt(attempt: Attempt) -> dict[str, Any]:
         "outcomes": [
             {
                 "problem": outcome.problem[:2000],
+                "place": outcome.place[:500],
                 "parts": None
                 if outcome.parts is None
                 else [[str(name)[:200], _pack_part(part)] for name, part in outcome.parts.items()],
@@ -49,14 +50,32 @@ def unpack_attempt(data: Any, n_cases: int) -> Attempt:
             Outcome(
                 None if each["parts"] is None else {str(name): _unpack(part) for name, part in each["parts"]},
                 str(each["problem"]),
+                str(each["place"]),
             )
             for each in packed
         )
     except (KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise ValueError(f"no attempt: {type(error).__name__}") from None
-    if why not in ("", NOT_TRIED, NO_END) or len(outcomes) != (0 if why else n_cases):
+    if why not in ("", NOT_TRIED, BEGUN, NO_END) or len(outcomes) != (0 if why else n_cases):
         raise ValueError("no attempt at all cases")
     return Attempt(outcomes, why)
+
+
+def plain(value: Any) -> Any:
+    """The value, with torch's own tensors in the place of those of other classes."""
+    if isinstance(value, Tensor):
+        if type(value) in (Tensor, torch.nn.Parameter):
+            return value
+        # Not by methods of the value, which its class may have replaced.
+        with torch._C.DisableTorchFunctionSubclass():
+            return Tensor.as_subclass(value, Tensor)
+    if type(value) in (tuple, list):
+        return type(value)(plain(each) for each in value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(plain(each) for each in value))
+    if type(value) is dict:
+        return {name: plain(each) for name, each in value.items()}
+    return value
 
 
 class _TooLarge(Exception):
@@ -80,15 +99,15 @@ def _pack(value: Any, depth: int, room: list[int]) -> Any:
             raise _TooLarge("list, nested too deeply")
         return [_pack(each, depth - 1, room) for each in value if _takes(room, 10)]
     if isinstance(value, Tensor):
-        plain = value.detach()
-        name = str(plain.dtype).removeprefix("torch.")
-        if plain.layout != torch.strided or plain.device.type != "cpu" or name not in _DTYPES:
-            return {"other": f"{type(value).__name__} ({name}, {plain.layout}, {plain.device.type})"}
-        if plain.numel() * plain.element_size() > LONGEST:
-            return {"other": f"{type(value).__name__} of {plain.numel():,} numbers"}
-        _takes(room, plain.numel() * plain.element_size())
-        raw = plain.resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        return {"tensor": name, "shape": list(plain.shape), "bytes": base64.b64encode(raw).decode()}
+        tensor = plain(value).detach()
+        name = str(tensor.dtype).removeprefix("torch.")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or name not in _DTYPES:
+            return {"other": f"{type(value).__name__} ({name}, {tensor.layout}, {tensor.device.type})"}
+        if tensor.numel() * tensor.element_size() > LONGEST:
+            return {"other": f"{type(value).__name__} of {tensor.numel():,} numbers"}
+        _takes(room, tensor.numel() * tensor.element_size())
+        raw = tensor.resolve_conj().resolve_neg().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return {"tensor": name, "shape": list(tensor.shape), "bytes": base64.b64encode(raw).decode()}
     if value is None or isinstance(value, bool):
         return {"plain": value}
     if isinstance(value, float):

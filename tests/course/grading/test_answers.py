@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from lab_utils.course import judge as judge_module
-from lab_utils.course.answers import Cell, _describe, _Originals, main, read_cells
 from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises
+from lab_utils.course.grading.answers import _describe, _Originals, main
+from lab_utils.course.grading.portable import pack_attempt
+from lab_utils.course.grading.unseen import unseen_cases
+from lab_utils.course.grading.verdicts import judge_line
 from lab_utils.course.judge import AnswerKey, compare, judge
-from lab_utils.course.portable import pack_attempt
-from lab_utils.course.verdicts import judge_line
 
 MASK = all_exercises()["causal_mask"]
 
@@ -24,42 +25,34 @@ def shifted(n_queries, n_keys, device):
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries - 1)
 
 
-def test_code_cells_are_read_without_the_checks():
-    cells = [
-        {"cell_type": "markdown", "source": "text"},
-        {"cell_type": "code", "source": ["a = 1\n", "b"], "metadata": {}},
-        {"cell_type": "code", "source": "check(x)", "metadata": {"tags": ["check"]}, "id": "x-check"},
-        {"cell_type": "code", "source": "def f(): 1", "metadata": {"tags": ["exercise"]}, "id": "f-exercise"},
-        {"cell_type": "code", "source": "no tag", "metadata": {}, "id": "f-exercise"},
-    ]
-    found = read_cells({"nbformat": 4, "cells": cells})
-    assert found == [Cell("a = 1\nb", ""), Cell("def f(): 1", "f"), Cell("no tag", "")]
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("text", "why"),
     [
-        "",
-        "{",
-        "5",
-        "[]",
-        '{"nbformat": 3, "cells": []}',
-        '{"nbformat": 4, "cells": [1]}',
-        "[" * 10**5,
-        "\x00",
+        ("", "not a notebook"),
+        ("{", "not a notebook"),
+        ("5", "not a notebook"),
+        ("[]", "not a notebook"),
+        (
+            '{"nbformat": 3, "worksheets": []}',
+            "a notebook of an old format: open it in JupyterLab and save it",
+        ),
+        ('{"nbformat": 5, "cells": []}', "not a notebook of nbformat 4"),
+        ('{"nbformat": 4, "cells": 1}', "not a notebook"),
+        ("[" * 10**5, "not a notebook"),
+        ("\x00", "not a notebook"),
     ],
-    ids=lambda text: text[:10],
+    ids=lambda text: text[:12],
 )
-def test_what_is_no_notebook_is_said_before_anything_runs(text):
+def test_what_is_no_notebook_is_said_before_anything_runs(text, why):
     lines = []
-    main(text.encode(), lines.append)
-    assert lines == [{"not gradable": "not a notebook"}]
+    main(b"0\n" + text.encode(), lines.append)
+    assert lines == [{"not gradable": why}]
 
 
 def test_a_notebook_without_exercises_runs_nothing():
     lines, cell = [], {"cell_type": "code", "source": "raise SystemExit", "metadata": {}}
-    main(json.dumps({"nbformat": 4, "cells": [cell]}).encode(), lines.append)
-    assert lines[0] == {"expected": []}
+    main(b"0\n" + json.dumps({"nbformat": 4, "cells": [cell]}).encode(), lines.append)
+    assert lines == [{"expected": []}]
 
 
 def test_while_an_answer_runs_the_originals_are_back(monkeypatch):
@@ -96,8 +89,8 @@ def test_builtins_come_back_without_the_use_of_one(name):
 
 IN_A_PROCESS = """
 import json, sys
-from lab_utils.course.answers import main
-main(sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=sys.__stdout__))
+from lab_utils.course.grading.answers import main
+main(b'0\n' + sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=sys.__stdout__))
 """
 
 
@@ -132,7 +125,8 @@ def test_what_a_cell_puts_in_the_place_of_builtins_spoils_neither_its_answer_nor
 
 def test_the_judge_gives_the_same_verdict_on_what_was_written_down():
     def line_of(answer):
-        return {"exercise": "causal_mask", "attempt": pack_attempt(run_cases(MASK, MASK.cases(), answer))}
+        attempts = {"attempt": MASK.cases(), "unseen": unseen_cases(MASK.cases(), 0)}
+        return {name: pack_attempt(run_cases(MASK, cases, answer)) for name, cases in attempts.items()}
 
     assert judge_line("causal_mask", line_of(MASK.core))["status"] == "passed"
     wrong = judge_line("causal_mask", line_of(shifted))
@@ -141,14 +135,13 @@ def test_the_judge_gives_the_same_verdict_on_what_was_written_down():
 
 
 def test_a_row_for_the_teacher_says_what_the_cell_lacks():
-    assert (
-        judge_line("causal_mask", {"missing": True})["says"] == "The cell defines nothing called causal_mask."
-    )
+    assert judge_line("causal_mask", {"lacking": "Nothing."})["says"] == "Nothing."
     line = {"attempt": {"why": "not tried", "outcomes": []}}
     assert judge_line("causal_mask", line) == {
         "status": "not tried",
         "says": "Not written: causal_mask still raises NotImplementedError, as the stub does.",
         "mistake": "",
+        "report": ["Not written: causal_mask still raises NotImplementedError, as the stub does."],
     }
 
 
