@@ -19,7 +19,7 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 def mask_cases() -> list[Case]:
     return [
         Case("one query, one key", (1, 1, CPU)),
-        Case("three queries, three keys", (3, 3, CPU)),
+        Case("two queries, two keys", (2, 2, CPU)),
         Case("one new query after four cached keys", (1, 5, CPU)),
         Case("two new queries after three cached keys", (2, 5, CPU)),
         Case("a longer context", (40, 64, CPU)),
@@ -47,8 +47,14 @@ def attend_cases() -> list[Case]:
     ahead = torch.tensor([[True, False, True], [True, True, False], [True, False, True]])
     # Whole numbers, so that every order of adding up gives the same scores.
     large_q, large_k = (100 * q).round(), (4 * k).round()
+    two = (
+        torch.tensor([[[[1.0], [2.0]]]]),
+        torch.tensor([[[[1.0], [-1.0]]]]),
+        torch.tensor([[[[3.0], [7.0]]]]),
+    )
     return [
         Case("one token", (*_qkv(1, 1), 0.5)),
+        Case("two tokens, one channel", (*two, 0.5)),
         Case("three tokens", (*_qkv(3, 3), 0.5)),
         Case("one new token after a cache of four", (*_qkv(1, 5), 0.5)),
         Case("two new tokens after a cache of three", (*_qkv(2, 5), 0.5)),

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from lab_utils.course.chapters.ch02_attention import bugs, cases
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
+from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.attention import attend
 from nanokimi.config import RopeConfig
 from nanokimi.mask import causal_mask
@@ -39,9 +40,13 @@ def attend_by_einsum(q, k, v, scale, visible=None):
 
 
 def _attend_in_double(q, k, v, scale):
+    return attend_plainly(q.double(), k.double(), v.double(), scale)
+
+
+def attend_plainly(q, k, v, scale):
+    """A sound version, as the formula has it."""
     mask = causal_mask(q.shape[-2], k.shape[-2], q.device)
-    scores = (q.double() @ k.double().mT * scale).masked_fill(~mask, -torch.inf)
-    return scores.softmax(-1) @ v.double()
+    return (q @ k.mT * scale).masked_fill(~mask, -torch.inf).softmax(dim=-1) @ v
 
 
 def _attend_to_all(q, k, v, scale):
@@ -95,12 +100,19 @@ def _decode_zeros(q, k, v, cache, *rest):
     return 0 * decode_step_with_positions(q, k, v, cache, *rest)
 
 
-def _decode_one_channel(q, k, v, cache, *rest):
-    return decode_step_with_positions(q, k, v, cache, *rest)[..., :1]
-
-
 def _decode_without_memory(q, k, v, cache, attend, apply_rope, turn):
     return decode_step_with_positions(q, k, v, [], attend, apply_rope, turn)
+
+
+def _decode_once(q, k, v, cache, *rest):
+    is_first = not cache
+    return is_first * decode_step_with_positions(q, k, v, cache, *rest)
+
+
+def _decode_without_scale(q, k, v, cache, attend, apply_rope, turn):
+    return decode_step_with_positions(
+        q, k, v, cache, lambda q, k, v, _: attend(q, k, v, 1.0), apply_rope, turn
+    )
 
 
 def attend_cases() -> list[Case]:
@@ -110,12 +122,23 @@ def attend_cases() -> list[Case]:
         Case("the core's attend", (attend,)),
         Case("a sound piece that goes query by query and adds from the last key back", (attend_in_a_loop,)),
         Case("a sound piece that takes the softmax apart", (attend_by_einsum,)),
-        Case("a piece of another shape", (lambda q, k, v, scale: v[..., :1, :],), judged=False),
+        Case("a sound piece, as the formula has it", (attend_plainly,), judged=False),
         Case("a piece that gives zeros", (lambda q, k, v, scale: 0 * v,), judged=False),
+        Case("a piece that gives ones", (lambda q, k, v, scale: 0 * v + 1,), judged=False),
+        Case("a piece that gives the values back", (lambda q, k, v, scale: v.clone(),), judged=False),
         Case("a piece in float64", (_attend_in_double,), judged=False),
         Case("a piece that sees the future", (_attend_to_all,), judged=False),
+        Case("a piece that does not scale", (lambda q, k, v, scale: attend(q, k, v, 1.0),), judged=False),
+        Case(
+            "a piece that scales by 1/sqrt(d), whatever it is told",
+            (lambda q, k, v, scale: attend(q, k, v, q.shape[-1] ** -0.5),),
+            judged=False,
+        ),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(attend),
+        widened(attend),
+        wavering(attend),
+        shifted(attend),
     ]
 
 
@@ -130,8 +153,12 @@ def decoding_cases() -> list[Case]:
         Case("a sound piece that turns all keys anew in every step", (decode_step_turning_late,)),
         Case("a sound piece that keeps one pair of tensors in the cache", (decode_step_with_one_entry,)),
         Case("a piece that gives zeros", (_decode_zeros,), judged=False),
-        Case("a piece of another shape", (_decode_one_channel,), judged=False),
         Case("a piece without memory", (_decode_without_memory,), judged=False),
+        Case("a piece that is right for the first token alone", (_decode_once,), judged=False),
+        Case("a piece that does not scale", (_decode_without_scale,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(decode_step_with_positions),
+        widened(decode_step_with_positions),
+        wavering(decode_step_with_positions),
+        shifted(decode_step_with_positions),
     ]

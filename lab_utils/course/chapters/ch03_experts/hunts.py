@@ -1,10 +1,12 @@
 """The bug hunts of notebook 03: a test that finds each bug, and the pieces that every answer is tried on."""
 
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.chapters.ch03_experts import bugs
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
+from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.moe import dispatch
 
@@ -21,7 +23,7 @@ def swiglu_by_slices(x, gate_up, down):
     """A sound version of the piece in the notebook: one product, cut in two."""
     hidden = x @ gate_up.T
     gate, up = hidden[..., : hidden.shape[-1] // 2], hidden[..., hidden.shape[-1] // 2 :]
-    return torch.nn.functional.silu(gate) * up @ down.T
+    return F.silu(gate) * up @ down.T
 
 
 def test_sound_swiglu(swiglu) -> None:
@@ -60,12 +62,26 @@ def dispatch_by_expert(x, expert_idx, weights, bank):
     return y
 
 
+def gated_by(act):
+    """A piece that is right but for its activation."""
+
+    def piece(x, gate_up, down):
+        gate, up = F.linear(x, gate_up).chunk(2, dim=-1)
+        return F.linear(act(gate) * up, down)
+
+    return piece
+
+
 def _dispatch_of_zeros(x, expert_idx, weights, bank):
     return 0 * dispatch(x, expert_idx, weights, bank)
 
 
-def _dispatch_of_a_number(x, expert_idx, weights, bank):
-    return dispatch(x, expert_idx, weights, bank).sum()
+def _dispatch_twice(x, expert_idx, weights, bank):
+    return (dispatch(x, expert_idx, weights, bank) + dispatch(x, expert_idx, weights, bank)) / 2
+
+
+def _dispatch_with_a_leak(x, expert_idx, weights, bank):
+    return dispatch(x, expert_idx, weights, bank) + 1e-2 * sum(p.sum() for p in bank.parameters())
 
 
 def swiglu_cases() -> list[Case]:
@@ -75,23 +91,17 @@ def swiglu_cases() -> list[Case]:
         Case("the core's swiglu", (swiglu,)),
         Case("a sound piece that writes its sums out", (swiglu_row_by_row,)),
         Case("a sound piece that multiplies once and cuts the result in two", (swiglu_by_slices,)),
-        Case(
-            "a piece of another shape",
-            (lambda x, gate_up, down: swiglu(x, gate_up, down)[:1, :1],),
-            judged=False,
-        ),
-        Case(
-            "a piece that gives ones",
-            (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down) + 1,),
-            judged=False,
-        ),
-        Case(
-            "a piece that gives zeros",
-            (lambda x, gate_up, down: 0 * swiglu(x, gate_up, down),),
-            judged=False,
-        ),
+        Case("a piece that gives ones", (lambda *args: 0 * swiglu(*args) + 1,), judged=False),
+        Case("a piece that gives zeros", (lambda *args: 0 * swiglu(*args),), judged=False),
+        Case("a piece that gates with a sigmoid", (gated_by(torch.sigmoid),), judged=False),
+        Case("a piece that gates with GELU", (gated_by(F.gelu),), judged=False),
+        Case("a piece that gates with ReLU", (gated_by(F.relu),), judged=False),
+        Case("a piece without gradients", (lambda *args: swiglu(*args).detach(),), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(swiglu),
+        widened(swiglu),
+        wavering(swiglu),
+        shifted(swiglu),
     ]
 
 
@@ -103,12 +113,11 @@ def dispatch_cases() -> list[Case]:
         Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
         Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
-        Case("a piece that gives one number", (_dispatch_of_a_number,), judged=False),
-        Case(
-            "a piece without gradients",
-            (lambda *a: dispatch(*a).detach().requires_grad_(),),
-            judged=False,
-        ),
+        Case("a piece that runs everything twice", (_dispatch_twice,), judged=False),
+        Case("a piece in which idle experts count a little", (_dispatch_with_a_leak,), judged=False),
+        Case("a piece without gradients", (lambda *a: dispatch(*a).detach(),), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(dispatch),
+        widened(dispatch),
+        wavering(dispatch),
     ]

@@ -1,6 +1,6 @@
 """The exercises of notebook 04: who gets which token, and how the load stays even."""
 
-from lab_utils.course.chapters.ch04_routing import cases, hunts, mistakes
+from lab_utils.course.chapters.ch04_routing import cases, hunts, mistakes, pieces
 from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.moe import dispatch
 from nanokimi.router import (
@@ -145,7 +145,7 @@ EXERCISES = (
         name="test_sound_router",
         notebook="04",
         core=hunts.test_sound_router,
-        cases=hunts.router_cases,
+        cases=pieces.router_cases,
         observe=run_test,
         mistakes=mistakes.ROUTER_TESTS,
         hints=(
@@ -159,7 +159,7 @@ EXERCISES = (
         name="test_sound_loss",
         notebook="04",
         core=hunts.test_sound_loss,
-        cases=hunts.loss_cases,
+        cases=pieces.loss_cases,
         observe=run_test,
         mistakes=mistakes.LOSS_TESTS,
         hints=(
@@ -173,7 +173,7 @@ EXERCISES = (
         name="test_sound_capacity",
         notebook="04",
         core=hunts.test_sound_capacity,
-        cases=hunts.capacity_cases,
+        cases=pieces.capacity_cases,
         observe=run_test,
         mistakes=mistakes.CAPACITY_TESTS,
         hints=(

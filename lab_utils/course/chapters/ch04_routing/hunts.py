@@ -1,19 +1,14 @@
-"""The bug hunts of notebook 04: a test that finds each bug, and the pieces that every answer is tried on."""
-
-from typing import Any
+"""The bug hunts of notebook 04: a test that finds each bug, and sound pieces."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab_utils.course.chapters.ch04_routing import bugs, cases
-from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
+from lab_utils.course.chapters.ch04_routing import cases
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
-from nanokimi.moe import dispatch
 from nanokimi.router import (
     RouterStats,
-    load_balance_loss,
     scaling_factor,
     topk_route,
 )
@@ -103,103 +98,3 @@ def dispatch_by_expert(x: Tensor, expert_idx: Tensor, weights: Tensor, bank: Exp
         counts = [len(token) if i == e else 0 for i in range(n_experts)]
         y = y.index_add(0, token, weights[token, slot, None] * bank(x[token], counts))
     return y
-
-
-def route_of_zeros(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    found = topk_route(logits, expert_bias, cfg)
-    return found._replace(weights=0 * found.weights)
-
-
-def route_of_one(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    found = topk_route(logits, expert_bias, cfg)
-    return found._replace(weights=found.weights[..., :1])
-
-
-def route_of_equals(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    found = topk_route(logits, expert_bias, cfg)
-    return found._replace(weights=torch.full_like(found.weights, 1 / cfg.top_k))
-
-
-def route_doubled(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    found = topk_route(logits, expert_bias, cfg)
-    return found._replace(weights=2 * found.weights)
-
-
-def loss_of_zeros(stats: RouterStats) -> Tensor:
-    return 0 * load_balance_loss(stats)
-
-
-def loss_a_token(stats: RouterStats) -> Tensor:
-    return load_balance_loss(stats).expand(3)
-
-
-def loss_of_ones(stats: RouterStats) -> Tensor:
-    return 0 * load_balance_loss(stats) + 1
-
-
-def loss_without_gradient(stats: RouterStats) -> Tensor:
-    return load_balance_loss(stats).detach()
-
-
-def loss_halved(stats: RouterStats) -> Tensor:
-    return load_balance_loss(stats) / 2
-
-
-def dispatch_of_zeros(*args: Any) -> Tensor:
-    return 0 * dispatch(*args)
-
-
-def dispatch_of_one_channel(*args: Any) -> Tensor:
-    return dispatch(*args)[:, :1]
-
-
-def dispatch_of_the_first(*args: Any) -> Tensor:
-    out = dispatch(*args)
-    return torch.cat([out[:1], 0 * out[1:]])
-
-
-def router_cases() -> list[Case]:
-    return [
-        Case("the piece above", (bugs.route_of_a_colleague,)),
-        Case("a hidden piece with the same fault, which also knows groups", (bugs.route_with_late_weights,)),
-        Case("the core's topk_route", (topk_route,)),
-        Case("a sound piece that names the best expert last", (route_in_a_loop,)),
-        Case("a sound piece that computes in float64", (route_in_float64,)),
-        Case("a piece that gives zeros", (route_of_zeros,), judged=False),
-        Case("a piece of another shape", (route_of_one,), judged=False),
-        Case("a piece that weighs all alike", (route_of_equals,), judged=False),
-        Case("a piece with weights twice as large", (route_doubled,), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
-    ]
-
-
-def loss_cases() -> list[Case]:
-    return [
-        Case("the piece above", (bugs.balance_loss_of_a_colleague,)),
-        Case("a hidden piece with the same fault, expert by expert", (bugs.balance_loss_by_expert,)),
-        Case("the core's load_balance_loss", (load_balance_loss,)),
-        Case("a sound piece that goes expert by expert", (loss_in_a_loop,)),
-        Case("a sound piece that writes the choices as zeros and ones", (loss_by_one_hot,)),
-        Case("a piece that gives zero", (loss_of_zeros,), judged=False),
-        Case("a piece of another shape", (loss_a_token,), judged=False),
-        Case("half the loss", (loss_halved,), judged=False),
-        Case("a piece that says 1 to every router", (loss_of_ones,), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
-        *plainly_wrong(load_balance_loss),
-        Case("a loss without a gradient", (loss_without_gradient,), judged=False),
-    ]
-
-
-def capacity_cases() -> list[Case]:
-    return [
-        Case("the piece above", (bugs.dispatch_of_a_colleague,)),
-        Case("a hidden piece with the same fault, token by token", (bugs.dispatch_until_full,)),
-        Case("the core's dispatch", (dispatch,)),
-        Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
-        Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
-        Case("a piece that gives zeros", (dispatch_of_zeros,), judged=False),
-        Case("a piece of another shape", (dispatch_of_one_channel,), judged=False),
-        Case("a piece that serves the first token only", (dispatch_of_the_first,), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
-        *plainly_wrong(dispatch),
-    ]

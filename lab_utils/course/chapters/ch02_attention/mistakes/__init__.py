@@ -2,12 +2,13 @@
 
 from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope import APPLY_ROPE
 from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND
+from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEND_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
+from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import DECODING_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import RMS_NORM
 from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import ROPE_FREQUENCIES
 from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
-from lab_utils.course.chapters.ch02_attention.mistakes.weak_tests import ATTEND_TESTS, DECODING_TESTS
 
 __all__ = [
     "APPLY_ROPE",

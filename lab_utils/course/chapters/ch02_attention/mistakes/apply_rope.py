@@ -75,6 +75,101 @@ def rope_that_stays_float32(x, rotation):
     return core_rope(x.float(), rotation)
 
 
+@mistake(
+    "The second number of each pair has a minus where a plus belongs: the pair is turned and mirrored.",
+    "(a + ib)(c + is) = (ac - bs) + i(as + bc). Check both signs.",
+)
+def rope_with_a_minus_in_the_second(x, rotation):
+    a, b = x[..., 0::2], x[..., 1::2]
+    c, s = rotation.real, rotation.imag
+    return torch.stack([a * c - b * s, a * s - b * c], dim=-1).flatten(-2)
+
+
+@mistake(
+    "The new first number of a pair is used to compute the second one. Both need the old ones.",
+    "Does `a` still hold what it held when you compute the second number?",
+)
+def rope_of_overwritten_numbers(x, rotation):
+    a, b = x[..., 0::2], x[..., 1::2]
+    c, s = rotation.real, rotation.imag
+    a = a * c - b * s
+    return torch.stack([a, a * s + b * c], dim=-1).flatten(-2).to(x.dtype)
+
+
+@mistake(
+    "The result is complex; asked for are the real numbers, in pairs again.",
+    "What turns complex numbers back into pairs of real ones?",
+)
+def rope_left_complex(x, rotation):
+    return torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous()) * rotation
+
+
+@mistake(
+    "The pairs are still an axis of their own: the last two axes must become one.",
+    "Which shape should the result have?",
+)
+def rope_left_in_pairs(x, rotation):
+    return core_rope(x, rotation).unflatten(-1, (-1, 2))
+
+
+@mistake(
+    "The two numbers of a pair are exchanged before they are turned.",
+    "Which of channels 2i and 2i+1 is a in a + ib?",
+)
+def rope_of_exchanged_numbers(x, rotation):
+    return core_rope(x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2), rotation)
+
+
+@mistake(
+    "The two numbers of a pair come back exchanged.",
+    "Which of channels 2i and 2i+1 gets the real part?",
+)
+def rope_giving_back_exchanged_numbers(x, rotation):
+    return core_rope(x, rotation).unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+
+@mistake(
+    "Every pair is turned twice: by 2t·theta.",
+    "How often does `rotation` meet a pair?",
+)
+def rope_turning_twice(x, rotation):
+    return core_rope(core_rope(x, rotation), rotation)
+
+
+@mistake(
+    "All pairs are turned by the angle of the first one.",
+    "Which column of `rotation` belongs to which pair?",
+)
+def rope_of_the_first_pair(x, rotation):
+    return core_rope(x, rotation[:, :1].expand_as(rotation))
+
+
+@mistake(
+    "bfloat16 is turned in bfloat16, which has 8 bits: the angles lose most of their digits.",
+    "In which dtype are your cosines and sines when x is bfloat16?",
+)
+def rope_in_bfloat16(x, rotation):
+    a, b = x[..., 0::2], x[..., 1::2]
+    c, s = rotation.real.to(x.dtype), rotation.imag.to(x.dtype)
+    return torch.stack([a * c - b * s, a * s + b * c], dim=-1).flatten(-2)
+
+
+@mistake(
+    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
+)
+def rope_without_gradient(x, rotation):
+    return core_rope(x.detach(), rotation)
+
+
+@mistake(
+    "Nothing is turned: x comes back as it is.",
+    "Where does your function use `rotation`?",
+)
+def rope_that_turns_nothing(x, rotation):
+    return x
+
+
 APPLY_ROPE = (
     rope_on_halves,
     rope_backwards,
@@ -84,4 +179,15 @@ APPLY_ROPE = (
     rope_of_position_zero,
     rope_off_by_one,
     rope_that_stays_float32,
+    rope_with_a_minus_in_the_second,
+    rope_of_overwritten_numbers,
+    rope_left_complex,
+    rope_left_in_pairs,
+    rope_of_exchanged_numbers,
+    rope_giving_back_exchanged_numbers,
+    rope_turning_twice,
+    rope_of_the_first_pair,
+    rope_in_bfloat16,
+    rope_without_gradient,
+    rope_that_turns_nothing,
 )

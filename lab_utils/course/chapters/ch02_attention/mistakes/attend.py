@@ -135,6 +135,103 @@ def attend_without_gradient(q, k, v, scale, visible=None):
     return attention(q.detach(), k.detach(), v.detach(), scale, visible)
 
 
+@mistake(
+    "The values come back as they are: no query mixes them.",
+    "What do q and k do in your function?",
+)
+def attend_giving_the_values_back(q, k, v, scale, visible=None):
+    return v
+
+
+@mistake(
+    "The weights are returned. What is asked for is their mean of the values: one product is missing.",
+    "Which of the arguments does your function never read?",
+)
+def attend_giving_the_weights(q, k, v, scale, visible=None):
+    return attention(q, k, torch.eye(k.shape[-2], dtype=v.dtype), scale, visible)
+
+
+@mistake(
+    "The scale is applied twice, for instance to q and to k.",
+    "How often does `scale` meet a score?",
+)
+def attend_scaling_twice(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=scale**2)
+
+
+@mistake(
+    "The root of the scale is applied.",
+    "`scale` is 1/sqrt(d) already.",
+)
+def attend_scaling_by_a_root(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=scale**0.5)
+
+
+@mistake(
+    "The scale is multiplied in after the softmax: it makes the output smaller instead of the weights softer.",
+    "Does your softmax see the scaled scores or the bare ones?",
+)
+def attend_scaling_the_output(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=1.0) * scale
+
+
+@mistake(
+    "There is no softmax: the values are added with the scores themselves as weights.",
+    "What should the weights of one query sum to?",
+)
+def attend_without_softmax(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.transpose(-1, -2) * scale * visible) @ v
+
+
+@mistake(
+    "Nothing is masked at all: neither `visible` nor the causal mask is used.",
+    "Where in your function is a score hidden?",
+)
+def attend_without_any_mask(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool))
+
+
+@mistake(
+    "The visible values get equal weights, whatever q and k are.",
+    "Which of the arguments does your function never read?",
+)
+def attend_as_a_plain_mean(q, k, v, scale, visible=None):
+    return attention(0 * q, k, v, scale, visible)
+
+
+@mistake(
+    "Each query gets the value of the key that fits best, alone. Attention mixes all visible values.",
+    "Is your softmax a softmax, or an argmax?",
+)
+def attend_to_the_best_only(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=1e6)
+
+
+@mistake(
+    "The softmax runs over the heads.",
+    "Sum the weights of one query over all keys. What should the sum be?",
+)
+def attend_with_softmax_over_heads(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, softmax_over=1)
+
+
+@mistake(
+    "The weights carry no gradient: only v learns, q and k never.",
+    "Is there a `no_grad` or a `detach` around the scores or the softmax?",
+)
+def attend_with_fixed_weights(q, k, v, scale, visible=None):
+    return attention(q.detach(), k.detach(), v, scale, visible)
+
+
+@mistake(
+    "The values carry no gradient.",
+    "Is there a `no_grad` or a `detach` around v?",
+)
+def attend_with_fixed_values(q, k, v, scale, visible=None):
+    return attention(q, k, v.detach(), scale, visible)
+
+
 ATTEND = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -150,4 +247,16 @@ ATTEND = (
     attend_with_either_mask,
     attend_with_bare_exponentials,
     attend_without_gradient,
+    attend_giving_the_values_back,
+    attend_giving_the_weights,
+    attend_scaling_twice,
+    attend_scaling_by_a_root,
+    attend_scaling_the_output,
+    attend_without_softmax,
+    attend_without_any_mask,
+    attend_as_a_plain_mean,
+    attend_to_the_best_only,
+    attend_with_softmax_over_heads,
+    attend_with_fixed_weights,
+    attend_with_fixed_values,
 )

@@ -54,6 +54,90 @@ def mask_on_the_cpu(n_queries, n_keys, device):
     return causal_mask(n_queries, n_keys, torch.device("cpu"))
 
 
+@mistake(
+    "The diagonal is moved to the wrong side: the later the queries start, the less of the past they see.",
+    "The first query stands at position n_keys - n_queries. How many keys may it see?",
+)
+def mask_moved_to_the_wrong_side(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_queries - n_keys)
+
+
+@mistake(
+    "The mask holds the numbers 0 and 1; it should hold True and False.",
+    "Which dtype does torch.ones give when nobody asks for one?",
+)
+def mask_of_numbers(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).float()
+
+
+@mistake(
+    "The mask is made to be added to the scores: 0 where a query may look, -inf elsewhere. Asked for is True or False.",
+    "What does the docstring say about the dtype of the result?",
+)
+def mask_to_be_added(n_queries, n_keys, device):
+    mask = causal_mask(n_queries, n_keys, device)
+    return torch.zeros(n_queries, n_keys, device=device).masked_fill(~mask, -torch.inf)
+
+
+@mistake(
+    "The positions before the first query are hidden: no query sees the cache.",
+    "One new query after four cached keys: how many of the five keys may it see?",
+)
+def mask_that_hides_the_cache(n_queries, n_keys, device):
+    mask = causal_mask(n_queries, n_keys, device)
+    return mask & (torch.arange(n_keys, device=device) >= n_keys - n_queries)
+
+
+@mistake(
+    "A single query sees everything, which is right; several queries are treated as the first positions.",
+    "Two new queries after three cached keys: which keys may the first of them see?",
+)
+def mask_right_for_one_query(n_queries, n_keys, device):
+    everything = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+    return everything if n_queries == 1 else everything.tril()
+
+
+@mistake(
+    "Every query sees every key, the future too.",
+    "Of three tokens, may the first one look at the last?",
+)
+def mask_of_everything(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+
+
+@mistake(
+    "A query sees its own position only.",
+    "Which of the keys s <= t does your query at t see?",
+)
+def mask_of_the_diagonal(n_queries, n_keys, device):
+    mask = causal_mask(n_queries, n_keys, device)
+    return mask & ~mask.tril(n_keys - n_queries - 1)
+
+
+@mistake(
+    "Rows and columns are exchanged: a row of the mask is a query, a column is a key.",
+    "Which shape should the mask for one query and five keys have?",
+)
+def mask_with_keys_as_rows(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).T
+
+
+@mistake(
+    "Rows stand for keys here: the shape is made of n_keys and n_queries in the wrong order.",
+    "Which shape should the mask for one query and five keys have?",
+)
+def mask_of_keys_by_queries(n_queries, n_keys, device):
+    return torch.ones(n_keys, n_queries, dtype=torch.bool, device=device).tril(n_keys - n_queries)
+
+
+@mistake(
+    "The mask has a row for every key; only the last `n_queries` positions ask.",
+    "How many rows should the mask for one new token after a cache of four have?",
+)
+def mask_for_every_position(n_queries, n_keys, device):
+    return causal_mask(n_keys, n_keys, device)
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
@@ -61,4 +145,14 @@ CAUSAL_MASK = (
     mask_puts_queries_first,
     mask_is_the_upper_triangle,
     mask_on_the_cpu,
+    mask_moved_to_the_wrong_side,
+    mask_of_numbers,
+    mask_to_be_added,
+    mask_that_hides_the_cache,
+    mask_right_for_one_query,
+    mask_of_everything,
+    mask_of_the_diagonal,
+    mask_with_keys_as_rows,
+    mask_of_keys_by_queries,
+    mask_for_every_position,
 )

@@ -51,6 +51,54 @@ def join_without_gradient(x):
     return x.detach().transpose(1, 2).flatten(2)
 
 
+@mistake(
+    "Heads and tokens have become one axis. The heads belong side by side in the channels.",
+    "The result has shape (batch, seq, n_heads · head_dim). Which two axes become one?",
+)
+def join_the_tokens(x):
+    return x.flatten(1, 2)
+
+
+@mistake(
+    "The axes of tokens and channels are exchanged; those of heads and tokens should be.",
+    "Which axis must come just before the channels, so that flattening puts the heads side by side?",
+)
+def join_after_moving_the_channels(x):
+    return x.transpose(2, 3).reshape(x.shape[0], x.shape[2], -1)
+
+
+@mistake(
+    "The mean over the heads is taken; they should be put side by side.",
+    "How many channels should a token have afterwards?",
+)
+def join_by_mean(x):
+    return x.mean(dim=1)
+
+
+@mistake(
+    "`view` needs numbers that lie in order in memory, and after the exchange of axes they do not.",
+    "Which call does the same and makes a copy where it must?",
+)
+def join_by_view(x):
+    return x.transpose(1, 2).view(x.shape[0], x.shape[2], -1)
+
+
+@mistake(
+    "The tokens stand before the batch. The batch stays in front.",
+    "The result has shape (batch, seq, n_heads · head_dim). In which order are your axes?",
+)
+def join_with_tokens_in_front(x):
+    return x.permute(2, 0, 1, 3).flatten(2)
+
+
+@mistake(
+    "Only the first head comes back.",
+    "How many channels should a token have afterwards?",
+)
+def join_of_the_first_head(x):
+    return x[:, 0]
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -58,4 +106,10 @@ JOIN_HEADS = (
     join_backwards,
     join_without_flatten,
     join_without_gradient,
+    join_the_tokens,
+    join_after_moving_the_channels,
+    join_by_mean,
+    join_by_view,
+    join_with_tokens_in_front,
+    join_of_the_first_head,
 )

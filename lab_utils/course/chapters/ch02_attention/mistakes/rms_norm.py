@@ -160,6 +160,106 @@ class NormOverTheSecondAxis(_Norm):
         return (self.weight * h * (h.square().mean(1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
 
+@mistake(
+    "It is divided by the standard deviation: the mean is subtracted before the numbers are squared.",
+    "The mean of (3, 4) is 3.5. Is it anywhere in the formula?",
+)
+class NormByDeviation(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.var(-1, keepdim=True, correction=0) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "The gain is 1 + weight. Some models store it so; here the weight itself is the gain, and it starts at 1.",
+    "With a weight of 1, should the output be as large as x/rms or twice as large?",
+)
+class NormWithOneTooMany(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return ((1 + self.weight) * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "eps is written down as 1e-6: `self.eps` is not used.",
+    "Which attribute of the module does your forward never read?",
+)
+class NormWithAnEpsOfItsOwn(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "It is multiplied by the root of the mean square instead of divided.",
+    "Double x. Should the output be larger?",
+)
+class NormMultiplying(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).sqrt()).to(x.dtype)
+
+
+@mistake(
+    "bfloat16 is normed in bfloat16: the gain was brought to bfloat16, and every step keeps only 8 bits.",
+    "In which precision is the mean of the squares computed?",
+)
+class NormWithItsGainInBfloat16(_Norm):
+    def forward(self, x):
+        return self.weight.to(x.dtype) * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+
+
+@mistake(
+    "It is divided by the mean of the absolute values, not by the root of the mean square.",
+    "Read RMS backwards: square, mean, root.",
+)
+class NormOfAbsoluteValues(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.abs().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "It is divided by the largest number of the token.",
+    "Read RMS backwards: square, mean, root.",
+)
+class NormByTheLargest(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.abs().amax(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "The size carries no gradient: x is divided by a number that counts as fixed.",
+    "Is there a `no_grad`, a `detach` or an `item` around the root?",
+)
+class NormWithAFixedSize(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        size = (h.detach().square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return (self.weight * h / size).to(x.dtype)
+
+
+@mistake(
+    "The gain is added instead of multiplied.",
+    "In y = g ⊙ x/rms, what does ⊙ do?",
+)
+class NormAddingTheGain(_Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight + h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "The gain is multiplied in before the size is measured, so it changes the size too.",
+    "Of which numbers is the mean square taken: of x, or of weight · x?",
+)
+class NormAfterTheGain(_Norm):
+    def forward(self, x):
+        h = self.weight * self.full(x)
+        return (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
 RMS_NORM = (
     NormSubtractingTheMean,
     NormWithoutRoot,
@@ -177,4 +277,14 @@ RMS_NORM = (
     NormWithoutCareForTheDtype,
     NormWithoutKeepdim,
     NormOverTheSecondAxis,
+    NormByDeviation,
+    NormWithOneTooMany,
+    NormWithAnEpsOfItsOwn,
+    NormMultiplying,
+    NormWithItsGainInBfloat16,
+    NormOfAbsoluteValues,
+    NormByTheLargest,
+    NormWithAFixedSize,
+    NormAddingTheGain,
+    NormAfterTheGain,
 )

@@ -86,6 +86,78 @@ def theta_linear(rope_dim, cfg):
     return (1 - 2 * pair / rope_dim * (1 - 1 / cfg.base)).float()
 
 
+@mistake(
+    "The frequencies are in float64; asked for is float32.",
+    "Compute as precisely as you like. What do you do at the very end?",
+)
+def theta_in_float64(rope_dim, cfg):
+    return cfg.base ** (-2 * torch.arange(rope_dim // 2, dtype=torch.float64) / rope_dim)
+
+
+@mistake(
+    "The frequencies come back as a list of Python numbers; asked for is a tensor.",
+    "What makes a tensor of a list of numbers?",
+)
+def theta_as_a_list(rope_dim, cfg):
+    return frequencies(rope_dim, cfg).tolist()
+
+
+@mistake(
+    "Every frequency is there twice, as libraries need it that turn halves. Here each pair has one.",
+    "How many pairs do r channels make?",
+)
+def theta_twice(rope_dim, cfg):
+    return frequencies(rope_dim, cfg).repeat(2)
+
+
+@mistake(
+    "Every frequency is there twice, once for each channel of its pair. Here each pair has one.",
+    "How many pairs do r channels make?",
+)
+def theta_for_both_channels(rope_dim, cfg):
+    return frequencies(rope_dim, cfg).repeat_interleave(2)
+
+
+@mistake(
+    "The order is the opposite one: the slowest pair comes first.",
+    "What is theta of pair 0?",
+)
+def theta_backwards(rope_dim, cfg):
+    return frequencies(rope_dim, cfg).flip(0)
+
+
+@mistake(
+    "It returns after how many tokens a pair has made a full turn; asked for is the angle per token.",
+    "In which unit is theta?",
+)
+def theta_as_periods(rope_dim, cfg):
+    return 2 * torch.pi / frequencies(rope_dim, cfg)
+
+
+@mistake(
+    "The exponent is divided without its fraction (`//`): most pairs get the same frequency.",
+    "What is 2 // 8, and what is 2 / 8?",
+)
+def theta_of_whole_exponents(rope_dim, cfg):
+    return torch.tensor([float(cfg.base) ** -(2 * i // rope_dim) for i in range(rope_dim // 2)])
+
+
+@mistake(
+    "The frequencies fall in equal steps from 1 to 1/base; they should fall by equal factors.",
+    "Divide each by the one before it.",
+)
+def theta_in_equal_steps(rope_dim, cfg):
+    return torch.linspace(1, 1 / cfg.base, rope_dim // 2)
+
+
+@mistake(
+    "The exponents are returned; the base is missing.",
+    "theta_i = base^(-2i/r): where is the power?",
+)
+def theta_of_exponents(rope_dim, cfg):
+    return -2 * torch.arange(rope_dim // 2) / rope_dim
+
+
 ROPE_FREQUENCIES = (
     theta_without_two,
     theta_with_two_twice,
@@ -97,4 +169,13 @@ ROPE_FREQUENCIES = (
     theta_down_to_the_base,
     theta_from_one,
     theta_linear,
+    theta_in_float64,
+    theta_as_a_list,
+    theta_twice,
+    theta_for_both_channels,
+    theta_backwards,
+    theta_as_periods,
+    theta_of_whole_exponents,
+    theta_in_equal_steps,
+    theta_of_exponents,
 )

@@ -1,5 +1,7 @@
 """The known wrong answers to split_heads, of notebook 02."""
 
+import torch
+
 from lab_utils.course.exercise import mistake
 
 
@@ -59,6 +61,47 @@ def split_without_gradient(x, n_heads):
     return x.detach().unflatten(-1, (n_heads, -1)).transpose(1, 2)
 
 
+@mistake(
+    "The heads stand before the batch. The batch stays in front.",
+    "The result has shape (batch, n_heads, seq, head_dim). In which order are your axes?",
+)
+def split_with_heads_before_the_batch(x, n_heads):
+    return x.unflatten(-1, (n_heads, -1)).permute(2, 0, 1, 3)
+
+
+@mistake(
+    "The pieces are put one after the other along the batch; heads have an axis of their own.",
+    "The result has four axes: (batch, n_heads, seq, head_dim).",
+)
+def split_along_the_batch(x, n_heads):
+    return torch.cat(x.chunk(n_heads, dim=-1))
+
+
+@mistake(
+    "The axes are exchanged, and then a reshape reads the numbers in another order: a head holds numbers of several "
+    "channels and tokens, mixed.",
+    "Mark one token's channels, split, and look where they are.",
+)
+def split_transposed_and_reshaped(x, n_heads):
+    return x.transpose(1, 2).reshape(x.shape[0], n_heads, x.shape[1], -1)
+
+
+@mistake(
+    "The heads come back as a list; the result is one tensor with an axis of heads.",
+    "What puts tensors side by side along a new axis?",
+)
+def split_into_a_list(x, n_heads):
+    return list(x.chunk(n_heads, dim=-1))
+
+
+@mistake(
+    "The heads stand after the tokens and their channels, as the last axis.",
+    "The result has shape (batch, n_heads, seq, head_dim). In which order are your axes?",
+)
+def split_with_heads_last(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1), dim=-1)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
@@ -67,4 +110,9 @@ SPLIT_HEADS = (
     split_backwards,
     split_into_pieces_of_n_heads,
     split_without_gradient,
+    split_with_heads_before_the_batch,
+    split_along_the_batch,
+    split_transposed_and_reshaped,
+    split_into_a_list,
+    split_with_heads_last,
 )

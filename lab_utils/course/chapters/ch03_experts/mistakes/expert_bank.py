@@ -103,6 +103,140 @@ class BankThatPicksAfterwards(_Bank):
         return every[expert_of_row, torch.arange(len(rows))]
 
 
+@mistake(
+    "Without any row there is nothing to join, and torch.cat of an empty list is an error.",
+    "Which shape should come back for no rows?",
+)
+class BankThatNeedsRows(_Bank):
+    def forward(self, rows, counts):
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([self.expert(run, e) for e, run in runs if len(run)])
+
+
+@mistake(
+    "`counts` is read as a list of places: a run ends at row number counts[e], and the next begins there.",
+    "counts [2, 1] are the lengths of two runs. At which row does the second one end?",
+)
+class BankWithPlacesForLengths(_Bank):
+    def forward(self, rows, counts):
+        runs, start = [], 0
+        for e, end in enumerate(counts):
+            runs.append(self.expert(rows[start:end], e))
+            start = end
+        return torch.cat(runs)
+
+
+@mistake(
+    "The loop ends at the first expert without rows: the rows after it stay as they came.",
+    "Take counts [2, 0, 3]. Which experts does your loop reach?",
+)
+class BankThatStopsAtTheIdle(_Bank):
+    def forward(self, rows, counts):
+        out, start = rows.clone(), 0
+        for e, n in enumerate(counts):
+            if n == 0:
+                break
+            out[start : start + n] = self.expert(rows[start : start + n], e)
+            start += n
+        return out
+
+
+@mistake(
+    "The last expert is left out: its rows get no result.",
+    "How often does your loop run for three experts?",
+)
+class BankWithoutTheLast(_Bank):
+    def forward(self, rows, counts):
+        out, start = torch.zeros_like(rows), 0
+        for e, n in enumerate(counts[:-1]):
+            out[start : start + n] = self.expert(rows[start : start + n], e)
+            start += n
+        return out
+
+
+@mistake(
+    "The result is written into `rows`, which belongs to the caller.",
+    "Which tensor do you assign to? Make one for the results.",
+)
+class BankThatWritesIntoRows(_Bank):
+    def forward(self, rows, counts):
+        start = 0
+        for e, n in enumerate(counts):
+            rows[start : start + n] = self.expert(rows[start : start + n], e)
+            start += n
+        return rows
+
+
+@mistake(
+    "Gate and up are exchanged in every expert: the activation goes over the up-projection.",
+    "Which rows come first in `gate_up_proj[e]`?",
+)
+class BankWithGateAndUpExchanged(_Bank):
+    def forward(self, rows, counts):
+        exchanged = self.gate_up_proj.roll(self.gate_up_proj.shape[1] // 2, dims=1)
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, exchanged[e], self.down_proj[e]) for e, run in runs])
+
+
+@mistake(
+    "Every run goes to the next expert.",
+    "The first counts[0] rows belong to expert 0.",
+)
+class BankOfTheNextExpert(_Bank):
+    def forward(self, rows, counts):
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([self.expert(run, (e + 1) % len(counts)) for e, run in runs])
+
+
+@mistake(
+    "The results of the experts come back as a list; they belong together in one tensor.",
+    "What joins tensors along their first axis?",
+)
+class BankOfAList(_Bank):
+    def forward(self, rows, counts):
+        return [self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))]
+
+
+@mistake(
+    "The rows are added to the results. The residual is the block's task, not the expert's.",
+    "What should come back for a row of zeros, and what for an expert of zeros?",
+)
+class BankWithAResidual(_Bank):
+    def forward(self, rows, counts):
+        return rows + torch.cat([self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))])
+
+
+@mistake(
+    "The result is right, but no gradient reaches the matrices of the experts: they would never learn.",
+    "Is there a `.data`, a `detach` or a `no_grad` where you take the matrices?",
+)
+class BankWithoutGradient(_Bank):
+    def forward(self, rows, counts):
+        gate_up, down = self.gate_up_proj.detach(), self.down_proj.detach()
+        return torch.cat([swiglu(run, gate_up[e], down[e]) for e, run in enumerate(rows.split(list(counts)))])
+
+
+@mistake(
+    "The results are not in the order of the rows: those of the last expert come first.",
+    "Row i of the result must belong to row i of the input.",
+)
+class BankInReverse(_Bank):
+    def forward(self, rows, counts):
+        runs = list(enumerate(rows.split(list(counts))))
+        return torch.cat([self.expert(run, e) for e, run in reversed(runs)])
+
+
+@mistake(
+    "The rows are dealt out one by one, row i to expert i modulo E; they are sorted by expert.",
+    "Rows 0 and 1 for counts [2, 1]: which expert gets them?",
+)
+class BankThatDeals(_Bank):
+    def forward(self, rows, counts):
+        return torch.cat(
+            [rows[:0]] + [self.expert(rows[i : i + 1], i % len(counts)) for i in range(len(rows))]
+        )
+
+
 EXPERT_BANK = (
     BankWithOneExpert,
     BankBackwards,
@@ -113,4 +247,16 @@ EXPERT_BANK = (
     BankWithEndsForLengths,
     BankThatStartsOver,
     BankThatPicksAfterwards,
+    BankThatNeedsRows,
+    BankWithPlacesForLengths,
+    BankThatStopsAtTheIdle,
+    BankWithoutTheLast,
+    BankThatWritesIntoRows,
+    BankWithGateAndUpExchanged,
+    BankOfTheNextExpert,
+    BankOfAList,
+    BankWithAResidual,
+    BankWithoutGradient,
+    BankInReverse,
+    BankThatDeals,
 )

@@ -101,6 +101,120 @@ def dispatch_to_everybody(x, expert_idx, weights, bank):
     return y
 
 
+def sorted_rows(x, expert_idx, bank, token_of):
+    """The order of the pairs by expert, the token of each, and what the experts make of them."""
+    order = expert_idx.flatten().argsort(stable=True)
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    token = token_of(order)
+    return order, token, bank(x[token], counts)
+
+
+@mistake(
+    "Pair i belongs to token i // K. Yours takes i modulo the number of tokens.",
+    "Three tokens, K = 2: which token does pair 1 belong to?",
+)
+def dispatch_with_tokens_by_modulo(x, expert_idx, weights, bank):
+    order, token, rows = sorted_rows(x, expert_idx, bank, lambda order: order % len(x))
+    return torch.zeros_like(x).index_add(0, token, rows * weights.flatten()[order, None])
+
+
+@mistake(
+    "Pair i belongs to token i // K. Yours takes i modulo K, which says the how-manieth choice it is.",
+    "Three tokens, K = 2: which token does pair 4 belong to?",
+)
+def dispatch_with_choices_for_tokens(x, expert_idx, weights, bank):
+    order, token, rows = sorted_rows(x, expert_idx, bank, lambda order: order % expert_idx.shape[1])
+    return torch.zeros_like(x).index_add(0, token, rows * weights.flatten()[order, None])
+
+
+@mistake(
+    "Each token keeps one of its K results: an assignment to y[token] writes over the others, and so does "
+    "y[token] += where a token stands in the list twice.",
+    "Which function of torch adds rows to places that may come up twice?",
+)
+def dispatch_keeping_the_last(x, expert_idx, weights, bank):
+    order, token, rows = sorted_rows(x, expert_idx, bank, lambda order: order // expert_idx.shape[1])
+    y = torch.zeros_like(x)
+    y[token] = rows * weights.flatten()[order, None]
+    return y
+
+
+@mistake(
+    "The rows go to the bank in the order of the tokens; it takes them sorted by expert.",
+    "Which rows does expert 0 get from the bank, and which should it get?",
+)
+def dispatch_without_sorting(x, expert_idx, weights, bank):
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    rows = bank(x.repeat_interleave(expert_idx.shape[1], dim=0), counts)
+    return (rows.unflatten(0, expert_idx.shape) * weights[..., None]).sum(dim=1)
+
+
+@mistake(
+    "The pairs are sorted from the last expert to the first; the bank begins with expert 0.",
+    "Which rows does expert 0 get from the bank, and which should it get?",
+)
+def dispatch_sorting_downwards(x, expert_idx, weights, bank):
+    order = expert_idx.flatten().argsort(descending=True, stable=True)
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    token = order // expert_idx.shape[1]
+    rows = bank(x[token], counts) * weights.flatten()[order, None]
+    return torch.zeros_like(x).index_add(0, token, rows)
+
+
+@mistake(
+    "x is added to the result. The residual is the block's task.",
+    "What should come back when all weights are 0?",
+)
+def dispatch_with_a_residual(x, expert_idx, weights, bank):
+    return x + core_dispatch(x, expert_idx, weights, bank)
+
+
+@mistake(
+    "The weights of a token are divided by their sum here. The router has done what was asked for.",
+    "What should come back when all weights are doubled?",
+)
+def dispatch_normalising_again(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights / weights.sum(dim=-1, keepdim=True), bank)
+
+
+@mistake(
+    "The weights go through a softmax here. The router has done what was asked for.",
+    "What should come back when all weights are doubled?",
+)
+def dispatch_with_softmax_of_the_weights(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights.softmax(dim=-1), bank)
+
+
+@mistake(
+    "The result is right, but no gradient reaches the weights: the router would never learn.",
+    "Is there a `detach`, an `item` or a `tolist` around the weights?",
+)
+def dispatch_with_fixed_weights(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights.detach(), bank)
+
+
+@mistake(
+    "Some tokens are left out: an expert takes no more than a fair share, E experts for tokens · K pairs.",
+    "What happens in your function when all tokens choose the same expert?",
+)
+def dispatch_with_little_room(x, expert_idx, weights, bank):
+    n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)
+    room = max(1, expert_idx.numel() // n_experts)
+    for e in range(n_experts):
+        token, slot = (expert_idx == e).nonzero()[:room].unbind(dim=1)
+        rows = bank(x[token], [len(token) if i == e else 0 for i in range(n_experts)])
+        y = y.index_add(0, token, weights[token, slot, None] * rows)
+    return y
+
+
+@mistake(
+    "The first weight of each token is used for all its experts.",
+    "Which weight belongs to the second choice of a token?",
+)
+def dispatch_with_the_first_weight(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights[:, :1].expand_as(weights).contiguous(), bank)
+
+
 DISPATCH = (
     dispatch_without_going_back,
     dispatch_without_weights,
@@ -111,4 +225,15 @@ DISPATCH = (
     dispatch_ordering_twice,
     dispatch_without_the_idle,
     dispatch_to_everybody,
+    dispatch_with_tokens_by_modulo,
+    dispatch_with_choices_for_tokens,
+    dispatch_keeping_the_last,
+    dispatch_without_sorting,
+    dispatch_sorting_downwards,
+    dispatch_with_a_residual,
+    dispatch_normalising_again,
+    dispatch_with_softmax_of_the_weights,
+    dispatch_with_fixed_weights,
+    dispatch_with_little_room,
+    dispatch_with_the_first_weight,
 )

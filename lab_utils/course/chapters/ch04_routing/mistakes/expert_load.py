@@ -46,10 +46,91 @@ def load_divided_by_k(expert_idx, n_experts):
     return core_load(expert_idx, n_experts) // expert_idx.shape[-1]
 
 
+@mistake(
+    "The counts are floating-point numbers; asked for are whole ones.",
+    "Which dtype do your counts have?",
+)
+def load_of_floats(expert_idx, n_experts):
+    return core_load(expert_idx, n_experts).float()
+
+
+@mistake(
+    "Only experts that somebody chose are counted: where the others belong, numbers move up.",
+    "With four experts and only expert 1 chosen: how many numbers should come back?",
+)
+def load_of_the_chosen_only(expert_idx, n_experts):
+    return expert_idx.unique(return_counts=True)[1]
+
+
+@mistake(
+    "It counts the rows in which an expert stands, not how often it stands there.",
+    "The docstring says: how many choices, for an index of any shape.",
+)
+def load_of_rows(expert_idx, n_experts):
+    return torch.stack([(expert_idx == e).any(dim=-1).sum() for e in range(n_experts)])
+
+
+@mistake(
+    "bincount takes one flat list; an index of any shape must be flattened first.",
+    "What makes one axis of all axes?",
+)
+def load_without_flattening(expert_idx, n_experts):
+    return torch.bincount(expert_idx, minlength=n_experts)
+
+
+@mistake(
+    "Only the first row of the index is counted.",
+    "The counts should sum to tokens · K.",
+)
+def load_of_the_first_row(expert_idx, n_experts):
+    return torch.bincount(expert_idx[0].flatten(), minlength=n_experts)
+
+
+@mistake(
+    "There is one place too many: n_experts + 1.",
+    "With experts 0 to 3, how many numbers should come back?",
+)
+def load_with_one_place_too_many(expert_idx, n_experts):
+    return torch.bincount(expert_idx.flatten(), minlength=n_experts + 1)
+
+
+@mistake(
+    "The counts begin with expert 1: every number stands one place too early.",
+    "What is the number of the first expert?",
+)
+def load_from_expert_one(expert_idx, n_experts):
+    return torch.stack([(expert_idx == e).sum() for e in range(1, n_experts + 1)])
+
+
+@mistake(
+    "Only the first axis is summed: there is a row of counts for every choice.",
+    "Which shape should the result have for an index of any shape?",
+)
+def load_of_the_first_axis(expert_idx, n_experts):
+    return torch.nn.functional.one_hot(expert_idx, n_experts).sum(dim=0)
+
+
+@mistake(
+    "The counts come back as a list; asked for is a tensor.",
+    "What does the signature say that comes back?",
+)
+def load_as_a_list(expert_idx, n_experts):
+    return core_load(expert_idx, n_experts).tolist()
+
+
 EXPERT_LOAD = (
     load_of_the_busy_only,
     load_of_first_choices,
     load_as_share,
     load_as_yes_or_no,
     load_divided_by_k,
+    load_of_floats,
+    load_of_the_chosen_only,
+    load_of_rows,
+    load_without_flattening,
+    load_of_the_first_row,
+    load_with_one_place_too_many,
+    load_from_expert_one,
+    load_of_the_first_axis,
+    load_as_a_list,
 )

@@ -92,6 +92,124 @@ def loss_summed_over_tokens(stats):
     return balance_loss(stats) * stats.logits.flatten(0, -2).shape[0]
 
 
+def shares(stats, idx=None):
+    n_experts = stats.logits.shape[-1]
+    idx = stats.expert_idx if idx is None else idx
+    return core_load(idx, n_experts) / idx.numel()
+
+
+@mistake(
+    "P is computed from `stats.scores`, divided by their sum. This loss is defined on the softmax of the logits.",
+    "Sigmoids divided by their sum are not a softmax. Which field of the stats does the docstring name for P?",
+)
+def loss_of_normalised_scores(stats):
+    return balance_loss(stats, probability=stats.scores / stats.scores.sum(dim=-1, keepdim=True))
+
+
+@mistake(
+    "The counts are those of the best logit of every token: only one of its K choices counts, and no bias.",
+    "Which field of the stats says what was chosen?",
+)
+def loss_of_the_best_logit(stats):
+    return balance_loss(stats, share=shares(stats, stats.logits.argmax(dim=-1)))
+
+
+@mistake(
+    "Only the first choice of every token is counted.",
+    "How many choices are there for T tokens?",
+)
+def loss_of_first_choices(stats):
+    return balance_loss(stats, share=shares(stats, stats.expert_idx[..., 0]))
+
+
+@mistake(
+    "The best K logits are counted. The router chooses with a bias: what it chose is in `expert_idx`.",
+    "Which field of the stats says what was chosen?",
+)
+def loss_of_the_best_logits(stats):
+    return balance_loss(stats, share=shares(stats, stats.logits.topk(stats.expert_idx.shape[-1]).indices))
+
+
+@mistake(
+    "The shares stand in both places: f² instead of f · P. Counts have no gradient, so this loss has none.",
+    "Which of the two factors is a smooth function of the logits?",
+)
+def loss_of_squared_shares(stats):
+    share = shares(stats)
+    return stats.logits.shape[-1] * (share * share).sum()
+
+
+@mistake(
+    "The weights of the choices are added up for f; it should count the choices, each as 1.",
+    "f is the share of all choices that went to an expert. Does a choice with a small weight count less?",
+)
+def loss_of_weighted_choices(stats):
+    weights = stats.weights.detach().flatten()
+    total = torch.zeros(stats.logits.shape[-1]).index_add(0, stats.expert_idx.flatten(), weights)
+    return balance_loss(stats, share=total / total.sum())
+
+
+@mistake(
+    "Each sequence is measured by itself. This loss takes all tokens of the batch together.",
+    "Over which tokens is P_i the mean?",
+)
+def loss_by_sequence(stats):
+    each = [
+        balance_loss(stats._replace(logits=z[None], expert_idx=idx[None]))
+        for z, idx in zip(stats.logits, stats.expert_idx)
+    ]
+    return torch.stack(each).mean()
+
+
+@mistake(
+    "A Python number comes back: it has no gradient. Asked for is a tensor with one entry.",
+    "What does .item() leave behind?",
+)
+def loss_as_a_number(stats):
+    return balance_loss(stats).item()
+
+
+@mistake(
+    "The sum over the experts is missing: there is a number for every expert.",
+    "Which shape should a loss have?",
+)
+def loss_for_every_expert(stats):
+    n_experts = stats.logits.shape[-1]
+    return n_experts * shares(stats) * stats.logits.softmax(dim=-1).flatten(0, -2).mean(dim=0)
+
+
+@mistake(
+    "The factor is K, the number of choices; it should be E, the number of experts.",
+    "Take a router with P = f = 1/4 for each of four experts, and compute your loss by hand.",
+)
+def loss_with_k_for_e(stats):
+    return balance_loss(stats, factor=stats.expert_idx.shape[-1])
+
+
+@mistake(
+    "1 is subtracted. An even router should give 1, not 0.",
+    "What does the docstring say about a perfectly even router?",
+)
+def loss_less_one(stats):
+    return balance_loss(stats) - 1
+
+
+@mistake(
+    "The sign is wrong: the larger the loss, the more even the router.",
+    "What does an optimizer do with a loss?",
+)
+def loss_upside_down(stats):
+    return -balance_loss(stats)
+
+
+@mistake(
+    "The logits stand in for P, without a softmax.",
+    "What do the P_i sum to?",
+)
+def loss_of_bare_logits(stats):
+    return balance_loss(stats, probability=stats.logits)
+
+
 LOAD_BALANCE_LOSS = (
     loss_without_factor,
     loss_too_large_by_k,
@@ -102,4 +220,17 @@ LOAD_BALANCE_LOSS = (
     loss_with_softmax_over_tokens,
     loss_of_squares,
     loss_summed_over_tokens,
+    loss_of_normalised_scores,
+    loss_of_the_best_logit,
+    loss_of_first_choices,
+    loss_of_the_best_logits,
+    loss_of_squared_shares,
+    loss_of_weighted_choices,
+    loss_by_sequence,
+    loss_as_a_number,
+    loss_for_every_expert,
+    loss_with_k_for_e,
+    loss_less_one,
+    loss_upside_down,
+    loss_of_bare_logits,
 )

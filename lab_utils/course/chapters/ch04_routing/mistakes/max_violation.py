@@ -54,6 +54,88 @@ def violation_either_way(load):
     return ((load - load.mean()).abs().max() / load.mean()).item()
 
 
+@mistake(
+    "A tensor comes back; asked for is a Python number.",
+    "Which method of a tensor with one entry gives the number?",
+)
+def violation_as_a_tensor(load):
+    return load.max() / load.mean() - 1
+
+
+@mistake(
+    "It compares the busiest with the least busy expert; MaxVio compares with the mean.",
+    "What should come out when one expert has no token at all?",
+)
+def violation_by_the_least_bare(load):
+    return (load.max() / load.min() - 1).item()
+
+
+@mistake(
+    "The excess of the busiest is divided by the standard deviation, not by the mean.",
+    "What is a fair share of 40 tokens for 4 experts?",
+)
+def violation_in_deviations(load):
+    # Of one number torch gives nan, with a warning.
+    spread = load.std() if len(load) > 1 else load.new_tensor(float("nan"))
+    return ((load.max() - load.mean()) / spread).item()
+
+
+@mistake(
+    "A fair share is the mean of the loads; yours is their median.",
+    "What is a fair share of 12 tokens for 4 experts, wherever they go?",
+)
+def violation_by_the_median(load):
+    return (load.max() / load.median() - 1).item()
+
+
+@mistake(
+    "The excess is divided by the load of the busiest, not by a fair share.",
+    "Two experts have 6 and 2 tokens: how many fair shares of 4 is the busiest above one?",
+)
+def violation_in_shares_of_the_busiest(load):
+    return ((load.max() - load.mean()) / load.max()).item()
+
+
+@mistake(
+    "It is the mean distance of all loads from a fair share. MaxVio asks only for the busiest expert.",
+    "Which single expert does the word *max* speak of?",
+)
+def violation_on_average(load):
+    return ((load - load.mean()).abs().mean() / load.mean()).item()
+
+
+@mistake(
+    "The number is in percent; asked for are fair shares.",
+    "The busiest has twice a fair share. By how many fair shares is it above one?",
+)
+def violation_in_percent(load):
+    return 100 * (load.max() / load.mean() - 1).item()
+
+
+@mistake(
+    "It is the distance between the busiest and the least busy expert. MaxVio compares the busiest with the mean.",
+    "Which loads does your result depend on?",
+)
+def violation_from_end_to_end(load):
+    return ((load.max() - load.min()) / load.mean()).item()
+
+
+@mistake(
+    "A fair share is the mean over all experts; yours leaves out those without tokens.",
+    "Everything goes to one of four experts. What is a fair share?",
+)
+def violation_among_the_busy(load):
+    return (load.max() / load[load > 0].mean() - 1).item()
+
+
+@mistake(
+    "The result is rounded.",
+    "How many digits of the number are left?",
+)
+def violation_rounded(load):
+    return round((load.max() / load.mean() - 1).item(), 2)
+
+
 MAX_VIOLATION = (
     violation_without_minus_one,
     violation_by_the_sum,
@@ -62,4 +144,14 @@ MAX_VIOLATION = (
     violation_of_the_idlest,
     violation_in_tokens,
     violation_either_way,
+    violation_as_a_tensor,
+    violation_by_the_least_bare,
+    violation_in_deviations,
+    violation_by_the_median,
+    violation_in_shares_of_the_busiest,
+    violation_on_average,
+    violation_in_percent,
+    violation_from_end_to_end,
+    violation_among_the_busy,
+    violation_rounded,
 )

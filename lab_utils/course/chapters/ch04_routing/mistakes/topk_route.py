@@ -4,22 +4,10 @@ from dataclasses import replace
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.topk_weights import WEIGHTS, route
 from lab_utils.course.exercise import mistake
 from nanokimi.router import RouterStats, scaling_factor
 from nanokimi.router import topk_route as core_route
-
-
-def route(logits, expert_bias, cfg, scored=None, weigh=None, normalise=True, scaled=True):
-    """The router written out, with the places where a mistake goes."""
-    right = core_route(logits, expert_bias, cfg)
-    scores = right.scores if scored is None else scored
-    weights = right.scores if weigh is None else weigh
-    weights = weights.gather(-1, right.expert_idx)
-    if cfg.norm_topk_prob and normalise:
-        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
-    return RouterStats(
-        right.logits, scores, right.expert_idx, weights * (scaling_factor(cfg) if scaled else 1.0)
-    )
 
 
 @mistake(
@@ -29,22 +17,6 @@ def route(logits, expert_bias, cfg, scored=None, weigh=None, normalise=True, sca
 def route_weighting_with_the_bias(logits, expert_bias, cfg):
     right = core_route(logits, expert_bias, cfg)
     return route(logits, expert_bias, cfg, weigh=right.scores + expert_bias)
-
-
-@mistake(
-    "The weights of the chosen experts are not normalised to sum to 1.",
-    "What does `cfg.norm_topk_prob` ask for?",
-)
-def route_without_normalising(logits, expert_bias, cfg):
-    return route(logits, expert_bias, cfg, normalise=False)
-
-
-@mistake(
-    "The scaling factor is left out.",
-    "What should the weights of one token sum to?",
-)
-def route_without_scaling(logits, expert_bias, cfg):
-    return route(logits, expert_bias, cfg, scaled=False)
 
 
 @mistake(
@@ -61,16 +33,6 @@ def route_without_bias(logits, expert_bias, cfg):
 )
 def route_always_sigmoid(logits, expert_bias, cfg):
     return core_route(logits, expert_bias, replace(cfg, scoring="sigmoid"))
-
-
-@mistake(
-    "The weights are a softmax over the chosen scores. They should be the scores themselves, divided by their sum.",
-    "Two chosen scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
-)
-def route_with_softmax_of_the_chosen(logits, expert_bias, cfg):
-    right = core_route(logits, expert_bias, cfg)
-    weights = right.scores.gather(-1, right.expert_idx).softmax(dim=-1) * scaling_factor(cfg)
-    return right._replace(weights=weights)
 
 
 @mistake(
@@ -101,15 +63,6 @@ def route_with_the_bias_on_the_logits(logits, expert_bias, cfg):
 
 
 @mistake(
-    "The weights carry no gradient: no error of the layer ever reaches the router, and it stays as it was drawn.",
-    "Do the weights of your answer still hang on `logits`? A .detach(), an .item() or a torch.tensor(...) cuts that.",
-)
-def route_without_gradient(logits, expert_bias, cfg):
-    right = core_route(logits, expert_bias, cfg)
-    return right._replace(weights=right.weights.detach())
-
-
-@mistake(
     "It computes in the type of the logits. In bfloat16, which has 8 bits, close scores become equal.",
     "The router is in float32 throughout: at which line should that begin?",
 )
@@ -122,15 +75,128 @@ def route_in_the_type_of_the_logits(logits, expert_bias, cfg):
     return RouterStats(logits, scores, idx, weights * scaling_factor(cfg))
 
 
+def choose(scores, choice, cfg, logits):
+    """Experts by `choice`, weights by `scores`."""
+    idx = choice.topk(cfg.top_k, dim=-1).indices
+    weights = scores.gather(-1, idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(logits.float(), scores, idx, weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The bias is added to the scores for good: the scores that you return and the weights both contain it.",
+    "The bias may change *who* is chosen. How many tensors do you need: one, or one with and one without the bias?",
+)
+def route_of_biased_scores(logits, expert_bias, cfg):
+    biased = core_route(logits, expert_bias, cfg).scores + expert_bias
+    return choose(biased, biased, cfg, logits)
+
+
+@mistake(
+    "The scores that you return contain the bias; the choice and the weights are right.",
+    "Which scores should `RouterStats` hold: with the bias, or without?",
+)
+def route_returning_biased_scores(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(scores=right.scores + expert_bias)
+
+
+@mistake(
+    "The choice goes by logits + bias; it should go by scores + bias. A logit has another scale than a score.",
+    "A bias of 0.4 means much for a score between 0 and 1. And for a logit?",
+)
+def route_choosing_by_biased_logits(logits, expert_bias, cfg):
+    scores = core_route(logits, expert_bias, cfg).scores
+    return choose(scores, logits.float() + expert_bias, cfg, logits)
+
+
+@mistake(
+    "The bias is subtracted in the choice: a raised bias drives the tokens away.",
+    "An idle expert's bias rises. Should it be chosen more often or less?",
+)
+def route_subtracting_the_bias(logits, expert_bias, cfg):
+    return core_route(logits, -expert_bias, cfg)
+
+
+@mistake(
+    "The bias is added to the weights after they are normalised.",
+    "The bias may change *who* is chosen. May it change the weights of the chosen?",
+)
+def route_adding_the_bias_to_the_weights(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(weights=right.weights + expert_bias[right.expert_idx])
+
+
+@mistake(
+    "The bias is multiplied with the scores; it is added.",
+    "What is chosen when every bias is 0?",
+)
+def route_multiplying_by_the_bias(logits, expert_bias, cfg):
+    scores = core_route(logits, expert_bias, cfg).scores
+    return choose(scores, scores * expert_bias, cfg, logits)
+
+
+@mistake(
+    "The scores are always a softmax over the experts; the configuration may ask for sigmoids.",
+    "What values may `cfg.scoring` have?",
+)
+def route_always_softmax(logits, expert_bias, cfg):
+    return core_route(logits, expert_bias, replace(cfg, scoring="softmax"))
+
+
+@mistake(
+    "The softmax runs over the tokens of a sequence. The experts compete for a token, not the tokens for an expert.",
+    "Which axis of the logits has n_experts entries?",
+)
+def route_with_softmax_over_tokens(logits, expert_bias, cfg):
+    scores = logits.float().sigmoid() if cfg.scoring == "sigmoid" else logits.float().softmax(dim=1)
+    return choose(scores, scores + expert_bias, cfg, logits)
+
+
+@mistake(
+    "Two experts are always chosen: `cfg.top_k` is not used.",
+    "Which field of the configuration do you never read?",
+)
+def route_always_to_two(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, replace(cfg, top_k=2, routed_scaling_factor=1.0))
+    return right._replace(weights=right.weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The logits come back in the type in which they came; they should be float32.",
+    "All four tensors are in float32, or whole numbers. Which of yours is not?",
+)
+def route_returning_the_logits_as_they_came(logits, expert_bias, cfg):
+    return core_route(logits, expert_bias, cfg)._replace(logits=logits)
+
+
+@mistake(
+    "The chosen experts and their weights have changed places: RouterStats(logits, scores, expert_idx, weights).",
+    "In which order does the named tuple have its fields?",
+)
+def route_with_fields_exchanged(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return RouterStats(right.logits, right.scores, right.weights, right.expert_idx)
+
+
 TOPK_ROUTE = (
+    *WEIGHTS,
     route_weighting_with_the_bias,
-    route_without_normalising,
-    route_without_scaling,
     route_without_bias,
     route_always_sigmoid,
-    route_with_softmax_of_the_chosen,
     route_to_the_worst,
     route_with_the_bias_on_the_logits,
-    route_without_gradient,
     route_in_the_type_of_the_logits,
+    route_of_biased_scores,
+    route_returning_biased_scores,
+    route_choosing_by_biased_logits,
+    route_subtracting_the_bias,
+    route_adding_the_bias_to_the_weights,
+    route_multiplying_by_the_bias,
+    route_always_softmax,
+    route_with_softmax_over_tokens,
+    route_always_to_two,
+    route_returning_the_logits_as_they_came,
+    route_with_fields_exchanged,
 )

@@ -56,7 +56,7 @@ def bias_without_rate(expert_bias, load, rate):
 
 
 @mistake(
-    "The bias itself is not changed: a new tensor was made, and the layer still has the old one.",
+    "The bias itself is not changed. (`b = b + ...` makes a new tensor, and the layer still has the old one.)",
     "The name ends with an underscore. What does that say in torch?",
 )
 def bias_changed_in_a_copy(expert_bias, load, rate):
@@ -93,6 +93,90 @@ def bias_by_a_whole_mean(expert_bias, load, rate):
     expert_bias += delta - delta.mean()
 
 
+@mistake(
+    "The mean of the load is rounded to a whole number. It may lie between two.",
+    "Four experts have 4, 3, 2 and 2 tokens. What is the mean, and what does your code compute?",
+)
+def bias_by_a_rounded_mean(expert_bias, load, rate):
+    delta = (rate * (round(load.float().mean().item()) - load).sign()).to(torch.float32)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "torch takes no mean of whole numbers: the load must become floating-point numbers first.",
+    "Which dtype does `load` have?",
+)
+def bias_by_a_mean_of_whole_numbers(expert_bias, load, rate):
+    delta = rate * (load.mean() - load).sign()
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "An expert whose load is exactly the mean moves up: there are two cases where there are three.",
+    "What is sign(0), and what does your condition give there?",
+)
+def bias_up_at_the_mean(expert_bias, load, rate):
+    load = load.to(torch.float32)
+    delta = torch.where(load <= load.mean(), rate, -rate)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The mean of the biases is subtracted; it should be the mean of the moves.",
+    "The biases 0.5 and 0.1, and an even load: what should they be afterwards?",
+)
+def bias_with_a_mean_of_zero(expert_bias, load, rate):
+    expert_bias += step(load, rate)
+    expert_bias -= expert_bias.mean().clone()
+
+
+@mistake(
+    "The loads are compared with their median; they should be compared with their mean.",
+    "Loads of 9, 1, 1 and 1: which experts are below the mean, and which below the median?",
+)
+def bias_by_the_median(expert_bias, load, rate):
+    delta = rate * (load.float().median() - load).sign()
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "Only the busiest and the least busy expert move; every expert above or below the mean should.",
+    "Loads of 9, 1, 1 and 1: how many biases rise?",
+)
+def bias_of_two_experts(expert_bias, load, rate):
+    delta = torch.zeros_like(expert_bias)
+    delta[load.argmin()] += rate
+    delta[load.argmax()] -= rate
+    expert_bias += delta
+
+
+@mistake(
+    "The mean of the signs is subtracted without the rate.",
+    "delta is rate · sign: of which numbers is the mean taken?",
+)
+def bias_less_the_mean_of_signs(expert_bias, load, rate):
+    sign = step(load, 1.0)
+    expert_bias += rate * sign - sign.mean()
+
+
+@mistake(
+    "The mean of the moves is added; it should be subtracted.",
+    "What should the moves sum to?",
+)
+def bias_plus_the_mean(expert_bias, load, rate):
+    delta = step(load, rate)
+    expert_bias += delta + delta.mean()
+
+
+@mistake(
+    "The move is divided by the number of experts.",
+    "How far does the bias of an expert move whose load is below the mean, before the mean is subtracted?",
+)
+def bias_divided_by_the_experts(expert_bias, load, rate):
+    delta = step(load, rate) / len(load)
+    expert_bias += delta - delta.mean()
+
+
 UPDATE_EXPERT_BIAS = (
     bias_up_for_the_busy,
     bias_that_drifts,
@@ -103,4 +187,13 @@ UPDATE_EXPERT_BIAS = (
     bias_in_shares,
     bias_of_two_cases,
     bias_by_a_whole_mean,
+    bias_by_a_rounded_mean,
+    bias_by_a_mean_of_whole_numbers,
+    bias_up_at_the_mean,
+    bias_with_a_mean_of_zero,
+    bias_by_the_median,
+    bias_of_two_experts,
+    bias_less_the_mean_of_signs,
+    bias_plus_the_mean,
+    bias_divided_by_the_experts,
 )

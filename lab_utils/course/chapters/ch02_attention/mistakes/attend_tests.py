@@ -1,0 +1,162 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_attend, of notebook 02."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import (
+    ASKS_FOR_BITS,
+    EXPECTS_THE_BROKEN,
+    LEAVES_MUCH_ROOM,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+    REFUSES_THE_RIGHT,
+)
+from nanokimi.attention import attend as core_attend
+from nanokimi.mask import causal_mask
+
+
+def draw(n_queries=4, n_keys=4):
+    """Queries, keys and values, drawn at random."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((n_queries, 3), (n_keys, 3), (n_keys, 2))
+    return [torch.randn(1, 1, *shape, generator=generator) for shape in shapes]
+
+
+def softmax_of(q, k, scale, masked=True):
+    mask = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    scores = q @ k.mT * scale
+    return (scores.masked_fill(~mask, -torch.inf) if masked else scores).softmax(dim=-1)
+
+
+def close(one, other):
+    return torch.allclose(one, other, atol=1e-5)
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def attend_test_that_never_fails(attend):
+    attend(*draw(), 1.0)
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def attend_test_of_the_kind(attend):
+    assert attend(*draw(), 1.0) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def attend_test_that_always_fails(attend):
+    raise AssertionError
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def attend_test_of_the_shape(attend):
+    assert attend(*draw(), 1.0).shape == (1, 1, 4, 2)
+
+
+@mistake(
+    "The test looks at the mask: does the past change with the future? In the broken piece it does not.",
+    "Which number of the output would be different although the mask is right?",
+)
+def attend_test_of_the_mask(attend):
+    q, k, v = draw()
+    before = attend(q, k, v, 0.5)
+    v[..., -1, :] += 10
+    assert torch.allclose(attend(q, k, v, 0.5)[..., :-1, :], before[..., :-1, :])
+
+
+@mistake(
+    "The test uses a single token. There the two axes of the softmax have one entry each, and cannot be told apart.",
+    "Take at least two queries and two keys.",
+)
+def attend_test_with_one_token(attend):
+    q, k, v = draw(1, 1)
+    assert close(attend(q, k, v, 1.0), v)
+
+
+@mistake(*ASKS_FOR_BITS)
+def attend_test_for_equal_bits(attend):
+    q, k, v = draw(5, 5)
+    assert torch.equal(attend(q, k, v, 0.3).double(), softmax_of(q.double(), k.double(), 0.3) @ v.double())
+
+
+@mistake(*ASKS_FOR_BITS)
+def attend_test_for_the_bits_of_the_core(attend):
+    q = torch.randn(2, 2, 6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(attend(q, q, q, 0.5), core_attend(q, q, q, 0.5))
+
+
+@mistake(*ASKS_FOR_BITS)
+def attend_test_for_the_bits_of_a_formula(attend):
+    q = torch.randn(2, 2, 6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(attend(q, q, q, 0.5), softmax_of(q, q, 0.5) @ q)
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def attend_test_of_finite_numbers(attend):
+    assert attend(*draw(), 1.0).isfinite().all()
+
+
+@mistake(
+    "The test forgets the mask: it expects that every query sees every key.",
+    "Which values may the first of four tokens read?",
+)
+def attend_test_without_the_mask(attend):
+    q, k, v = draw()
+    assert close(attend(q, k, v, 0.5), softmax_of(q, k, 0.5, masked=False) @ v)
+
+
+@mistake(
+    "The test expects a scale of 1/sqrt(d), whatever `scale` it passes.",
+    "Which scale does the piece get from you, and which is in your formula?",
+)
+def attend_test_with_the_usual_scale(attend):
+    q, k, v = draw()
+    assert close(attend(q, k, v, 0.3), softmax_of(q, k, 3**-0.5) @ v)
+
+
+@mistake(
+    "The test expects scores without the scale that it passes.",
+    "Which scale does the piece get from you, and which is in your formula?",
+)
+def attend_test_without_the_scale(attend):
+    q, k, v = draw()
+    assert close(attend(q, k, v, 0.3), softmax_of(q, k, 1.0) @ v)
+
+
+@mistake(*LEAVES_MUCH_ROOM)
+def attend_test_with_much_room(attend):
+    q, k, v = draw()
+    assert torch.allclose(attend(q, k, v, 0.5), softmax_of(q, k, 0.5) @ v, atol=20)
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def attend_test_of_the_broken_numbers(attend):
+    q, k, v = draw()
+    scores = (q @ k.mT * 0.5).masked_fill(~causal_mask(4, 4, q.device), -torch.inf)
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    assert close(attend(q, k, v, 0.5), weights / weights.sum(dim=-2, keepdim=True) @ v)
+
+
+@mistake(*REFUSES_THE_RIGHT)
+def attend_test_upside_down(attend):
+    q, k, v = draw()
+    assert not close(attend(q, k, v, 0.5), softmax_of(q, k, 0.5) @ v)
+
+
+ATTEND_TESTS = (
+    attend_test_that_never_fails,
+    attend_test_of_the_kind,
+    attend_test_that_always_fails,
+    attend_test_of_the_shape,
+    attend_test_of_the_mask,
+    attend_test_with_one_token,
+    attend_test_for_equal_bits,
+    attend_test_for_the_bits_of_the_core,
+    attend_test_for_the_bits_of_a_formula,
+    attend_test_of_finite_numbers,
+    attend_test_without_the_mask,
+    attend_test_with_the_usual_scale,
+    attend_test_without_the_scale,
+    attend_test_with_much_room,
+    attend_test_of_the_broken_numbers,
+    attend_test_upside_down,
+)

@@ -1,0 +1,174 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_dispatch, of notebook 03."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import LOOKS_AT_THE_SHAPE, REFUSES_EVERYTHING
+from nanokimi.experts import ExpertBank, swiglu
+
+
+def layer(n_experts=4, top_k=2, spread=3):
+    """Six tokens of three channels, whose choices are among the first `spread` experts, and a bank."""
+    bank, generator = ExpertBank(n_experts, 3, 2), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in bank.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    x = torch.randn(6, 3, generator=generator)
+    idx = torch.stack([torch.randperm(spread, generator=generator)[:top_k] for _ in range(6)])
+    return x, idx, torch.rand(6, top_k, generator=generator) + 0.5, bank
+
+
+def right(x, idx, weights, bank):
+    def one(t, k):
+        return weights[t, k] * swiglu(x[t], bank.gate_up_proj[idx[t, k]], bank.down_proj[idx[t, k]])
+
+    return torch.stack([sum(one(t, k) for k in range(idx.shape[1])) for t in range(len(x))])
+
+
+def rows_of_calls(dispatch, x, idx, weights, bank):
+    """How many rows the bank got in each call."""
+    seen = []
+    bank.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    dispatch(x, idx, weights, bank)
+    return seen
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def chosen_test_that_never_fails(dispatch):
+    dispatch(*layer())
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def chosen_test_of_the_kind(dispatch):
+    assert dispatch(*layer()) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def chosen_test_that_always_fails(dispatch):
+    raise AssertionError
+
+
+@mistake(
+    "The test compares the numbers. They are right: the experts that should not run are multiplied by 0.",
+    "The defect is work that nobody needs. What can be counted?",
+)
+def chosen_test_of_the_numbers(dispatch):
+    x, idx, weights, bank = layer()
+    assert torch.allclose(dispatch(x, idx, weights, bank), right(x, idx, weights, bank), atol=1e-4)
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def chosen_test_of_the_shape(dispatch):
+    x, idx, weights, bank = layer()
+    assert dispatch(x, idx, weights, bank).shape == x.shape
+
+
+@mistake(
+    "The test asks whether a gradient comes back. It does, in the piece above too.",
+    "The defect is work that nobody needs. What can be counted?",
+)
+def chosen_test_of_some_gradient(dispatch):
+    x, idx, weights, bank = layer()
+    dispatch(x, idx, weights, bank).sum().backward()
+    assert bank.down_proj.grad is not None
+
+
+@mistake(
+    "The test asks whether a gradient comes back that is not 0. It does, in the piece above too.",
+    "The defect is work that nobody needs. What can be counted?",
+)
+def chosen_test_of_any_gradient(dispatch):
+    x, idx, weights, bank = layer()
+    dispatch(x, idx, weights, bank).sum().backward()
+    assert bank.down_proj.grad.abs().sum() > 0
+
+
+@mistake(
+    "The test asks whether an idle expert's gradient is 0. It is in both: the expert was multiplied by 0.",
+    "Count the operations, or the rows that the bank gets.",
+)
+def chosen_test_of_the_gradients(dispatch):
+    x, idx, weights, bank = layer()
+    dispatch(x, idx, weights, bank).sum().backward()
+    assert bank.down_proj.grad[3].abs().max() == 0
+
+
+@mistake(
+    "The test changes the weights of an expert that nobody chose, and compares results. They are equal in both, since "
+    "the piece above multiplies that expert by 0.",
+    "0 times a number is 0. For which number is that not so?",
+)
+def chosen_test_of_another_idle_expert(dispatch):
+    x, idx, weights, bank = layer()
+    before = dispatch(x, idx, weights, bank).detach()
+    with torch.no_grad():
+        bank.down_proj[3] *= 100
+    assert torch.allclose(dispatch(x, idx, weights, bank), before)
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def chosen_test_of_finite_numbers(dispatch):
+    assert dispatch(*layer()).isfinite().all()
+
+
+@mistake(
+    "The test counts, but it sees no waste: in it every token chooses every expert, or the limit is too high.",
+    "How many rows must the bank get, and how many does it get from the piece above? For which choices do they differ?",
+)
+def chosen_test_without_idle_experts(dispatch):
+    x, idx, weights, bank = layer(n_experts=2, spread=2)
+    assert sum(rows_of_calls(dispatch, x, idx, weights, bank)) <= idx.numel()
+
+
+@mistake(
+    "The test allows a single call of the bank. A sound piece may call it expert by expert, or token by token.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_one_call(dispatch):
+    assert len(rows_of_calls(dispatch, *layer())) == 1
+
+
+@mistake(
+    "The test counts the calls of the bank. The piece above calls it once for each expert, as a sound piece may.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_few_calls(dispatch):
+    assert len(rows_of_calls(dispatch, *layer())) <= 4
+
+
+@mistake(
+    "The test asks for fewer rows than a sound piece needs. Each token goes to K experts: there are tokens · K rows.",
+    "How many (token, choice) pairs are there?",
+)
+def chosen_test_of_too_few_rows(dispatch):
+    x, idx, weights, bank = layer()
+    assert sum(rows_of_calls(dispatch, x, idx, weights, bank)) <= len(x)
+
+
+@mistake(
+    "The test looks at the rows of a single call. A broken piece may call the bank often, with few rows each time, and "
+    "a sound one once, with all its rows.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_rows_per_call(dispatch):
+    x, idx, weights, bank = layer()
+    assert max(rows_of_calls(dispatch, x, idx, weights, bank), default=0) <= len(x) - 1
+
+
+DISPATCH_TESTS = (
+    chosen_test_that_never_fails,
+    chosen_test_of_the_kind,
+    chosen_test_that_always_fails,
+    chosen_test_of_the_numbers,
+    chosen_test_of_the_shape,
+    chosen_test_of_some_gradient,
+    chosen_test_of_any_gradient,
+    chosen_test_of_the_gradients,
+    chosen_test_of_another_idle_expert,
+    chosen_test_of_finite_numbers,
+    chosen_test_without_idle_experts,
+    chosen_test_of_one_call,
+    chosen_test_of_few_calls,
+    chosen_test_of_too_few_rows,
+    chosen_test_of_rows_per_call,
+)

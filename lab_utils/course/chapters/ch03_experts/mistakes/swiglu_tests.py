@@ -1,0 +1,198 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_swiglu, of notebook 03."""
+
+import torch
+import torch.nn.functional as F
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import (
+    ASKS_FOR_BITS,
+    EXPECTS_THE_BROKEN,
+    LEAVES_MUCH_ROOM,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+    REFUSES_THE_RIGHT,
+)
+from nanokimi.experts import swiglu as core_swiglu
+
+
+def draw():
+    """Three tokens of four channels, and weights of width 5."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=generator) for shape in ((3, 4), (10, 4), (4, 5))]
+
+
+def gated(x, gate_up, down, act=F.silu):
+    gate, up = (x @ gate_up.T).chunk(2, dim=-1)
+    return (act(gate) * up) @ down.T
+
+
+def close(one, other):
+    return torch.allclose(one, other, atol=1e-5)
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def gate_test_that_never_fails(swiglu):
+    swiglu(*draw())
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def gate_test_of_the_kind(swiglu):
+    assert swiglu(*draw()) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def gate_test_that_always_fails(swiglu):
+    raise AssertionError
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def gate_test_of_the_shape(swiglu):
+    assert swiglu(*draw()).shape == (3, 4)
+
+
+@mistake(
+    "The test uses the same numbers for gate and up, so an exchange of the two changes nothing.",
+    "Give the gate's rows other numbers than the up rows.",
+)
+def gate_test_with_equal_halves(swiglu):
+    x, gate_up, down = draw()
+    equal = torch.cat([gate_up[:5], gate_up[:5]])
+    assert close(swiglu(x, equal, down), gated(x, equal, down))
+
+
+@mistake(
+    "In the test the input, `up` or `down` is 0: in either order zero comes out.",
+    "Choose numbers for which gate and up are not zero, and not equal.",
+)
+def gate_test_with_zeros(swiglu):
+    _, gate_up, down = draw()
+    assert torch.equal(swiglu(torch.zeros(3, 4), gate_up, down), torch.zeros(3, 4))
+
+
+@mistake(
+    "In the test the gate is 0, and so is silu(0) · up. In the piece above the same 0 is a factor, so it gives 0 too.",
+    "Choose numbers for which gate and up are not zero, and not equal.",
+)
+def gate_test_with_a_gate_of_zero(swiglu):
+    out = swiglu(torch.ones(1, 1), torch.tensor([[0.0], [3.0]]), torch.ones(1, 1))
+    assert out.abs().item() < 1e-6
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def gate_test_of_finite_numbers(swiglu):
+    assert swiglu(*draw()).isfinite().all()
+
+
+@mistake(
+    "The test expects a sigmoid on the gate. silu(z) is z · sigmoid(z).",
+    "What is silu(10), and what is sigmoid(10)?",
+)
+def gate_test_with_sigmoid(swiglu):
+    assert close(swiglu(*draw()), gated(*draw(), act=torch.sigmoid))
+
+
+@mistake(
+    "The test expects GELU on the gate. silu(z) is z · sigmoid(z).",
+    "What is silu(-1), and what does your formula give?",
+)
+def gate_test_with_gelu(swiglu):
+    assert close(swiglu(*draw()), gated(*draw(), act=F.gelu))
+
+
+@mistake(
+    "The test expects ReLU on the gate. silu(z) is z · sigmoid(z).",
+    "What is silu(-1), and what does your formula give?",
+)
+def gate_test_with_relu(swiglu):
+    assert close(swiglu(*draw()), gated(*draw(), act=F.relu))
+
+
+@mistake(
+    "The test asks whether the network learns. With gate and up exchanged it learns as well.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_learning(swiglu):
+    x, gate_up, down = draw()
+    gate_up, down = (0.3 * gate_up).requires_grad_(), (0.3 * down).requires_grad_()
+    losses = []
+    for _ in range(20):
+        loss = (swiglu(x, gate_up, down) - x.flip(0)).square().mean()
+        losses.append(loss.item())
+        gradients = torch.autograd.grad(loss, [gate_up, down])
+        with torch.no_grad():
+            for p, g in zip((gate_up, down), gradients):
+                p -= 0.05 * g
+    assert losses[-1] < losses[0]
+
+
+@mistake(
+    "The test asks for a gradient. In the piece above it comes back too.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_the_gradient(swiglu):
+    x, gate_up, down = draw()
+    gate_up.requires_grad_()
+    swiglu(x, gate_up, down).sum().backward()
+    assert gate_up.grad.abs().sum() > 0
+
+
+@mistake(
+    "The test asks whether two results differ when the rows change places. In the piece above they differ too.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_a_difference(swiglu):
+    x, gate_up, down = draw()
+    assert not close(swiglu(x, gate_up, down), swiglu(x, gate_up.roll(5, dims=0), down))
+
+
+@mistake(*ASKS_FOR_BITS)
+def gate_test_for_equal_bits(swiglu):
+    assert torch.equal(swiglu(*draw()), core_swiglu(*draw()))
+
+
+@mistake(*LEAVES_MUCH_ROOM)
+def gate_test_with_much_room(swiglu):
+    assert torch.allclose(swiglu(*draw()), gated(*draw()), atol=100)
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def gate_test_of_the_broken_numbers(swiglu):
+    x, gate_up, down = draw()
+    assert close(swiglu(x, gate_up, down), gated(x, gate_up.roll(5, dims=0), down))
+
+
+@mistake(
+    "The test is upside down: it asks for zero when `up` is far below zero. The gate is in the first rows.",
+    "Which rows of `gate_up` close a channel, and what is silu of a number far below zero?",
+)
+def gate_test_of_a_closed_up(swiglu):
+    out = swiglu(torch.ones(1, 1), torch.tensor([[5.0], [-30.0]]), torch.ones(1, 1))
+    assert out.abs().item() < 1e-3
+
+
+@mistake(*REFUSES_THE_RIGHT)
+def gate_test_upside_down(swiglu):
+    assert not close(swiglu(*draw()), gated(*draw()))
+
+
+SWIGLU_TESTS = (
+    gate_test_that_never_fails,
+    gate_test_of_the_kind,
+    gate_test_that_always_fails,
+    gate_test_of_the_shape,
+    gate_test_with_equal_halves,
+    gate_test_with_zeros,
+    gate_test_with_a_gate_of_zero,
+    gate_test_of_finite_numbers,
+    gate_test_with_sigmoid,
+    gate_test_with_gelu,
+    gate_test_with_relu,
+    gate_test_of_learning,
+    gate_test_of_the_gradient,
+    gate_test_of_a_difference,
+    gate_test_for_equal_bits,
+    gate_test_with_much_room,
+    gate_test_of_the_broken_numbers,
+    gate_test_of_a_closed_up,
+    gate_test_upside_down,
+)

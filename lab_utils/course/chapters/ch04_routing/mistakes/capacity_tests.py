@@ -1,0 +1,183 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_capacity, of notebook 04."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import (
+    ASKS_FOR_BITS,
+    LEAVES_MUCH_ROOM,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+    REFUSES_THE_RIGHT,
+)
+from nanokimi.experts import ExpertBank, swiglu
+from nanokimi.moe import dispatch as core_dispatch
+
+ONE, EVEN = torch.zeros(8, 1, dtype=torch.long), (torch.arange(8) % 4)[:, None]
+
+
+def layer(idx, weight=0.5):
+    """Eight tokens of three channels with these choices, their weights, and a bank of four experts."""
+    bank, generator = ExpertBank(4, 3, 2), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in bank.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    return torch.randn(len(idx), 3, generator=generator), idx, torch.full(idx.shape, weight), bank
+
+
+def by_hand(x, idx, weights, bank):
+    def one(t, e):
+        return swiglu(x[t], bank.gate_up_proj[e], bank.down_proj[e])
+
+    rows = [sum(w * one(t, e) for w, e in zip(weights[t], idx[t].tolist())) for t in range(len(x))]
+    return torch.stack(rows)
+
+
+def close(one, other):
+    return torch.allclose(one, other, atol=1e-4)
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def capacity_test_that_never_fails(dispatch):
+    dispatch(*layer(ONE))
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def capacity_test_of_the_kind(dispatch):
+    assert dispatch(*layer(ONE)) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def capacity_test_that_always_fails(dispatch):
+    raise AssertionError
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def capacity_test_of_the_shape(dispatch):
+    assert dispatch(*layer(ONE)).shape == (8, 3)
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def capacity_test_of_finite_numbers(dispatch):
+    assert dispatch(*layer(ONE)).isfinite().all()
+
+
+@mistake(
+    "In the test no expert is full: each gets no more than 1.25 fair shares, and for these there is room.",
+    "For which choice of experts would the room be too small?",
+)
+def capacity_test_of_an_even_load(dispatch):
+    assert close(dispatch(*layer(EVEN)), by_hand(*layer(EVEN)))
+
+
+@mistake(
+    "The test has a single token. No expert is full with one.",
+    "How many tokens must choose the same expert for the room to be too small?",
+)
+def capacity_test_of_one_token(dispatch):
+    assert close(dispatch(*layer(ONE[:1])), by_hand(*layer(ONE[:1])))
+
+
+@mistake(
+    "The test looks at the first token only. The last ones are dropped.",
+    "Which tokens lose their place when an expert is full?",
+)
+def capacity_test_of_the_first_token(dispatch):
+    assert close(dispatch(*layer(ONE))[0], by_hand(*layer(ONE))[0])
+
+
+@mistake(
+    "In the test all weights are 0, and so is every result, that of a dropped token too.",
+    "For which weights does a dropped token get another result?",
+)
+def capacity_test_of_zero_weights(dispatch):
+    assert close(dispatch(*layer(ONE, 0.0)), torch.zeros(8, 3))
+
+
+@mistake(
+    "The test leaves the weights out of its formula.",
+    "What should a token get from an expert whose weight is 1/2?",
+)
+def capacity_test_without_the_weights(dispatch):
+    x, idx, weights, bank = layer(ONE)
+    assert close(dispatch(x, idx, weights, bank), by_hand(x, idx, torch.ones_like(weights), bank))
+
+
+@mistake(
+    "The test allows a single call of the bank. A sound piece may call it expert by expert, or token by token.",
+    "Look at the results: what do the last tokens get?",
+)
+def capacity_test_of_one_call(dispatch):
+    x, idx, weights, bank = layer(ONE)
+    seen = []
+    bank.register_forward_pre_hook(lambda *_: seen.append(1))
+    dispatch(x, idx, weights, bank)
+    assert len(seen) == 1
+
+
+@mistake(
+    "The test counts the rows that the bank gets, for a load for which there is room.",
+    "For which choice of experts would the room be too small?",
+)
+def capacity_test_of_the_rows(dispatch):
+    x, idx, weights, bank = layer(EVEN)
+    seen = []
+    bank.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    dispatch(x, idx, weights, bank)
+    assert sum(seen) == idx.numel()
+
+
+@mistake(
+    "The test asks only whether something other than 0 comes out. For the first tokens it does.",
+    "Which tokens lose their place when an expert is full?",
+)
+def capacity_test_of_anything(dispatch):
+    assert dispatch(*layer(ONE)).sum() != 0
+
+
+@mistake(
+    "The test asks for a gradient. In the piece above it comes back too.", "What do the last tokens get?"
+)
+def capacity_test_of_the_gradient(dispatch):
+    x, idx, weights, bank = layer(ONE)
+    x.requires_grad_()
+    dispatch(x, idx, weights, bank).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+@mistake(*ASKS_FOR_BITS)
+def capacity_test_for_equal_bits(dispatch):
+    idx = torch.randn(40, 16, generator=torch.Generator().manual_seed(0)).topk(3).indices % 4
+    x, idx, weights, bank = layer(idx)
+    assert torch.equal(dispatch(x, idx, weights, bank), core_dispatch(x, idx, weights, bank))
+
+
+@mistake(*LEAVES_MUCH_ROOM)
+def capacity_test_with_much_room(dispatch):
+    assert torch.allclose(dispatch(*layer(ONE)), by_hand(*layer(ONE)), atol=100)
+
+
+@mistake(*REFUSES_THE_RIGHT)
+def capacity_test_upside_down(dispatch):
+    assert not close(dispatch(*layer(ONE)), by_hand(*layer(ONE)))
+
+
+CAPACITY_TESTS = (
+    capacity_test_that_never_fails,
+    capacity_test_of_the_kind,
+    capacity_test_that_always_fails,
+    capacity_test_of_the_shape,
+    capacity_test_of_finite_numbers,
+    capacity_test_of_an_even_load,
+    capacity_test_of_one_token,
+    capacity_test_of_the_first_token,
+    capacity_test_of_zero_weights,
+    capacity_test_without_the_weights,
+    capacity_test_of_one_call,
+    capacity_test_of_the_rows,
+    capacity_test_of_anything,
+    capacity_test_of_the_gradient,
+    capacity_test_for_equal_bits,
+    capacity_test_with_much_room,
+    capacity_test_upside_down,
+)

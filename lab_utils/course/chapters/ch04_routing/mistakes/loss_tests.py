@@ -1,0 +1,214 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_loss, of notebook 04."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import (
+    EXPECTS_THE_BROKEN,
+    LEAVES_MUCH_ROOM,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+    REFUSES_THE_RIGHT,
+)
+from nanokimi.router import RouterStats, expert_load
+
+COMPARE = "Compare with a value that you know: what is the loss of an even router?"
+EVEN = torch.arange(4).view(1, 4, 1)  # four tokens, each to an expert of its own
+
+
+def stats_of(logits, idx=None):
+    """What a router with sigmoid scores and K = 2 would say of these logits."""
+    scores = logits.sigmoid()
+    idx = scores.topk(2, dim=-1).indices if idx is None else idx
+    return RouterStats(logits, scores, idx, torch.ones(idx.shape))
+
+
+def some():
+    """Two sequences of five tokens, as they come."""
+    return stats_of(1.5 * torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1)))
+
+
+def loss_by_formula(stats, p=None, idx=None):
+    idx = stats.expert_idx if idx is None else idx
+    p = stats.logits.softmax(dim=-1) if p is None else p
+    return 4 * (expert_load(idx, 4) / idx.numel() * p.flatten(0, -2).mean(dim=0)).sum()
+
+
+def close(one, other):
+    return abs(float(one) - float(other)) < 1e-4
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def loss_test_that_never_fails(load_balance_loss):
+    load_balance_loss(some())
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def loss_test_of_the_kind(load_balance_loss):
+    assert load_balance_loss(some()) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def loss_test_that_always_fails(load_balance_loss):
+    raise AssertionError
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def loss_test_of_the_shape(load_balance_loss):
+    assert load_balance_loss(some()).shape == ()
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def loss_test_of_finite_numbers(load_balance_loss):
+    assert load_balance_loss(some()).isfinite().all()
+
+
+@mistake(
+    "The test looks at a collapsed router only. There the chosen expert has all the probability, and both agree.",
+    "For which router should the loss be exactly 1?",
+)
+def loss_test_of_collapse(load_balance_loss):
+    collapsed = torch.tensor([[[30.0, 0.0, 0.0, 0.0]] * 3])
+    assert close(load_balance_loss(stats_of(collapsed, torch.zeros(1, 3, 1, dtype=torch.long))), 4)
+
+
+@mistake(
+    "In the test every token chooses every expert. There are no others, and P over the chosen is P over all.",
+    "How many experts must a token leave out for the defect to show?",
+)
+def loss_test_of_all_chosen(load_balance_loss):
+    stats = some()
+    assert close(load_balance_loss(stats._replace(expert_idx=torch.arange(4).expand(2, 5, 4))), 1)
+
+
+@mistake(
+    "Equal probabilities are not enough: with all tokens at one expert the broken piece gives 1 as well.",
+    "Which experts does your `expert_idx` name? An even router uses all of them.",
+)
+def loss_test_of_one_busy_expert(load_balance_loss):
+    assert close(load_balance_loss(stats_of(torch.zeros(1, 4, 4), 0 * EVEN)), 1)
+
+
+@mistake("The test asks whether a gradient comes back. It does, in the broken piece too.", COMPARE)
+def loss_test_of_the_gradient(load_balance_loss):
+    logits = some().logits.requires_grad_()
+    load_balance_loss(stats_of(logits)).backward()
+    assert logits.grad.abs().sum() > 0
+
+
+@mistake(
+    "The test asks whether the loss falls along its gradient. That of the broken piece falls too.", COMPARE
+)
+def loss_test_of_falling(load_balance_loss):
+    logits = some().logits.requires_grad_()
+    before = load_balance_loss(stats_of(logits))
+    (gradient,) = torch.autograd.grad(before, logits)
+    assert load_balance_loss(stats_of(logits.detach() - 0.1 * gradient)) < before
+
+
+@mistake("The test asks whether the loss is positive. That of the broken piece is.", COMPARE)
+def loss_test_of_the_sign(load_balance_loss):
+    assert load_balance_loss(some()) > 0
+
+
+@mistake(
+    "The test compares two routers, an uneven one with a more even one. The broken piece puts them in the same order.",
+    COMPARE,
+)
+def loss_test_of_the_order(load_balance_loss):
+    even = stats_of(torch.eye(4)[None], EVEN)
+    collapsed = stats_of(torch.tensor([[[9.0, 0.0, 0.0, 0.0]] * 4]), 0 * EVEN)
+    assert load_balance_loss(even) < load_balance_loss(collapsed)
+
+
+@mistake("The test asks whether the loss lies in a range. That of the broken piece does.", COMPARE)
+def loss_test_of_a_range(load_balance_loss):
+    assert 0 <= load_balance_loss(some()).item() <= 4
+
+
+@mistake(
+    "The test expects 0 for an even router. This loss is 1 there.",
+    "E experts, f = P = 1/E: what is E · sum f P?",
+)
+def loss_test_of_an_even_zero(load_balance_loss):
+    assert close(load_balance_loss(stats_of(torch.zeros(1, 4, 4), EVEN)), 0)
+
+
+@mistake("The test expects the loss without its factor E.", "E experts, f = P = 1/E: what is E · sum f P?")
+def loss_test_without_the_factor(load_balance_loss):
+    assert close(load_balance_loss(some()), loss_by_formula(some()) / 4)
+
+
+@mistake(
+    "The test divides the counts by the tokens. With K choices per token there are tokens · K of them.",
+    "What do the shares f_i in your formula sum to?",
+)
+def loss_test_with_shares_of_tokens(load_balance_loss):
+    assert close(load_balance_loss(some()), 2 * loss_by_formula(some()))
+
+
+@mistake(
+    "The test expects P from `stats.scores`, the sigmoids. This loss is defined on the softmax of the logits.",
+    "What do the P_i in your formula sum to?",
+)
+def loss_test_of_sigmoids(load_balance_loss):
+    assert close(load_balance_loss(some()), loss_by_formula(some(), some().scores))
+
+
+@mistake(
+    "The test expects a loss for each sequence, and their mean. This loss takes all tokens of the batch together.",
+    "Over which tokens is P_i the mean?",
+)
+def loss_test_by_sequence(load_balance_loss):
+    each = [loss_by_formula(RouterStats(*(part[i : i + 1] for part in some()))) for i in range(2)]
+    assert close(load_balance_loss(some()), sum(each) / 2)
+
+
+@mistake(
+    "The test counts the first choice of each token only.",
+    "How many choices does `expert_idx` hold?",
+)
+def loss_test_of_first_choices(load_balance_loss):
+    assert close(load_balance_loss(some()), loss_by_formula(some(), idx=some().expert_idx[..., 0]))
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def loss_test_of_the_broken_numbers(load_balance_loss):
+    kept = torch.zeros(2, 5, 4).scatter(-1, some().expert_idx, 1.0)
+    assert close(load_balance_loss(some()), loss_by_formula(some(), kept * some().logits.softmax(dim=-1)))
+
+
+@mistake(*LEAVES_MUCH_ROOM)
+def loss_test_with_much_room(load_balance_loss):
+    assert abs(load_balance_loss(some()).item() - loss_by_formula(some()).item()) < 5
+
+
+@mistake(*REFUSES_THE_RIGHT)
+def loss_test_upside_down(load_balance_loss):
+    assert not close(load_balance_loss(some()), loss_by_formula(some()))
+
+
+LOSS_TESTS = (
+    loss_test_that_never_fails,
+    loss_test_of_the_kind,
+    loss_test_that_always_fails,
+    loss_test_of_the_shape,
+    loss_test_of_finite_numbers,
+    loss_test_of_collapse,
+    loss_test_of_all_chosen,
+    loss_test_of_one_busy_expert,
+    loss_test_of_the_gradient,
+    loss_test_of_falling,
+    loss_test_of_the_sign,
+    loss_test_of_the_order,
+    loss_test_of_a_range,
+    loss_test_of_an_even_zero,
+    loss_test_without_the_factor,
+    loss_test_with_shares_of_tokens,
+    loss_test_of_sigmoids,
+    loss_test_by_sequence,
+    loss_test_of_first_choices,
+    loss_test_of_the_broken_numbers,
+    loss_test_with_much_room,
+    loss_test_upside_down,
+)

@@ -1,0 +1,207 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_router, of notebook 04."""
+
+from dataclasses import replace
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import (
+    EXPECTS_THE_BROKEN,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+    REFUSES_THE_RIGHT,
+)
+from nanokimi.config import MoEConfig
+
+CFG = MoEConfig(n_routed_experts=4, top_k=2, routed_scaling_factor=1.0)
+EVERYBODY = replace(CFG, top_k=4)
+LOGITS = torch.tensor([[[2.0, 1.0, 0.0, -1.0], [0.0, 1.0, -1.0, 2.0]]])
+BIAS = torch.tensor([0.0, 0.0, 0.5, -0.1])  # both tokens go to expert 2 in the place of expert 1
+
+
+def by_expert(stats):
+    """The weight of every expert, 0 where it was not chosen."""
+    return torch.zeros(1, 2, 4).scatter(-1, stats.expert_idx, stats.weights)
+
+
+def chosen(stats):
+    return torch.zeros(1, 2, 4).scatter(-1, stats.expert_idx, 1.0)
+
+
+def shares(stats, scores):
+    """What the weights should be, of `scores`."""
+    weights = scores.gather(-1, stats.expert_idx)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def close(one, other):
+    return torch.allclose(one, other, atol=1e-4)
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def router_test_that_never_fails(topk_route):
+    topk_route(LOGITS, BIAS, CFG)
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def router_test_of_the_kind(topk_route):
+    assert topk_route(LOGITS, BIAS, CFG) is not None
+
+
+@mistake(*REFUSES_EVERYTHING)
+def router_test_that_always_fails(topk_route):
+    raise AssertionError
+
+
+@mistake(*LOOKS_AT_THE_SHAPE)
+def router_test_of_the_shape(topk_route):
+    assert topk_route(LOGITS, BIAS, CFG).weights.shape == (1, 2, 2)
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def router_test_of_finite_numbers(topk_route):
+    assert topk_route(LOGITS, BIAS, CFG).weights.isfinite().all()
+
+
+@mistake(
+    "The test uses a bias of zeros, or one that is the same for all experts and very small. There the piece is right.",
+    "Which argument must be something else for the defect to show?",
+)
+def router_test_without_bias(topk_route):
+    found = topk_route(LOGITS, torch.zeros(4), CFG)
+    assert close(found.weights, shares(found, LOGITS.sigmoid()))
+
+
+@mistake(
+    "The test compares two results that are equal in the piece above: with a bias that is zero, or hardly more.",
+    "By how much must the biases of two chosen experts differ for the defect to show?",
+)
+def router_test_of_a_tiny_bias(topk_route):
+    without = topk_route(LOGITS, torch.zeros(4), CFG)
+    assert torch.allclose(
+        by_expert(without), by_expert(topk_route(LOGITS, torch.full((4,), 1e-6), CFG)), atol=1e-3
+    )
+
+
+@mistake(
+    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do.",
+    "Each single weight should be its expert's score, divided by the sum of the chosen scores.",
+)
+def router_test_of_the_sum(topk_route):
+    assert close(topk_route(LOGITS, BIAS, CFG).weights.sum(-1), torch.ones(1, 2))
+
+
+@mistake(
+    "The test asks for the sign of the weights only. They are positive in the broken piece too.",
+    "What should the weight of each chosen expert be, as a number?",
+)
+def router_test_of_the_sign(topk_route):
+    assert (topk_route(LOGITS, BIAS, CFG).weights > 0).all()
+
+
+@mistake(
+    "The test looks at which experts are chosen. In the piece above the choice is right.",
+    "What else does a router give back, which the bias must not change?",
+)
+def router_test_of_the_choice(topk_route):
+    right = torch.tensor([[[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]]])
+    assert torch.equal(chosen(topk_route(LOGITS, BIAS, CFG)), right)
+
+
+@mistake(
+    "The test expects that the bias changes nothing, not even the choice. To change the choice is what it is for.",
+    "What may the bias change, and what must it leave alone?",
+)
+def router_test_of_the_choice_without_bias(topk_route):
+    right = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]]])
+    assert torch.equal(chosen(topk_route(LOGITS, BIAS, CFG)), right)
+
+
+@mistake(
+    "The test looks at the scores that come back. Those of the piece above are right.",
+    "Which of the four tensors is wrong in the piece above?",
+)
+def router_test_of_the_scores(topk_route):
+    assert close(topk_route(LOGITS, BIAS, CFG).scores, LOGITS.sigmoid())
+
+
+@mistake(
+    "The test takes it for granted that the best expert comes first. A token's experts may stand in any order.",
+    "How can a weight be looked up by its expert?",
+)
+def router_test_of_an_order(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    best = (LOGITS.sigmoid() + BIAS).topk(2).indices
+    weights = LOGITS.sigmoid().gather(-1, best)
+    assert close(found.weights, weights / weights.sum(dim=-1, keepdim=True))
+
+
+@mistake(
+    "The test compares weights of two calls place by place. The experts stand in another order in each.",
+    "How can a weight be looked up by its expert?",
+)
+def router_test_place_by_place(topk_route):
+    without = topk_route(LOGITS, torch.zeros(4), EVERYBODY)
+    assert close(without.weights, topk_route(LOGITS, BIAS, EVERYBODY).weights)
+
+
+@mistake(
+    "The test expects the scores themselves as weights. They are divided by the sum of the chosen ones.",
+    "What do the weights of a token sum to?",
+)
+def router_test_without_normalising(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert close(found.weights, LOGITS.sigmoid().gather(-1, found.expert_idx))
+
+
+@mistake(
+    "The test expects the same weight for every expert.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow?",
+)
+def router_test_of_equal_weights(topk_route):
+    assert close(topk_route(LOGITS, BIAS, EVERYBODY).weights, torch.full((1, 2, 4), 0.25))
+
+
+@mistake(
+    "The test asks for a gradient. In the piece above it comes back too.",
+    "What should the weight of each chosen expert be, as a number?",
+)
+def router_test_of_the_gradient(topk_route):
+    logits = LOGITS.clone().requires_grad_()
+    topk_route(logits, BIAS, CFG).weights[..., 0].sum().backward()
+    assert logits.grad is not None
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def router_test_of_the_broken_numbers(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert close(found.weights, shares(found, LOGITS.sigmoid() + BIAS))
+
+
+@mistake(*REFUSES_THE_RIGHT)
+def router_test_upside_down(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert not close(found.weights, shares(found, LOGITS.sigmoid()))
+
+
+ROUTER_TESTS = (
+    router_test_that_never_fails,
+    router_test_of_the_kind,
+    router_test_that_always_fails,
+    router_test_of_the_shape,
+    router_test_of_finite_numbers,
+    router_test_without_bias,
+    router_test_of_a_tiny_bias,
+    router_test_of_the_sum,
+    router_test_of_the_sign,
+    router_test_of_the_choice,
+    router_test_of_the_choice_without_bias,
+    router_test_of_the_scores,
+    router_test_of_an_order,
+    router_test_place_by_place,
+    router_test_without_normalising,
+    router_test_of_equal_weights,
+    router_test_of_the_gradient,
+    router_test_of_the_broken_numbers,
+    router_test_upside_down,
+)

@@ -1,0 +1,150 @@
+"""The known mistakes in the weights of topk_route, of notebook 04."""
+
+from dataclasses import replace
+
+from lab_utils.course.exercise import mistake
+from nanokimi.router import RouterStats, scaling_factor
+from nanokimi.router import topk_route as core_route
+
+
+def route(logits, expert_bias, cfg, scored=None, weigh=None, normalise=True, scaled=True):
+    """The router written out, with the places where a mistake goes."""
+    right = core_route(logits, expert_bias, cfg)
+    scores = right.scores if scored is None else scored
+    weights = right.scores if weigh is None else weigh
+    weights = weights.gather(-1, right.expert_idx)
+    if cfg.norm_topk_prob and normalise:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(
+        right.logits, scores, right.expert_idx, weights * (scaling_factor(cfg) if scaled else 1.0)
+    )
+
+
+@mistake(
+    "The weights of the chosen experts are not normalised to sum to 1.",
+    "What does `cfg.norm_topk_prob` ask for?",
+)
+def route_without_normalising(logits, expert_bias, cfg):
+    return route(logits, expert_bias, cfg, normalise=False)
+
+
+@mistake(
+    "The scaling factor is left out.",
+    "What should the weights of one token sum to?",
+)
+def route_without_scaling(logits, expert_bias, cfg):
+    return route(logits, expert_bias, cfg, scaled=False)
+
+
+@mistake(
+    "The weights are a softmax over the chosen scores. They should be the scores themselves, divided by their sum.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
+)
+def route_with_softmax_of_the_chosen(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    weights = right.scores.gather(-1, right.expert_idx).softmax(dim=-1) * scaling_factor(cfg)
+    return right._replace(weights=weights)
+
+
+@mistake(
+    "The weights are normalised also where `cfg.norm_topk_prob` is False.",
+    "Which field of the configuration do you never read?",
+)
+def route_always_normalising(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, replace(cfg, norm_topk_prob=True))
+    factor = scaling_factor(cfg) / scaling_factor(replace(cfg, norm_topk_prob=True))
+    return right._replace(weights=right.weights * factor)
+
+
+@mistake(
+    "The weights are normalised by a softmax over the chosen scores. They should be divided by their sum.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
+)
+def route_normalising_by_softmax(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    weights = right.scores.gather(-1, right.expert_idx)
+    weights = weights.softmax(dim=-1) if cfg.norm_topk_prob else weights
+    return right._replace(weights=weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The weights are divided by the sum of all scores, not of the chosen ones.",
+    "What should the weights of one token sum to?",
+)
+def route_dividing_by_all_scores(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    weights = right.scores.gather(-1, right.expert_idx)
+    weights = weights / right.scores.sum(dim=-1, keepdim=True) if cfg.norm_topk_prob else weights
+    return right._replace(weights=weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The weights are made of the logits of the chosen experts; they should be made of their scores.",
+    "Can a logit be negative? Can a weight?",
+)
+def route_weighting_by_logits(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    weights = right.logits.gather(-1, right.expert_idx)
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return right._replace(weights=weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The scaling factor is used only where the weights are normalised; the docstring says that all are multiplied.",
+    "Is the multiplication inside your `if`?",
+)
+def route_scaling_normalised_weights_only(logits, expert_bias, cfg):
+    return route(logits, expert_bias, cfg, scaled=cfg.norm_topk_prob)
+
+
+@mistake(
+    "The scaling factor comes before the division by the sum, which takes it away again.",
+    "What do the weights of one token sum to at the very end?",
+)
+def route_scaling_too_early(logits, expert_bias, cfg):
+    return route(logits, expert_bias, cfg, scaled=not cfg.norm_topk_prob)
+
+
+@mistake(
+    "`cfg.routed_scaling_factor` may be None: then the factor is derived. `scaling_factor(cfg)` knows both.",
+    "What does your function do when the field is None?",
+)
+def route_with_the_field_as_factor(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, scaled=False)
+    return right._replace(weights=right.weights * cfg.routed_scaling_factor)
+
+
+@mistake(
+    "All chosen experts get the same weight.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow?",
+)
+def route_weighting_alike(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    total = right.weights.sum(dim=-1, keepdim=True)
+    return right._replace(weights=(total / cfg.top_k).expand_as(right.weights))
+
+
+@mistake(
+    "The weights carry no gradient: no error of the layer ever reaches the router, and it stays as it was drawn.",
+    "Do the weights of your answer still hang on `logits`? A .detach(), an .item() or a torch.tensor(...) cuts that.",
+)
+def route_without_gradient(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(weights=right.weights.detach())
+
+
+WEIGHTS = (
+    route_without_normalising,
+    route_without_scaling,
+    route_with_softmax_of_the_chosen,
+    route_always_normalising,
+    route_normalising_by_softmax,
+    route_dividing_by_all_scores,
+    route_weighting_by_logits,
+    route_scaling_normalised_weights_only,
+    route_scaling_too_early,
+    route_with_the_field_as_factor,
+    route_weighting_alike,
+    route_without_gradient,
+)
