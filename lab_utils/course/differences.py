@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lab_utils.course.exercise import REFUSED, Parts
 from lab_utils.show.words import kind_of, plural
 
 
@@ -21,6 +23,9 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
         if len(right) != len(got):
             return f"It has {plural(len(got), 'entry', 'entries')}; it should have {len(right)}."
         return next((why for pair in zip(right, got) if (why := explain_difference(*pair, tolerance))), "")
+    if right == REFUSED and isinstance(got, str):
+        raised = got.removeprefix("refused with ") if got.startswith("refused with ") else "nothing"
+        return "" if got == right else f"It should raise a ValueError here, and raises {raised}."
     if isinstance(right, bool | str) or not isinstance(right, int | float):
         if type(right) is not type(got):
             return f"It is {describe_kind(got)}; it should be {describe_kind(right)}."
@@ -63,6 +68,23 @@ def explain_kinds(right: Any, got: Any, method: str = "") -> str:
             name = getattr(right, "_fields", [f"value {i}" for i in range(len(right))])[number]
             return f"{who} returns as {name} {describe_kind(is_)}; it should be {describe_kind(should)}."
     return ""
+
+
+def find_exchanged(right: Parts, got: Parts, tolerance: float) -> tuple[str, str] | None:
+    """Two parts of which each is what the other one should be; None where no two are."""
+    wrong = [name for name in right if explain_difference(right[name], got[name], tolerance)]
+    for one, other in itertools.combinations([name for name in wrong if not name.startswith("gradient")], 2):
+        if are_exchanged(right, got, one, other, tolerance):
+            return one, other
+    return None
+
+
+def are_exchanged(right: Parts, got: Parts, one: str, other: str, tolerance: float) -> bool:
+    """Whether each of two parts is what the other one should be."""
+    return not (
+        explain_difference(right[one], got[other], tolerance)
+        or explain_difference(right[other], got[one], tolerance)
+    )
 
 
 def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lab_utils.course.anonymous import anonymous
 
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
+REFUSED = "refused with a ValueError"  # the part of an input that must be refused
 TEST = "the test"  # the one part of an answer that is a test: "passes", "fails", or "changes" between runs
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,8 +23,8 @@ from lab_utils.course.attempt import (
     run_case,
     run_cases,
 )
-from lab_utils.course.differences import describe_kind, explain_difference
-from lab_utils.course.exercise import TEST, Case, Exercise, Mistake, Parts
+from lab_utils.course.differences import are_exchanged, describe_kind, explain_difference, find_exchanged
+from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.usual_state import usual_state
@@ -99,6 +100,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             case, outcome = key.cases[number], outcomes[number]
             difference = _find_difference(case, key.expected(number), outcome, exercise.tolerance)
             if difference is not None:
+                if says := _find_order(key, outcomes, number):
+                    difference = replace(difference, says=says)
                 return CheckResult(
                     exercise,
                     "failed",
@@ -114,7 +117,10 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
 def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: float) -> Difference | None:
     """The first difference between an outcome and the expected parts."""
     if outcome.parts is None:
-        return Difference(case.says, outcome.problem, place=outcome.place)
+        says = outcome.problem
+        if REFUSED in expected.values() and says.startswith("It raises "):
+            says = says.replace("It raises ", "It should raise a ValueError here, and raises ", 1)
+        return Difference(case.says, says, place=outcome.place)
     if list(outcome.parts) != list(expected):
         says = f"It returns {_list_parts(outcome.parts)}; it should return {_list_parts(expected)}."
         return Difference(case.says, says)
@@ -122,6 +128,23 @@ def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: f
         if says := explain_difference(right, outcome.parts[name], tolerance):
             return Difference(case.says, says, name, right, outcome.parts[name])
     return None
+
+
+def _find_order(key: AnswerKey, outcomes: list[Outcome], number: int) -> str:
+    """That two results stand in each other's place, in every case that has them; empty where none do."""
+    expected, given, tolerance = key.expected(number), outcomes[number].parts, key.exercise.tolerance
+    if given is None or list(given) != list(expected):
+        return ""
+    found = find_exchanged(expected, given, tolerance)
+    if found is None:
+        return ""
+    for i in key.order:
+        right, got = key.expected(i), outcomes[i].parts
+        if list(right) != list(expected):
+            continue
+        if got is None or list(got) != list(right) or not are_exchanged(right, got, *found, tolerance):
+            return ""
+    return f"{found[0]} and {found[1]} are in each other's place: each is what the other one should be."
 
 
 def _list_parts(parts: Parts) -> str:

@@ -257,3 +257,34 @@ def test_a_name_alone_is_what_the_caller_calls_so():
     assert check("causal_mask").status == "passed"
     with pytest.raises(ValueError, match="did you mean causal_mask"):
         check("casual_mask")
+
+
+def test_a_missing_refusal_and_another_error_than_a_value_error():
+    core = find("next_token_probs").core
+
+    def lets_through(logits, temperature=1.0, top_k=None, top_p=None):
+        return core(logits, max(temperature, 0.0), top_k or None, min(top_p or 1.0, 1.0))
+
+    def raises(error):
+        def next_token_probs(*args, **kwargs):
+            try:
+                return core(*args, **kwargs)
+            except ValueError:
+                raise error from None
+
+        return says(next_token_probs, "next_token_probs")
+
+    assert says(lets_through, "next_token_probs") == "It should raise a ValueError here, and raises nothing."
+    assert raises(AssertionError()) == "It should raise a ValueError here, and raises an AssertionError."
+    assert raises(KeyError("k")) == "It should raise a ValueError here, and raises KeyError: 'k'"
+
+
+def test_two_results_in_the_other_order():
+    expand, windows = find("expand_latent").core, find("windows").core
+    line = says(lambda *args: expand(*args)[::-1], "expand_latent")
+    assert line == "result 0 and result 1 are in each other's place: each is what the other one should be."
+    line = says(lambda *args: (windows(*args)[1], windows(*args)[0], windows(*args)[2]), "windows")
+    assert line == "inputs and targets are in each other's place: each is what the other one should be."
+    # In one case only, it is no order.
+    odd = says(lambda s, n, q: windows(s, n, q)[:: -1 if q == 1 else 1], "windows")
+    assert "place" not in odd

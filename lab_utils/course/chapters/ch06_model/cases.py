@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.exercise import Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
+from lab_utils.course.exercise import REFUSED, Case, Parts, Problem, call_with_gradients, copy_weights, harsh_
 from lab_utils.show.words import kind_of, plural
 from nanokimi.cache import SequenceCache
 from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
@@ -235,7 +235,7 @@ def _how_it_ends(model: nn.Module, texts: tuple[Tensor, ...], cache: list | None
         try:
             model(texts[-1], cache)
         except ValueError:
-            return "a ValueError"
+            return REFUSED
     return "let through"
 
 
