@@ -1,17 +1,16 @@
 """The bug hunts of notebook 05: a test that finds each bug, and the pieces that every answer is tried on."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.chapters.ch05_latent import bugs
-from lab_utils.course.exercise import Case, give_nothing, harsh_, plainly_wrong
+from lab_utils.course.chapters.ch05_latent import bugs, probes
+from lab_utils.course.chapters.ch05_latent.probes import attend_absorbed
+from lab_utils.course.exercise import Case, harsh_
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
 from nanokimi.config import BlockLatentConfig, MLAConfig, RopeConfig
-from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
+from nanokimi.mla import MultiHeadLatentAttention, expand_latent
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope, rotations
 
@@ -24,13 +23,6 @@ def test_sound_latents(attend_latents) -> None:
     k, v = expand_latent(latent, k_rope, expand_k, expand_v)
     expected = attend(q, k, v, 4**-0.5)
     assert torch.allclose(attend_latents(q, latent, k_rope, expand_k, expand_v), expected, atol=1e-4)
-
-
-def attend_absorbed(q, latent, k_rope, expand_k, expand_v, scale=None):
-    """The sound absorbed form."""
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    k = torch.cat([latent, k_rope], dim=-1)[:, None].expand(-1, q.shape[1], -1, -1)
-    return attend(absorb_query(q, expand_k), k, k[..., : latent.shape[-1]], scale) @ expand_v.mT
 
 
 def attend_in_a_loop(q, latent, k_rope, expand_k, expand_v):
@@ -95,39 +87,18 @@ class LatentAttentionThatExpands(MultiHeadLatentAttention):
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 
 
-class _KeepsNothing(MultiHeadLatentAttention):
+class LatentAttentionWithAHeadAxis(MultiHeadLatentAttention):
+    """A sound layer whose cache has an axis for its one head of latents."""
+
     def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
         if cache is None:
             return super().forward(x, rotation, None, with_max_qk_logit)
-        out = super().forward(x[:, -1:], rotation[-1:], None, with_max_qk_logit)
-        return out._replace(out=out.out.expand_as(x))
-
-
-class _KeepsTheWrongOrder(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        out = super().forward(x, rotation, cache, with_max_qk_logit)
-        return out if cache is None else out._replace(out=out.out.flip(1))
-
-
-class _KeepsTwice(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        if cache is None:
-            return super().forward(x, rotation, None, with_max_qk_logit)
-        own = SequenceCache()
-        out = super().forward(x, rotation, own, with_max_qk_logit)
-        cache.append(*own.entries(), *own.entries())
+        whole = SequenceCache()
+        if cache.length:
+            whole.append(cache.entries()[0][:, 0])
+        out = super().forward(x, rotation, whole, with_max_qk_logit)
+        cache.append(whole.entries()[0][:, None, cache.length :])
         return out
-
-
-class _GivesOneToken(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        out = super().forward(x, rotation, cache, with_max_qk_logit)
-        return out._replace(out=out.out[:, -1:])
-
-
-class _GivesNothing(MultiHeadLatentAttention):
-    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
-        return super().forward(x, rotation, cache, with_max_qk_logit)._replace(out=None)
 
 
 def test_sound_summary(layer) -> None:
@@ -173,21 +144,6 @@ class FixedLatents(bugs.SummaryAttention):
         return attend(q[:, None, n:], k[:, None], v[:, None], x.shape[-1] ** -0.5, visible)[:, 0]
 
 
-class _Layer(nn.Module):
-    """A function as a layer."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
-def _the_token_before(x: Tensor) -> Tensor:
-    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
-
-
 def _summary_attention() -> nn.Module:
     return harsh_(bugs.SummaryAttention(8, 2))
 
@@ -199,16 +155,7 @@ def latents_cases() -> list[Case]:
         Case("a sound piece in the absorbed form", (attend_absorbed,)),
         Case("a sound piece that goes head by head and token by token", (attend_in_a_loop,)),
         Case("a sound piece in the naive form", (attend_naive,)),
-        Case("a piece that gives zeros", (lambda *given: 0 * attend_absorbed(*given),), judged=False),
-        Case("a piece of another shape", (lambda *given: attend_absorbed(*given)[..., :1],), judged=False),
-        Case("a piece without a scale", (lambda *given: attend_absorbed(*given, scale=1.0),), judged=False),
-        Case(
-            "a piece that gives every token its own value",
-            (lambda q, c, k_rope, expand_k, expand_v: c[:, None] @ expand_v.mT,),
-            judged=False,
-        ),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
-        *plainly_wrong(attend_absorbed),
+        *probes.latents_probes(),
     ]
 
 
@@ -219,11 +166,8 @@ def layer_cases() -> list[Case]:
         Case("the core's layer", (MultiHeadLatentAttention,)),
         Case("a sound piece that keeps two tensors", (LatentAttentionWithTwoTensors,)),
         Case("a sound piece that attends in the naive form", (LatentAttentionThatExpands,)),
-        Case("a layer that keeps nothing", (_KeepsNothing,), judged=False),
-        Case("a layer whose outputs with a cache are wrong", (_KeepsTheWrongOrder,), judged=False),
-        Case("a layer that keeps everything twice", (_KeepsTwice,), judged=False),
-        Case("a layer that gives one token only", (_GivesOneToken,), judged=False),
-        Case("a layer that gives nothing", (_GivesNothing,), judged=False),
+        Case("a sound piece whose cache has an axis of one head", (LatentAttentionWithAHeadAxis,)),
+        *probes.layer_probes(),
     ]
 
 
@@ -236,12 +180,5 @@ def summary_cases() -> list[Case]:
         Case(
             "a sound piece that reads its past, and latents that know no text", (harsh_(FixedLatents(8, 2)),)
         ),
-        Case("a layer that gives zeros", (_Layer(lambda x: 0 * x),), judged=False),
-        Case("a layer that gives the token before", (_Layer(_the_token_before),), judged=False),
-        Case("a layer that gives its input", (_Layer(torch.clone),), judged=False),
-        Case(
-            "a layer that adds the sum of all tokens", (_Layer(lambda x: x + x.sum(1, True)),), judged=False
-        ),
-        Case("a layer of another shape", (_Layer(lambda x: x[..., :1]),), judged=False),
-        Case("a piece that gives nothing", (_Layer(give_nothing),), judged=False),
+        *probes.summary_probes(),
     ]

@@ -7,11 +7,9 @@ from lab_utils.course.chapters.ch05_latent.mistakes.compress import COMPRESS
 from lab_utils.course.chapters.ch05_latent.mistakes.expand_latent import EXPAND_LATENT
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_attention import LATENT_ATTENTION
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_cache import LATENT_CACHE
-from lab_utils.course.chapters.ch05_latent.mistakes.weak_tests import (
-    LATENTS_TESTS,
-    LAYER_TESTS,
-    SUMMARY_TESTS,
-)
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_latents import LATENTS_TESTS
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer import LAYER_TESTS
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_summary import SUMMARY_TESTS
 
 __all__ = [
     "ABSORB_QUERY",

@@ -1,0 +1,209 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_layer, of notebook 05."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from nanokimi.cache import SequenceCache
+from nanokimi.config import MLAConfig, RopeConfig
+from nanokimi.rope import rotations
+
+
+def layer_and_text(mla_class, n_heads=4):
+    """A layer, three tokens and their rotation."""
+    cfg, rope = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=2, qk_rope_head_dim=4, v_head_dim=2), RopeConfig()
+    x = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(3))
+    return mla_class(8, n_heads, cfg, rope), x, rotations(torch.arange(3), 4, rope)
+
+
+def decode(mla_class, n_heads=4):
+    """The outputs without and with a cache, and the cache."""
+    (layer, x, rotation), cache = layer_and_text(mla_class, n_heads), SequenceCache()
+    with torch.no_grad():
+        return layer(x, rotation).out, layer(x, rotation, cache).out, cache
+
+
+def decode_in_steps(mla_class):
+    """The outputs without a cache, and with one token by token, and the cache."""
+    (layer, x, rotation), cache = layer_and_text(mla_class), SequenceCache()
+    with torch.no_grad():
+        steps = [layer(x[:, t : t + 1], rotation[t : t + 1], cache).out for t in range(3)]
+        return layer(x, rotation).out, torch.cat(steps, dim=1), cache
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def cache_test_that_never_fails(mla_class):
+    decode(mla_class)
+
+
+@mistake("The test fails for every layer, the sound ones too.", "Run it on the core's class first.")
+def cache_test_that_always_fails(mla_class):
+    raise AssertionError
+
+
+@mistake("The test looks at the shape of the output only.", "What is it that should be small?")
+def cache_test_of_the_shape(mla_class):
+    assert decode(mla_class)[1].shape == (1, 3, 8)
+
+
+@mistake(
+    "The test asks whether the output with a cache is the one without. In the piece it is.",
+    "The outputs are right. What else does a cache have?",
+)
+def cache_test_of_the_output(mla_class):
+    without, with_cache, _ = decode(mla_class)
+    assert torch.allclose(without, with_cache, atol=1e-4)
+
+
+@mistake(
+    "The test asks whether tokens are stored, or how many. The piece stores each of them once, and too much of it.",
+    "How many numbers are kept of one token?",
+)
+def cache_test_of_the_length(mla_class):
+    assert decode(mla_class)[2].length == 3
+
+
+@mistake(
+    "The test has a single head, so narrow that its expanded keys and values are not larger than the latent.",
+    "With how many heads does it begin to matter?",
+)
+def cache_test_with_one_head(mla_class):
+    cache = decode(mla_class, n_heads=1)[2]
+    assert cache.nbytes <= 3 * (6 + 4) * 4
+
+
+@mistake(
+    "The test asks for one tensor in the cache. A layer may store latent and rope key apart and be sound.",
+    "Count bytes, not tensors.",
+)
+def cache_test_of_one_tensor(mla_class):
+    assert len(decode(mla_class)[2].entries()) == 1
+
+
+@mistake(*LOOKS_AT_NO_NUMBER)
+def cache_test_of_the_kind(mla_class):
+    assert decode(mla_class)[1] is not None
+
+
+@mistake(
+    "The test asks whether the output with a cache is the one without. In the piece it is.",
+    "The outputs are right. What else does a cache have?",
+)
+def cache_test_of_the_steps(mla_class):
+    without, steps, _ = decode_in_steps(mla_class)
+    assert torch.allclose(without, steps, atol=1e-4)
+
+
+@mistake(
+    "The test asks only that something is stored. The piece stores too much.",
+    "How many numbers should be kept of one token?",
+)
+def cache_test_of_not_empty(mla_class):
+    assert decode(mla_class)[2].nbytes > 0
+
+
+@mistake(
+    "The bound is so high that expanded keys and values pass as well.",
+    "How many numbers do four heads keep per token, expanded, and how many should be kept?",
+)
+def cache_test_with_a_high_bound(mla_class):
+    assert decode(mla_class)[2].nbytes <= 3 * 4 * (6 + 4) * 4
+
+
+@mistake(
+    "The test expects the latent alone. The rope key is kept too: it cannot be made from the latent.",
+    "How many numbers should be kept of one token?",
+)
+def cache_test_without_the_rope_key(mla_class):
+    assert decode(mla_class)[2].nbytes == 3 * 6 * 4
+
+
+@mistake(
+    "The test expects two bytes per number. The layer runs in float32: four bytes.",
+    "How many bytes has a number in float32?",
+)
+def cache_test_with_two_bytes(mla_class):
+    assert decode(mla_class)[2].nbytes == 3 * (6 + 4) * 2
+
+
+@mistake(
+    "The test says the opposite: it refuses sound layers and lets broken ones through.",
+    "Run it on the core's class first. Is a sign the wrong way round?",
+)
+def cache_test_of_the_opposite(mla_class):
+    assert decode(mla_class)[2].nbytes > 3 * (6 + 4) * 4
+
+
+@mistake(
+    "The test looks at the number of axes of what is stored. How many numbers there are, it does not ask.",
+    "Count bytes.",
+)
+def cache_test_of_the_axes(mla_class):
+    assert all(t.ndim == 3 for t in decode(mla_class)[2].entries())
+
+
+@mistake(
+    "The test looks at the width of one stored tensor. Where a layer stores heads, it stores several rows of that "
+    "width, and where it stores two tensors, each is narrower.",
+    "Count bytes.",
+)
+def cache_test_of_the_last_axis(mla_class):
+    assert decode(mla_class)[2].entries()[0].shape[-1] == 6 + 4
+
+
+@mistake(
+    "The test counts the weights of the layer. They are the same in the piece: what differs is stored while it runs.",
+    "What grows with the length of the text?",
+)
+def cache_test_of_the_weights(mla_class):
+    cfg = MLAConfig(kv_lora_rank=6, qk_nope_head_dim=2, qk_rope_head_dim=4, v_head_dim=2)
+    assert sum(p.numel() for p in mla_class(8, 4, cfg, RopeConfig()).parameters()) < 10_000
+
+
+@mistake(
+    "The test asks whether a later token changes earlier outputs. In the piece above it does not.",
+    "The outputs are right. What else does a cache have?",
+)
+def cache_test_of_the_future(mla_class):
+    layer, x, rotation = layer_and_text(mla_class)
+    other = x.clone()
+    other[:, -1] += 1
+    assert torch.allclose(layer(x, rotation).out[:, :-1], layer(other, rotation).out[:, :-1], atol=1e-4)
+
+
+@mistake(
+    "The test asks whether gradients reach the weights. In the piece above they do.",
+    "The outputs and gradients are right. What else does a cache have?",
+)
+def cache_test_of_gradients(mla_class):
+    layer, x, rotation = layer_and_text(mla_class)
+    layer(x, rotation).out.sum().backward()
+    assert layer.kv_b_proj.weight.grad is not None
+
+
+@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+def cache_test_of_finite_numbers(mla_class):
+    assert decode(mla_class)[0].isfinite().all()
+
+
+LAYER_TESTS = (
+    cache_test_that_never_fails,
+    cache_test_of_the_kind,
+    cache_test_that_always_fails,
+    cache_test_of_the_shape,
+    cache_test_of_the_output,
+    cache_test_of_the_length,
+    cache_test_with_one_head,
+    cache_test_of_one_tensor,
+    cache_test_of_the_steps,
+    cache_test_of_not_empty,
+    cache_test_with_a_high_bound,
+    cache_test_without_the_rope_key,
+    cache_test_with_two_bytes,
+    cache_test_of_the_opposite,
+    cache_test_of_the_axes,
+    cache_test_of_the_last_axis,
+    cache_test_of_the_weights,
+    cache_test_of_the_future,
+    cache_test_of_gradients,
+    cache_test_of_finite_numbers,
+)
