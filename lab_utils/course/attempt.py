@@ -18,7 +18,7 @@ from lab_utils.course.calls import Watch
 from lab_utils.course.differences import equal_tensors, explain_kinds
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
 from lab_utils.course.own_lines import is_begun, place_of
-from lab_utils.course.usual_state import functions_kept, usual_state
+from lab_utils.course.usual_state import functions_kept, process_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
@@ -58,7 +58,7 @@ def run_cases(
     run = _run_hunt if exercise.is_hunt else _run_all
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
-        with usual_state():
+        with usual_state(), functions_kept(), process_kept():
             outcomes = call_within(
                 limit(exercise, seconds), lambda: run(exercise, answer, cases), interrupt=True
             )
@@ -114,7 +114,8 @@ def _join_runs(outcomes: list[Outcome]) -> Outcome:
 def _run_answer(exercise: Exercise, answer: Callable, case: Case) -> Outcome:
     """The outcome of one case, on a thread of its own: a KeyboardInterrupt there comes from the answer itself."""
     try:
-        return run_case(exercise, answer, case)
+        with process_kept():
+            return run_case(exercise, answer, case)
     except KeyboardInterrupt as error:
         return Outcome(None, _say_raised(error), place_of(error))
 

@@ -1,9 +1,17 @@
-"""The state of torch and of the random generators in which every answer is run, whatever a notebook has set."""
+"""The state of torch and of the random generators in which every answer is run, whatever a notebook has set.
+
+And the other way round: what an answer sets is taken back, so that a check changes nothing in the notebook.
+"""
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import copy
+import functools
+import gc
 import inspect
+import os
 import random
 import sys
 import warnings
@@ -12,6 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
+
+_OF_SYS = ("stdin", "stdout", "stderr", "displayhook", "excepthook")
+_PRINTING = torch._tensor_str.PRINT_OPTS
 
 
 @contextlib.contextmanager
@@ -23,6 +34,7 @@ def usual_state(seed: int = 0) -> Iterator[None]:
     """
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     n_threads, pythons, numpys = torch.get_num_threads(), random.getstate(), np.random.get_state()
     with (
         warnings.catch_warnings(),
@@ -44,7 +56,7 @@ def usual_state(seed: int = 0) -> Iterator[None]:
         finally:
             torch.set_default_dtype(dtype)
             torch.set_float32_matmul_precision(precision)
-            torch.use_deterministic_algorithms(deterministic)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.set_num_threads(n_threads)
             random.setstate(pythons)
             np.random.set_state(numpys)
@@ -53,15 +65,70 @@ def usual_state(seed: int = 0) -> Iterator[None]:
 @contextlib.contextmanager
 def functions_kept() -> Iterator[None]:
     """Afterwards the functions of torch and of the core are what they were, whatever was put in their places."""
-    core = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "nanokimi"]
-    classes = {each for module in core for each in vars(module).values() if inspect.isclass(each)}
-    own = [each for each in classes if each.__module__.startswith("nanokimi.")]
-    owners: list[Any] = [torch, torch.Tensor, torch.nn.Module, torch.nn.functional, *core, *own]
-    saved = [(owner, dict(vars(owner))) for owner in owners]
+    core = tuple(name for name in list(sys.modules) if name.split(".")[0] == "nanokimi")
+    saved = [(owner, dict(vars(owner))) for owner in _owners(core)]
     try:
         yield
     finally:
         for owner, before in saved:
+            now = vars(owner)
             for name, value in before.items():
-                if vars(owner).get(name) is not value:
+                if now.get(name) is not value:
                     setattr(owner, name, value)
+            # torch.Tensor has most of its methods from a parent: one that was put above it hides it.
+            parents = owner.__mro__[1:] if inspect.isclass(owner) else ()
+            for name in now.keys() - before.keys():
+                if any(name in vars(parent) for parent in parents):
+                    delattr(owner, name)
+
+
+@functools.cache
+def _owners(core: tuple[str, ...]) -> list[Any]:
+    """What may be changed: torch's best known modules and classes, and the modules and classes of the core."""
+    modules = [sys.modules[name] for name in core]
+    classes = {each for module in modules for each in vars(module).values() if inspect.isclass(each)}
+    own = [each for each in classes if each.__module__.startswith("nanokimi.")]
+    return [torch, torch.Tensor, torch.nn.Module, torch.nn.functional, *modules, *own]
+
+
+@contextlib.contextmanager
+def process_kept() -> Iterator[None]:
+    """Afterwards Python is as it was: its builtins, streams, hooks, folder, environment, paths and limits.
+
+    And how torch writes tensors. What torch keeps for each thread, as its default device, ends with an answer's
+    thread. The number of interop threads cannot be taken back: torch lets it be set only once, before the first work.
+    """
+    names: dict[str, Any] = builtins.__dict__
+    functions = names.copy()
+    hooks = {name: getattr(sys, name) for name in _OF_SYS}
+    environ, folder, paths, limit = (
+        dict(os.environ),
+        _current_folder(),
+        list(sys.path),
+        sys.getrecursionlimit(),
+    )
+    printing, collects = copy.copy(vars(_PRINTING)), gc.isenabled()
+    always = torch.is_warn_always_enabled()
+    try:
+        yield
+    finally:
+        names.update(functions)  # first, and with none of them
+        for name, value in hooks.items():
+            setattr(sys, name, value)
+        if dict(os.environ) != environ:
+            os.environ.clear()
+            os.environ.update(environ)
+        if folder and _current_folder() != folder:
+            os.chdir(folder)
+        sys.path[:] = paths
+        sys.setrecursionlimit(limit)
+        vars(_PRINTING).update(printing)
+        (gc.enable if collects else gc.disable)()
+        torch.set_warn_always(always)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # somebody has deleted it
+        return ""
