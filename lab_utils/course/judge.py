@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,6 +28,8 @@ from lab_utils.course.differences import are_exchanged, describe_kind, explain_d
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.relations import relate
+from lab_utils.course.standins import StandIns
 from lab_utils.course.usual_state import usual_state
 
 
@@ -44,6 +47,11 @@ class AnswerKey:
         # A hunt begins with the piece that the notebook shows; elsewhere the smallest failing input teaches most.
         self.order = judged if exercise.is_hunt else sorted(judged, key=lambda n: entries(self.cases[n].args))
         self._outcomes: dict[tuple[Callable, int], Outcome] = {}
+
+    @functools.cached_property
+    def stand_ins(self) -> StandIns:
+        """What the core gives for other arguments."""
+        return StandIns(self.exercise, self.cases)
 
     def expected(self, number: int) -> Parts:
         """The core's parts for the case of this number."""
@@ -110,8 +118,20 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
                     case,
                     violated=_find_violations(exercise, case, key.expected(number), outcome),
                     diagnoses=_diagnose(key, outcomes),
+                    find_relations=functools.partial(_relate, key, outcomes),
                 )
     return CheckResult(exercise, "passed", n_judged)
+
+
+def _relate(key: AnswerKey, outcomes: list[Outcome]) -> tuple[str, ...]:
+    """What is true of an answer whose mistake nobody foresaw."""
+    counts = [case.judged or not key.exercise.is_hunt for case in key.cases]
+    with usual_state():
+        expected = [key.expected(number) if counted else {} for number, counted in enumerate(counts)]
+        # A help alone: odd values of a learner's own class must not cost the judgement.
+        with contextlib.suppress(Exception):
+            return relate(key.stand_ins, expected, [outcome.parts for outcome in outcomes])
+    return ()
 
 
 def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: float) -> Difference | None:

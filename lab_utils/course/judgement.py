@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -55,11 +57,17 @@ class CheckResult:
     case: Case | None = None  # the input of the difference
     violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
     diagnoses: tuple[Mistake, ...] = ()  # several where no case tells them apart
+    find_relations: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False, compare=False)
 
     @property
     def diagnosis(self) -> Mistake | None:
         """The first of the mistakes that it may be."""
         return self.diagnoses[0] if self.diagnoses else None
+
+    @functools.cached_property
+    def relations(self) -> tuple[str, ...]:
+        """What is true of an answer whose mistake nobody foresaw. It is searched for, so only where it is read."""
+        return () if self.diagnoses else self.find_relations()
 
     def __repr__(self) -> str:
         return panel_text(self)
@@ -128,7 +136,10 @@ def sentences(result: CheckResult) -> list[str]:
     found += [
         f"Every right answer has this property, and yours does not: {says}." for says in result.violated
     ]
-    return [*found, *_diagnosis_lines(result)] if result.diagnoses else [*found, f"Stuck? hint({name})"]
+    if result.diagnoses:
+        return [*found, *_diagnosis_lines(result)]
+    found += [f"What is wrong: {says}" for says in result.relations[:1]]
+    return [*found, *result.relations[1:3], f"Stuck? hint({name})"]
 
 
 def _diagnosis_lines(result: CheckResult) -> list[str]:

@@ -1,0 +1,356 @@
+"""What is true of a wrong answer that nobody foresaw, in sentences: "it is right but for a factor of 2".
+
+Each sentence is computed from what the answer gave on the judged cases, so it holds there. It says nothing of causes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab_utils.course.differences import explain_difference
+from lab_utils.course.exercise import TEST, Case, Exercise, Parts, call_with_gradients
+from lab_utils.course.inputs import entries
+from lab_utils.course.likeness import Pair, liken
+from lab_utils.course.standins import (
+    Path,
+    StandIns,
+    argument_names,
+    equal,
+    leaves_of,
+    say_path,
+)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One case: what is right for it, what the answer gave, and the names of the parts that are wrong.
+
+    `got` is None where the answer raised an error.
+    """
+
+    case: Case
+    right: Parts
+    got: Parts | None
+    wrong: tuple[str, ...]
+
+    @property
+    def fails(self) -> bool:
+        return self.got is None or bool(self.wrong) or list(self.got) != list(self.right)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the parts are those that they should be."""
+        return self.got is not None and list(self.got) == list(self.right)
+
+
+def relate(
+    others: StandIns, expected: Sequence[Parts | None], got: Sequence[Parts | None]
+) -> tuple[str, ...]:
+    """What holds for a failed answer, the most telling first; one value of `expected` and `got` for each case."""
+    exercise, cases = others.exercise, others.cases
+    if exercise.is_hunt:
+        return _relate_test(cases, expected, got)
+    seen = [_look(exercise, case, right, its) for case, right, its in zip(cases, expected, got, strict=True)]
+    judged = [sight for sight in seen if sight.case.judged]
+    if not any(sight.fails for sight in judged):
+        return ()
+    if says := _other_arguments(others, seen):
+        return (says,)
+    found = [
+        _ignored(exercise, seen),
+        _parts(exercise, judged),
+        _likeness(exercise, judged),
+        _where(exercise, judged),
+    ]
+    return tuple(says for says in found if says)
+
+
+def _look(exercise: Exercise, case: Case, right: Parts, got: Parts | None) -> Sight:
+    wrong = [
+        name
+        for name, value in right.items()
+        if got is not None and name in got and explain_difference(value, got[name], exercise.tolerance)
+    ]
+    return Sight(case, right, got, tuple(wrong))
+
+
+# ---------------------------------------------------------------- other arguments
+
+
+def _other_arguments(others: StandIns, seen: list[Sight]) -> str:
+    """The answer gives on every input what is right for another argument."""
+    exercise, judged = others.exercise, [i for i, sight in enumerate(seen) if sight.case.judged]
+    failing = [seen[i] for i in judged if seen[i].fails]
+    if not all(seen[i].comparable for i in judged) or not _is_much(failing):
+        return ""
+    part = _first_wrong_part(failing)
+    # The smallest failing case tells most changes apart, at the least cost.
+    ordered = sorted(judged, key=lambda i: (not seen[i].fails, entries(seen[i].case.args)))
+    says = others.find(lambda i, parts: _gives(exercise, parts, seen[i], part), ordered)
+    return f"{_say_part(exercise, part)} is on every input what is right where {says}." if says else ""
+
+
+def _is_much(failing: list[Sight]) -> bool:
+    """Whether there is enough that is wrong: what explains one small number explains it by accident."""
+    return len(failing) > 1 or any(
+        isinstance(value := sight.right[name], Tensor) and value.numel() > 3
+        for sight in failing
+        for name in sight.wrong
+    )
+
+
+def _gives(exercise: Exercise, parts: Parts | None, sight: Sight, part: str) -> bool:
+    """Whether the answer gave these parts, what is no gradient at least."""
+    if parts is None or sight.got is None:
+        return False
+    if not parts:
+        return not sight.fails
+    names = [
+        name for name in sight.got if name in parts and (name == part or not name.startswith("gradient"))
+    ]
+    return part in names and not any(
+        explain_difference(parts[name], sight.got[name], exercise.tolerance) for name in names
+    )
+
+
+def _ignored(exercise: Exercise, seen: list[Sight]) -> str:
+    """Two cases that differ in one argument alone: right results differ there, and the answer's are equal."""
+    leaves = [leaves_of(exercise, sight.case) for sight in seen]
+    found: dict[Path, list[bool]] = {}
+    for i, one in enumerate(seen):
+        for j, other in enumerate(seen[:i]):
+            path = _only_difference(leaves[i], leaves[j])
+            if path is None or one.got is None or other.got is None:
+                continue
+            if list(one.right) == list(other.right) and _differ(exercise, one.right, other.right):
+                found.setdefault(path, []).append(not _differ(exercise, one.got, other.got))
+    names = [say_path(path) for path, same in found.items() if all(same)]
+    if not names:
+        return ""
+    return f"With another {names[0]} and all else equal it gives the same as before; it should not."
+
+
+def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | None:
+    different = [
+        path
+        for path in {**one, **other}
+        if path not in one or path not in other or not equal(one[path], other[path])
+    ]
+    return different[0] if len(different) == 1 else None
+
+
+def _differ(exercise: Exercise, one: Parts, other: Parts) -> bool:
+    return list(one) != list(other) or any(
+        explain_difference(one[name], other[name], exercise.tolerance) for name in one
+    )
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _first_wrong_part(failing: list[Sight]) -> str:
+    names = list(dict.fromkeys(name for sight in failing for name in sight.right if name in sight.wrong))
+    return min(names, key=lambda name: name.startswith("gradient"), default="")
+
+
+def _say_part(exercise: Exercise, name: str) -> str:
+    if name == "result":
+        return "The result"
+    if name.startswith("gradient of argument ") and exercise.observe is call_with_gradients:
+        name = f"gradient of `{argument_names(exercise)[int(name.split()[-1]) - 1]}`"
+    return f"The {name.removeprefix('the ')}" if name.startswith("gradient") else f"Its part “{name}”"
+
+
+def _parts(exercise: Exercise, judged: list[Sight]) -> str:
+    """Which parts are right on every input, where others are not."""
+    if not all(sight.comparable for sight in judged):
+        return ""
+    wrong = list(dict.fromkeys(name for sight in judged for name in sight.wrong))
+    right = [name for name in dict.fromkeys(n for s in judged for n in s.right) if name not in wrong]
+    if not right or not wrong:
+        return ""
+    if all(name.startswith("gradient") for name in wrong):
+        return _wrong_gradients(exercise, judged, wrong, right)
+    values, fine = ([f"“{n}”" for n in names if not n.startswith("gradient")] for names in (wrong, right))
+    if not fine or len(values) + len(fine) > 12:
+        return ""
+    return f"Wrong: {', '.join(values)}. Right on every input: {', '.join(fine)}."
+
+
+def _wrong_gradients(exercise: Exercise, judged: list[Sight], wrong: list[str], right: list[str]) -> str:
+    values = "The result is right on every input"
+    named = ", ".join(_say_part(exercise, name).removeprefix("The gradient of ") for name in wrong)
+    lost = all(
+        not torch.as_tensor(sight.got[name]).any() for sight in judged for name in sight.wrong if sight.got
+    )
+    if lost:
+        return f"{values}, but no gradient goes back to {named}: it is 0."
+    others = [name for name in right if name.startswith("gradient")]
+    return f"{values}; the gradient of {named} is not{', and all others are' if others else ''}."
+
+
+def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
+    """What relates a wrong part to the right one."""
+    failing = [sight for sight in judged if sight.fails]
+    if not all(sight.comparable for sight in failing):
+        return ""
+    if says := _exchanged_parts(failing):
+        return says
+    pooled = [(sight, name) for sight in failing for name in sight.wrong]
+    names = sorted(dict.fromkeys(name for _, name in pooled), key=lambda name: name.startswith("gradient"))
+    groups = [(_say_part(exercise, each), [(s, n) for s, n in pooled if n == each]) for each in names]
+    if len(names) > 1 and not any(name.startswith("gradient") for name in names):
+        groups.append(("Each wrong part", pooled))
+    for subject, chosen in groups:
+        # Where values are wrong, gradients differ everywhere: only a factor, or 0, says something.
+        plainly = chosen[0][1].startswith("gradient") and not names[0].startswith("gradient")
+        if says := liken([_pair(exercise, sight, name) for sight, name in chosen], plainly):
+            everywhere = len({id(sight) for sight, _ in chosen}) == len(judged)
+            return f"{subject}, {'on every input' if everywhere else 'wherever it is wrong'}: {says}."
+    return ""
+
+
+def _exchanged_parts(failing: list[Sight]) -> str:
+    """Two parts that stand in each other's place."""
+    names = list(failing[0].right)
+    for one, other in itertools.combinations(names, 2):
+        if all(_holds_what_belongs(s, one, other) and _holds_what_belongs(s, other, one) for s in failing):
+            return f"“{one}” and “{other}” are exchanged."
+    return ""
+
+
+def _holds_what_belongs(sight: Sight, one: str, other: str) -> bool:
+    return (
+        sight.got is not None
+        and {one, other} <= sight.right.keys()
+        and one in sight.wrong
+        and not explain_difference(sight.right[other], sight.got[one], 1e-5)
+    )
+
+
+def _pair(exercise: Exercise, sight: Sight, name: str) -> Pair:
+    assert sight.got is not None
+    leaves = leaves_of(exercise, sight.case).items()
+    tensors = {say_path(path).strip("`"): value for path, value in leaves if isinstance(value, Tensor)}
+    plain = {each: value for each, value in tensors.items() if value.is_floating_point()}
+    sizes = _numbers(exercise, sight.case)
+    for each, value in plain.items():
+        if value.numel():
+            sizes |= {f"{each}.mean()": float(value.mean()), f"{each}.sum()": float(value.sum())}
+    return Pair(sight.right[name], sight.got[name], sizes, plain, exercise.tolerance)
+
+
+def _numbers(exercise: Exercise, case: Case) -> dict[str, float]:
+    """The numbers and sizes of a case by their names, as code."""
+    found: dict[str, float] = {}
+    for path, value in leaves_of(exercise, case).items():
+        name = say_path(path).strip("`")
+        if type(value) in (int, float):
+            found[name] = value
+        elif isinstance(value, Tensor):
+            found |= {f"{name}.shape[{axis}]": value.shape[axis] for axis in range(-1, -value.ndim - 1, -1)}
+            found |= {
+                f"{name}.numel()": value.numel(),
+                f"{name}.shape[:-1].numel()": value.shape[:-1].numel(),
+            }
+        elif isinstance(value, list | tuple | str):
+            found[f"len({name})"] = len(value)
+    return found
+
+
+# ---------------------------------------------------------------- where
+
+
+def _where(exercise: Exercise, judged: list[Sight]) -> str:
+    """On which inputs it is right, and on which not."""
+    fails = [sight for sight in judged if sight.fails]
+    passes = [sight for sight in judged if not sight.fails]
+    if not passes:
+        return ""
+    if len(fails) > 1 and len(passes) > 1 and (says := next(_splits(exercise, fails, passes), "")):
+        return says
+    if len(fails) == 1:
+        return f"It is right on all inputs but this one: {fails[0].case.says}."
+    if len(fails) <= min(4, len(passes)):
+        return f"It is right on all inputs but these: {'; '.join(s.case.says for s in fails)}."
+    if len(passes) <= 4:
+        return f"It is wrong on all inputs but {_these(passes)}: {'; '.join(s.case.says for s in passes)}."
+    return ""
+
+
+def _these(sights: list[Sight]) -> str:
+    return "this one" if len(sights) == 1 else "these"
+
+
+def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iterator[str]:
+    """Arguments whose value tells the inputs on which it is wrong from all others, the plainest first."""
+    of_fails, of_passes = ([leaves_of(exercise, s.case) for s in group] for group in (fails, passes))
+    paths = list(dict.fromkeys(path for found in [*of_fails, *of_passes] for path in found))
+    for say in (_say_presence, _say_value):
+        for path in paths:
+            wrong, right = ({say(f, path) for f in group} for group in (of_fails, of_passes))
+            if None in wrong | right or wrong & right:
+                continue
+            if len(wrong) == 1:
+                yield f"It is wrong on the inputs where {say_path(path)} {wrong.pop()}, and right on all others."
+            elif len(right) == 1:
+                yield f"It is right on the inputs where {say_path(path)} {right.pop()}, and wrong on all others."
+    numbers = [[_numbers(exercise, s.case) for s in group] for group in (fails, passes)]
+    for name in dict.fromkeys(n for group in numbers for found in group for n in found):
+        if any(name not in found for group in numbers for found in group):
+            continue
+        wrong, right = ([found[name] for found in group] for group in numbers)
+        # Where sizes grow together any of them would do: only what there is one of, or none, is worth a sentence.
+        if max(right) <= 1 and min(wrong) > max(right) and len(set(right)) == 1:
+            yield f"It is right where `{name}` is {max(right):g}, and wrong from {min(wrong):g} on."
+
+
+def _say_presence(leaves: dict[Path, Any], path: Path) -> str:
+    return "is not given" if leaves.get(path) is None else "is given"
+
+
+def _say_value(leaves: dict[Path, Any], path: Path) -> str | None:
+    """What an argument is, as the end of a sentence; None where it has no short name."""
+    if path not in leaves:
+        return "is not given"
+    value = leaves[path]
+    if isinstance(value, Tensor):
+        return f"has numbers in {str(value.dtype).removeprefix('torch.')}"
+    return f"is {value!r}" if isinstance(value, bool | int | float | str | None) else None
+
+
+# ---------------------------------------------------------------- tests
+
+
+def _relate_test(
+    cases: Sequence[Case], expected: Sequence[Parts], got: Sequence[Parts | None]
+) -> tuple[str, ...]:
+    """What a test says of all pieces together."""
+    if any(its is None or its.get(TEST) == "changes" for its, case in zip(got, cases) if case.judged):
+        return ()
+    lets = [its == {TEST: "passes"} for its in got]
+    judged = [i for i, case in enumerate(cases) if case.judged]
+    if not any(lets[i] for i in judged):
+        return ("Your test refuses every piece that counts, the sound ones too.",)
+    if all(lets[i] for i in judged):
+        more = [cases[i].says for i in range(len(cases)) if i not in judged and lets[i]]
+        also = f" It lets these through as well: {'; '.join(more[:3])}." if more else ""
+        return (f"Your test lets every piece through that counts, the broken ones too.{also}",)
+    wrong = [i for i in judged if lets[i] != (expected[i] == {TEST: "passes"})]
+    through, refused = [i for i in wrong if lets[i]], [i for i in wrong if not lets[i]]
+    found = []
+    if len(through) > 1:
+        found.append(
+            f"It lets {len(through)} broken pieces through: {'; '.join(cases[i].says for i in through)}."
+        )
+    if len(refused) > 1:
+        found.append(f"It refuses {len(refused)} sound pieces: {'; '.join(cases[i].says for i in refused)}.")
+    if len(wrong) == 1:
+        found.append("It is right about all other pieces that count.")
+    return tuple(found)
