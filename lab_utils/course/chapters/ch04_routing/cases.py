@@ -194,6 +194,7 @@ def bias_cases() -> list[Case]:
         ),
         Case("three steps", (torch.zeros(3), torch.tensor([7, 2, 3]), 0.01, 3)),
         Case("a load at exactly the mean", (torch.zeros(3), torch.tensor([4, 3, 2]), 0.1, 1)),
+        Case("an expert without tokens", (torch.zeros(4), torch.tensor([4, 0, 2, 2]), 0.1, 1)),
     ]
 
 

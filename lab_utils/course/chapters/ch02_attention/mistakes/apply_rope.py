@@ -170,6 +170,40 @@ def rope_that_turns_nothing(x, rotation):
     return x
 
 
+@mistake(
+    "Cosine and sine have changed places: position 0 is turned by a quarter.",
+    "A complex number of length 1 has the cosine as its real part. What does position 0 do?",
+)
+def rope_with_cosine_and_sine_exchanged(x, rotation):
+    return core_rope(x, torch.complex(rotation.imag, rotation.real))
+
+
+@mistake(
+    "The pairs are cut as halves, (i, i + r/2), and put back as neighbours.",
+    "Which two channels does rotation 0 turn, and where do they end up?",
+)
+def rope_from_halves_to_neighbours(x, rotation):
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.view_as_real(torch.complex(a, b) * rotation).flatten(-2).to(x.dtype)
+
+
+@mistake(
+    "The tokens get the angles of the opposite order: the last one that of the first.",
+    "Row t of `rotation` belongs to token t.",
+)
+def rope_in_reverse(x, rotation):
+    return core_rope(x, rotation.flip(0))
+
+
+@mistake(
+    "The rotation is added; a pair is turned by a product.",
+    "(a + ib) e^(iα): which operation stands between the two?",
+)
+def rope_that_adds(x, rotation):
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs + rotation).flatten(-2).to(x.dtype)
+
+
 APPLY_ROPE = (
     rope_on_halves,
     rope_backwards,
@@ -190,4 +224,8 @@ APPLY_ROPE = (
     rope_in_bfloat16,
     rope_without_gradient,
     rope_that_turns_nothing,
+    rope_with_cosine_and_sine_exchanged,
+    rope_from_halves_to_neighbours,
+    rope_in_reverse,
+    rope_that_adds,
 )

@@ -232,6 +232,16 @@ def attend_with_fixed_values(q, k, v, scale, visible=None):
     return attention(q, k, v.detach(), scale, visible)
 
 
+@mistake(
+    "A query does not see its own position. The first one sees nothing at all, and gets zeros.",
+    "May the token at t read the token at t? Look at s <= t.",
+)
+def attend_without_oneself(q, k, v, scale, visible=None):
+    if visible is None:
+        visible = causal_mask(q.shape[-2], k.shape[-2], q.device).tril(k.shape[-2] - q.shape[-2] - 1)
+    return (q @ k.mT * scale).masked_fill(~visible, -torch.inf).softmax(dim=-1).nan_to_num() @ v
+
+
 ATTEND = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -259,4 +269,5 @@ ATTEND = (
     attend_with_softmax_over_heads,
     attend_with_fixed_weights,
     attend_with_fixed_values,
+    attend_without_oneself,
 )

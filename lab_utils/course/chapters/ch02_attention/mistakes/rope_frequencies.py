@@ -158,6 +158,30 @@ def theta_of_exponents(rope_dim, cfg):
     return -2 * torch.arange(rope_dim // 2) / rope_dim
 
 
+@mistake(
+    "The power ends too early: base^-2 is multiplied by i/r. The whole of -2i/r is the exponent.",
+    "Where are the brackets around the exponent?",
+)
+def theta_without_brackets(rope_dim, cfg):
+    return (cfg.base**-2 * torch.arange(rope_dim // 2) / rope_dim).float()
+
+
+@mistake(
+    "The last pair is missing.",
+    "How many pairs do r channels make?",
+)
+def theta_without_the_last(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, pairs=rope_dim // 2 - 1)
+
+
+@mistake(
+    "The angles are in degrees; asked for are radians.",
+    "How far does the first pair turn from one token to the next?",
+)
+def theta_in_degrees(rope_dim, cfg):
+    return torch.rad2deg(frequencies(rope_dim, cfg))
+
+
 ROPE_FREQUENCIES = (
     theta_without_two,
     theta_with_two_twice,
@@ -178,4 +202,7 @@ ROPE_FREQUENCIES = (
     theta_of_whole_exponents,
     theta_in_equal_steps,
     theta_of_exponents,
+    theta_without_brackets,
+    theta_without_the_last,
+    theta_in_degrees,
 )

@@ -237,6 +237,24 @@ class BankThatDeals(_Bank):
         )
 
 
+@mistake(
+    "Only the run of the last expert comes back.",
+    "What happens to the result of expert 0 in the second round of your loop?",
+)
+class BankOfTheLastRun(_Bank):
+    def forward(self, rows, counts):
+        return self.expert(rows.split(list(counts))[-1], len(counts) - 1)
+
+
+@mistake(
+    "The mean of all experts comes back for every row.",
+    "How many experts should a row meet here?",
+)
+class BankThatAverages(_Bank):
+    def forward(self, rows, counts):
+        return sum(self.expert(rows, e) for e in range(len(counts))) / len(counts)
+
+
 EXPERT_BANK = (
     BankWithOneExpert,
     BankBackwards,
@@ -259,4 +277,6 @@ EXPERT_BANK = (
     BankWithoutGradient,
     BankInReverse,
     BankThatDeals,
+    BankOfTheLastRun,
+    BankThatAverages,
 )

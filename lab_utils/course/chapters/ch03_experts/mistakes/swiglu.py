@@ -189,6 +189,42 @@ def swiglu_cutting_the_tokens(x, gate_up, down):
     return F.linear(F.silu(gate) * up, down)
 
 
+@mistake(
+    "`up` is not used: the gate is multiplied by its own activation.",
+    "What is multiplied by silu(gate)?",
+)
+def swiglu_of_the_gate_twice(x, gate_up, down):
+    gate, _ = halves(x, gate_up)
+    return F.linear(F.silu(gate) * gate, down)
+
+
+@mistake(
+    "The gate is not used: `up` is multiplied by its own activation.",
+    "What opens and closes the channels in your function?",
+)
+def swiglu_of_up_twice(x, gate_up, down):
+    _, up = halves(x, gate_up)
+    return F.linear(F.silu(up) * up, down)
+
+
+@mistake(
+    "The gate goes through a softmax over the channels; silu is a function of each number by itself.",
+    "What is silu(10), whatever the other channels are?",
+)
+def swiglu_with_softmax(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(gate.softmax(dim=-1) * up, down)
+
+
+@mistake(
+    "The gate goes through softplus; silu(z) is z · sigmoid(z).",
+    "What is silu(0), and what does your activation give there?",
+)
+def swiglu_with_softplus(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.softplus(gate) * up, down)
+
+
 SWIGLU = (
     swiglu_with_gate_and_up_exchanged,
     swiglu_with_silu_of_the_product,
@@ -210,4 +246,8 @@ SWIGLU = (
     swiglu_with_down_as_stored,
     swiglu_with_gate_up_as_stored,
     swiglu_cutting_the_tokens,
+    swiglu_of_the_gate_twice,
+    swiglu_of_up_twice,
+    swiglu_with_softmax,
+    swiglu_with_softplus,
 )

@@ -232,6 +232,41 @@ def factor_summed(n_experts, top_k, n_samples=20_000):
     return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)]).sum().item()
 
 
+@mistake(
+    "It is one over the root of the mean square length; the rule is the mean of one over the length.",
+    "Lengths 0.4 and 0.6: what is the mean of 1/0.4 and 1/0.6?",
+)
+def factor_of_the_mean_square(n_experts, top_k, n_samples=20_000):
+    every = torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)])
+    return every.pow(-2).mean().pow(-0.5).item()
+
+
+@mistake(
+    "The best scores go through a softmax; they should be divided by their sum.",
+    "Two scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
+)
+def factor_of_softmax_of_the_best(n_experts, top_k, n_samples=20_000):
+    return sample_mean(
+        n_experts, top_k, n_samples, lambda z, k: 1 / z.sigmoid().topk(k).values.softmax(-1).norm(dim=-1)
+    )
+
+
+@mistake(
+    "A thousand rows more are drawn than are needed.",
+    "For n_samples = 2000, how many draws of 1,000 does it take?",
+)
+def factor_with_a_round_too_many(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, n_samples + 1000, factors)
+
+
+@mistake(
+    "It is the median of the factors, not their mean.",
+    "What does the docstring say that comes back?",
+)
+def factor_in_the_middle(n_experts, top_k, n_samples=20_000):
+    return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)]).median().item()
+
+
 DERIVED_SCALING_FACTOR = (
     factor_without_normalising,
     factor_of_logits,
@@ -255,4 +290,8 @@ DERIVED_SCALING_FACTOR = (
     factor_of_another_seed,
     factor_of_many_seeds,
     factor_summed,
+    factor_of_the_mean_square,
+    factor_of_softmax_of_the_best,
+    factor_with_a_round_too_many,
+    factor_in_the_middle,
 )

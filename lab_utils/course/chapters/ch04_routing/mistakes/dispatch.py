@@ -215,6 +215,42 @@ def dispatch_with_the_first_weight(x, expert_idx, weights, bank):
     return core_dispatch(x, expert_idx, weights[:, :1].expand_as(weights).contiguous(), bank)
 
 
+@mistake(
+    "Only the last choice of each token counts: in your loop over the choices the result is set, not added to.",
+    "What is left of the first choice after the second round?",
+)
+def dispatch_of_the_last_choice(x, expert_idx, weights, bank):
+    k = expert_idx.shape[1]
+    ones = torch.zeros_like(weights)
+    ones[:, k - 1] = 1
+    return core_dispatch(x, expert_idx, weights * ones, bank)
+
+
+@mistake(
+    "The result is right, but no gradient goes back to the tokens: what comes before would never learn.",
+    "Is there a `detach` or a `no_grad` around x?",
+)
+def dispatch_of_fixed_tokens(x, expert_idx, weights, bank):
+    return core_dispatch(x.detach(), expert_idx, weights, bank)
+
+
+@mistake(
+    "The results of a token's experts are not added: there is one for every choice.",
+    "Which shape should the result have?",
+)
+def dispatch_without_the_sum(x, expert_idx, weights, bank):
+    order, _, rows = sorted_rows(x, expert_idx, bank, lambda order: order // expert_idx.shape[1])
+    return rows[order.argsort()].unflatten(0, expert_idx.shape) * weights[..., None]
+
+
+@mistake(
+    "The weights are multiplied in twice.",
+    "How often does a weight meet its row?",
+)
+def dispatch_weighting_twice(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, weights**2, bank)
+
+
 DISPATCH = (
     dispatch_without_going_back,
     dispatch_without_weights,
@@ -236,4 +272,8 @@ DISPATCH = (
     dispatch_with_fixed_weights,
     dispatch_with_little_room,
     dispatch_with_the_first_weight,
+    dispatch_of_the_last_choice,
+    dispatch_of_fixed_tokens,
+    dispatch_without_the_sum,
+    dispatch_weighting_twice,
 )

@@ -118,6 +118,22 @@ def load_as_a_list(expert_idx, n_experts):
     return core_load(expert_idx, n_experts).tolist()
 
 
+@mistake(
+    "Only the last choice of every token is counted.",
+    "The counts should sum to tokens · K.",
+)
+def load_of_last_choices(expert_idx, n_experts):
+    return torch.bincount(expert_idx[..., -1].flatten(), minlength=n_experts)
+
+
+@mistake(
+    "The counts are sorted: place e no longer belongs to expert e.",
+    "Which expert does the first number of your result speak of?",
+)
+def load_in_order_of_size(expert_idx, n_experts):
+    return core_load(expert_idx, n_experts).sort(descending=True).values
+
+
 EXPERT_LOAD = (
     load_of_the_busy_only,
     load_of_first_choices,
@@ -133,4 +149,6 @@ EXPERT_LOAD = (
     load_from_expert_one,
     load_of_the_first_axis,
     load_as_a_list,
+    load_of_last_choices,
+    load_in_order_of_size,
 )

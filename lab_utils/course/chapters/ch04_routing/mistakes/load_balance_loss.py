@@ -210,6 +210,39 @@ def loss_of_bare_logits(stats):
     return balance_loss(stats, probability=stats.logits)
 
 
+@mistake(
+    "The counts are not divided by their sum: the loss grows with the batch.",
+    "What do the shares f_i sum to?",
+)
+def loss_of_counts(stats):
+    return balance_loss(stats, share=core_load(stats.expert_idx, stats.logits.shape[-1]))
+
+
+@mistake(
+    "The softmax is taken of the mean logits. P is the mean of the tokens' probabilities.",
+    "What comes first: the softmax of each token, or the mean over the tokens?",
+)
+def loss_of_mean_logits(stats):
+    mean = stats.logits.flatten(0, -2).mean(dim=0).softmax(dim=-1)
+    return balance_loss(stats, probability=mean.expand_as(stats.logits))
+
+
+@mistake(
+    "The factor E is there twice: the loss of an even router is E.",
+    "Take a router with P = f = 1/4 for each of four experts, and compute your loss by hand.",
+)
+def loss_with_the_factor_twice(stats):
+    return balance_loss(stats, factor=stats.logits.shape[-1] ** 2)
+
+
+@mistake(
+    "It is the mean probability of the chosen experts. It should multiply each expert's share with its P.",
+    "Two vectors of n_experts numbers are multiplied. Which are yours?",
+)
+def loss_of_chosen_probabilities(stats):
+    return stats.logits.softmax(dim=-1).gather(-1, stats.expert_idx).mean()
+
+
 LOAD_BALANCE_LOSS = (
     loss_without_factor,
     loss_too_large_by_k,
@@ -233,4 +266,8 @@ LOAD_BALANCE_LOSS = (
     loss_less_one,
     loss_upside_down,
     loss_of_bare_logits,
+    loss_of_counts,
+    loss_of_mean_logits,
+    loss_with_the_factor_twice,
+    loss_of_chosen_probabilities,
 )

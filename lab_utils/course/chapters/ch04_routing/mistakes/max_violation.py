@@ -136,6 +136,31 @@ def violation_rounded(load):
     return round((load.max() / load.mean() - 1).item(), 2)
 
 
+@mistake(
+    "The busiest is compared with the mean of the other experts. A fair share is the mean of all.",
+    "What is a fair share of 8 tokens for 2 experts, when one has 6 of them?",
+)
+def violation_above_the_others(load):
+    others = (load.sum() - load.max()) / max(len(load) - 1, 1)
+    return (load.max() / others - 1).item() if len(load) > 1 else 0.0
+
+
+@mistake(
+    "It is the share of the busiest less a fair share, in parts of all tokens. MaxVio counts in fair shares.",
+    "Two experts have 6 and 2 tokens: how many fair shares of 4 is the busiest above one?",
+)
+def violation_in_parts_of_all(load):
+    return (load.max() / load.sum() - 1 / len(load)).item()
+
+
+@mistake(
+    "The fraction is upside down: mean/max in the place of max/mean.",
+    "The busiest has twice a fair share. Should the number be 1 or -1/2?",
+)
+def violation_upside_down(load):
+    return (load.mean() / load.max() - 1).item()
+
+
 MAX_VIOLATION = (
     violation_without_minus_one,
     violation_by_the_sum,
@@ -154,4 +179,7 @@ MAX_VIOLATION = (
     violation_from_end_to_end,
     violation_among_the_busy,
     violation_rounded,
+    violation_above_the_others,
+    violation_in_parts_of_all,
+    violation_upside_down,
 )

@@ -191,6 +191,30 @@ def sequence_loss_of_weighted_choices(stats):
     return (f * shares.mean(dim=1)).sum(dim=-1).mean()
 
 
+@mistake(
+    "Only the first sequence of the batch is measured.",
+    "Over what is the loss a mean?",
+)
+def sequence_loss_of_the_first(stats):
+    return sequence_loss(RouterStats(*(part[:1] for part in stats)))
+
+
+@mistake(
+    "Tokens of one place are taken together, over all sequences. The tokens of one sequence belong together.",
+    "Which axis of (batch, seq, n_experts) is summed over for the counts?",
+)
+def sequence_loss_over_the_other_axis(stats):
+    return sequence_loss(RouterStats(*(part.transpose(0, 1) for part in stats)))
+
+
+@mistake(
+    "1 is subtracted. A uniform router should give 1, not 0.",
+    "What does the docstring say about a uniform router?",
+)
+def sequence_loss_less_one(stats):
+    return sequence_loss(stats) - 1
+
+
 SEQUENCE_BALANCE_LOSS = (
     sequence_loss_over_the_batch,
     sequence_loss_with_the_bias,
@@ -212,4 +236,7 @@ SEQUENCE_BALANCE_LOSS = (
     sequence_loss_of_softmax_of_scores,
     sequence_loss_as_a_number,
     sequence_loss_of_weighted_choices,
+    sequence_loss_of_the_first,
+    sequence_loss_over_the_other_axis,
+    sequence_loss_less_one,
 )

@@ -180,6 +180,47 @@ def route_with_fields_exchanged(logits, expert_bias, cfg):
     return RouterStats(right.logits, right.scores, right.weights, right.expert_idx)
 
 
+@mistake(
+    "The two kinds of scores are exchanged: softmax where `cfg.scoring` says sigmoid, and the other way round.",
+    "What does your `if` ask, and which branch is which?",
+)
+def route_with_the_kinds_exchanged(logits, expert_bias, cfg):
+    return core_route(
+        logits, expert_bias, replace(cfg, scoring="softmax" if cfg.scoring == "sigmoid" else "sigmoid")
+    )
+
+
+@mistake(
+    "The weights are the K best scores, and the experts those of the biased choice: they do not belong together.",
+    "Which expert has the score that you give as the first weight?",
+)
+def route_with_weights_of_other_experts(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    idx = (right.scores + expert_bias).topk(cfg.top_k, dim=-1).indices
+    weights = right.scores.topk(cfg.top_k, dim=-1).values
+    if cfg.norm_topk_prob:
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+    return RouterStats(right.logits, right.scores, idx, weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The scores that you return are divided by their sum; only the weights of the chosen are.",
+    "What are the scores of a sigmoid router, before anything is chosen?",
+)
+def route_returning_shares(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(scores=right.scores / right.scores.sum(dim=-1, keepdim=True))
+
+
+@mistake(
+    "The logits that you return contain the bias.",
+    "Which logits should `RouterStats` hold: as the gate gave them, or with the bias?",
+)
+def route_returning_biased_logits(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(logits=right.logits + expert_bias)
+
+
 TOPK_ROUTE = (
     *WEIGHTS,
     route_weighting_with_the_bias,
@@ -199,4 +240,8 @@ TOPK_ROUTE = (
     route_always_to_two,
     route_returning_the_logits_as_they_came,
     route_with_fields_exchanged,
+    route_with_the_kinds_exchanged,
+    route_with_weights_of_other_experts,
+    route_returning_shares,
+    route_returning_biased_logits,
 )

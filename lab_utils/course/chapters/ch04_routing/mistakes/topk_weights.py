@@ -134,6 +134,35 @@ def route_without_gradient(logits, expert_bias, cfg):
     return right._replace(weights=right.weights.detach())
 
 
+@mistake(
+    "The weights are normalised where `cfg.norm_topk_prob` is False, and left where it is True.",
+    "What does your `if` ask?",
+)
+def route_normalising_the_wrong_way_round(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, normalise=False)
+    total = right.weights.sum(dim=-1, keepdim=True) / scaling_factor(cfg)
+    return right if cfg.norm_topk_prob else right._replace(weights=right.weights / total)
+
+
+@mistake(
+    "The weights are divided by the largest of them, not by their sum.",
+    "What should the weights of one token sum to?",
+)
+def route_dividing_by_the_largest(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, normalise=False, scaled=False)
+    largest = right.weights.amax(dim=-1, keepdim=True) if cfg.norm_topk_prob else 1.0
+    return right._replace(weights=right.weights / largest * scaling_factor(cfg))
+
+
+@mistake(
+    "The weights are divided by the scaling factor; they are multiplied by it.",
+    "What should the weights of one token sum to?",
+)
+def route_dividing_by_the_factor(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, scaled=False)
+    return right._replace(weights=right.weights / scaling_factor(cfg))
+
+
 WEIGHTS = (
     route_without_normalising,
     route_without_scaling,
@@ -147,4 +176,7 @@ WEIGHTS = (
     route_with_the_field_as_factor,
     route_weighting_alike,
     route_without_gradient,
+    route_normalising_the_wrong_way_round,
+    route_dividing_by_the_largest,
+    route_dividing_by_the_factor,
 )

@@ -177,6 +177,43 @@ def bias_divided_by_the_experts(expert_bias, load, rate):
     expert_bias += delta - delta.mean()
 
 
+@mistake(
+    "Only the biases of busy experts move; those of idle ones should rise as well.",
+    "Which sign has the move of an expert below the mean?",
+)
+def bias_down_only(expert_bias, load, rate):
+    delta = step(load, rate).clamp(max=0)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "Only the biases of idle experts move; those of busy ones should fall as well.",
+    "Which sign has the move of an expert above the mean?",
+)
+def bias_up_only(expert_bias, load, rate):
+    delta = step(load, rate).clamp(min=0)
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The loads are compared with the largest one; they should be compared with their mean.",
+    "Loads of 9, 1, 1 and 1: does the bias of the busiest fall?",
+)
+def bias_by_the_largest(expert_bias, load, rate):
+    delta = rate * (load.max() - load).sign().float()
+    expert_bias += delta - delta.mean()
+
+
+@mistake(
+    "The mean leaves out experts without tokens.",
+    "Loads of 4, 0, 2 and 2: what is the mean?",
+)
+def bias_by_the_mean_of_the_busy(expert_bias, load, rate):
+    load = load.float()
+    delta = rate * (load[load > 0].mean() - load).sign()
+    expert_bias += delta - delta.mean()
+
+
 UPDATE_EXPERT_BIAS = (
     bias_up_for_the_busy,
     bias_that_drifts,
@@ -196,4 +233,8 @@ UPDATE_EXPERT_BIAS = (
     bias_less_the_mean_of_signs,
     bias_plus_the_mean,
     bias_divided_by_the_experts,
+    bias_down_only,
+    bias_up_only,
+    bias_by_the_largest,
+    bias_by_the_mean_of_the_busy,
 )
