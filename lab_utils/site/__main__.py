@@ -3,12 +3,14 @@
     python -m lab_utils.site --out out/site
 
 A page is one file that runs no script and loads nothing. Nothing is written while a formula cannot be shown or a
-link leads nowhere.
+link leads nowhere. The things to move by hand, docs/play beside the notebooks, come along as they are: pages that load
+nothing either, and whose script is in them.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +39,8 @@ def build(notebooks: Path, out: Path) -> list[Page]:
     pages = [read_page(path) for path in sorted(notebooks.glob("*.ipynb"))]
     if not pages:
         raise SiteError(f"{notebooks}: the folder has no notebooks")
-    check_links(pages)
+    playthings = sorted((notebooks.parent / "docs" / "play").glob("*.html"))
+    check_links(pages, playthings)
     if faults := [fault for page in pages for fault in page.faults]:
         raise SiteError("\n".join(faults))
     css = HtmlFormatter().get_style_defs(".highlight") + Path(__file__).with_name("site.css").read_text(
@@ -48,7 +51,9 @@ def build(notebooks: Path, out: Path) -> list[Page]:
         body = f"<header>{nav}</header>\n<main>{_contents(page)}{page.body}</main>\n<footer>{nav}</footer>"
         write_text(out / f"{page.notebook.stem}.html", make_page(page.notebook.stem, body, css))
     rows = (f'<h2><a href="{page.address}">{page.title}</a></h2>{page.opening}' for page in pages)
-    index = f'<main class="index"><h1>{TITLE}</h1><p>{LEAD}</p>\n{"".join(rows)}</main>'
+    for each in playthings:
+        write_text(out / "play" / each.name, each.read_text("utf-8"))
+    index = f'<main class="index"><h1>{TITLE}</h1><p>{LEAD}</p>\n{"".join(rows)}{_list_playthings(playthings)}</main>'
     write_text(out / "index.html", make_page(TITLE, index, css))
     return pages
 
@@ -58,6 +63,12 @@ def _nav(before: Page | None, after: Page | None) -> str:
     back = f'<a rel="prev" href="{before.address}">← {before.title}</a>' if before else "<span></span>"
     on = f'<a rel="next" href="{after.address}">{after.title} →</a>' if after else "<span></span>"
     return f'<nav>{back}<a href="index.html">All notebooks</a>{on}</nav>'
+
+
+def _list_playthings(playthings: Sequence[Path]) -> str:
+    titles = {each.name: re.search("<title>(.*?)</title>", each.read_text("utf-8")) for each in playthings}
+    rows = [f'<li><a href="play/{name}">{title[1]}</a></li>' for name, title in titles.items() if title]
+    return f"<h2>To move by hand</h2><ul>{''.join(rows)}</ul>" if rows else ""
 
 
 def _contents(page: Page) -> str:

@@ -22,7 +22,7 @@ STYLES = """background border border-bottom border-left border-radius flex flex-
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:
     if (tag, name) == ("a", "href"):
-        return re.match(r"https?:|mailto:|#|[\w%.-]+\.html(#|$)", value) is not None
+        return re.match(r"https?:|mailto:|#|(play/)?[\w%.-]+\.html(#|$)", value) is not None
     if (tag, name) == ("img", "src"):
         return re.match(r"data:image/(png|jpeg|gif|webp|svg\+xml)[;,]", value) is not None
     if name == "style" and re.search(r"[(\\]", value):

@@ -54,9 +54,10 @@ def read_page(notebook: Path) -> Page:
     return page
 
 
-def check_links(pages: list[Page]) -> None:
-    """Add a fault for every link that leads to no notebook of the site, or to no heading in it."""
+def check_links(pages: list[Page], playthings: list[Path]) -> None:
+    """Add a fault for every link that leads to no notebook of the site, to no heading in it, and to no plaything."""
     anchors = {each.notebook.name: {"", *(unquote(a) for _, a, _ in each.headings)} for each in pages}
+    anchors |= {f"../docs/play/{each.name}": {""} for each in playthings}
     for page in pages:
         for cell, url in page.links:
             path, _, anchor = unquote(url).partition("#")
@@ -100,7 +101,7 @@ class _Renderer(IPythonRenderer):
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if urlsplit(url).scheme not in ("http", "https", "mailto"):
             self._page.links.append((self._cell, url))
-            url = re.sub(r"\.ipynb(?=#|$)", ".html", url)
+            url = re.sub(r"\.ipynb(?=#|$)", ".html", url).removeprefix("../docs/")
         return super().link(text, url, title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
