@@ -7,11 +7,12 @@ nanokimi/presets/bench-<profile>.yaml, one line per arm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from pydantic import model_validator
 
+import nanokimi
 from lab_utils.machine.profile import profiles
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from nanokimi.presets.yaml_config import build, load_model_config, read_yaml
@@ -24,6 +25,8 @@ from nanokimi.text.corpus import Corpus
 # Every rung of the ladder changes one thing of the rung before it. GPT with Muon is no rung; it is compared with GPT.
 LADDER = ("gpt", "kimi-dense", "kimi-mla", "kimi-moe", "kimi-bias", "kimi")
 BASELINE, CHALLENGER = "gpt", "kimi"
+# A learner's own Kimi in notebook 08: the challenger's sizes and settings, built and trained by the learner's code.
+YOURS = "yours"
 
 
 @settings
@@ -56,11 +59,12 @@ class BenchPreset:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One model and how it is trained."""
+    """One model and how it is trained. `maker.build_model` builds it, and `maker.train` trains it: the core's."""
 
     name: str
     model: ModelConfig
     train: TrainConfig
+    maker: Any = field(default=nanokimi, repr=False)
 
     def with_vocabulary_of(self, corpus: Corpus) -> Arm:
         """The same arm, its model with the vocabulary size of the corpus's tokenizer."""
@@ -84,6 +88,10 @@ class Plan:
         """The same plan, every model with the vocabulary size of the corpus's tokenizer."""
         return replace(self, arms=tuple(arm.with_vocabulary_of(corpus) for arm in self.arms))
 
+    def with_maker(self, name: str, maker: Any) -> Plan:
+        """The same plan, in which `maker` builds and trains the arm of this name."""
+        return replace(self, arms=tuple(replace(a, maker=maker) if a.name == name else a for a in self.arms))
+
     def trials(self) -> Iterator[Arm]:
         """Every training in its order. Seeds are the outer loop, so that a slow hour of the machine slows all arms."""
         for seed in self.seeds:
@@ -102,6 +110,7 @@ class Plan:
 def make_plan(profile: str, arms: str = "default", seeds: Size = 1, data: str = "") -> Plan:
     """The plan for one of `profiles()`. `arms` is default, ladder (all arms), or names separated by commas.
 
+    The name `yours` stands for a second Kimi, for which the caller gives a maker (`Plan.with_maker`).
     `data`, if given, replaces the preset's text: storyworld, tinystories or a path. Raises `ConfigError` with one
     line that says what is wrong and what is allowed.
     """
@@ -112,7 +121,7 @@ def make_plan(profile: str, arms: str = "default", seeds: Size = 1, data: str = 
     train_data = read_yaml(preset.train) | {"device": preset.device}
     chosen = []
     for name in _arm_names(preset, arms):
-        line = preset.arms[name]
+        line = preset.arms[CHALLENGER if name == YOURS else name]
         chosen.append(
             Arm(
                 name=name,
@@ -135,8 +144,8 @@ def _arm_names(preset: BenchPreset, arms: str) -> Sequence[str]:
         return tuple(preset.arms)
     names = [name.strip() for name in arms.split(",")]
     for name in names:
-        if name not in preset.arms:
-            known = ["default", "ladder", *preset.arms]
+        if name not in (*preset.arms, YOURS):
+            known = ["default", "ladder", *preset.arms, YOURS]
             raise ConfigError(f"arms: {quote(name)} is not an arm; {nearest(name, known)}")
         if names.count(name) > 1:
             raise ConfigError(f"arms: {quote(name)} is named twice; name every arm once")

@@ -9,10 +9,8 @@ from dataclasses import replace
 import torch
 
 from lab_utils.bench.plan import Arm
-from nanokimi.model import build_model
 from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import Corpus
-from nanokimi.train import train
 
 WARM_UP = 2  # rounds that are not counted: the first steps allocate memory
 
@@ -45,7 +43,7 @@ def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float | None]:
     """A function that trains `arm` for one more step and returns its seconds; None where the first step diverges."""
     # The only evaluation is at the last step, which is never reached.
     cfg = replace(arm.train, eval_every=arm.train.steps)
-    begin = lambda: train(build_model(arm.model, cfg.seed), corpus, cfg)
+    begin = lambda: arm.maker.train(arm.maker.build_model(arm.model, cfg.seed), corpus, cfg)
     steps = begin()
 
     def step() -> float | None:
