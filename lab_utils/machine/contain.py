@@ -254,7 +254,7 @@ def find_level() -> str:
         why = ended.why
     raise NotContained(
         f"as root, and without namespaces, Python and this project are not readable for another user ({why}): "
-        "run it as a user that is not root, or in a container (docs/authoring.md)"
+        "run it as a user that is not root, or in a container (docs/grading.md)"
         if is_root
         else f"no process can be started ({why})"
     )

@@ -32,28 +32,33 @@ class Preloaded:
     """The process, in a `with` block. `modules` are imported there; `environ` is all that it has of variables."""
 
     def __init__(self, modules: tuple[str, ...], environ: dict[str, str]):
-        linux.adopt_orphans()  # so that the forks become this process's children
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True, prefix="nanokimi-contained-")
-        given = json.dumps({"modules": modules, "socket": theirs.fileno(), "parent": os.getpid()})
-        start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils.machine.preloaded import serve; serve()"
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", start, given], pass_fds=[theirs.fileno()], cwd=self._home.name,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            env=environ | {"HOME": self._home.name, "TMPDIR": self._home.name},
-        )  # fmt: skip
-        theirs.close()
-        self._socket = ours
+        self._modules, self._environ = modules, environ
+        self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Preloaded:
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, where: TracebackType | None) -> None:
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-        self._home.cleanup()
+        if self._process is not None:
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()
+            self._home.cleanup()
+
+    def _begin(self) -> None:
+        """Start the process, at the first task: a class may need none."""
+        linux.adopt_orphans()  # so that the forks become this process's children
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True, prefix="nanokimi-contained-")
+        given = json.dumps({"modules": self._modules, "socket": theirs.fileno(), "parent": os.getpid()})
+        start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from lab_utils.machine.preloaded import serve; serve()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", start, given], pass_fds=[theirs.fileno()], cwd=self._home.name,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=self._environ | {"HOME": self._home.name, "TMPDIR": self._home.name},
+        )  # fmt: skip
+        theirs.close()
 
     def start(self, given: dict[str, Any], output: IO[bytes], environ: dict[str, str]) -> Fork:
         """A fork that does the task of `given`, as `sandbox` reads it. Raises `OSError` where there is none."""
@@ -61,6 +66,8 @@ class Preloaded:
         request = json.dumps(given | {"environ": environ}).encode()
         try:
             with self._lock:
+                if self._process is None:
+                    self._begin()
                 socket.send_fds(self._socket, [request], [read, output.fileno()])
                 reply = self._socket.recv(LARGEST)
         finally:

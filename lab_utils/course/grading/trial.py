@@ -77,7 +77,7 @@ class Trial:
     def _begin(self) -> None:
         torch.set_num_threads(1)  # the threads of the process from which this one comes are not here
         gc.disable()  # it would write into every page of memory that both processes share until then
-        self._tripwire.set(self._exercise.core, self._exercise.name)
+        self._tripwire.set(self._exercise)
 
 
 @functools.cache

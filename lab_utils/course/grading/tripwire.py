@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
-from lab_utils.course.exercise import Problem
+from lab_utils.course.exercise import Exercise, Problem
 
 OURS = ("nanokimi", "lab_utils")
 
@@ -37,47 +37,39 @@ class Tripwire:
         modules = [m for name, m in list(sys.modules.items()) if name.split(".")[0] in OURS]
         self._known = {id(code): code for module in [*modules, threading] for code in _codes_of(module)}
 
-    def set(self, core: Any, name: str) -> None:
-        """From now on, in this process, the functions of `core` can no longer be called but by the lab's observers."""
-        functions = list(_functions_of(core))
+    def set(self, exercise: Exercise) -> None:
+        """From now on, in this process, the core's answer cannot be called but by the exercise's own observer."""
+        core = exercise.core
         if hasattr(core, "cache_clear"):
             core.cache_clear()  # what it has computed before would come without a call
-        copies: dict[int, FunctionType] = {}
-        twin = self._make_twin(core, copies)
-        for module_name, module in list(sys.modules.items()):
-            if module_name.startswith("lab_utils.course.chapters."):
-                for key, value in list(vars(module).items()):
-                    if value is core:
-                        setattr(module, key, twin)
-        codes = [function.__code__ for function in functions]
+        codes = {id(function): function.__code__ for function in _functions_of(core)}
+        observer = sys.modules[inspect.unwrap(exercise.observe).__module__]
+        for key, value in list(vars(observer).items()):
+            if value is core:
+                setattr(observer, key, self._make_twin(core, codes))
         # Functions that somebody made of the same code fall too.
-        kept = {id(copy) for copy in copies.values()}
-        for each in gc.get_referrers(*codes):
-            if type(each) is FunctionType and id(each) not in kept:
-                each.__code__ = _trip(each.__code__, name)
+        for each in gc.get_referrers(*codes.values()):
+            if type(each) is FunctionType:
+                each.__code__ = _trip(each.__code__, exercise.name)
 
-    def _make_twin(self, core: Any, copies: dict[int, FunctionType]) -> Any:
+    def _make_twin(self, core: Any, codes: dict[int, CodeType]) -> Any:
+        """What does the same as the core's answer, for an observer. It holds no function that could be found in it."""
         if not isinstance(core, type):
-            return self._guard(
-                _copy(core if isinstance(core, FunctionType) else inspect.unwrap(core), copies)
-            )
-        space = {
-            key: self._guard(_copy(value, copies)) for key, value in vars(core).items() if _is_ours(value)
-        }
+            return self._guard(core, codes)
+        space = {key: self._guard(value, codes) for key, value in vars(core).items() if _is_ours(value)}
         return type(core)(core.__name__, (core,), space)
 
-    def _guard(self, function: FunctionType) -> Callable:
+    def _guard(self, function: Callable, codes: dict[int, CodeType]) -> Callable:
         """The function, which runs only where all that is being called is the lab's own code."""
 
         @functools.wraps(function)
         def guarded(*args: Any, **given: Any) -> Any:
             frame = inspect.currentframe()
-            frame = frame.f_back if frame else None
             while frame is not None:
                 if id(frame.f_code) not in self._known:
-                    raise CallsTheLabs(f"It calls the lab's own {function.__name__}, instead of computing.")
+                    refuse(function.__name__)
                 frame = frame.f_back
-            return function(*args, **given)
+            return _copy(function, codes)(*args, **given)
 
         return guarded
 
@@ -115,20 +107,18 @@ def _trip(code: CodeType, name: str) -> CodeType:
     return made.replace(co_consts=consts, co_freevars=code.co_freevars, co_name=code.co_name)
 
 
-def _copy(function: FunctionType, copies: dict[int, FunctionType]) -> FunctionType:
-    """The function once more; what it wraps is copied with it."""
-    if id(function) in copies:
-        return copies[id(function)]
+def _copy(function: Any, codes: dict[int, CodeType]) -> FunctionType:
+    """The function once more, with the code that it had, and so what it wraps."""
+    if not isinstance(function, FunctionType):  # what `functools.cache` makes
+        function = inspect.unwrap(function)
     inner = getattr(function, "__wrapped__", None)
     closure = function.__closure__
     if isinstance(inner, FunctionType) and closure is not None:
-        again = _copy(inner, copies)
+        again = _copy(inner, codes)
         closure = tuple(CellType(again) if _holds(cell, inner) else cell for cell in closure)
-    made = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, closure
-    )
+    code = codes.get(id(function), function.__code__)
+    made = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     made.__kwdefaults__ = function.__kwdefaults__
-    copies[id(function)] = made
     return made
 
 

@@ -1,5 +1,6 @@
 """Grading: the exercise cells decide, a broken cell fails, and nothing runs for ever."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,8 @@ import nbformat
 import pytest
 
 from lab_utils.course.chapters import all_exercises
-from lab_utils.course.grade import Grade, NotGradable, as_text, grade, main
+from lab_utils.course.grade import as_text, main
+from lab_utils.course.grading.one import Grade, Graded, NotGradable, grade
 from lab_utils.machine.linux import find_tree, read_processes
 
 RIGHT = """import torch
@@ -50,8 +52,9 @@ def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
     assert grades["causal_mask"].mistake == "mask_hides_the_token_itself"
     assert grades["causal_mask"].says == "The mask is shifted by one: a token cannot see itself."
     assert grades["attend"].says.startswith("The cell raises SyntaxError")
-    assert grades["split_heads"].says == "It is the core's own function, imported."
-    assert grades["join_heads"].says == "The exercise's cell is missing."
+    assert grades["split_heads"].says == "It is the core's own function, imported or built on."
+    missing = "The exercise's cell is missing: nothing in the notebook defines join_heads."
+    assert (grades["join_heads"].status, grades["join_heads"].says) == ("missing", missing)
 
 
 @pytest.mark.slow
@@ -88,16 +91,43 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
     printed = capsys.readouterr().out
     n = len([e for e in all_exercises().values() if e.notebook == "02"])
     assert "causal_mask" in printed and printed.endswith(f"1 of {n} exercises passed\n")
-    assert json.loads(out.read_text())[0] == {
-        "notebook": path.name, "exercise": "causal_mask", "status": "passed", "says": "", "mistake": ""
+    row = json.loads(out.read_text())[0]
+    assert row | {"digest": "", "lab": ""} == {
+        "notebook": path.name, "exercise": "causal_mask", "status": "passed", "says": "", "mistake": "", "report": [],
+        "path": path.name, "numbers": ["02"], "made_with": "", "digest": "", "lab": "",
     }  # fmt: skip
 
 
-def test_everything_passed_is_said_by_the_exit_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "lab_utils.course.grade.grade", lambda *_: [Grade("a.ipynb", "causal_mask", "passed")]
-    )
+@pytest.fixture
+def graded(monkeypatch, tmp_path):
+    """Files that are graded without a run: each passes, but for those whose bytes name a reason or another status."""
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def grade_or_refuse(path, data, *rest):
+        seen.append(str(path))
+        if data.startswith(b"not gradable"):
+            raise NotGradable(f"{path}: {data.decode()}")
+        name, status = (data.decode() or "attend passed").split(" ", 1)
+        return Graded((Grade(path.name, name, status, "", "", ("A line.",)),), ("02",), "")
+
+    monkeypatch.setattr("lab_utils.course.grade.grade_file", grade_or_refuse)
+    monkeypatch.setattr("lab_utils.course.grade.preload", contextlib.nullcontext)
+
+    def write(**files: str):
+        for name, text in files.items():
+            path = tmp_path / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".ipynb").write_text(text)
+
+    write.seen = seen
+    return write
+
+
+def test_everything_passed_is_said_by_the_exit_code(graded):
+    graded(a="attend passed", b="attend failed")
     assert main(["a.ipynb"]) == 0
+    assert main(["b.ipynb"]) == 1
 
 
 @pytest.mark.slow
@@ -123,19 +153,15 @@ def test_a_signal_ends_the_notebook_and_keeps_the_rows(tmp_path):
     assert len(tree) > 1 and not tree.keys() & read_processes().keys()
 
 
-def test_one_bad_file_costs_its_own_row(tmp_path, capsys, monkeypatch):
-    def grade_or_refuse(path, *bounds):
-        if path.name == "b.ipynb":
-            raise NotGradable(f"{path}: not a notebook")
-        return [Grade(path.name, "causal_mask", "passed")]
-
-    monkeypatch.setattr("lab_utils.course.grade.grade", grade_or_refuse)
+def test_one_bad_file_costs_its_own_row(graded, tmp_path, capsys):
+    graded(a="", b="not gradable today", c="")
     out = tmp_path / "grades.json"
     assert main(["a.ipynb", "b.ipynb", "c.ipynb", "--json", str(out)]) == 2
     shown = capsys.readouterr()
-    assert shown.out.endswith("2 of 2 exercises passed\n") and shown.err == "grade: b.ipynb: not a notebook\n"
+    assert shown.out.endswith("2 of 2 exercises passed\n")
+    assert shown.err == "grade: b.ipynb: not gradable today\n"
     rows = [(row["notebook"], row["status"], row["says"]) for row in json.loads(out.read_text())]
-    assert rows[1] == ("b.ipynb", "not graded", "b.ipynb: not a notebook")
+    assert rows[1] == ("b.ipynb", "not graded", "b.ipynb: not gradable today")
     assert [status for _, status, _ in rows] == ["passed", "not graded", "passed"]
 
 
@@ -146,15 +172,13 @@ def test_a_place_that_cannot_hold_the_grades_is_said_before_anything_runs(tmp_pa
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "large", "a\x1b]0;x\x07\u202e.ipynb"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "large", "a\x1b]0;x\x07\u202e.ipynb"])
 def test_what_is_no_file_is_refused_without_being_read(tmp_path, capsys, kind):
     path = tmp_path / "x.ipynb"
     if kind == "link":
         path.symlink_to("/dev/zero")
     elif kind == "pipe":
         os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
     elif kind == "large":
         with open(path, "wb") as file:
             file.truncate(10**9)
@@ -199,9 +223,12 @@ def test_the_table():
     assert table == "a\n  f       passed\n  longer  failed     Why."
 
 
-def test_files_of_the_same_name_are_told_apart_by_their_folders(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lab_utils.course.grade.grade", lambda path, *_: [Grade(path.name, "f", "passed")])
+def test_files_of_the_same_name_are_told_apart_by_their_folders(graded, tmp_path, capsys):
+    graded(ada__04="", alan__04="", other="")
     out = tmp_path / "grades.json"
-    assert main(["ada/04.ipynb", "alan/04.ipynb", "05.ipynb", "--json", str(out)]) == 0
-    names = [row["notebook"] for row in json.loads(out.read_text())]
-    assert names == ["ada/04.ipynb", "alan/04.ipynb", "05.ipynb"]
+    assert main(["ada/04.ipynb", "alan/04.ipynb", "other.ipynb", "--json", str(out)]) == 0
+    assert [row["notebook"] for row in json.loads(out.read_text())] == [
+        "ada/04.ipynb",
+        "alan/04.ipynb",
+        "other.ipynb",
+    ]
