@@ -13,21 +13,22 @@ from lab_utils.course.judgement import CheckResult
 from lab_utils.course.logbook import Logbook
 
 
-def check(answer: Callable | str, *, seconds: float = SECONDS) -> CheckResult:
+def check(answer: Callable | str = "", *, seconds: float = SECONDS) -> CheckResult:
     """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
 
     A name alone, `check("attend")`, means what the notebook calls so. Raises a `ValueError` where no exercise has that
     name, or the notebook nothing under it. All cases together may take `seconds`; an interrupt of the cell ends the
     check before, and then nothing is noted.
     """
+    if isinstance(answer, str) and not answer:
+        raise ValueError("check what? Name your function, as in check(attend)")
     exercise = find(answer)
-    if isinstance(answer, str):
-        answer = _look_up(answer)
-    if answer is exercise.core:
+    found = _look_up(answer) if isinstance(answer, str) else answer
+    if found is exercise.core:
         # After the handover the name is the lab's function: nobody has solved anything with it.
         return CheckResult(exercise, "handed over", 0)
     try:
-        result = judge(exercise, answer, seconds)
+        result = judge(exercise, found, seconds)
     except KeyboardInterrupt:
         return CheckResult(exercise, "interrupted", 0)
     Logbook.open().note_check(exercise.name, result.status)

@@ -10,6 +10,8 @@ says what the answer was. `guess=` makes a guess in code.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -40,17 +42,21 @@ class Prediction:
     def score(self, answer: str | float, tolerance: float = 0.1) -> Note:
         """A note that says whether the guess was right. A choice must be the same; a number may differ by a share of
         `tolerance`."""
-        if self.choices is not None and answer not in self.choices:
+        if self.choices is None:
+            return self._score_number(_as_number("answer", answer), tolerance)
+        if answer not in self.choices:
             raise ValueError(f"answer={quote(answer)} is none of the choices: {', '.join(self.choices)}")
-        measured = answer if isinstance(answer, str) else f"{answer:.4g}"
+        return self._note(self.guess == answer, str(answer))
+
+    def _score_number(self, answer: float, tolerance: float) -> Note:
+        guess = self.guess
+        right = isinstance(guess, float) and abs(guess - answer) <= tolerance * abs(answer)
+        return self._note(right, f"{answer:.4g}", f" (within {tolerance:.0%} counts)")
+
+    def _note(self, right: bool, measured: str, near: str = "") -> Note:
         if self.guess is None:
             return Note(f"Measured: {measured}. You made no guess; the next question is a new chance.", BLUE)
-        if self.choices is not None:
-            right = self.guess == answer
-        else:
-            right = abs(self.guess - answer) <= tolerance * abs(answer)
         Logbook.open().note_prediction(self.name, right)
-        near = "" if self.choices is not None else f" (within {tolerance:.0%} counts)"
         guess = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
         begin = "Your guess was right" if right else "Not what you guessed"
         text = f"{begin}: you said {guess}, measured was {measured}{near}."
@@ -68,8 +74,8 @@ def predict(
     """Show a question; the returned object holds the guess and scores it. Without `choices` the guess is a number."""
     if guess is not None and choices is not None and guess not in choices:
         raise ValueError(f"guess={quote(guess)} is none of the choices: {', '.join(choices)}")
-    if choices is None and isinstance(guess, str):
-        raise ValueError(f"guess={quote(guess)} must be a number, such as guess=3")
+    if choices is None and guess is not None:
+        guess = _as_number("guess", guess)
     if guess is None and is_live():
         field = _field(question, choices)
         return Prediction(name, choices, None, field)
@@ -78,6 +84,14 @@ def predict(
         text += "\nChoices: " + " · ".join(choices)
     display(Note(text, BLUE))
     return Prediction(name, choices, guess)
+
+
+def _as_number(name: str, value: Any) -> float:
+    """A finite number, whatever holds it. Raises a `ValueError`."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
+        if not isinstance(value, str) and math.isfinite(number := float(value)):
+            return number
+    raise ValueError(f"{name}={quote(value)} must be a number, such as {name}=3")
 
 
 def _field(question: str, choices: Sequence[str] | None) -> Any:
@@ -110,6 +124,7 @@ class _NumberField:
     @property
     def value(self) -> float | None:
         try:
-            return float(self.widget.value.replace(",", "."))
+            value = float(self.widget.value.replace(",", "."))
         except ValueError:
             return None
+        return value if math.isfinite(value) else None

@@ -1,6 +1,7 @@
 """Guesses are scored and noted once; without a guess nothing stops."""
 
 import pytest
+import torch
 
 from lab_utils.course import predict
 from lab_utils.course.logbook import Logbook
@@ -57,3 +58,23 @@ def test_live_the_question_has_buttons_or_a_field(monkeypatch):
     assert number.guess == 2.5
     field.value = "many"
     assert number.guess is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [float("nan"), float("inf"), "about 3", None, [3], 1j],
+    ids=["nan", "inf", "text", "None", "list", "complex"],
+)
+def test_what_is_no_number_is_no_guess_and_no_answer(odd):
+    if odd is not None:
+        with pytest.raises(ValueError, match="guess="):
+            predict.predict("name", "How many?", guess=odd)
+    with pytest.raises(ValueError, match=r"answer=.* must be a number, such as answer=3"):
+        predict.predict("name", "How many?", guess=3).score(odd)
+    assert not Logbook.open().predictions
+
+
+def test_a_number_in_a_tensor_is_a_number():
+    assert (
+        "right" in predict.predict("name", "How many?", guess=torch.tensor(3.0)).score(torch.tensor(3.1)).text
+    )

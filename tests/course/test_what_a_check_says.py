@@ -110,7 +110,7 @@ def test_an_interrupt_ends_the_check_and_the_answer_and_nothing_is_noted():
     ids=["lambda", "partial", "number", "text"],
 )
 def test_what_has_no_name_of_an_exercise_is_told_in_one_short_line(answer):
-    with pytest.raises(ValueError, match="has the name that `def` or `class` gives") as refused:
+    with pytest.raises(ValueError, match=r"name that `def` or `class` gives|no name of its own") as refused:
         find(answer)
     assert len(str(refused.value)) < 300 and str(refused.value).isprintable()
 
@@ -288,3 +288,33 @@ def test_two_results_in_the_other_order():
     # In one case only, it is no order.
     odd = says(lambda s, n, q: windows(s, n, q)[:: -1 if q == 1 else 1], "windows")
     assert "place" not in odd
+
+
+class WithoutName:
+    @property
+    def __name__(self):
+        raise RuntimeError
+
+    def __call__(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ((), r"check what\? Name your function, as in check\(attend\)"),
+        (
+            (torch.ones(2),),
+            r"this is a Tensor, .* name the function, and do not call it, as in check\(attend\)",
+        ),
+        ((None,), "this is None, which has no name of its own"),
+        ((WithoutName(),), "this is a WithoutName, which has no name of its own"),
+        ((find("RMSNorm").core(2, 0.1),), "this is a RMSNorm that was made already: name the class, RMSNorm"),
+        ((lambda: 1,), "there is no exercise called '<lambda>'"),
+    ],
+    ids=["nothing", "a result", "None", "a name that raises", "a module", "a lambda"],
+)
+def test_what_can_be_no_answer_is_told_in_a_sentence(asked, says):
+    with pytest.raises(ValueError, match=f"^{says}"):
+        check(*asked)
+    assert not Logbook.open().checks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from typing import Any
 
 from lab_utils.course.chapters.ch01_text import exercises as ch01
 from lab_utils.course.chapters.ch02_attention import exercises as ch02
@@ -30,14 +31,29 @@ def all_exercises() -> dict[str, Exercise]:
     return found
 
 
+def _name_of(answer: Any) -> str | None:
+    try:
+        name = answer.__name__
+    except Exception:  # an object of the learner's may raise anything
+        return None
+    return name if isinstance(name, str) else None
+
+
 def find(answer: Callable | str) -> Exercise:
-    """The exercise that a function answers, by its name."""
-    name = answer if isinstance(answer, str) else getattr(answer, "__name__", None)
+    """The exercise that a function answers, by its name. Raises a `ValueError` where there is none."""
+    name = answer if isinstance(answer, str) else _name_of(answer)
     known = all_exercises()
     if name in known:
         return known[name]
+    if type(answer).__name__ in known:
+        raise ValueError(
+            f"this is {kind_of(answer)} that was made already: name the class, {type(answer).__name__}"
+        )
     if name is None:
-        wrong = f"this is {kind_of(answer)}, which has no name of its own"
+        wrong = (
+            f"this is {kind_of(answer)}, which has no name of its own: name the function, and do not call it"
+        )
+        raise ValueError(f"{wrong}, as in check(attend)")
     elif near := difflib.get_close_matches(name[:80], known, n=1, cutoff=0.5):
         raise ValueError(f"there is no exercise called {quote(name)}; did you mean {near[0]}?")
     else:
