@@ -69,6 +69,24 @@ class MuonOfSigns(torch.optim.Optimizer):
                 p.sub_(buffer.sign(), alpha=0.2 * group["lr"])
 
 
+class MuonOfSoftSigns(torch.optim.Optimizer):
+    """The same fault, with signs that are softened where an entry is small."""
+
+    def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
+        super().__init__(groups, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                buffer = self.state[p].setdefault("buffer", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                update = buffer / (buffer.abs() + buffer.abs().mean() + 1e-12)
+                update *= 0.2 / update.square().mean().sqrt().clamp(min=1e-8)
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.sub_(update, alpha=group["lr"])
+
+
 @torch.no_grad()
 def clip_qk_row_by_row(self, max_qk_logit, tau):
     """The same fault, in a loop over the heads."""

@@ -12,11 +12,9 @@ from lab_utils.course.chapters.ch07_muon.mistakes.muon_weights import MUON_WEIGH
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ_ROUNDS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_norm import NEWTON_SCHULZ_NORM
 from lab_utils.course.chapters.ch07_muon.mistakes.optimizer_settings import OPTIMIZER_SETTINGS
-from lab_utils.course.chapters.ch07_muon.mistakes.weak_tests import (
-    CLIP_TESTS,
-    MUON_TESTS,
-    NEWTON_SCHULZ_TESTS,
-)
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_clip import CLIP_TESTS
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_muon import MUON_TESTS
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import NEWTON_SCHULZ_TESTS
 
 __all__ = [
     "CLIP_QK_HEADS",
