@@ -53,24 +53,32 @@ class Answer:
 
 @dataclass
 class Work:
-    """What was found: the answers that pass their checks, and for each other one why it is not counted."""
+    """What was found: the answers that pass their checks, for each other one why it is not counted, and the files.
+
+    `unread` says of a file that is there why it could not be read.
+    """
 
     solved: dict[str, Answer] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def read_work(folder: Path, files: Mapping[str, Sequence[Exercise]], seconds: float = SECONDS) -> Work:
     """The work in these notebooks of `folder`; `files` has the exercises of each. An answer may take `seconds`.
 
-    A notebook that is not there or cannot be read has no answers.
+    A notebook that is not there has no answers.
     """
     work = Work()
     with _quiet():
         for file, exercises in files.items():
             try:
                 cells = read_cells(read_small_json(folder / file, LARGEST), [e.name for e in exercises])
-            except ValueError:  # UnreadableFile and NotANotebook are such errors
+            except ValueError as error:  # UnreadableFile and NotANotebook are such errors
+                if (folder / file).exists():
+                    work.unread[file] = one_line(error)
                 continue
+            work.read.append(file)
             notebook = _Notebook(file, [cell for cell in cells if cell.kind == "code"])
             for exercise in exercises:
                 _judge_saved(notebook, exercise, seconds, work)

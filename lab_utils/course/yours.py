@@ -47,6 +47,7 @@ class Yours:
 
     def __init__(self, work: Work, total: int):
         self.total = total
+        self._work = work
         self._assembly, misfits = assemble(work.solved)
         self.refused = work.refused | misfits
         solved = {name: answer for name, answer in work.solved.items() if name not in misfits}
@@ -55,6 +56,8 @@ class Yours:
 
     def __repr__(self) -> str:
         lines = [f"your parts: {len(self.parts)} of {self.total}, in the notebooks as they are saved"]
+        if not self._work.read:
+            lines = ['No notebook of the course is in this folder; name theirs: yours("notebooks").']
         used = [name for name in self.parts if name not in (*self.unused, *OF_BLOCK_LATENTS)]
         blocks = [name for name in self.parts if name in OF_BLOCK_LATENTS]
         for names, what in (
@@ -64,7 +67,8 @@ class Yours:
         ):
             lines += [f"{what}: {', '.join(names)}"] if names else []
         lines += [f"not counted: {name}: {why}" for name, why in self.refused.items()]
-        return "\n".join(textwrap.fill(line, 110, subsequent_indent="    ") for line in [*lines, SAVED])
+        lines += [f"not read: {file}: {why}" for file, why in self._work.unread.items()]
+        return "\n".join(map(_wrap, [*lines, SAVED]))
 
     def build_model(self, cfg: KimiConfig, seed: int = 0) -> Kimi:
         """A Kimi of the reader's parts, with the first weights that the core's has with this seed."""
@@ -100,16 +104,18 @@ class Yours:
     def compare(self, model: Kimi, tokens: Tensor) -> str:
         """What is counted, and whether the reader's Kimi with the weights of `model` gives its logits for `tokens`."""
         if not self.parts:
-            return (
-                f"your parts: 0 of {self.total}. From what you have solved this cell builds a Kimi of your own, takes "
-                f"the lab's code for the rest, and compares its logits with the lab's. {SAVED}"
-            )
+            does = "From what you have solved this cell builds a Kimi of your own, with the lab's code for the rest,"
+            return f"{self}\n" + _wrap(f"{does} and compares its logits with the lab's.")
         try:
             with torch.no_grad():
                 difference = (self.like(model)(tokens).logits - model(tokens).logits).abs().max().item()
         except Exception as error:  # the reader's code, at sizes that no check has
             return f"{self}\nYour Kimi raises {type(error).__name__} here: {one_line(error, 300)}"
         return f"{self}\nYour Kimi and the lab's with the same weights: logits agree to {CLOSE:g}: {difference < CLOSE}"
+
+
+def _wrap(line: str) -> str:
+    return textwrap.fill(line, 110, subsequent_indent="    ")
 
 
 def with_yours(plan: Plan) -> Plan:

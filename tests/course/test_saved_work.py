@@ -32,7 +32,7 @@ def test_the_notebooks_as_they_are_handed_out_hold_no_work_and_nothing_is_run(mo
     monkeypatch.setattr(saved_work, "call_within", None)
     files = {chapter.file: [e for e in chapter.exercises() if e.name in TO_BUILD] for chapter in COURSE}
     assert sum(map(len, files.values())) == len(TO_BUILD) >= 40
-    assert read_work(NOTEBOOKS, files) == Work({}, {})
+    assert read_work(NOTEBOOKS, files) == Work(read=[chapter.file for chapter in COURSE])
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,15 @@ def test_a_cell_that_changes_the_core_changes_it_for_no_other(tmp_path):
 def test_a_file_that_is_no_notebook_has_no_answers(tmp_path, content):
     (tmp_path / "some.ipynb").write_text(content)
     files = {name: [all_exercises()["swiglu"]] for name in ("some.ipynb", "missing.ipynb")}
-    assert read_work(tmp_path, files) == Work({}, {})
+    work = read_work(tmp_path, files)
+    assert work == Work(unread=work.unread) and list(work.unread) == ["some.ipynb"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "some.ipynb")
-    assert read_work(tmp_path, {"some.ipynb": [all_exercises()["swiglu"]]}) == Work({}, {})
+    work = read_work(tmp_path, {"some.ipynb": [all_exercises()["swiglu"]]})
+    assert list(work.unread) == ["some.ipynb"] and not work.solved
 
 
 def test_cells_without_ids_and_tags_are_found_by_the_name(tmp_path):

@@ -60,11 +60,20 @@ def test_without_any_work_there_are_no_parts_and_the_core_stays_itself(monkeypat
         f"your parts: 0 of {len(TO_BUILD)}, in the notebooks as they are saved\nOnly what"
     )
     assert mine.compare(Kimi(CFG), tokens()).startswith(
-        f"your parts: 0 of {len(TO_BUILD)}. From what you have solved"
+        f"{mine!r}\nFrom what you have solved this cell builds"
     )
     assert {key: before.get(key) for key in functions_of_the_core()} == before | {
         key: None for key in functions_of_the_core().keys() - before.keys()
     }
+
+
+def test_a_folder_without_the_course_and_a_damaged_notebook_are_told(tmp_path):
+    assert repr(yours(tmp_path)).startswith(
+        'No notebook of the course is in this folder; name theirs: yours("not'
+    )
+    fill(tmp_path, {})
+    (tmp_path / "04_topk_routing.ipynb").write_text("{")
+    assert "\nnot read: 04_topk_routing.ipynb: file " in repr(yours(tmp_path))
 
 
 def test_without_the_name_in_its_arms_a_plan_is_the_same_and_nothing_is_read(monkeypatch):
