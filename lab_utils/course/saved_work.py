@@ -92,7 +92,8 @@ def _judge_saved(notebook: _Notebook, exercise: Exercise, seconds: float, work: 
             answer = notebook.answer(exercise, number)
             says = _judge(answer, seconds)
         except SyntaxError as error:
-            answer, says = None, f"line {error.lineno} of its cell is no Python: {error.msg}"
+            line = f"line {error.lineno} of " if error.lineno else ""
+            answer, says = None, f"{line}its cell is no Python: {error.msg}"
         if says is None:
             continue
         if answer and not says:
@@ -177,11 +178,12 @@ class _Notebook:
         self._errors: dict[int, SyntaxError] = {}
         for number, cell in enumerate(cells):
             try:
-                self._statements += [
-                    _Statement(node, number, _given(node)) for node in _parse(cell.source).body
-                ]
+                nodes = ast.parse(cell.source).body
+                self._statements += [_Statement(node, number, _given(node)) for node in nodes]
             except SyntaxError as error:
                 self._errors[number] = error
+            except (ValueError, RecursionError, MemoryError) as error:  # a zero byte; thousands of brackets
+                self._errors[number] = SyntaxError(str(error))
 
     def places(self, name: str) -> list[int]:
         """The cells that may hold the answer: that of the exercise first, then others that define the name."""
@@ -230,13 +232,6 @@ class _Notebook:
         home = max(before) if before else min(behind)
         found = {s for s in all_of_them if s.cell == home}
         return found if home == at or all(s.is_plain for s in found) else set()
-
-
-def _parse(source: str) -> ast.Module:
-    try:
-        return ast.parse(source)
-    except (ValueError, RecursionError, MemoryError) as error:  # a zero byte; thousands of brackets
-        raise SyntaxError(str(error)) from None
 
 
 def _given(node: ast.stmt) -> frozenset[str]:

@@ -68,6 +68,9 @@ def test_an_answer_is_found_with_what_it_needs(tmp_path, cells):
     [
         ([("swiglu-exercise", SWIGLU.replace("silu", "gelu"))], "it fails its check: "),
         ([("swiglu-exercise", SWIGLU.replace("* up", "* up\n    :("))], "line 3 of its cell is no Python: "),
+        ([("long", "x = " + "+".join("1" * 3000)), ("swiglu-exercise", SWIGLU.replace("up,", "x,"))],
+         "it fails its check: "),
+        ([("swiglu-exercise", SWIGLU + "x = " + "+".join("1" * 3000))], "its cell is no Python: "),
         ([("swiglu-exercise", "from nanokimi.experts import swiglu")], "it is the lab's own, imported"),
         ([("swiglu-exercise", "import no_such_module\n" + SWIGLU.replace("F.silu", "no_such_module.silu"))],
          "its cell raises ModuleNotFoundError: No module named 'no_such_module'"),
@@ -77,7 +80,7 @@ def test_an_answer_is_found_with_what_it_needs(tmp_path, cells):
         ([("c", "two = int('2')"), ("swiglu-exercise", SWIGLU.replace("2,", "two,"))],
          "it fails its check: It raises NameError: name 'two' is not defined"),
     ],
-    ids=["wrong", "no Python", "the core", "no module", "another name", "crashes", "exits", "computed elsewhere"],
+    ids=["wrong", "no Python", "a deep cell", "deep itself", "the core", "no module", "another name", "crashes", "exits", "computed elsewhere"],
 )  # fmt: skip
 def test_an_answer_that_does_not_count_is_told_with_its_reason(tmp_path, cells, why):
     work = read(tmp_path, *cells)
