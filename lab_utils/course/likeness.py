@@ -40,7 +40,7 @@ def _constant(pairs: Sequence[Pair]) -> str:
         return ""
     if has_flags(pairs[0]):
         return f"every entry is {bool(pairs[0].got.flatten()[0])}"
-    return f"every number is {values[0].item():.4g}"
+    return f"every number is {values[0].item() + 0.0:.4g}"
 
 
 def _format_only(pairs: Sequence[Pair]) -> str:
@@ -177,8 +177,6 @@ _MAPS: dict[str, Callable[[Tensor], Tensor]] = {
     "it is the softmax of what it should be": lambda x: x.softmax(-1),
     "it is the log-softmax of what it should be": lambda x: x.log_softmax(-1),
     "each number is the sum of the right ones up to its place": lambda x: x.cumsum(-1),
-    "the right numbers are sorted, the smallest first": lambda x: x.sort(-1).values,
-    "the right numbers are sorted, the largest first": lambda x: x.sort(-1, descending=True).values,
     "the numbers above the diagonal are 0, and all others right": torch.tril,
     "the numbers below the diagonal are 0, and all others right": torch.triu,
 }

@@ -133,7 +133,7 @@ def _ignored(exercise: Exercise, seen: list[Sight]) -> str:
     names = [say_path(path) for path, same in found.items() if all(same)]
     if not names:
         return ""
-    return f"With another {names[0]} and all else equal it gives the same as before; it should not."
+    return f"It gives the same for two inputs that differ in {names[0]} alone; it should not."
 
 
 def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | None:

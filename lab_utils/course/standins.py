@@ -186,6 +186,7 @@ _TENSOR_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "{} stands in the opposite order along its last axis": lambda x: x.flip(-1),
     "{} stands in the opposite order along its first axis": lambda x: x.flip(0),
     "{} stands in the opposite order along axis -2": lambda x: x.flip(-2),
+    "{} stands in the opposite order along axis -3": lambda x: x.flip(-3),
     "{} is moved by one place along its first axis": lambda x: x.roll(1, 0),
     "{} is moved back by one place along its first axis": lambda x: x.roll(-1, 0),
     "{} is moved by one place along its last axis": lambda x: x.roll(1, -1),
