@@ -42,8 +42,9 @@ def start_again(number: str | None = None) -> Any:
 
     from lab_utils.machine.widgets import take_place
 
+    by_label = {f"{c.number} · {c.title}": c for c in chapters}
     choice = ipywidgets.Dropdown(
-        options=[(f"{c.number} · {c.title}", c) for c in chapters],
+        options=tuple(by_label),
         description="Notebook",
         layout={"width": "max-content"},
     )
@@ -58,7 +59,7 @@ def start_again(number: str | None = None) -> Any:
             button.description, message.value = SURE, SAVE
             return
         button.description = LABEL
-        message.value = _try(choice.value)
+        message.value = _try(by_label[str(choice.value)])
 
     choice.observe(ask_anew, "value")
     button.on_click(click)

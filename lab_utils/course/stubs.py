@@ -17,13 +17,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
 from itertools import count
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
+from lab_utils.course.grading.names import stubs
 from lab_utils.machine.headless import read_notebook
 from lab_utils.show.words import plural
 from nanokimi.system import atomic
@@ -45,12 +45,6 @@ class PutBack:
     unchanged: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # neither a cell with it, nor one below which it belongs
     elsewhere: list[str] = field(default_factory=list)  # a cell that was left alone defines it too
-
-
-@cache
-def stubs() -> dict[str, str]:
-    """The source of every exercise cell, as the course hands it out, by the exercise's name."""
-    return {name: "\n".join(lines) for name, lines in json.loads(STUBS.read_text(encoding="utf-8")).items()}
 
 
 def put_back(notebook: NotebookNode) -> PutBack:

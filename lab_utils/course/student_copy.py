@@ -11,18 +11,18 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from lab_utils.course.stubs import names_in, put_back, stubs
+from lab_utils.course.grading.points import read_points
+from lab_utils.course.stubs import names_in, put_back
 from lab_utils.machine.headless import read_notebook
 from lab_utils.show.words import plural
-from nanokimi.presets.plain_yaml import read_plain_yaml
+from nanokimi import __version__
 from nanokimi.system import atomic
-from nanokimi.system.printable import one_line, quote, show_every_letter
+from nanokimi.system.printable import one_line, show_every_letter
 
 # What nbgrader takes out of the students' copy and puts back before it grades.
 HIDDEN = """
@@ -65,7 +65,8 @@ def make_student_copy(notebook: NotebookNode) -> None:
     kept = {
         key: notebook.metadata[key] for key in ("kernelspec", "language_info") if key in notebook.metadata
     }
-    notebook.metadata = nbformat.from_dict(kept)
+    # A table of grades tells which version a notebook was handed out with.
+    notebook.metadata = nbformat.from_dict(kept | {"nanokimi": {"version": __version__}})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
         if cell.cell_type == "code":
@@ -87,7 +88,7 @@ def add_nbgrader(notebook: NotebookNode, points: Mapping[str, float]) -> None:
         check.source += HIDDEN.format(name=name)
         exercise.metadata["nbgrader"] = _of_nbgrader(exercise.id, solution=True)
         check.metadata["nbgrader"] = _of_nbgrader(check.id, grade=True, locked=True) | {
-            "points": points.get(name, 1)
+            "points": points[name]
         }
 
 
@@ -101,22 +102,7 @@ def add_otter(notebook: NotebookNode, points: Mapping[str, float]) -> dict[str, 
     cells = {cell.id: cell for cell in notebook.cells}
     for name in names_in(notebook):
         cells[f"{name}-check"].metadata["otter"] = {"tests": [name]}
-    return {
-        f"{name}.py": OTTER_TEST.format(name=name, points=points.get(name, 1)) for name in names_in(notebook)
-    }
-
-
-def read_points(path: Path) -> dict[str, float]:
-    """Points by exercise from a YAML file. `ValueError` for a name that no exercise has, or a number below 0."""
-    found = read_plain_yaml(path)
-    if not isinstance(found, dict):
-        raise ValueError(f"file {path} must hold lines like `attend: 2`")
-    for name, value in found.items():
-        if name not in stubs():
-            raise ValueError(f"file {path}: there is no exercise called {quote(name)}")
-        if type(value) not in (int, float) or not isfinite(value) or value < 0:
-            raise ValueError(f"file {path}: {name}: {quote(value)} must be a number of points, 0 or more")
-    return found
+    return {f"{name}.py": OTTER_TEST.format(name=name, points=points[name]) for name in names_in(notebook)}
 
 
 def export(source: Path, out: Path, tool: str, points: Mapping[str, float]) -> dict[Path, str]:
@@ -158,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sources = sorted(options.notebooks.glob("*.ipynb"))
         if not sources:
             raise ValueError(f"{options.notebooks}: the folder has no notebooks")
-        points = read_points(options.points) if options.points else {}
+        points = read_points(options.points)
         files: dict[Path, str] = {}
         for source in sources:
             files |= export(source, options.out, options.tool, points)
