@@ -6,8 +6,7 @@ Each sentence is computed from what the answer gave on the judged cases, so it h
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, call_with_gradients
 from lab_utils.course.inputs import entries
 from lab_utils.course.likeness import Pair, liken
+from lab_utils.course.sights import Sight, look, numbers_of
 from lab_utils.course.standins import (
     Path,
     StandIns,
@@ -25,28 +25,7 @@ from lab_utils.course.standins import (
     leaves_of,
     say_path,
 )
-
-
-@dataclass(frozen=True)
-class Sight:
-    """One case: what is right for it, what the answer gave, and the names of the parts that are wrong.
-
-    `got` is None where the answer raised an error.
-    """
-
-    case: Case
-    right: Parts
-    got: Parts | None
-    wrong: tuple[str, ...]
-
-    @property
-    def fails(self) -> bool:
-        return self.got is None or bool(self.wrong) or list(self.got) != list(self.right)
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the parts are those that they should be."""
-        return self.got is not None and list(self.got) == list(self.right)
+from lab_utils.course.where import say_where
 
 
 def relate(
@@ -56,7 +35,7 @@ def relate(
     exercise, cases = others.exercise, others.cases
     if exercise.is_hunt:
         return _relate_test(cases, expected, got)
-    seen = [_look(exercise, case, right, its) for case, right, its in zip(cases, expected, got, strict=True)]
+    seen = [look(exercise, case, right, its) for case, right, its in zip(cases, expected, got, strict=True)]
     judged = [sight for sight in seen if sight.case.judged]
     if not any(sight.fails for sight in judged):
         return ()
@@ -66,18 +45,9 @@ def relate(
         _ignored(exercise, seen),
         _parts(exercise, judged),
         _likeness(exercise, judged),
-        _where(exercise, judged),
+        say_where(exercise, judged),
     ]
     return tuple(says for says in found if says)
-
-
-def _look(exercise: Exercise, case: Case, right: Parts, got: Parts | None) -> Sight:
-    wrong = [
-        name
-        for name, value in right.items()
-        if got is not None and name in got and explain_difference(value, got[name], exercise.tolerance)
-    ]
-    return Sight(case, right, got, tuple(wrong))
 
 
 # ---------------------------------------------------------------- other arguments
@@ -177,10 +147,19 @@ def _parts(exercise: Exercise, judged: list[Sight]) -> str:
         return ""
     if all(name.startswith("gradient") for name in wrong):
         return _wrong_gradients(exercise, judged, wrong, right)
-    values, fine = ([f"“{n}”" for n in names if not n.startswith("gradient")] for names in (wrong, right))
+    beside = {
+        name for sight in judged if sight.wrong for name in sight.right if _is_content(sight.right[name])
+    }
+    values = [f"“{name}”" for name in wrong if not name.startswith("gradient")]
+    fine = [f"“{name}”" for name in right if not name.startswith("gradient") and name in beside]
     if not fine or len(values) + len(fine) > 12:
         return ""
     return f"Wrong: {', '.join(values)}. Right on every input: {', '.join(fine)}."
+
+
+def _is_content(value: Any) -> bool:
+    """Whether a part is what was computed, not what it cost or where it lies."""
+    return isinstance(value, Tensor | list)
 
 
 def _wrong_gradients(exercise: Exercise, judged: list[Sight], wrong: list[str], right: list[str]) -> str:
@@ -239,90 +218,11 @@ def _pair(exercise: Exercise, sight: Sight, name: str) -> Pair:
     leaves = leaves_of(exercise, sight.case).items()
     tensors = {say_path(path).strip("`"): value for path, value in leaves if isinstance(value, Tensor)}
     plain = {each: value for each, value in tensors.items() if value.is_floating_point()}
-    sizes = _numbers(exercise, sight.case)
+    sizes = numbers_of(exercise, sight.case)
     for each, value in plain.items():
         if value.numel():
             sizes |= {f"{each}.mean()": float(value.mean()), f"{each}.sum()": float(value.sum())}
     return Pair(sight.right[name], sight.got[name], sizes, plain, exercise.tolerance)
-
-
-def _numbers(exercise: Exercise, case: Case) -> dict[str, float]:
-    """The numbers and sizes of a case by their names, as code."""
-    found: dict[str, float] = {}
-    for path, value in leaves_of(exercise, case).items():
-        name = say_path(path).strip("`")
-        if type(value) in (int, float):
-            found[name] = value
-        elif isinstance(value, Tensor):
-            found |= {f"{name}.shape[{axis}]": value.shape[axis] for axis in range(-1, -value.ndim - 1, -1)}
-            found |= {
-                f"{name}.numel()": value.numel(),
-                f"{name}.shape[:-1].numel()": value.shape[:-1].numel(),
-            }
-        elif isinstance(value, list | tuple | str):
-            found[f"len({name})"] = len(value)
-    return found
-
-
-# ---------------------------------------------------------------- where
-
-
-def _where(exercise: Exercise, judged: list[Sight]) -> str:
-    """On which inputs it is right, and on which not."""
-    fails = [sight for sight in judged if sight.fails]
-    passes = [sight for sight in judged if not sight.fails]
-    if not passes:
-        return ""
-    if len(fails) > 1 and len(passes) > 1 and (says := next(_splits(exercise, fails, passes), "")):
-        return says
-    if len(fails) == 1:
-        return f"It is right on all inputs but this one: {fails[0].case.says}."
-    if len(fails) <= min(4, len(passes)):
-        return f"It is right on all inputs but these: {'; '.join(s.case.says for s in fails)}."
-    if len(passes) <= 4:
-        return f"It is wrong on all inputs but {_these(passes)}: {'; '.join(s.case.says for s in passes)}."
-    return ""
-
-
-def _these(sights: list[Sight]) -> str:
-    return "this one" if len(sights) == 1 else "these"
-
-
-def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iterator[str]:
-    """Arguments whose value tells the inputs on which it is wrong from all others, the plainest first."""
-    of_fails, of_passes = ([leaves_of(exercise, s.case) for s in group] for group in (fails, passes))
-    paths = list(dict.fromkeys(path for found in [*of_fails, *of_passes] for path in found))
-    for say in (_say_presence, _say_value):
-        for path in paths:
-            wrong, right = ({say(f, path) for f in group} for group in (of_fails, of_passes))
-            if None in wrong | right or wrong & right:
-                continue
-            if len(wrong) == 1:
-                yield f"It is wrong on the inputs where {say_path(path)} {wrong.pop()}, and right on all others."
-            elif len(right) == 1:
-                yield f"It is right on the inputs where {say_path(path)} {right.pop()}, and wrong on all others."
-    numbers = [[_numbers(exercise, s.case) for s in group] for group in (fails, passes)]
-    for name in dict.fromkeys(n for group in numbers for found in group for n in found):
-        if any(name not in found for group in numbers for found in group):
-            continue
-        wrong, right = ([found[name] for found in group] for group in numbers)
-        # Where sizes grow together any of them would do: only what there is one of, or none, is worth a sentence.
-        if max(right) <= 1 and min(wrong) > max(right) and len(set(right)) == 1:
-            yield f"It is right where `{name}` is {max(right):g}, and wrong from {min(wrong):g} on."
-
-
-def _say_presence(leaves: dict[Path, Any], path: Path) -> str:
-    return "is not given" if leaves.get(path) is None else "is given"
-
-
-def _say_value(leaves: dict[Path, Any], path: Path) -> str | None:
-    """What an argument is, as the end of a sentence; None where it has no short name."""
-    if path not in leaves:
-        return "is not given"
-    value = leaves[path]
-    if isinstance(value, Tensor):
-        return f"has numbers in {str(value.dtype).removeprefix('torch.')}"
-    return f"is {value!r}" if isinstance(value, bool | int | float | str | None) else None
 
 
 # ---------------------------------------------------------------- tests

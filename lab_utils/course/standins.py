@@ -28,10 +28,11 @@ Path = tuple[str, ...]  # a name, and the fields in it: ("cfg", "top_k")
 
 def argument_names(exercise: Exercise) -> list[str]:
     """The names of a case's arguments, as the learner's function has them where they are its own."""
-    direct = exercise.observe in (call, call_with_gradients, call_on_its_device)
-    function = exercise.core if direct else exercise.observe
-    found = list(inspect.signature(function).parameters.values())[0 if direct else 1 :]
-    return [each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD]
+    observes = list(inspect.signature(exercise.observe).parameters.values())[1:]
+    whole = exercise.observe in (call, call_with_gradients, call_on_its_device)
+    if whole or [each.kind for each in observes] == [inspect.Parameter.VAR_POSITIONAL]:
+        observes = list(inspect.signature(exercise.core).parameters.values())
+    return [each.name for each in observes if each.kind is each.POSITIONAL_OR_KEYWORD]
 
 
 def leaves_of(exercise: Exercise, case: Case) -> dict[Path, Any]:
