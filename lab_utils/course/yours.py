@@ -14,6 +14,7 @@ from lab_utils.bench.plan import YOURS, Plan
 from lab_utils.bench.results import run_folder
 from lab_utils.course.assembly import place_of
 from lab_utils.course.fitting import assemble
+from lab_utils.course.logbook import Logbook
 from lab_utils.course.progress import COURSE
 from lab_utils.course.saved_work import SECONDS, Work, read_work
 from lab_utils.show.words import plural
@@ -52,6 +53,7 @@ class Yours:
         self.refused = work.refused | misfits
         solved = {name: answer for name, answer in work.solved.items() if name not in misfits}
         self.parts = tuple(solved)  # the names of the exercises that count
+        self.read = tuple(name for name in self.parts if name in Logbook.open().revealed)
         self.unused = tuple(name for name, answer in solved.items() if not place_of(answer.exercise))
 
     def __repr__(self) -> str:
@@ -64,6 +66,7 @@ class Yours:
             (used, "in your Kimi, its training and its decoding"),
             (blocks, "in a Kimi with block latents only"),
             (self.unused, "solved, but no part of a model"),
+            (self.read, "of all these, written after reveal() had shown the answer"),
         ):
             lines += [f"{what}: {', '.join(names)}"] if names else []
         lines += [f"not counted: {name}: {why}" for name, why in self.refused.items()]

@@ -13,6 +13,7 @@ from lab_utils.course import yours as yours_module
 from lab_utils.course.assembly import COPIED, Assembly, place_of
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.exercise import harsh_
+from lab_utils.course.hints import reveal
 from lab_utils.course.yours import OF_BLOCK_LATENTS, Yours, continue_with_yours, with_yours, yours
 from nanokimi import build_model, checkpoint, generate, train
 from nanokimi.config import BlockLatentConfig, ConfigError
@@ -74,6 +75,13 @@ def test_a_folder_without_the_course_and_a_damaged_notebook_are_told(tmp_path):
     fill(tmp_path, {})
     (tmp_path / "04_topk_routing.ipynb").write_text("{")
     assert "\nnot read: 04_topk_routing.ipynb: file " in repr(yours(tmp_path))
+
+
+def test_what_was_read_before_it_was_written_is_told(tmp_path):
+    answer = reveal("expert_load").source
+    mine = yours(fill(tmp_path, {"expert_load": answer, "lr_at": core_source("lr_at")}))
+    assert mine.parts == ("expert_load", "lr_at")
+    assert "\nof all these, written after reveal() had shown the answer: expert_load\n" in repr(mine)
 
 
 def test_without_the_name_in_its_arms_a_plan_is_the_same_and_nothing_is_read(monkeypatch):
