@@ -1,6 +1,6 @@
 """The exercises of notebook 06: the mixture layer, the block, the model, and what balancing adds to the loss."""
 
-from lab_utils.course.chapters.ch06_model import cases, hunts, mistakes
+from lab_utils.course.chapters.ch06_model import balance_cases, cases, hunts, mistakes
 from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
@@ -61,8 +61,8 @@ EXERCISES = (
         name="balance_term",
         notebook="06",
         core=balance_term,
-        cases=cases.balance_cases,
-        observe=cases.terms,
+        cases=balance_cases.balance_cases,
+        observe=balance_cases.terms,
         mistakes=mistakes.BALANCE_TERM,
         hints=(
             "Three losses, each with its coefficient; a coefficient of 0 leaves its loss out.",

@@ -132,6 +132,24 @@ class _MoEWithoutRouted(MoE):
         return self.shared_experts(x), self.route(x)
 
 
+class _MoEWithoutShared(MoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y - self.shared_experts(x), stats
+
+
+class _MoEWithAnotherReport(MoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y, stats._replace(weights=-stats.weights)
+
+
+class _MoEOfNoise(MoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + 0.1 * torch.randn_like(y), stats
+
+
 class _MoEOfSums(MoE):
     def forward(self, x):
         return super().forward(x)[0].sum(dim=-1, keepdim=True), self.route(x)
@@ -161,6 +179,9 @@ def moe_cases() -> list[Case]:
         Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),
         Case("a layer that gives zeros", (_MoEOfZeros,), judged=False),
         Case("a layer without its routed experts", (_MoEWithoutRouted,), judged=False),
+        Case("a layer without its shared expert", (_MoEWithoutShared,), judged=False),
+        Case("a layer that reports other weights", (_MoEWithAnotherReport,), judged=False),
+        Case("a layer that gives other numbers in each call", (_MoEOfNoise,), judged=False),
         Case("a layer of another shape", (_MoEOfSums,), judged=False),
         Case("a layer that gives nothing", (_MoEOfNothing,), judged=False),
     ]

@@ -1,32 +1,41 @@
 """What the answers to the exercises of notebook 10 are tried on, and how they are looked at."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.exercise import Case, Parts, parts_of
+from lab_utils.course.exercise import REFUSED, Case, Parts, Problem, parts_of
 from nanokimi.config import GPTConfig
 from nanokimi.generate import generate, next_token_probs
 from nanokimi.model import build_model
 from nanokimi.presets.yaml_config import load_model_config
 
+WRONG_ARGUMENTS = "arguments that must be refused"
+
 
 def _or_its_refusal(core: Any, implementation: Any, *args: Any, **settings: Any) -> Parts:
-    """The result; or, where the core refuses its input with a ValueError, that the implementation does so too."""
+    """The parts of the result; or, where the core refuses its input with a ValueError, whether the other one does."""
+    must_refuse = _refuses(core, *args, **settings)
     try:
-        return parts_of(implementation(*args, **settings))
-    except ValueError:
-        # Anywhere else a ValueError is a finding, whose text the learner has to see.
-        if not _refuses(core, *args, **settings):
+        parts = parts_of(implementation(*args, **settings))
+    except (ValueError, AssertionError) as error:
+        # Anywhere else it is a finding, whose text the learner has to see.
+        if not must_refuse:
             raise
-        return {"result": "refused with a ValueError"}
+        return {
+            WRONG_ARGUMENTS: REFUSED if isinstance(error, ValueError) else "refused with an AssertionError"
+        }
+    return {WRONG_ARGUMENTS: "let through"} if must_refuse else parts
 
 
 def _refuses(core: Any, *args: Any, **settings: Any) -> bool:
     try:
-        parts_of(core(*args, **settings))
+        result = core(*args, **settings)
+        if isinstance(result, Iterator):
+            next(result, None)  # a generator refuses when its first value is asked for
     except ValueError:
         return True
     return False
@@ -61,38 +70,49 @@ def probs_cases() -> list[Case]:
         ("top_p=1 leaves every token, however unlikely", torch.linspace(0, -40, 60), {"top_p": 1.0}),
         ("temperature 2 and top_p=0.7", some, {"temperature": 2.0, "top_p": 0.7}),
         ("temperature 2, top_k=3 and top_p=0.7", some, {"temperature": 2.0, "top_k": 3, "top_p": 0.7}),
+        ("temperature 2, top_k=2 and top_p=0.9", some, {"temperature": 2.0, "top_k": 2, "top_p": 0.9}),
         ("top_k above the number of tokens", some, {"top_k": 9}),
         ("three hundred tokens", many, {"temperature": 0.8, "top_k": 50, "top_p": 0.9}),
         ("bfloat16 logits", many.bfloat16(), {"temperature": 0.8, "top_p": 0.9}),
+    ]
+    wrong = [
         ("temperature -1", some, {"temperature": -1.0}),
         ("top_k=0", some, {"top_k": 0}),
         ("top_p=0", some, {"top_p": 0.0}),
         ("top_p=1.5", some, {"top_p": 1.5}),
     ]
-    return [Case(says, (logits, chosen)) for says, logits, chosen in settings]
+    return [Case(says, (logits, chosen)) for says, logits, chosen in settings] + [
+        Case(says, (logits, chosen), aside=True) for says, logits, chosen in wrong
+    ]
 
 
 def sums_to_one(parts: Parts, *_: Any) -> bool:
-    return isinstance(parts["result"], str) or abs(parts["result"].sum().item() - 1) < 1e-5
+    return "result" not in parts or abs(parts["result"].sum().item() - 1) < 1e-5
 
 
 def as_many_as_k(parts: Parts, logits: Tensor, settings: dict) -> bool:
-    if isinstance(parts["result"], str):
+    if "result" not in parts:
         return True
     return int((parts["result"] > 0).sum()) <= settings.get("top_k", len(logits))
 
 
 def observe_cache(implementation: Any, *steps: tuple[Tensor, ...]) -> Parts:
-    """Everything that a caller can see while it appends."""
-    cache, parts = implementation(), {}
+    """Everything that a caller can see while it appends. The cache of another layer grows beside it."""
+    cache, other, parts = implementation(), implementation(), {}
     for number, new in enumerate(steps, 1):
+        other.append(*(torch.zeros_like(t) for t in new))
         whole = cache.append(*new)
+        if callable(cache.nbytes):
+            raise Problem(
+                "`nbytes` is a method. It should be a property: `@property` stands above it in the stub."
+            )
         parts |= {f"tensor {i} after append {number}": t.clone() for i, t in enumerate(whole)}
         parts |= {
             f"length after append {number}": cache.length,
             f"nbytes after append {number}": cache.nbytes,
         }
-        new[0].zero_()  # the caller may use its tensor again
+        for t in new:
+            t.zero_()  # the caller may use its tensors again
     parts |= {f"entry {i} at the end": t for i, t in enumerate(cache.entries())}
     return parts
 
@@ -106,6 +126,7 @@ def cache_cases() -> list[Case]:
             tuple(torch.randn(s, generator=generator, dtype=dtype) for _ in range(n_tensors)) for s in shapes
         )
 
+    pairs = [tuple(t.repeat(2, 1, 1, 1) for t in step) for step in new(2, 1, 2, n_tensors=2)]
     return [
         Case("one token", new(1)),
         Case("two tokens, then one", new(2, 1)),
@@ -114,6 +135,10 @@ def cache_cases() -> list[Case]:
         Case("float64, and a long piece after a short one", new(1, 30, 2, dtype=torch.float64)),
         Case("wide entries of many heads", new(1, 1, 1, 4, width=9, heads=9)),
         Case("latents of three dimensions", tuple((t[0][:, 0],) for t in new(2, 1, 4, width=5))),
+        Case(
+            "keys and values of two sequences, one head", tuple((k[:, :1], v[:, :1, :, :1]) for k, v in pairs)
+        ),
+        Case("a text of five thousand tokens, then one more", new(5000, 1, width=1, heads=1)),
     ]
 
 
@@ -123,7 +148,7 @@ def observe_generate(implementation: Any, model: Any, prompt: list[int], n: int,
     table = next(module for module in model.modules() if isinstance(module, nn.Embedding))
     table.register_forward_pre_hook(lambda module, args: run.append(args[0].numel()))
     parts = _or_its_refusal(generate, implementation, model, prompt, n, **settings)
-    if isinstance(parts.get("result"), str):
+    if WRONG_ARGUMENTS in parts:
         return parts
     n_run = sum(run)
     run.clear()
@@ -132,7 +157,7 @@ def observe_generate(implementation: Any, model: Any, prompt: list[int], n: int,
     return parts | {"tokens run more often than once": max(0, n_run - sum(run) - 1)}
 
 
-def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
+def small_model(kind: str, context: int = 12) -> torch.nn.Module:
     """A random model whose next token depends strongly on what came before."""
     if kind == "gpt":
         cfg = GPTConfig(vocab_size=11, max_seq_len=context, d_model=16, n_layers=2, n_heads=2)
@@ -148,7 +173,7 @@ def _small_model(kind: str, context: int = 12) -> torch.nn.Module:
 
 
 def generate_cases() -> list[Case]:
-    gpt, kimi = _small_model("gpt"), _small_model("kimi")
+    gpt, kimi = small_model("gpt"), small_model("kimi")
     greedy = {"temperature": 0.0}
     stop = list(generate(gpt, [1, 2, 3], 6, temperature=0.0))[3]
     drawn = list(generate(gpt, [1, 2, 3], 9, seed=5))
@@ -170,10 +195,14 @@ def generate_cases() -> list[Case]:
         ("the stop token has the id 0", kimi, [0], 6, {"seed": 4, "stop_id": 0}),
         ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
-        ("a context of one token", _small_model("gpt", context=1), [3], 3, greedy),
+        ("a context of one token", small_model("gpt", context=1), [3], 3, greedy),
+    ]
+    wrong = [
         ("an empty prompt", gpt, [], 3, greedy),
         ("a prompt longer than the context", gpt, [1] * 13, 3, greedy),
         ("max_new_tokens=0", gpt, [1], 0, greedy),
         ("top_p=0", gpt, [1], 2, {"top_p": 0.0}),
     ]
-    return [Case(says, (model, prompt, n, chosen)) for says, model, prompt, n, chosen in settings]
+    return [Case(says, tuple(args)) for says, *args in settings] + [
+        Case(says, tuple(args), aside=True) for says, *args in wrong
+    ]

@@ -64,6 +64,14 @@ def _uncut(logits, temperature=1.0, top_k=None, top_p=None):
     return next_token_probs(logits, temperature)
 
 
+def _without_top_k(logits, temperature=1.0, top_k=None, top_p=None):
+    return next_token_probs(logits, temperature, None, top_p)
+
+
+def _without_top_p(logits, temperature=1.0, top_k=None, top_p=None):
+    return next_token_probs(logits, temperature, top_k)
+
+
 def _likeliest(logits, temperature=1.0, top_k=None, top_p=None):
     return torch.eye(len(logits))[int(logits.argmax())]
 
@@ -83,6 +91,8 @@ def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
         Case("a piece that gives no numbers", (_nans,), judged=False),
         Case("a piece that gives every token the same", (_uniform,), judged=False),
         Case("a piece that never cuts", (_uncut,), judged=False),
+        Case("a piece that never cuts to k", (_without_top_k,), judged=False),
+        Case("a piece that never cuts to p", (_without_top_p,), judged=False),
         Case("a piece that is always greedy", (_likeliest,), judged=False),
         Case("a piece that multiplies by the temperature", (_cooled,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),

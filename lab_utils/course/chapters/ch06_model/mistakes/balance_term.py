@@ -7,6 +7,8 @@ import torch
 from lab_utils.course.exercise import mistake
 from nanokimi.loss import balance_term as core_balance_term
 
+NAMES = ("switch_coef", "sequence_coef", "z_coef")
+
 
 def each(routing, cfg):
     """The terms of every layer by themselves."""
@@ -34,7 +36,7 @@ def balance_of_the_last_layer(routing, cfg):
     "Double a coefficient. What should happen to the term?",
 )
 def balance_without_coefficients(routing, cfg):
-    on = {name: float(bool(getattr(cfg, name))) for name in ("switch_coef", "sequence_coef", "z_coef")}
+    on = {name: float(bool(getattr(cfg, name))) for name in NAMES}
     return core_balance_term(routing, replace(cfg, **on))
 
 
@@ -69,8 +71,108 @@ def balance_with_switch_for_sequence(routing, cfg):
     "Switch a second loss on. Should the first one then count half?",
 )
 def balance_averaged_over_terms(routing, cfg):
-    n_on = sum(c > 0 for c in (cfg.switch_coef, cfg.sequence_coef, cfg.z_coef))
+    n_on = sum(getattr(cfg, name) > 0 for name in NAMES)
     return core_balance_term(routing, cfg) / max(n_on, 1)
+
+
+@mistake(
+    "The coefficients are never read: all three losses are added as they are.",
+    "What should come out where no coefficient is switched on?",
+)
+def balance_without_reading_coefficients(routing, cfg):
+    return core_balance_term(routing, replace(cfg, **dict.fromkeys(NAMES, 1.0)))
+
+
+@mistake("Only the first layer counts.", "Is there a `return` inside the loop?")
+def balance_of_the_first_layer(routing, cfg):
+    return each(routing, cfg)[0] if routing else torch.zeros(())
+
+
+@mistake(
+    "Only the first loss that is switched on counts: after one `if` the others are `elif`.",
+    "Two losses may be switched on at once. Which branches run then?",
+)
+def balance_of_one_loss(routing, cfg):
+    on = next((name for name in NAMES if getattr(cfg, name)), None)
+    return core_balance_term(routing, replace(cfg, **{name: 0.0 for name in NAMES if name != on}))
+
+
+@mistake(
+    "The term is 0 unless all three losses are switched on. Each one counts by itself.",
+    "Which word stands between your conditions, `and` or `or`?",
+)
+def balance_of_all_or_none(routing, cfg):
+    term = core_balance_term(routing, cfg)
+    return term if all(getattr(cfg, name) for name in NAMES) else 0 * term
+
+
+@mistake(
+    "The coefficients of the load-balance loss and of the sequence loss are exchanged.",
+    "Set one coefficient at a time and compare with the loss of that name.",
+)
+def balance_with_coefficients_exchanged(routing, cfg):
+    return core_balance_term(
+        routing, replace(cfg, switch_coef=cfg.sequence_coef, sequence_coef=cfg.switch_coef)
+    )
+
+
+@mistake("The load-balance loss is left out.", "How many coefficients does your function read?")
+def balance_without_switch(routing, cfg):
+    return core_balance_term(routing, replace(cfg, switch_coef=0.0))
+
+
+@mistake("The sequence loss is left out.", "How many coefficients does your function read?")
+def balance_without_sequence(routing, cfg):
+    return core_balance_term(routing, replace(cfg, sequence_coef=0.0))
+
+
+@mistake(
+    "The term has the wrong sign: training would make the balance worse.",
+    "Should a loss be larger when it is bad?",
+)
+def balance_with_the_wrong_sign(routing, cfg):
+    return -core_balance_term(routing, cfg)
+
+
+@mistake(
+    "`bias_update_rate` is used as a coefficient. It belongs to the bias update of notebook 04, not to the loss.",
+    "Which of the four fields of BalanceConfig is no coefficient of a loss?",
+)
+def balance_with_the_bias_rate(routing, cfg):
+    return core_balance_term(routing, replace(cfg, switch_coef=cfg.switch_coef + cfg.bias_update_rate))
+
+
+@mistake(
+    "The z-loss is added up over the layers; the other two are averaged.",
+    "Which of your terms are inside the mean?",
+)
+def balance_summing_z(routing, cfg):
+    z = core_balance_term(routing, replace(cfg, switch_coef=0.0, sequence_coef=0.0))
+    return core_balance_term(routing, replace(cfg, z_coef=0.0)) + z * len(routing)
+
+
+@mistake(
+    "For a dense model it divides by the number of its layers of experts, which is 0.",
+    "What does your function return for routing = ()?",
+)
+def balance_dividing_by_no_layers(routing, cfg):
+    return sum(each(routing, cfg)) / len(routing)
+
+
+@mistake(
+    "For a dense model the mean of nothing is nan. The term is 0 there.",
+    "What does your function return for routing = ()?",
+)
+def balance_as_nan_for_no_layers(routing, cfg):
+    return core_balance_term(routing, cfg) if routing else torch.zeros(0).mean()
+
+
+@mistake(
+    "For a dense model it returns a Python number. It should be a tensor, as for every other model.",
+    "What does your function return for routing = ()?",
+)
+def balance_as_a_number_for_no_layers(routing, cfg):
+    return core_balance_term(routing, cfg) if routing else 0
 
 
 BALANCE_TERM = (
@@ -81,4 +183,17 @@ BALANCE_TERM = (
     balance_without_gradient,
     balance_with_switch_for_sequence,
     balance_averaged_over_terms,
+    balance_without_reading_coefficients,
+    balance_of_the_first_layer,
+    balance_of_one_loss,
+    balance_of_all_or_none,
+    balance_with_coefficients_exchanged,
+    balance_without_switch,
+    balance_without_sequence,
+    balance_with_the_wrong_sign,
+    balance_with_the_bias_rate,
+    balance_summing_z,
+    balance_dividing_by_no_layers,
+    balance_as_nan_for_no_layers,
+    balance_as_a_number_for_no_layers,
 )

@@ -1,58 +1,23 @@
 """The known wrong answers to Kimi, of notebook 06."""
 
-import torch
-import torch.nn.functional as F
-
+from lab_utils.course.chapters.ch06_model.mistakes.kimi_facts import FACTS, WrongKimi
 from lab_utils.course.exercise import mistake
-from nanokimi.kimi import Kimi as CoreKimi
-from nanokimi.output import ModelOutput
-from nanokimi.rope import rotations
-
-
-class _Kimi(CoreKimi):
-    """The core's model with a forward in which `wrong` says what to do wrongly."""
-
-    def forward(self, tokens, cache=None, with_max_qk_logit=False):
-        return kimi_forward(self, tokens, cache, with_max_qk_logit, **self.wrong())
-
-
-def kimi_forward(
-    self, tokens, cache, with_max, from_zero=False, final_norm=True, n_layers=None, tied=False, scale=1.0,
-    after_append=False, unlimited=False,
-):  # fmt: skip
-    start = cache[0].length if cache else 0
-    end = start + tokens.shape[1]
-    if end > self.cfg.max_seq_len and not unlimited:
-        raise ValueError
-    x = self.embed_tokens(tokens) * scale
-    routing, maxima = [], []
-    for i, layer in enumerate(self.layers[:n_layers]):
-        first = cache[0].length if cache and after_append else 0 if from_zero else start
-        positions = torch.arange(first, first + tokens.shape[1])
-        rotation = rotations(positions, self.rope_dim, self.cfg.rope)
-        x, stats, layer_max = layer(x, rotation, cache[i] if cache else None, with_max)
-        maxima.append(layer_max)
-        if stats is not None:
-            routing.append(stats)
-    head = self.embed_tokens if tied else self.lm_head
-    logits = F.linear(self.norm(x) if final_norm else x, head.weight)
-    return ModelOutput(logits, tuple(routing), torch.stack(maxima) if with_max else None)
 
 
 @mistake(
     "Positions start at 0 again with a cache. The new tokens come after those in the cache.",
     "With five tokens in the cache, which position has the next one?",
 )
-class KimiFromPositionZero(_Kimi):
+class KimiFromPositionZero(WrongKimi):
     def wrong(self):
-        return {"from_zero": True}
+        return {"positions": lambda places, tokens: places - places[0]}
 
 
 @mistake(
     "The last norm is left out: the head reads the stream without a norm.",
     "Which of the model's weights does your forward never read?",
 )
-class KimiWithoutFinalNorm(_Kimi):
+class KimiWithoutFinalNorm(WrongKimi):
     def wrong(self):
         return {"final_norm": False}
 
@@ -61,7 +26,7 @@ class KimiWithoutFinalNorm(_Kimi):
     "The head is the embedding table, as in GPT-2. Kimi's head has its own weights.",
     "Which of the model's weights does your forward never read?",
 )
-class KimiWithTiedHead(_Kimi):
+class KimiWithTiedHead(WrongKimi):
     def wrong(self):
         return {"tied": True}
 
@@ -70,7 +35,7 @@ class KimiWithTiedHead(_Kimi):
     "The embeddings are multiplied by sqrt(d_model), as in the first transformer. Kimi takes them as they are.",
     "Compare the size of x before the first block with that of the table's rows.",
 )
-class KimiScalingEmbeddings(_Kimi):
+class KimiScalingEmbeddings(WrongKimi):
     def wrong(self):
         return {"scale": self.cfg.d_model**0.5}
 
@@ -79,7 +44,7 @@ class KimiScalingEmbeddings(_Kimi):
     "The last layer never runs.",
     "How many times does your loop run for n_layers layers?",
 )
-class KimiWithoutLastLayer(_Kimi):
+class KimiWithoutLastLayer(WrongKimi):
     def wrong(self):
         return {"n_layers": -1}
 
@@ -89,7 +54,7 @@ class KimiWithoutLastLayer(_Kimi):
     "has stored the new tokens by then.",
     "When is cache[0].length read, and what has the first layer done to it since?",
 )
-class KimiReadingTheLengthTooLate(_Kimi):
+class KimiReadingTheLengthTooLate(WrongKimi):
     def wrong(self):
         return {"after_append": True}
 
@@ -98,9 +63,110 @@ class KimiReadingTheLengthTooLate(_Kimi):
     "A text longer than max_seq_len is accepted. It must raise a ValueError; the tokens in the cache count too.",
     "What happens to token number max_seq_len + 1?",
 )
-class KimiWithoutALimit(_Kimi):
+class KimiWithoutALimit(WrongKimi):
     def wrong(self):
-        return {"unlimited": True}
+        return {"counted": "none"}
+
+
+@mistake(
+    "The limit counts the new tokens only. Those in the cache take places too.",
+    "With eleven tokens in the cache and max_seq_len 12: how many may come?",
+)
+class KimiCountingTheNewTokens(WrongKimi):
+    def wrong(self):
+        return {"counted": "new"}
+
+
+@mistake(
+    "The limit counts the tokens of all sequences of the batch together. It holds for each sequence.",
+    "Which dimension of `tokens` is the sequence?",
+)
+class KimiCountingTheBatch(WrongKimi):
+    def wrong(self):
+        return {"counted": "batch"}
+
+
+@mistake(
+    "Too many tokens raise an AssertionError. The docstring asks for a ValueError.",
+    "Which kind of error does `raise` take?",
+)
+class KimiAsserting(WrongKimi):
+    def wrong(self):
+        return {"error": AssertionError}
+
+
+@mistake(
+    "The cache does not reach the layers: they store nothing, and a new token sees none of those before it.",
+    "Follow the argument `cache` through your code.",
+)
+class KimiWithoutCache(WrongKimi):
+    def wrong(self):
+        return {"layer_cache": lambda cache, i: None}
+
+
+@mistake(
+    "All layers share the cache of the first one. Each layer has keys of its own, and so a cache of its own.",
+    "Which entry of the list `cache` belongs to layer i?",
+)
+class KimiWithOneCache(WrongKimi):
+    def wrong(self):
+        return {"layer_cache": lambda cache, i: cache[0]}
+
+
+@mistake(
+    "The ids of the tokens are taken for their positions.",
+    "What should torch.arange count, places or words?",
+)
+class KimiRotatingByTheTokens(WrongKimi):
+    def wrong(self):
+        return {"positions": lambda places, tokens: tokens[0]}
+
+
+@mistake(
+    "All tokens have the same position.",
+    "Which positions do the four tokens of a text have?",
+)
+class KimiWithoutPositions(WrongKimi):
+    def wrong(self):
+        return {"positions": lambda places, tokens: 0 * places}
+
+
+@mistake(
+    "The last norm is applied after every layer. The stream itself is never normed.",
+    "Does `self.norm` stand inside the loop?",
+)
+class KimiNormingEveryLayer(WrongKimi):
+    def wrong(self):
+        return {"norms": True, "final_norm": False}
+
+
+@mistake(
+    "The last norm is applied after every layer, and once more at the end. The stream itself is never normed.",
+    "Does `self.norm` stand inside the loop?",
+)
+class KimiNormingEveryLayerAndTheEnd(WrongKimi):
+    def wrong(self):
+        return {"norms": True}
+
+
+@mistake(
+    "It is the softmax of the logits that comes back. The loss takes logits.",
+    "Can a logit be negative?",
+)
+class KimiGivingProbabilities(WrongKimi):
+    def forward(self, tokens, cache=None, with_max_qk_logit=False):
+        out = super().forward(tokens, cache, with_max_qk_logit)
+        return out._replace(logits=out.logits.softmax(dim=-1))
+
+
+@mistake(
+    "Only the logits of the last position come back. Training needs those of every position.",
+    "How many targets does a sequence of n tokens have?",
+)
+class KimiOfTheLastPosition(WrongKimi):
+    def forward(self, tokens, cache=None, with_max_qk_logit=False):
+        out = super().forward(tokens, cache, with_max_qk_logit)
+        return out._replace(logits=out.logits[:, -1:])
 
 
 KIMI = (
@@ -111,4 +177,16 @@ KIMI = (
     KimiWithoutLastLayer,
     KimiReadingTheLengthTooLate,
     KimiWithoutALimit,
+    KimiCountingTheNewTokens,
+    KimiCountingTheBatch,
+    KimiAsserting,
+    KimiWithoutCache,
+    KimiWithOneCache,
+    KimiRotatingByTheTokens,
+    KimiWithoutPositions,
+    KimiNormingEveryLayer,
+    KimiNormingEveryLayerAndTheEnd,
+    KimiGivingProbabilities,
+    KimiOfTheLastPosition,
+    *FACTS,
 )

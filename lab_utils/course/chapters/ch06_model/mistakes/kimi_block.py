@@ -95,6 +95,135 @@ class BlockWithoutCache(_Block):
         return super().forward(x, rotation, None, with_max_qk_logit)
 
 
+def _wired(first=True, second=True, swapped=False):
+    """A block's forward with one or both norms left out, or exchanged."""
+
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        norms = [self.input_layernorm, self.post_attention_layernorm][:: -1 if swapped else 1]
+        attended = self.attend(norms[0](x) if first else x, rotation, cache, with_max_qk_logit)
+        x = x + attended.out
+        y, stats = self.feed_forward(norms[1](x) if second else x)
+        return x + y, stats, attended.max_qk_logit
+
+    return forward
+
+
+@mistake(
+    "The attention reads the stream without a norm.",
+    "Which of the block's weights does your forward never read?",
+)
+class BlockWithoutFirstNorm(_Block):
+    forward = _wired(first=False)
+
+
+@mistake(
+    "The feed-forward part reads the stream without a norm.",
+    "Which of the block's weights does your forward never read?",
+)
+class BlockWithoutSecondNorm(_Block):
+    forward = _wired(second=False)
+
+
+@mistake(
+    "Both parts read the stream without a norm.", "Which of the block's weights does your forward never read?"
+)
+class BlockWithoutNorms(_Block):
+    forward = _wired(first=False, second=False)
+
+
+@mistake(
+    "The two norms are exchanged: input_layernorm belongs to the attention, the other one to what follows.",
+    "Which norm does its name put after the attention?",
+)
+class BlockWithNormsExchanged(_Block):
+    forward = _wired(swapped=True)
+
+
+@mistake(
+    "The feed-forward part comes first, and the attention after it.",
+    "Which line of the formula is the first?",
+)
+class BlockInTheOtherOrder(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        y, stats = self.feed_forward(self.post_attention_layernorm(x))
+        x = x + y
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        return x + attended.out, stats, attended.max_qk_logit
+
+
+@mistake(
+    "In the end the block's first input is added, not the stream with the attention's output in it.",
+    "To which x does the second line of the formula add?",
+)
+class BlockForgettingTheAttention(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        y, stats = self.feed_forward(self.post_attention_layernorm(x + attended.out))
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
+    "What the parts give is normed, and what they read is not. Kimi norms what a part reads.",
+    "On which side of attention(·) does RMS stand in the formula?",
+)
+class BlockNormingTheOutputs(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(x, rotation, cache, with_max_qk_logit)
+        x = x + self.input_layernorm(attended.out)
+        y, stats = self.feed_forward(x)
+        return x + self.post_attention_layernorm(y), stats, attended.max_qk_logit
+
+
+@mistake(
+    "No gradient goes through the attention to x: what it reads is detached.",
+    "How does a layer below learn what the attention of this one needs?",
+)
+class BlockWithADetachedStream(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x.detach()), rotation, cache, with_max_qk_logit)
+        x = x + attended.out
+        y, stats = self.feed_forward(self.post_attention_layernorm(x))
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
+    "The largest logits are never asked for: `with_max_qk_logit` does not reach the attention.",
+    "Follow the argument `with_max_qk_logit` through your code.",
+)
+class BlockWithoutLargestLogits(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        return super().forward(x, rotation, cache, False)
+
+
+@mistake(
+    "The largest logits are always computed, also where nobody asks for them.",
+    "Follow the argument `with_max_qk_logit` through your code.",
+)
+class BlockAlwaysWithLargestLogits(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        return super().forward(x, rotation, cache, True)
+
+
+@mistake(
+    "The router's stats are lost: None comes back for a layer of experts.",
+    "What does self.mlp(h) return there?",
+)
+class BlockLosingTheStats(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        y, _, largest = super().forward(x, rotation, cache, with_max_qk_logit)
+        return y, None, largest
+
+
+@mistake(
+    "Second and third result are exchanged: the router's stats come before the largest logits.",
+    "In which order does the docstring name the three?",
+)
+class BlockWithResultsExchanged(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        y, stats, largest = super().forward(x, rotation, cache, with_max_qk_logit)
+        return y, largest, stats
+
+
 KIMI_BLOCK = (
     BlockPostNorm,
     BlockAddingToTheNorm,
@@ -103,4 +232,16 @@ KIMI_BLOCK = (
     BlockInParallel,
     BlockWithOneNorm,
     BlockWithoutCache,
+    BlockWithoutFirstNorm,
+    BlockWithoutSecondNorm,
+    BlockWithoutNorms,
+    BlockWithNormsExchanged,
+    BlockInTheOtherOrder,
+    BlockForgettingTheAttention,
+    BlockNormingTheOutputs,
+    BlockWithADetachedStream,
+    BlockWithoutLargestLogits,
+    BlockAlwaysWithLargestLogits,
+    BlockLosingTheStats,
+    BlockWithResultsExchanged,
 )

@@ -96,6 +96,90 @@ class MoEScalingTwice(CoreMoE):
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 
+@mistake(
+    "What comes back is the routed output after the shared experts; the routed output itself is not added.",
+    "What goes into shared(·) in the formula, and what is it added to?",
+)
+class MoEThroughTheShared(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats)
+        return (y if self.shared_experts is None else self.shared_experts(y)), stats
+
+
+@mistake(
+    "No gradient goes through the weights: they are detached. The router learns through them.",
+    "Which path leads from the loss to `gate`?",
+)
+class MoEWithDetachedWeights(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats, stats.weights.detach())
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "The weights are divided by their sum, and the scaling factor is lost. `stats.weights` are ready for use.",
+    "What do the weights of one token add up to, 1 or the factor?",
+)
+class MoENormalisingAgain(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats, stats.weights / stats.weights.sum(dim=-1, keepdim=True))
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "It is the mean of the routed and the shared output, not their sum.", "Is there a 1/2 in the formula?"
+)
+class MoEAveraging(CoreMoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return (y if self.shared_experts is None else y / 2), stats
+
+
+@mistake(
+    "The shared output is multiplied by the number of shared experts. One SwiGLU, wide enough, holds all of them.",
+    "How wide is self.shared_experts for n_shared_experts = 2?",
+)
+class MoECountingTheShared(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats)
+        return (y + self.cfg.n_shared_experts * self.shared_experts(x) if self.shared_experts else y), stats
+
+
+@mistake(
+    "`self.shared_experts` is called although it is None: a layer may have no shared expert.",
+    "What does the constructor put there for n_shared_experts = 0?",
+)
+class MoEAlwaysSharing(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        return run_routed(self, x, stats) + self.shared_experts(x), stats
+
+
+@mistake(
+    "The result stays in one row of tokens: batch and sequence are not put back.",
+    "Which shape has x, and which shape has y?",
+)
+class MoELeftFlat(CoreMoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y.flatten(0, 1), stats
+
+
+@mistake(
+    "The tokens go to `dispatch` in another order than the decisions of the router: batch and sequence are exchanged.",
+    "Which token stands in row 1 of the flattened x, and which in row 1 of the flattened weights?",
+)
+class MoEInAnotherOrder(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x.transpose(0, 1).reshape(x.shape), stats)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
 MOE = (
     MoEScalingTheShared,
     MoEWithoutShared,
@@ -104,4 +188,12 @@ MOE = (
     MoEInSeries,
     MoEWithResidual,
     MoEScalingTwice,
+    MoEThroughTheShared,
+    MoEWithDetachedWeights,
+    MoENormalisingAgain,
+    MoEAveraging,
+    MoECountingTheShared,
+    MoEAlwaysSharing,
+    MoELeftFlat,
+    MoEInAnotherOrder,
 )

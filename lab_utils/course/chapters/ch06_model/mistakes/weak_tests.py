@@ -15,18 +15,24 @@ def block_test_that_never_fails(make_block):
     make_block(8)(NUMBERS)
 
 
-@mistake("The test fails for every block, the sound ones too.", "Run it on a block that you trust first.")
+@mistake(
+    "It refuses every block that was tried, the sound ones too.", "Run it on a block that you trust first."
+)
 def block_test_that_always_fails(make_block):
     raise AssertionError
 
 
-@mistake("The test looks at the shape only.", "Which numbers would be different, and from what?")
+@mistake(
+    "Of all blocks that were tried it refuses only one of another shape, and one that gives nothing.",
+    "Which numbers would be different, and from what?",
+)
 def block_test_of_the_shape(make_block):
     assert make_block(8)(NUMBERS).shape == NUMBERS.shape
 
 
 @mistake(
-    "The test asks whether there are parameters. The broken block has some, but one is missing.",
+    "Of all blocks that were tried it refuses only one that has no weights. The broken block has some, but one is "
+    "missing.",
     "Is every matrix that forward uses in block.parameters()?",
 )
 def block_test_of_some_parameters(make_block):
@@ -34,7 +40,7 @@ def block_test_of_some_parameters(make_block):
 
 
 @mistake(
-    "The test asks whether the output is other than 0. It is, in the broken block too.",
+    "Of all blocks that were tried it refuses only one that gives zeros, and one that gives nothing.",
     "What differs between two calls of the same block?",
 )
 def block_test_that_something_happens(make_block):
@@ -69,25 +75,32 @@ def small_moe(moe_class):
     return moe, torch.linspace(-1, 1, 8).view(1, 2, 4)
 
 
-@mistake(*LOOKS_AT_NOTHING)
+@mistake(
+    "It passes for every layer that was tried, whatever y is, even if there is none.",
+    "Is there an `assert`, and does it look at y?",
+)
 def moe_test_that_never_fails(moe_class):
     moe, x = small_moe(moe_class)
     moe(x)
 
 
-@mistake("The test fails for every layer, the sound ones too.", "Run it on the core's MoE first.")
+@mistake("It refuses every layer that was tried, the sound ones too.", "Run it on the core's MoE first.")
 def moe_test_that_always_fails(moe_class):
     raise AssertionError
 
 
-@mistake("The test looks at the shape only.", "Which sum is too large? Make the other one vanish.")
+@mistake(
+    "Of all layers that were tried it refuses only one of another shape, and one without a y.",
+    "Which sum is too large? Make the other one vanish.",
+)
 def moe_test_of_the_shape(moe_class):
     moe, x = small_moe(moe_class)
     assert moe(x)[0].shape == x.shape
 
 
 @mistake(
-    "The test makes the shared expert give 0. The bug is in what the piece does to the shared expert.",
+    "It notices where the routed experts are missing, and not where the shared one is. The bug is in what is done to "
+    "the shared one.",
     "Make the other sum 0.",
 )
 def moe_test_without_shared(moe_class):
@@ -98,7 +111,7 @@ def moe_test_without_shared(moe_class):
 
 
 @mistake(
-    "The test asks whether the output depends on the input at all. It does.",
+    "Of all layers that were tried it refuses only one that gives zeros, and one without a y.",
     "Compare with a number that you know: what must the layer give when its routed experts give 0?",
 )
 def moe_test_that_something_happens(moe_class):
@@ -112,6 +125,24 @@ def moe_test_of_the_kind(moe_class):
     assert small_moe(moe_class)[0](torch.ones(1, 2, 4))[0] is not None
 
 
+@mistake(
+    "It looks at what the router reports, and passes whatever y is, even if there is none.",
+    "The report is right. What is done with it?",
+)
+def moe_test_of_the_report(moe_class):
+    moe, x = small_moe(moe_class)
+    assert (moe(x)[1].weights > 0).all()
+
+
+@mistake(
+    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one without a y.",
+    "Two calls agree in the broken layer too. With what must one call agree?",
+)
+def moe_test_of_two_calls(moe_class):
+    moe, x = small_moe(moe_class)
+    assert torch.equal(moe(x)[0], moe(x)[0])
+
+
 MOE_TESTS = (
     moe_test_that_never_fails,
     moe_test_of_the_kind,
@@ -119,4 +150,6 @@ MOE_TESTS = (
     moe_test_of_the_shape,
     moe_test_without_shared,
     moe_test_that_something_happens,
+    moe_test_of_the_report,
+    moe_test_of_two_calls,
 )

@@ -1,45 +1,7 @@
 """The known wrong answers to generate, of notebook 10."""
 
-import torch
-
+from lab_utils.course.chapters.ch10_sampling.mistakes.generate_bounds import BOUNDS, decode
 from lab_utils.course.exercise import mistake
-from nanokimi.generate import next_token_probs as core_probs
-
-
-def decode(
-    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, seed=0, stop_id=None, **wrong
-):
-    """The loop written out, with the places where a mistake goes."""
-    context = model.cfg.max_seq_len
-    if wrong.get("refuse", True) and (not 1 <= len(prompt) <= context or max_new_tokens < 1):
-        raise ValueError
-    generator = torch.Generator().manual_seed(seed)
-    tokens, cache, new, held = list(prompt), model.new_cache(), list(prompt), []
-    with torch.inference_mode():
-        for _ in range(max_new_tokens):
-            if cache[0].length + len(new) > context:
-                kept = context if wrong.get("sliding") else max(1, context // 2)
-                cache, new, held = model.new_cache(), tokens[-kept:], []
-            held = held + new
-            if wrong.get("forgetful"):
-                cache, new = model.new_cache(), held
-            logits = model(torch.tensor([new]), cache).logits[0, wrong.get("position", -1)]
-            if wrong.get("fresh_generator"):
-                generator = torch.Generator().manual_seed(seed)
-            probs = core_probs(logits, temperature, top_k, top_p)
-            token = int(torch.multinomial(probs, 1, generator=generator))
-            if wrong.get("always_greedy"):
-                token = int(logits.argmax())
-            if token == stop_id:
-                if wrong.get("with_stop"):
-                    yield token
-                if not wrong.get("without_stop"):
-                    return
-            tokens.append(token)
-            new = [token]
-            if wrong.get("whole_text_again"):
-                new = tokens[-min(len(tokens), context - cache[0].length) :]
-            yield token
 
 
 @mistake(
@@ -119,7 +81,7 @@ def generate_without_top_p(model, prompt, max_new_tokens, *, top_p=None, **setti
     "How many tokens should be read again when the context is full, and how many forgotten?",
 )
 def generate_with_a_sliding_window(model, prompt, max_new_tokens, **settings):
-    return decode(model, prompt, max_new_tokens, **settings, sliding=True)
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, context: tokens[-context:])
 
 
 @mistake(
@@ -138,6 +100,67 @@ def generate_with_a_false_zero(model, prompt, max_new_tokens, *, stop_id=None, *
     return decode(model, prompt, max_new_tokens, **settings, stop_id=stop_id or None)
 
 
+# ---------------------------------------------------------------- the loop
+
+
+@mistake("One token too many is generated.", "How many tokens come for max_new_tokens=1?")
+def generate_one_too_many(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, more=1)
+
+
+@mistake("One token too few is generated.", "How many tokens come for max_new_tokens=1?")
+def generate_one_too_few(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, more=-1)
+
+
+@mistake(
+    "The prompt is yielded too. Only the tokens that continue it are asked for.",
+    "How many tokens come for a prompt of three and max_new_tokens=1?",
+)
+def generate_with_the_prompt(model, prompt, max_new_tokens, **settings):
+    new = list(decode(model, prompt, max_new_tokens, **settings))
+    return [*prompt, *new]
+
+
+@mistake("The temperature is never used.", "Follow the argument `temperature` through your code.")
+def generate_without_temperature(model, prompt, max_new_tokens, *, temperature=1.0, **settings):
+    return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
+    "Temperature, top_k and top_p are never used: the draw is from the plain softmax.",
+    "Which function turns logits and settings into probabilities?",
+)
+def generate_from_the_plain_softmax(
+    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, **settings
+):
+    return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
+    "`seed` is never used: every seed gives the same text.", "Follow the argument `seed` through your code."
+)
+def generate_without_seed(model, prompt, max_new_tokens, *, seed=0, **settings):
+    return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
+    "The model gets each new token alone, without a cache: it forgets everything before it.",
+    "What does the second token know of the prompt?",
+)
+def generate_without_memory(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, no_cache=True, forget=False)
+
+
+@mistake(
+    "The whole text is fed again for each token, with a cache that holds it already; when it no longer fits, the text "
+    "begins anew with its newest half.",
+    "After the first call the prompt is in the cache. What is new?",
+)
+def generate_feeding_all_into_the_cache(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, whole_text=True)
+
+
 GENERATE = (
     generate_from_the_first_position,
     generate_always_greedy,
@@ -151,4 +174,13 @@ GENERATE = (
     generate_with_a_sliding_window,
     generate_refusing_nothing,
     generate_with_a_false_zero,
+    generate_one_too_many,
+    generate_one_too_few,
+    generate_with_the_prompt,
+    generate_without_temperature,
+    generate_from_the_plain_softmax,
+    generate_without_seed,
+    generate_without_memory,
+    generate_feeding_all_into_the_cache,
+    *BOUNDS,
 )

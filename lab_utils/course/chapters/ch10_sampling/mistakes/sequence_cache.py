@@ -6,6 +6,36 @@ from lab_utils.course.exercise import mistake
 from nanokimi.cache import SequenceCache
 
 
+class _Joined:
+    """A sound cache that joins old and new; the mistakes below change a part of it."""
+
+    dim = -2
+
+    def __init__(self):
+        self.length, self.kept = 0, ()
+
+    def append(self, *new):
+        self.kept = self.join(new) if self.kept else tuple(t.clone() for t in new)
+        self.length += self.count(new)
+        return self.entries()
+
+    def join(self, new):
+        return tuple(torch.cat(pair, dim=self.dim) for pair in zip(self.kept, new))
+
+    def count(self, new):
+        return new[0].shape[-2]
+
+    def entries(self):
+        return self.kept
+
+    @property
+    def nbytes(self):
+        return sum(t.numel() * t.element_size() for t in self.entries())
+
+
+# ---------------------------------------------------------------- what is kept
+
+
 @mistake(
     "Only the newest entries come back; attention needs all of them, from the first token on.",
     "After appending two tokens and then one: how many keys must the new query see?",
@@ -20,13 +50,9 @@ class CacheOfTheNewest(SequenceCache):
     "New entries come before the old ones. Time runs to the right: the newest is last.",
     "Which order of the keys does the mask assume?",
 )
-class CacheBackwards(SequenceCache):
-    def append(self, *new):
-        if self._room:
-            old = self.entries()
-            self._room, self.length = [], 0
-            new = tuple(torch.cat(pair, dim=-2) for pair in zip(new, old))
-        return super().append(*new)
+class CacheBackwards(_Joined):
+    def join(self, new):
+        return tuple(torch.cat(pair, dim=-2) for pair in zip(new, self.kept))
 
 
 @mistake(
@@ -40,23 +66,55 @@ class CacheThatForgets(SequenceCache):
 
 
 @mistake(
-    "`nbytes` counts the room that was reserved, not what is stored.",
-    "Three numbers of four bytes are stored. What should `nbytes` say?",
+    "Only the newest entries are kept, although `length` counts all tokens.",
+    "Where do the entries of the token before stay?",
 )
-class CacheCountingRoom(SequenceCache):
-    @property
-    def nbytes(self):
-        return sum(t.numel() * t.element_size() for t in self._room)
+class CacheThatKeepsTheNewest(_Joined):
+    def join(self, new):
+        return tuple(t.clone() for t in new)
 
 
 @mistake(
-    "`nbytes` counts numbers, not bytes.",
-    "How many bytes does a float32 have, and how many a float64?",
+    "When more room is made, the entries that were stored are not copied into it: the past is lost.",
+    "What is in the new tensor before you write the newest entries?",
 )
-class CacheCountingNumbers(SequenceCache):
-    @property
-    def nbytes(self):
-        return sum(t.numel() for t in self.entries())
+class CacheLosingThePast(SequenceCache):
+    def _grow(self, new, end):
+        self._room = [t.new_zeros(*t.shape[:-2], 2 * end, t.shape[-1]) for t in new]
+
+
+@mistake(
+    "The tensors are joined along dimension 1. Time is dimension -2.",
+    "Keys are (batch, heads, tokens, channels), latents (batch, tokens, channels). Which dimension is -2?",
+)
+class CacheAlongDimensionOne(_Joined):
+    dim = 1
+
+
+@mistake(
+    "The tensors are joined along dimension 2. That is time for keys, which have four dimensions, but not for latents, "
+    "which have three: count from the end, -2.",
+    "Which shape do the latents of notebook 05 have?",
+)
+class CacheAlongDimensionTwo(_Joined):
+    dim = 2
+
+
+@mistake(
+    "The tensors are joined along the last dimension, the channels. Time is dimension -2.",
+    "Which dimension should grow by one for a new token?",
+)
+class CacheAlongTheChannels(_Joined):
+    dim = -1
+
+
+@mistake(
+    "Only the first tensor is joined to what was there; the others hold the newest entries alone.",
+    "Attention appends keys and values. What happens to the second one?",
+)
+class CacheOfTheFirstTensor(_Joined):
+    def join(self, new):
+        return (torch.cat([self.kept[0], new[0]], dim=-2), *(t.clone() for t in new[1:]))
 
 
 @mistake(
@@ -87,23 +145,156 @@ class CacheWithTheFirstByReference(CacheOfReferences.wrong):
 
 
 @mistake(
+    "The entries become float32, whatever format they came in.",
+    "Which dtype should a cache of float64 or bfloat16 keys have?",
+)
+class CacheInFloat32(_Joined):
+    def append(self, *new):
+        return super().append(*(t.float() for t in new))
+
+
+@mistake(
+    "All caches share one store: what one layer appends, every layer finds.",
+    "Is it a list of the class, or a default argument? `self.x = ...` in __init__ makes one per cache.",
+)
+class CacheOfTheClass(_Joined):
+    store: dict = {}  # noqa: RUF012  the mistake
+
+    def __init__(self):
+        self.length = 0
+        self.store.clear()
+
+    @property
+    def kept(self):
+        return self.store.get("kept", ())
+
+    @kept.setter
+    def kept(self, value):
+        self.store["kept"] = value
+
+
+@mistake(
+    "Where there is one tensor, it comes back by itself. The result is always a tuple, of one tensor too.",
+    "What does `(latent,) = cache.append(latent)` do with a bare tensor?",
+)
+class CacheWithoutATuple(_Joined):
+    def append(self, *new):
+        whole = super().append(*new)
+        return whole if len(whole) > 1 else whole[0]
+
+
+# ---------------------------------------------------------------- length
+
+
+@mistake(
     "`length` counts the calls of append. It should count the tokens.",
     "A prompt of three tokens comes in one call. What is `length` after it?",
 )
-class CacheCountingCalls(CacheOfReferences.wrong):
-    def append(self, *new):
-        whole = super().append(*(t.clone() for t in new))
-        self.length = len(self._pieces)
-        return whole
+class CacheCountingCalls(_Joined):
+    def count(self, new):
+        return 1
+
+
+@mistake("`length` stays 0.", "Where does append change `self.length`?")
+class CacheWithoutCounting(_Joined):
+    def count(self, new):
+        return 0
+
+
+@mistake(
+    "`length` is the number of the newest tokens. It should count all that are stored.",
+    "Two tokens, then one: what is `length`?",
+)
+class CacheCountingTheNewest(_Joined):
+    def count(self, new):
+        return new[0].shape[-2] - self.length
+
+
+@mistake(
+    "`length` counts the tokens of every tensor: keys and values count twice.",
+    "How many tokens have two keys?",
+)
+class CacheCountingEveryTensor(_Joined):
+    def count(self, new):
+        return sum(t.shape[-2] for t in new)
+
+
+@mistake(
+    "`length` is read from dimension 1, which is the heads of a key. Time is dimension -2.",
+    "Keys are (batch, heads, tokens, channels). Which dimension counts the tokens?",
+)
+class CacheCountingHeads(_Joined):
+    def count(self, new):
+        return self.kept[0].shape[1] - self.length
+
+
+@mistake(
+    "`length` is read from dimension 2. That is time for keys, which have four dimensions, but not for latents, which "
+    "have three.",
+    "Which shape do the latents of notebook 05 have?",
+)
+class CacheCountingDimensionTwo(_Joined):
+    def count(self, new):
+        return new[0].shape[2]
+
+
+# ---------------------------------------------------------------- nbytes
+
+
+@mistake(
+    "`nbytes` counts the room that was reserved, not what is stored.",
+    "Three numbers of four bytes are stored. What should `nbytes` say?",
+)
+class CacheCountingRoom(SequenceCache):
+    @property
+    def nbytes(self):
+        return sum(t.numel() * t.element_size() for t in self._room)
+
+
+@mistake("`nbytes` counts numbers, not bytes.", "How many bytes does a float32 have, and how many a float64?")
+class CacheCountingNumbers(_Joined):
+    @property
+    def nbytes(self):
+        return sum(t.numel() for t in self.entries())
+
+
+@mistake("`nbytes` takes every number for four bytes. A float64 has eight.", "What does element_size() say?")
+class CacheOfFourBytes(_Joined):
+    @property
+    def nbytes(self):
+        return sum(4 * t.numel() for t in self.entries())
+
+
+@mistake("`nbytes` counts the first tensor only.", "Attention stores keys and values. Which of them count?")
+class CacheCountingTheFirstTensor(_Joined):
+    @property
+    def nbytes(self):
+        return self.kept[0].numel() * self.kept[0].element_size()
 
 
 SEQUENCE_CACHE = (
     CacheOfTheNewest,
     CacheBackwards,
     CacheThatForgets,
-    CacheCountingRoom,
-    CacheCountingNumbers,
+    CacheThatKeepsTheNewest,
+    CacheLosingThePast,
+    CacheAlongDimensionOne,
+    CacheAlongDimensionTwo,
+    CacheAlongTheChannels,
+    CacheOfTheFirstTensor,
     CacheOfReferences,
     CacheWithTheFirstByReference,
+    CacheInFloat32,
+    CacheOfTheClass,
+    CacheWithoutATuple,
     CacheCountingCalls,
+    CacheWithoutCounting,
+    CacheCountingTheNewest,
+    CacheCountingEveryTensor,
+    CacheCountingHeads,
+    CacheCountingDimensionTwo,
+    CacheCountingRoom,
+    CacheCountingNumbers,
+    CacheOfFourBytes,
+    CacheCountingTheFirstTensor,
 )

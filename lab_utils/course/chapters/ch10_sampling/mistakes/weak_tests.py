@@ -14,14 +14,15 @@ def sampling_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
+    "It refuses every piece that was tried, the sound ones too.",
+    "Run it on the core's next_token_probs first.",
 )
 def sampling_test_that_always_fails(next_token_probs):
     raise AssertionError
 
 
 @mistake(
-    "The test asks only that the probabilities sum to 1. Those of the broken piece do.",
+    "It refuses only the pieces whose probabilities do not sum to 1. Those of the broken piece do.",
     "The question is which tokens can be drawn at all. At which temperature does it show?",
 )
 def sampling_test_of_the_sum(next_token_probs):
@@ -30,7 +31,7 @@ def sampling_test_of_the_sum(next_token_probs):
 
 
 @mistake(
-    "The test uses temperature 1. There the order of the two steps does not matter.",
+    "It passes for a piece that uses the temperature the wrong way: it asks for nothing that depends on it.",
     "At which temperature are the distributions before and after it different?",
 )
 def sampling_test_at_temperature_one(next_token_probs):
@@ -39,7 +40,7 @@ def sampling_test_at_temperature_one(next_token_probs):
 
 
 @mistake(
-    "The test changes the temperature and cuts nothing: without top-p (or top-k) there is no order to get wrong.",
+    "It passes for a piece that never cuts: without top-p (or top-k) there is no order to get wrong.",
     "Two of the arguments have to work together. Which?",
 )
 def sampling_test_of_temperature_alone(next_token_probs):
@@ -48,7 +49,7 @@ def sampling_test_of_temperature_alone(next_token_probs):
 
 
 @mistake(
-    "The test uses temperature and top-p, but with these numbers both orders keep the same tokens.",
+    "It asks about the temperature and about a cut, but with its numbers both orders keep the same tokens.",
     "Work both nuclei out by hand. For which top_p do they hold different numbers of tokens?",
 )
 def sampling_test_where_both_keep_the_same(next_token_probs):
@@ -57,7 +58,8 @@ def sampling_test_where_both_keep_the_same(next_token_probs):
 
 
 @mistake(
-    "The test asks for the core's numbers to the last bit: a sound function that computes in another way fails.",
+    "It passes for the core, and refuses a sound piece that computes in another way, as a comparison to the last bit "
+    "does.",
     "Compare with room for rounding, or count the tokens that are left.",
 )
 def sampling_test_of_equal_bits(next_token_probs):
@@ -91,14 +93,15 @@ def top_k_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "The test fails for every function, the sound one too.", "Run it on the core's next_token_probs first."
+    "It refuses every piece that was tried, the sound ones too.",
+    "Run it on the core's next_token_probs first.",
 )
 def top_k_test_that_always_fails(next_token_probs):
     raise AssertionError
 
 
 @mistake(
-    "The test uses logits that are all different. There the piece is right.",
+    "It refuses a piece that never cuts to k, and not one that keeps ties: with its logits the broken piece is right.",
     "How many tokens have the k-th largest logit? Make it more than one.",
 )
 def top_k_test_without_ties(next_token_probs):
@@ -106,7 +109,7 @@ def top_k_test_without_ties(next_token_probs):
 
 
 @mistake(
-    "The test looks at the sum only. It is 1 in both.",
+    "It refuses only the pieces whose probabilities do not sum to 1. Those of the broken piece do.",
     "How many tokens may be drawn after top_k=2?",
 )
 def top_k_test_of_the_sum(next_token_probs):
@@ -114,7 +117,7 @@ def top_k_test_of_the_sum(next_token_probs):
 
 
 @mistake(
-    "The test allows the k-th token and all that tie with it: that is what the broken piece does.",
+    "It passes for a piece that never cuts: it asks only that enough tokens are left.",
     "Is `at least k` what top-k promises?",
 )
 def top_k_test_of_at_least_k(next_token_probs):
@@ -126,6 +129,14 @@ def top_k_test_of_the_kind(next_token_probs):
     assert next_token_probs(torch.zeros(3), top_k=2) is not None
 
 
+@mistake(
+    "Nothing that it asks for depends on top-k: it passes for a piece that never cuts to k.",
+    "Which argument does the broken piece use wrongly?",
+)
+def top_k_test_of_top_p(next_token_probs):
+    assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0]), top_p=0.7) > 0).tolist() == [True, True, False]
+
+
 TOP_K_TESTS = (
     top_k_test_that_never_fails,
     top_k_test_of_the_kind,
@@ -133,4 +144,5 @@ TOP_K_TESTS = (
     top_k_test_without_ties,
     top_k_test_of_the_sum,
     top_k_test_of_at_least_k,
+    top_k_test_of_top_p,
 )

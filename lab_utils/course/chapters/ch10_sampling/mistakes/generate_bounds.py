@@ -1,0 +1,144 @@
+"""The known wrong answers to generate, of notebook 10: a full context, and arguments that must be refused."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+from nanokimi.generate import next_token_probs as core_probs
+
+
+def decode(
+    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, seed=0, stop_id=None, **wrong
+):
+    """The loop written out, with the places where a mistake goes."""
+    context = model.cfg.max_seq_len
+    fits = len(prompt) >= 1 or wrong.get("of_nothing"), len(prompt) <= context or wrong.get("too_long")
+    if wrong.get("refuse", True) and (not all(fits) or (max_new_tokens < 1 and not wrong.get("no_tokens"))):
+        raise ValueError
+    if wrong.get("refuse", True):
+        core_probs(torch.zeros(3), temperature, top_k, top_p)
+    generator = torch.Generator().manual_seed(seed)
+    tokens, cache, new, held = list(prompt), model.new_cache(), list(prompt), []
+    with torch.inference_mode():
+        for _ in range(max_new_tokens + wrong.get("more", 0)):
+            if cache[0].length + len(new) > context and not wrong.get("bounded", True):
+                return
+            if cache[0].length + len(new) > context and wrong.get("forget", True):
+                cache, new, held = model.new_cache(), wrong.get("keep", newest_half)(tokens, context), []
+            held = held + new
+            if wrong.get("forgetful"):
+                cache, new = model.new_cache(), held
+            logits = model(torch.tensor([new]), None if wrong.get("no_cache") else cache).logits
+            logits = logits[0, wrong.get("position", -1)]
+            if wrong.get("fresh_generator"):
+                generator = torch.Generator().manual_seed(seed)
+            probs = core_probs(logits, temperature, top_k, top_p)
+            token = int(torch.multinomial(probs, 1, generator=generator))
+            if wrong.get("always_greedy"):
+                token = int(logits.argmax())
+            if token == stop_id:
+                if wrong.get("with_stop"):
+                    yield token
+                if not wrong.get("without_stop"):
+                    return
+            tokens.append(token)
+            new = [token]
+            if wrong.get("whole_text_again"):
+                new = tokens[-min(len(tokens), context - cache[0].length) :]
+            if wrong.get("whole_text"):
+                new = list(tokens)
+            yield token
+
+
+def newest_half(tokens, context):
+    return tokens[-max(1, context // 2) :]
+
+
+# ---------------------------------------------------------------- a full context
+
+
+@mistake(
+    "The text ends where the context is full. It should forget its older half and go on.",
+    "What does the third point above the cell say?",
+)
+def generate_until_the_context_is_full(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, bounded=False)
+
+
+@mistake(
+    "A full context is not noticed: the model refuses the next token. Forget the older half first.",
+    "How many tokens does the cache hold then, and how many fit?",
+)
+def generate_beyond_the_context(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, forget=False)
+
+
+@mistake(
+    "When the context is full, the oldest tokens are read again. The newest ones should be.",
+    "At which end of the text does the next token follow?",
+)
+def generate_from_the_oldest_half(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[: max(1, n // 2)])
+
+
+@mistake(
+    "When the context is full, all but one token of it are read again. Half of it should be.",
+    "How soon is the context full again?",
+)
+def generate_forgetting_one(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-max(1, n - 1) :])
+
+
+@mistake(
+    "When the context is full, everything but the newest token is forgotten. The newest half should be read again.",
+    "What does the next token know of the text?",
+)
+def generate_forgetting_everything(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-1:])
+
+
+@mistake(
+    "In a context of one token half of it is 0 tokens, and `tokens[-0:]` is the whole text. At least one is kept.",
+    "What is 1 // 2, and what is tokens[-0:]?",
+)
+def generate_with_half_of_one(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-(n // 2) :])
+
+
+@mistake(
+    "When the context is full, half of all tokens so far are read again. It should be half of the context.",
+    "The text grows on and on. When does its half no longer fit?",
+)
+def generate_keeping_half_of_the_text(model, prompt, max_new_tokens, **settings):
+    def half(tokens, n):
+        return tokens[-max(1, len(tokens) // 2) :]
+
+    return decode(model, prompt, max_new_tokens, **settings, keep=half)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@mistake("max_new_tokens=0 is not refused.", "For which arguments does the docstring promise a ValueError?")
+def generate_of_no_tokens(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, no_tokens=True)
+
+
+@mistake(
+    "A prompt that is longer than the context is not refused: it is cut.",
+    "For which arguments does the docstring promise a ValueError?",
+)
+def generate_cutting_the_prompt(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt[-model.cfg.max_seq_len :], max_new_tokens, **settings)
+
+
+BOUNDS = (
+    generate_until_the_context_is_full,
+    generate_beyond_the_context,
+    generate_from_the_oldest_half,
+    generate_forgetting_one,
+    generate_forgetting_everything,
+    generate_with_half_of_one,
+    generate_keeping_half_of_the_text,
+    generate_of_no_tokens,
+    generate_cutting_the_prompt,
+)
