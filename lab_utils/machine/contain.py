@@ -128,7 +128,7 @@ class Contained:
 
     def _feed(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # ended, by itself or by `end`, before it had all
             self._process.stdin.write(data)
         with contextlib.suppress(OSError):
             self._process.stdin.close()

@@ -128,6 +128,8 @@ def grade_file(
         running.add(judge, notebook)
         try:
             run = notebook.finish(seed + data)
+            if running.stopped:
+                raise NotGradable(f"{quote(str(path))}: stopped")
             first, _, rest = run.output.partition(b"\n")
             about = _read_about(first, path, run.why)
             judged = judge.finish(seed + rest)
