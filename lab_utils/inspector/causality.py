@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lab_utils.bench import plots
-from lab_utils.inspector.finding import Finding, amount
+from lab_utils.inspector.finding import Finding, amount, join_names
 from lab_utils.inspector.subject import Subject
 from lab_utils.show.snapshot import Snapshot
 from lab_utils.show.words import plural
@@ -21,14 +22,16 @@ from lab_utils.show.words import plural
 NAME = "causality"
 N_DIRECTIONS = 4
 N_SUBSTITUTES = 3
+FEW = 3  # tokens: with two, a norm over them is the same whatever they are
 LEAK = "#D55E00"
 
 
 def probe_causality(subject: Subject) -> Finding:
-    """Whether no token sees a later one, exactly, and every token sees itself.
+    """Whether no token sees a later one, exactly, in training mode neither, and every token sees itself.
 
     In a causal module a gradient above the diagonal is a product with an exact zero, so only 0 passes.
-    Landmark: attention over the whole input instead of the past fills every entry above the diagonal.
+    Landmarks: attention over the whole input instead of the past fills every entry above the diagonal; so does a
+    BatchNorm over the tokens of a text, in training mode only.
     """
     seen, how = reach(subject)
     n = len(seen)
@@ -39,14 +42,7 @@ def probe_causality(subject: Subject) -> Finding:
         )
     leaks, blind = future_pairs(seen), seen.diagonal() == 0
     if leaks:
-        t, s = max(leaks, key=lambda pair: seen[pair].item())
-        return Finding(
-            NAME,
-            False,
-            f"{len(leaks)} of {plural(n * (n - 1) // 2, 'pair')} above the diagonal are not 0: most of all, the output "
-            f"at token {t} depends on token {s}, by {amount(seen[t, s])}.",
-            data,
-        )
+        return Finding(NAME, False, _describe_leaks(seen), data)
     if blind.any():
         first = int(blind.nonzero()[0])
         return Finding(
@@ -56,6 +52,8 @@ def probe_causality(subject: Subject) -> Finding:
             f"token {first}.",
             data,
         )
+    if found := _find_leak_in_training(subject):
+        return found
     past = int((seen.tril(-1) > 0).sum())
     return Finding(
         NAME,
@@ -66,19 +64,56 @@ def probe_causality(subject: Subject) -> Finding:
     )
 
 
+def _describe_leaks(seen: Float[Tensor, "reading read"]) -> str:
+    """How many later tokens are seen, and the one that is seen most."""
+    n, leaks = len(seen), future_pairs(seen)
+    t, s = max(leaks, key=lambda pair: seen[pair].item())
+    return (
+        f"{len(leaks)} of {plural(n * (n - 1) // 2, 'pair')} above the diagonal are not 0: most of all, the output "
+        f"at token {t} depends on token {s}, by {amount(seen[t, s])}."
+    )
+
+
+def _find_leak_in_training(subject: Subject) -> Finding | None:
+    """The finding where later tokens are seen in training mode only, as by a BatchNorm; None where they are not."""
+    if not subject.is_module:
+        return None
+    try:
+        seen, _ = reach(subject, subject.training_copy())
+    except (
+        Exception
+    ):  # in training mode many models want more than tokens; then only the other mode can be asked
+        return None
+    if not future_pairs(seen):
+        return None
+    short = replace(subject, seq_len=min(FEW, subject.seq_len))  # enough to find out which module it is
+    names = [
+        name
+        for name, _ in subject.model.named_modules()
+        if future_pairs(reach(short, short.training_copy(only=name))[0])
+    ]
+    kinds = {name: type(subject.model.get_submodule(name)).__name__ for name in names}
+    sources = [f"{name} ({kinds[name]})" if name else f"the {kinds[name]} itself" for name in names]
+    where = f" It comes from {join_names(sources)}." if sources else ""
+    return Finding(NAME, False, f"In training mode only, {_describe_leaks(seen)}{where}", {"reach": seen})
+
+
 def future_pairs(seen: Float[Tensor, "reading read"]) -> list[tuple[int, int]]:
     """The pairs (t, s) with s > t and an entry that is not 0: token t has seen a later token s."""
     return [(int(t), int(s)) for t, s in seen.triu(1).nonzero()]
 
 
-def reach(subject: Subject) -> tuple[Float[Tensor, "reading read"], str]:
+def reach(
+    subject: Subject, model: Callable[..., Any] | None = None
+) -> tuple[Float[Tensor, "reading read"], str]:
     """|d out_t / d in_s|, the Frobenius norm of each block, and what the entries are called.
 
     With up to four output channels the norm is exact. With more it is estimated from four orthonormal directions of
     the output; an exact 0 stays 0. The gradient of a token is that of its embedding. Where the model has no embedding
     module, each token is replaced by others instead, and the entry is the largest change of each output.
+    `model` is another copy than the one in eval mode.
     """
-    model, x = subject.fresh(), subject.inputs(1, subject.seq_len)
+    model, x = model or subject.fresh(), subject.inputs(1, subject.seq_len)
     if not subject.takes_tokens:
         leaf = x.requires_grad_()
         return _measure_gradients(subject, lambda: subject.run(model, leaf).out, [leaf]), "gradients"

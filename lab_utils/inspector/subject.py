@@ -56,6 +56,14 @@ class Subject:
             return self.model
         return copy_module(self.model).to(self.dtype).eval()
 
+    def training_copy(self, only: str | None = None) -> nn.Module:
+        """A copy in training mode; with `only`, all modules but the one of that name are in eval mode."""
+        assert isinstance(self.model, nn.Module)
+        model = copy_module(self.model).to(self.dtype).train(only is None)
+        if only is not None:
+            model.get_submodule(only).training = True
+        return model
+
     def inputs(self, batch: int, seq_len: int, draw: int = 0) -> Tensor:
         """Random tokens (batch, seq) or vectors (batch, seq, d_model) from the subject's own seed."""
         generator = torch.Generator().manual_seed(self.seed + draw)
