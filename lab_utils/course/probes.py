@@ -29,6 +29,10 @@ REFUSES_THE_RIGHT = (
     "The test is upside down: it refuses what is right, and lets everything through that is not.",
     "`assert` says what should hold for a sound piece. Is there a `not` too many?",
 )
+COMPARES_WITH_ITSELF = (
+    "The test compares a piece with itself: it gives the same numbers twice and asks for the same result.",
+    "Which number should come out? Work it out by hand, or by the formula.",
+)
 ASKS_FOR_BITS = (
     "The test asks for equal bits, and rejects a sound piece that adds in another order.",
     "Compare with a tolerance.",
@@ -46,8 +50,8 @@ def widened(piece: Callable[..., Tensor]) -> Case:
 
 
 def wavering(piece: Callable[..., Tensor]) -> Case:
-    """`piece` with two multiples of its result in turn: a test that compares two calls refuses it."""
-    factors = itertools.cycle([2.7, 3.9])
+    """`piece` with other multiples of its result in turn: a test that compares two calls refuses it."""
+    factors = itertools.cycle([2.3, 2.7, 3.1, 3.7, 4.1, 4.3, 4.7])
     return Case(
         "a piece that gives other numbers in every call",
         (lambda *args: next(factors) * piece(*args),),

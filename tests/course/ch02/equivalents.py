@@ -87,10 +87,6 @@ EXTRA = {
 }
 
 EQUIVALENT = {
-    "causal_mask": name_mutants(
-        "return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)",
-        (", device=device", "", "the check runs on the CPU"),
-    ),
     "attend": name_mutants(
         "if visible is None and n_queries > 1:",
         ("> 1", ">= 1", "a single query sees every key: its mask is all True"),

@@ -76,8 +76,8 @@ def _dispatch_of_zeros(x, expert_idx, weights, bank):
     return 0 * dispatch(x, expert_idx, weights, bank)
 
 
-def _dispatch_twice(x, expert_idx, weights, bank):
-    return (dispatch(x, expert_idx, weights, bank) + dispatch(x, expert_idx, weights, bank)) / 2
+def _dispatch_often(x, expert_idx, weights, bank):
+    return sum(dispatch(x, expert_idx, weights, bank) for _ in range(16)) / 16
 
 
 def _dispatch_with_a_leak(x, expert_idx, weights, bank):
@@ -113,11 +113,12 @@ def dispatch_cases() -> list[Case]:
         Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
         Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
-        Case("a piece that runs everything twice", (_dispatch_twice,), judged=False),
+        Case("a piece that runs everything sixteen times", (_dispatch_often,), judged=False),
         Case("a piece in which idle experts count a little", (_dispatch_with_a_leak,), judged=False),
         Case("a piece without gradients", (lambda *a: dispatch(*a).detach(),), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(dispatch),
         widened(dispatch),
         wavering(dispatch),
+        shifted(dispatch),
     ]

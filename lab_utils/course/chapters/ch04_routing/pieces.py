@@ -135,6 +135,9 @@ def capacity_cases() -> list[Case]:
         Case("a sound piece that calls the bank expert by expert", (hunts.dispatch_by_expert,)),
         Case("a piece that gives zeros", (lambda *args: 0 * dispatch(*args),), judged=False),
         Case("a piece that serves the first token only", (_dispatch_of_the_first,), judged=False),
+        Case(
+            "a piece that serves the first half of the tokens", (_dispatch_of_the_first_half,), judged=False
+        ),
         Case("a piece that serves the last token only", (_dispatch_of_the_last,), judged=False),
         Case("a piece that doubles the weights", (_dispatch_with_double_weights,), judged=False),
         Case("a piece that runs everything twice", (_dispatch_twice,), judged=False),
@@ -149,6 +152,12 @@ def capacity_cases() -> list[Case]:
 def _dispatch_of_the_first(*args: Any) -> Tensor:
     out = dispatch(*args)
     return torch.cat([out[:1], 0 * out[1:]])
+
+
+def _dispatch_of_the_first_half(*args: Any) -> Tensor:
+    out = dispatch(*args)
+    half = (len(out) + 1) // 2
+    return torch.cat([out[:half], 0 * out[half:]])
 
 
 def _dispatch_of_the_last(*args: Any) -> Tensor:

@@ -23,7 +23,7 @@ def attend_with_softmax_over_queries(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The scores are not scaled: `scale` is not used.",
+    "The scores are not multiplied by `scale`.",
     "Which of the arguments does your function never read?",
 )
 def attend_without_scale(q, k, v, scale, visible=None):

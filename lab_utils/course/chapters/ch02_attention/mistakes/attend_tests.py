@@ -5,6 +5,7 @@ import torch
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     ASKS_FOR_BITS,
+    COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
@@ -142,6 +143,11 @@ def attend_test_upside_down(attend):
     assert not close(attend(q, k, v, 0.5), softmax_of(q, k, 0.5) @ v)
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def attend_test_of_repetition(attend):
+    assert torch.equal(attend(*draw(), 1.0), attend(*draw(), 1.0))
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
     attend_test_of_the_kind,
@@ -159,4 +165,5 @@ ATTEND_TESTS = (
     attend_test_with_much_room,
     attend_test_of_the_broken_numbers,
     attend_test_upside_down,
+    attend_test_of_repetition,
 )

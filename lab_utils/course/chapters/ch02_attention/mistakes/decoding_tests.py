@@ -4,6 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    COMPARES_WITH_ITSELF,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
     REFUSES_EVERYTHING,
@@ -170,6 +171,11 @@ def decoding_test_upside_down(decode_step):
     assert not close(decode(decode_step, q, k, v), all_at_once(q, k, v))
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def decoding_test_of_repetition(decode_step):
+    assert torch.equal(decode(decode_step, *draw()), decode(decode_step, *draw()))
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
     decoding_test_of_the_kind,
@@ -187,4 +193,5 @@ DECODING_TESTS = (
     decoding_test_with_a_scale_of_one,
     decoding_test_with_much_room,
     decoding_test_upside_down,
+    decoding_test_of_repetition,
 )

@@ -3,7 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
-from lab_utils.course.probes import LOOKS_AT_THE_SHAPE, REFUSES_EVERYTHING
+from lab_utils.course.probes import COMPARES_WITH_ITSELF, LOOKS_AT_THE_SHAPE, REFUSES_EVERYTHING
 from nanokimi.experts import ExpertBank, swiglu
 
 
@@ -155,6 +155,11 @@ def chosen_test_of_rows_per_call(dispatch):
     assert max(rows_of_calls(dispatch, x, idx, weights, bank), default=0) <= len(x) - 1
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def chosen_test_of_repetition(dispatch):
+    assert torch.equal(dispatch(*layer()), dispatch(*layer()))
+
+
 DISPATCH_TESTS = (
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,
@@ -171,4 +176,5 @@ DISPATCH_TESTS = (
     chosen_test_of_few_calls,
     chosen_test_of_too_few_rows,
     chosen_test_of_rows_per_call,
+    chosen_test_of_repetition,
 )

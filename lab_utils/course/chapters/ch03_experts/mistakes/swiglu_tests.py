@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     ASKS_FOR_BITS,
+    COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
@@ -175,6 +176,11 @@ def gate_test_upside_down(swiglu):
     assert not close(swiglu(*draw()), gated(*draw()))
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def gate_test_of_repetition(swiglu):
+    assert torch.equal(swiglu(*draw()), swiglu(*draw()))
+
+
 SWIGLU_TESTS = (
     gate_test_that_never_fails,
     gate_test_of_the_kind,
@@ -195,4 +201,5 @@ SWIGLU_TESTS = (
     gate_test_of_the_broken_numbers,
     gate_test_of_a_closed_up,
     gate_test_upside_down,
+    gate_test_of_repetition,
 )

@@ -5,6 +5,7 @@ import torch
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     ASKS_FOR_BITS,
+    COMPARES_WITH_ITSELF,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
     REFUSES_EVERYTHING,
@@ -162,6 +163,19 @@ def capacity_test_upside_down(dispatch):
     assert not close(dispatch(*layer(ONE)), by_hand(*layer(ONE)))
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def capacity_test_of_repetition(dispatch):
+    assert torch.equal(dispatch(*layer(ONE)), dispatch(*layer(ONE)))
+
+
+@mistake(
+    "The test looks at the first tokens only, for which there is room. The last ones are dropped.",
+    "Which tokens lose their place when an expert is full?",
+)
+def capacity_test_of_the_first_tokens(dispatch):
+    assert close(dispatch(*layer(ONE))[:3], by_hand(*layer(ONE))[:3])
+
+
 CAPACITY_TESTS = (
     capacity_test_that_never_fails,
     capacity_test_of_the_kind,
@@ -180,4 +194,6 @@ CAPACITY_TESTS = (
     capacity_test_for_equal_bits,
     capacity_test_with_much_room,
     capacity_test_upside_down,
+    capacity_test_of_repetition,
+    capacity_test_of_the_first_tokens,
 )

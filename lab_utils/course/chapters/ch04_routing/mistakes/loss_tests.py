@@ -4,6 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
@@ -188,6 +189,11 @@ def loss_test_upside_down(load_balance_loss):
     assert not close(load_balance_loss(some()), loss_by_formula(some()))
 
 
+@mistake(*COMPARES_WITH_ITSELF)
+def loss_test_of_repetition(load_balance_loss):
+    assert torch.equal(load_balance_loss(some()), load_balance_loss(some()))
+
+
 LOSS_TESTS = (
     loss_test_that_never_fails,
     loss_test_of_the_kind,
@@ -211,4 +217,5 @@ LOSS_TESTS = (
     loss_test_of_the_broken_numbers,
     loss_test_with_much_room,
     loss_test_upside_down,
+    loss_test_of_repetition,
 )

@@ -73,7 +73,8 @@ def router_test_without_bias(topk_route):
 
 
 @mistake(
-    "The test compares two results that are equal in the piece above: with a bias that is zero, or hardly more.",
+    "The test compares two results that hardly differ in the piece above: its biases are small or equal for all "
+    "experts, or its tolerance is large.",
     "By how much must the biases of two chosen experts differ for the defect to show?",
 )
 def router_test_of_a_tiny_bias(topk_route):
@@ -84,7 +85,8 @@ def router_test_of_a_tiny_bias(topk_route):
 
 
 @mistake(
-    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do.",
+    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do. (With one weight per "
+    "token the weight is the sum.)",
     "Each single weight should be its expert's score, divided by the sum of the chosen scores.",
 )
 def router_test_of_the_sum(topk_route):
