@@ -227,3 +227,26 @@ def test_a_layer_that_returns_a_tensor_or_nothing_is_told_what_to_return():
     for wrong, found in ((OnlyTheFirst, "a Tensor"), (Nothing, "nothing")):
         says = judge(find("MultiHeadLatentAttention"), wrong).difference.says
         assert says == f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).", says
+
+
+def test_a_layer_without_largest_logits_per_head_is_told_so_and_no_error_of_the_check_is_shown():
+    class NoneAtAll(MultiHeadLatentAttention):
+        def forward(self, *args):
+            return super().forward(*args)._replace(max_qk_logit=None)
+
+    class OneNumber(MultiHeadLatentAttention):
+        def forward(self, *args):
+            out = super().forward(*args)
+            return out._replace(max_qk_logit=None if out.max_qk_logit is None else out.max_qk_logit.max())
+
+    says = judge(find("MultiHeadLatentAttention"), NoneAtAll).difference.says
+    assert "forward gives None in the place of the largest logits" in says, says
+    says = judge(find("MultiHeadLatentAttention"), OneNumber).difference.says
+    assert says == "The largest logits are a tensor of shape (); they should be a tensor of shape (1,).", says
+
+
+def test_a_count_is_a_whole_number():
+    def halves(cfg, n_tokens):
+        return elements_with_a_remainder(cfg, n_tokens) / 1
+
+    assert "the float 72.0" in judge(find("cache_elements"), halves).difference.says

@@ -114,7 +114,7 @@ def observe_mla(
         needed = _operations_of_a_step(layer, cfg, x, pieces[-1])
         return {
             "output": torch.cat([out.out for out in outs], dim=1),
-            "largest logits of the last step": _largest(outs[-1]),
+            "largest logits of the last step": _largest(outs[-1], n_heads),
             "numbers in the cache": sum(t.numel() for t in cache.entries()),
             "entries in the cache": torch.cat([t.flatten(2) for t in cache.entries()], dim=-1),
             "operations of the last step beyond those of the absorbed form": max(
@@ -136,7 +136,7 @@ def observe_mla(
         for name, p in layer.named_parameters()
     }
     with torch.no_grad():
-        parts["largest logits"] = largest = _largest(layer(x, rotation, None, True))
+        parts["largest logits"] = largest = _largest(layer(x, rotation, None, True), n_heads)
         layer.clip_qk_(largest, 0.3)
         clipped = layer(x, rotation, None, True)
     parts |= {"largest logits after QK-clip": clipped.max_qk_logit, "output after QK-clip": clipped.out}
@@ -160,12 +160,19 @@ def _output(returned: Any) -> AttentionOutput:
     return returned
 
 
-def _largest(out: AttentionOutput) -> Tensor:
-    if out.max_qk_logit is None:
+def _largest(out: AttentionOutput, n_heads: int) -> Tensor:
+    """The largest logits where they are asked for: one number per head, or QK-clip could not use them."""
+    largest = out.max_qk_logit
+    if largest is None:
         raise Problem(
             "Asked for with_max_qk_logit=True, forward gives None in the place of the largest logits."
         )
-    return out.max_qk_logit
+    if not isinstance(largest, Tensor) or largest.shape != (n_heads,):
+        found = (
+            f"a tensor of shape {tuple(largest.shape)}" if isinstance(largest, Tensor) else kind_of(largest)
+        )
+        raise Problem(f"The largest logits are {found}; they should be a tensor of shape ({n_heads},).")
+    return largest
 
 
 def mla_cases() -> list[Case]:
