@@ -189,7 +189,7 @@ def plainly_wrong(piece: Callable[..., Tensor]) -> list[Case]:
 
 # What is wrong with a test that passes for every piece, `give_nothing` too, and with one that refuses only that.
 LOOKS_AT_NOTHING = (
-    "The test passes whatever a piece gives, even if it gives nothing at all.",
+    "The test passes for every piece that was tried, even for one that gives nothing at all.",
     "Is there an `assert`, and does it look at the result?",
 )
 LOOKS_AT_NO_NUMBER = (
@@ -198,7 +198,7 @@ LOOKS_AT_NO_NUMBER = (
 )
 
 LOOKS_FOR_FINITE_NUMBERS = (
-    "The test asks only whether the numbers are finite. Those of the piece above are.",
+    "Of all pieces that were tried, the test refuses only those without finite numbers. The piece above has some.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
-from lab_utils.course.exercise import LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.exercise import mistake
 from nanokimi.optim import Muon
 
 
@@ -113,7 +113,7 @@ def muon_test_of_moving(optimizer):
 
 
 @mistake(
-    "The singular values may lie so far apart that the broken piece's pass as well.",
+    "Updates whose singular values lie far apart pass too, those of the broken piece among them.",
     "How far apart are those of the core's update, and how far those of the piece's?",
 )
 def muon_test_with_much_room(optimizer):
@@ -192,7 +192,10 @@ def muon_test_of_the_opposite(optimizer):
     assert s.max() > 2 * s.min()
 
 
-@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+@mistake(
+    "Of all optimizers that were tried, the test refuses only those that give nan.",
+    "What does Muon do to the *directions* of a gradient?",
+)
 def muon_test_of_finite_numbers(optimizer):
     assert measure_update(optimizer).isfinite().all()
 
@@ -207,7 +210,7 @@ def muon_test_of_uneven_entries(optimizer):
 
 
 @mistake(
-    "The test asks whether the update is the same each time. It is under the broken piece too.",
+    "Of all optimizers that were tried, the test refuses only those that give nan, or another update each time.",
     "Look at the singular values of the update.",
 )
 def muon_test_of_repeating(optimizer):
