@@ -279,4 +279,4 @@ put(
 )
 put("it never ends", "def attend(*a):\n    while True: pass", attend="failed")
 put("it is a number", "attend = 5", attend="failed")
-put("in other letters", RIGHT["attend"].replace("mask", "маска").replace("causal_маска", "causal_mask"))
+put("in other letters", RIGHT["attend"].replace("mask = ", "маска = ").replace("~mask", "~маска"))
