@@ -35,7 +35,10 @@ from tests.course.mutants import mutants
 
 def relations_of(name: str, answer) -> tuple[str, ...]:
     """What is said of an answer, with no known mistake to name it by."""
-    return judge(dataclasses.replace(find(name), mistakes=()), answer).relations
+    bare = dataclasses.replace(find(name), mistakes=())
+    key = AnswerKey(bare)
+    key.stand_ins = StandIns(bare, key.cases, seconds=60.0)  # the search is the same on a busy machine
+    return judge(bare, answer, key=key).relations
 
 
 # ---------------------------------------------------------------- a sentence for each kind
@@ -90,11 +93,11 @@ SAID = [
     ("attend", lambda q, k, v, s, m=None: 2 * attend(q, k, v, s, m),
      "The result, on every input: every number is twice what it should be."),
     ("attend", lambda q, k, v, s, m=None: -attend(q, k, v, s, m),
-     "The result, on every input: every number has the wrong sign."),
+     "The result is on every input what is right where `v` has the other sign."),
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v, s, m).mT.contiguous(),
      "The result, on every input: the numbers are right, and axis -2 and the last axis are exchanged."),
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v, s, m).flip(1),
-     "The result, on every input: the right numbers stand in the opposite order along axis -3."),
+     "the right numbers stand in the opposite order along axis -3."),
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v, 1.0, m),
      "The result is on every input what is right where `scale` is 1.0."),
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v, s),
@@ -102,7 +105,7 @@ SAID = [
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v.detach(), s, m),
      "The result is right on every input, but no gradient goes back to `v`: it is 0."),
     ("attend", lambda q, k, v, s, m=None: attend(q, k, v, s, m) + v.mean(),
-     None),  # nothing of the kind: no sentence about a constant
+     "apart from one number that is added, the numbers along the last axis are right."),
     ("next_token_loss", lambda logits, targets: next_token_loss(logits, targets) * targets.numel(),
      "every number is `logits.shape[:-1].numel()` times what it should be."),
     ("next_token_loss", lambda logits, targets: next_token_loss(logits, targets) / math.log(2),
@@ -152,10 +155,7 @@ QUICK = {"expert_load", "max_violation", "rope_frequencies"}
 )
 def test_each_kind_is_said(name, answer, says):
     found = relations_of(name, answer)
-    if says is None:
-        assert not any("every" in each and "input" in each for each in found), found
-    else:
-        assert any(each.endswith(says) for each in found), found
+    assert any(each.endswith(says) for each in found), found
 
 
 def test_the_panel_says_it():
@@ -288,8 +288,12 @@ def close(one, other, room) -> bool:
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=room, atol=least, equal_nan=True))
 
 
+FACTOR = r"every number is (half of|twice|[-0-9.e+]+ times|\S*log\(2\) times|2?π times|.*`.+`.*?) what it should be"
 CHECKS = {
-    r"every number is (.+?) what it should be": lambda m, r, g, s, room: close(g, number(m, s) * as_array(r), room),
+    FACTOR: lambda m, r, g, s, room: close(g, number(m, s) * as_array(r), room),
+    r"every number is the (square) of what": lambda m, r, g, s, room: close(g, as_array(r) ** 2, room),
+    r"every number is the (square root) of what": lambda m, r, g, s, room: close(g, as_array(r) ** 0.5, room),
+    r"every number is (1) divided by what": lambda m, r, g, s, room: close(g, 1 / as_array(r), room),
     r"every number is ([-0-9.e+]+) too large": lambda m, r, g, s, room: close(g, as_array(r) + float(m), 1e-3),
     r"every number is ([-0-9.e+]+) too small": lambda m, r, g, s, room: close(g, as_array(r) - float(m), 1e-3),
     r"every number is (-?[0-9.e+-]+|nan)$": lambda m, r, g, s, room: np.allclose(as_array(g), float(m), equal_nan=True,
@@ -311,8 +315,10 @@ CHECKS = {
 
 
 def differs(right, got, tolerance) -> bool:
-    """As the judge says, in numpy; of lists only the length."""
+    """As the judge says, in numpy."""
     if isinstance(right, torch.Tensor | float | int) and isinstance(got, torch.Tensor | float | int):
+        if getattr(got, "dtype", None) != getattr(right, "dtype", None):
+            return True
         one, other = as_array(got), as_array(right)
         room = 1.01 * tolerance
         return one.shape != other.shape or not np.allclose(one, other, rtol=room, atol=room, equal_nan=True)
@@ -332,12 +338,9 @@ def verify(exercise: Exercise, key: AnswerKey, outcomes, sentence: str) -> bool 
             return True
         return any(differs(right[n], got[n], exercise.tolerance) for n in right)
 
-    says = {key.cases[i].says for i in judged}
-    if match := re.match(r"It is right on all inputs but (?:this one|these): (.+)\.$", sentence):
-        listed = {each for each in says if each in match[1]}
-        return all(not fails(i) for i in judged if key.cases[i].says not in listed)
-    if match := re.match(r"It is wrong on all inputs but (?:this one|these): (.+)\.$", sentence):
-        return all(not fails(i) or key.cases[i].says not in match[1] for i in judged)
+    if match := re.match(r"It is (right|wrong) on all inputs but (?:this one|these): (.+)\.$", sentence):
+        listed, wrong = match[2].split("; "), match[1] == "wrong"
+        return all(fails(i) is (wrong is (key.cases[i].says not in listed)) for i in judged)
     if match := re.match(
         r"(The result|Its part “(.+)”), (on every input|wherever it is wrong): (.+)\.$", sentence
     ):
@@ -346,7 +349,9 @@ def verify(exercise: Exercise, key: AnswerKey, outcomes, sentence: str) -> bool 
             if (found := re.search(pattern, clause)) is None:
                 continue
             for i in judged:
-                right, got = key.expected(i)[part], outcomes[i].parts
+                right, got = key.expected(i).get(part), outcomes[i].parts
+                if right is None:
+                    continue
                 if match[3] == "wherever it is wrong" and got is not None and close(got[part], right, 1e-5):
                     continue
                 if not holds(found[1], right, got[part], sizes_of(exercise, key.cases[i]), room):
