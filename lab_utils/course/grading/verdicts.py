@@ -69,6 +69,9 @@ def judge_line(name: str, line: dict[str, Any], seed: int = 0) -> dict[str, Any]
     if result.status == "not tried":
         says = f"Not written: {name} still raises NotImplementedError, as the stub does."
         return {"status": result.status, "says": says, "mistake": "", "report": [says]}
+    if result.status == "begun":
+        says = f"Begun, not finished: {name} does something, and then raises NotImplementedError."
+        return {"status": result.status, "says": says, "mistake": "", "report": [says]}
     found = result.diagnosis
     lines = _report(result)
     says = found.says if found and not exercise.is_hunt else lines[0]

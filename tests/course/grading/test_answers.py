@@ -196,3 +196,8 @@ def test_a_wrong_answer_stays_wrong_there(restore):
     torch.set_default_dtype(torch.float64)
     key = AnswerKey(MASK)
     assert compare(key, run_cases(MASK, key.cases, shifted)).status == "failed"
+
+
+def test_a_begun_body_has_a_status_and_words_of_its_own():
+    judged = judge_line("causal_mask", {"attempt": {"why": "begun", "outcomes": []}})
+    assert judged["status"] == "begun" and judged["says"].startswith("Begun, not finished: causal_mask")
