@@ -1,0 +1,62 @@
+"""How a wrong value is related to the right one: a clause for each relation, and none by accident."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lab_utils.course.likeness import liken
+from lab_utils.course.pairs import Pair
+
+
+def pairs(of, *shapes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    rights = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    return [Pair(right, of(right)) for right in rights]
+
+
+CLAUSES = [
+    (lambda x: 3 * x, "every number is 3 times what it should be"),
+    (lambda x: x + 0.5, "every number is 0.5 too large"),
+    (lambda x: x**2, "every number is the square of what it should be"),
+    (torch.exp, "every number is e to the power of what it should be"),
+    (torch.abs, "the sign of every number is lost"),
+    (torch.relu, "negative numbers are 0, and all others right"),
+    (lambda x: x.softmax(-1), "it is the softmax of what it should be"),
+    (lambda x: x.roll(1, 0), "the right numbers stand one place too late along the first axis, the last one first"),
+    (lambda x: x * 0, "every number is 0"),
+    (lambda x: x.sum(-1), "it is the sum of the right numbers along the last axis"),
+    (lambda x: x.mean(0, keepdim=True), "it is the mean of the right numbers along the first axis"),
+    (lambda x: x[:-1], "only the beginning of the right result is there along the first axis"),
+    (lambda x: torch.cat([x, x]), "after the right numbers come others along the first axis"),
+    (lambda x: F.normalize(x, dim=-1), "apart from one factor, the numbers along the last axis are right; "
+     "they have the length 1, and should not"),
+    (lambda x: torch.cat([x[:-1], x[-1:] + x[-1:].cos()]), "only the last place along the first axis is wrong"),
+    (lambda x: torch.where(x < 0, x.cos(), x), "all numbers are wrong that should be negative, and no others"),
+    (lambda x: x * torch.nan, "every number is nan"),
+    (lambda x: x.float().bfloat16(), None),
+    (lambda x: torch.sin(7 * x) + x[:1], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("of", "says"), CLAUSES, ids=[str(i) for i in range(len(CLAUSES))])
+def test_a_clause_for_each_relation(of, says):
+    found = liken(pairs(of, (4, 5), (6, 3)))
+    assert found == says if says else not found or "format" in found
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2,), (1,)), ((1,), (1,), (1,)), ((3, 2), (2, 2)), ((2, 3, 4), (5, 2, 3))]
+)
+def test_no_relation_by_accident(shapes):
+    """Numbers that have nothing to do with each other: no exact relation may be said to hold."""
+    generator = torch.Generator().manual_seed(1)
+    for seed in range(12):
+        found = liken(pairs(lambda x: torch.randn(x.shape, generator=generator).double(), *shapes, seed=seed))
+        assert not found or found.startswith("every wrong number is too"), found
+
+
+def test_few_whole_numbers_prove_nothing():
+    found = liken(
+        [Pair(torch.tensor([1, 0]), torch.tensor([2, 0])), Pair(torch.tensor([0, 1]), torch.tensor([0, 2]))]
+    )
+    assert found == ""
