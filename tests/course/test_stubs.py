@@ -115,6 +115,20 @@ def test_a_cell_is_found_whatever_happened_to_its_id(four):
             assert cell["metadata"]["tags"] == ["exercise"]
 
 
+def test_work_in_the_cell_of_another_part_is_left_alone(four):
+    """The exercise's cell is gone, and the derivation holds the work: it stays, and a stub comes above the check."""
+
+    def damage(notebook, cells) -> None:
+        cells["topk_route-derivation"].source = WORK
+        notebook.cells = [cell for cell in notebook.cells if cell.id != "topk_route-exercise"]
+
+    edit(four, damage)
+    assert put_back_file(four).endswith("; left alone: another cell that defines topk_route")
+    cells = read(four)
+    assert list(cells) == list(read(NOTEBOOKS / FOUR))
+    assert "".join(cells["topk_route-derivation"]["source"]) == WORK
+
+
 def test_what_can_not_be_put_back_is_told(four):
     def damage(notebook, cells) -> None:
         solve(notebook, cells)
