@@ -28,7 +28,7 @@ def loss_cases() -> list[Case]:
         Case("one token", (logits(1, 1, 5), torch.tensor([[3]]))),
         Case("a sequence", (logits(1, 4, 5), targets(1, 4, vocab=5))),
         Case("a batch", (logits(3, 6, 7), targets(3, 6, vocab=7))),
-        Case("very sure, and wrong", (torch.tensor([[[100.0, 0.0]]]), torch.tensor([[1]]))),
+        Case("very sure, and wrong", (torch.tensor([[[200.0, 0.0]]]), torch.tensor([[1]]))),
         Case(
             "large logits beside small ones",
             (torch.tensor([[[999.0, 1000.0], [1.0, 0.0]]]), torch.tensor([[1, 1]])),
@@ -39,8 +39,10 @@ def loss_cases() -> list[Case]:
 
 def sizes(implementation: Any, encoding: Any) -> Parts:
     """The numbers, as whatever array or list of whole numbers they come."""
-    found = parts_of(implementation(encoding))["result"]
-    return {"bytes of each token": torch.as_tensor(np.asarray(found)).long()}
+    found = torch.as_tensor(np.asarray(parts_of(implementation(encoding))["result"]))
+    if found.is_floating_point() and not torch.equal(found, found.round()):  # nan is not equal to itself
+        raise Problem("Not all of its numbers are whole.")
+    return {"bytes of each token": found.long()}
 
 
 def encodings() -> list[Case]:

@@ -34,7 +34,7 @@ def balance_cases() -> list[Case]:
         Case("the z-loss, two layers", ((one, other), 2, BalanceConfig(z_coef=0.1))),
         Case(
             "all three, two layers",
-            ((one, other), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
+            ((other, one), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
         ),
         Case("the bias update is no loss", ((one, other), 2, BalanceConfig(bias_update_rate=0.1))),
     ]

@@ -131,6 +131,90 @@ def merge_and_count(ids, new_id):
     return replace_pair(ids, pair, new_id), Counter(pairwise(ids))[pair]
 
 
+@mistake(
+    "Two things: the second number of the pair stays where it was, and the last number of the list is lost. A `for` "
+    "loop sets i anew each time.",
+    "What does `i += 1` inside `for i in range(...)` change?",
+)
+def merge_in_a_for_loop(ids, new_id):
+    pair = choose_pair(ids)
+    return [new_id if p == pair else p[0] for p in pairwise(ids)], pair
+
+
+@mistake(
+    "The last number is lost where the loop has not merged it: it ends before that number.",
+    "Where does your loop end, and what happens to a number that has no neighbour after it?",
+)
+def merge_and_stop_early(ids, new_id):
+    pair, merged, i = choose_pair(ids), [], 0
+    while i < len(ids) - 1:
+        found = (ids[i], ids[i + 1]) == pair
+        merged.append(new_id if found else ids[i])
+        i += 2 if found else 1
+    return merged, pair
+
+
+@mistake(
+    "At the last number it looks for a neighbour that is not there.",
+    "Which place does ids[i + 1] mean at the last i?",
+)
+def merge_past_the_end(ids, new_id):
+    pair, merged, i = choose_pair(ids), [], 0
+    while i < len(ids):
+        found = ids[i] == pair[0] and ids[i + 1] == pair[1]
+        merged.append(new_id if found else ids[i])
+        i += 2 if found else 1
+    return merged, pair
+
+
+@mistake(
+    "It merges again and again until no pair comes twice. One merge is asked for.",
+    "What should 1 2 1 2 1 2 1 2 become after one merge?",
+)
+def merge_until_nothing_comes_twice(ids, new_id):
+    first = None
+    while len(ids) > 1:
+        pair = choose_pair(ids)
+        first = first or pair
+        if Counter(pairwise(ids))[pair] < 2:
+            break
+        ids, new_id = replace_pair(ids, pair, new_id), new_id + 1
+    return ids, first
+
+
+@mistake(
+    "The numbers are replaced as bytes, which end at 255. The new token has a larger number.",
+    "What is bytes([256])?",
+)
+def merge_as_bytes(ids, new_id):
+    pair = choose_pair(ids)
+    return list(bytes(ids).replace(bytes(pair), bytes([new_id]))), pair
+
+
+@mistake(
+    "It returns the pair together with its count. The second result is the pair alone.",
+    "What does most_common give?",
+)
+def merge_with_a_counted_pair(ids, new_id):
+    pair = choose_pair(ids)
+    return replace_pair(ids, pair, new_id), (pair, Counter(pairwise(ids))[pair])
+
+
+@mistake(
+    "The list `ids` itself is changed. It stays as it is: make a new one.",
+    "What does the caller find in its list afterwards?",
+)
+def merge_in_place(ids, new_id):
+    pair = choose_pair(ids)
+    ids[:] = replace_pair(ids, pair, new_id)
+    return ids, pair
+
+
+@mistake("It returns nothing.", "Is a `return` missing?")
+def merge_without_return(ids, new_id):
+    replace_pair(ids, choose_pair(ids), new_id)
+
+
 MERGE_MOST_FREQUENT = (
     *CHOICES,
     merge_once,
@@ -148,4 +232,12 @@ MERGE_MOST_FREQUENT = (
     merge_without_the_pair,
     merge_without_the_list,
     merge_and_count,
+    merge_in_a_for_loop,
+    merge_and_stop_early,
+    merge_past_the_end,
+    merge_until_nothing_comes_twice,
+    merge_as_bytes,
+    merge_with_a_counted_pair,
+    merge_in_place,
+    merge_without_return,
 )

@@ -71,8 +71,8 @@ def loss_over_positions(logits, targets):
 
 
 @mistake(
-    "You take the logarithm of a softmax that is already 0: the loss is infinite.",
-    "Logits 0 and 100: how probable is the first in float32? Which function takes softmax and log at once?",
+    "You take the logarithm of a softmax that has become 0: the loss is infinite.",
+    "Logits 0 and 200: how probable is the first in float32? Which function takes softmax and log at once?",
 )
 def loss_of_log_after_softmax(logits, targets):
     return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
@@ -103,6 +103,93 @@ def loss_without_flattening(logits, targets):
     return F.cross_entropy(logits.float(), targets)
 
 
+@mistake(
+    "A small number is added before the logarithm, so that a large loss comes out too small.",
+    "Logits 0 and 200: what should the loss be where the first is right? Which function takes softmax and log at once?",
+)
+def loss_with_a_small_number(logits, targets):
+    return _loss_from(1e-9, logits, targets)
+
+
+@mistake(
+    "A small number is added before the logarithm, so that a large loss comes out too small.",
+    "Logits 0 and 200: what should the loss be where the first is right? Which function takes softmax and log at once?",
+)
+def loss_with_a_smaller_number(logits, targets):
+    return _loss_from(1e-12, logits, targets)
+
+
+def _loss_from(eps, logits, targets):
+    p = logits.float().softmax(dim=-1).gather(-1, targets[..., None])
+    return -(p + eps).log().mean()
+
+
+@mistake(
+    "It is the logarithm of the mean probability. The docstring asks for the mean of the logarithms.",
+    "Which comes first in your function, mean or log?",
+)
+def loss_of_the_mean_probability(logits, targets):
+    return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).mean().log()
+
+
+@mistake(
+    "It is minus the logit of the right token: the logits never become probabilities.",
+    "What do equal logits give: 0, or ln(vocab)?",
+)
+def loss_of_the_logit(logits, targets):
+    return -logits.float().gather(-1, targets[..., None]).mean()
+
+
+@mistake(
+    "The mean runs over the vocabulary as well: the loss is too small by a factor of vocab.",
+    "How many numbers do you take the mean of, and how many of them are losses?",
+)
+def loss_averaged_over_the_vocabulary(logits, targets):
+    return core_loss(logits, targets) / logits.shape[-1]
+
+
+@mistake(
+    "`view` or `reshape` mixes tokens and positions: it never exchanges two axes. transpose does.",
+    "Which entry of logits.reshape(batch, vocab, seq) is the logit of token 1 at position 0?",
+)
+def loss_of_reshaped_logits(logits, targets):
+    batch, seq, vocab = logits.shape
+    return F.cross_entropy(logits.float().reshape(batch, vocab, seq), targets)
+
+
+@mistake(
+    "The loss is computed in the precision of the logits, and made float32 afterwards: the digits are lost by then.",
+    "At which place in your function do the logits become float32?",
+)
+def loss_widened_too_late(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten()).float()
+
+
+@mistake("Each position has its loss. The docstring asks for their mean.", "Which shape has a scalar?")
+def loss_of_each_position(logits, targets):
+    return F.cross_entropy(logits.float().mT, targets, reduction="none")
+
+
+@mistake(
+    "It is detached, or computed under no_grad: no gradient goes back to the logits.",
+    "What would `loss.backward()` do with it?",
+)
+def loss_without_a_gradient(logits, targets):
+    return core_loss(logits, targets).detach()
+
+
+@mistake("Only the last position counts.", "How many targets does a sequence have?")
+def loss_of_the_last_position(logits, targets):
+    return core_loss(logits[:, -1:], targets[:, -1:])
+
+
+@mistake(
+    "It is divided by the length of a sequence, and added up over the batch.", "How many losses are added?"
+)
+def loss_per_position(logits, targets):
+    return core_loss(logits, targets) * len(targets)
+
+
 NEXT_TOKEN_LOSS = (
     loss_shifted_again,
     loss_as_sum,
@@ -116,4 +203,15 @@ NEXT_TOKEN_LOSS = (
     loss_of_bare_exponentials,
     loss_in_the_precision_of_the_logits,
     loss_without_flattening,
+    loss_with_a_small_number,
+    loss_with_a_smaller_number,
+    loss_of_the_mean_probability,
+    loss_of_the_logit,
+    loss_averaged_over_the_vocabulary,
+    loss_of_reshaped_logits,
+    loss_widened_too_late,
+    loss_of_each_position,
+    loss_without_a_gradient,
+    loss_of_the_last_position,
+    loss_per_position,
 )

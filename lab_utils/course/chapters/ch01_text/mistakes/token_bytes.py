@@ -80,6 +80,82 @@ def bytes_without_the_last_token(encoding):
     return sizes(encoding, len, special=len("<|endoftext|>"))[:-1]
 
 
+@mistake(
+    "`<|endoftext|>` is counted as one byte. It stands for no text at all.",
+    "How many bytes of the text does the separator cover?",
+)
+def bytes_of_one_for_the_separator(encoding):
+    return sizes(encoding, len, special=1)
+
+
+@mistake(
+    "The separator is taken for the last token of every vocabulary. `encoding.eot_token` says where it is.",
+    "What does your function give where encoding.eot_token is 0?",
+)
+def bytes_with_the_separator_last(encoding):
+    found = sizes(encoding, len, special=len("<|endoftext|>"))
+    found[-1] = 0
+    return found
+
+
+@mistake(
+    "There is no entry for `<|endoftext|>`: all tokens after it stand one place too early. Its entry is 0.",
+    "How many entries should there be, with n_vocab tokens?",
+)
+def bytes_without_the_separator(encoding):
+    found = sizes(encoding, len)
+    return np.delete(found, encoding.eot_token)
+
+
+@mistake(
+    "The sizes are not in the order of the ids. Entry i belongs to token i.",
+    "In which order does token_byte_values give the tokens?",
+)
+def bytes_in_another_order(encoding):
+    return np.array([len(token) for token in encoding.token_byte_values()] + [0])
+
+
+@mistake(
+    "A part of a character is dropped when it is turned into text, and counts as 0 bytes.",
+    "Look at the tokens that hold a single byte above 127.",
+)
+def bytes_without_parts_of_characters(encoding):
+    return sizes(encoding, lambda b: len(b.decode(errors="ignore").encode()))
+
+
+@mistake(
+    "It is the sum over all tokens. Each token has an entry of its own.", "Which shape does the stub ask for?"
+)
+def bytes_of_all_tokens(encoding):
+    return sizes(encoding, len).sum()
+
+
+@mistake(
+    "The letters with which Python writes the bytes are counted, b, the quotes and \\x included.",
+    "How long is str(b'a')?",
+)
+def bytes_as_python_writes_them(encoding):
+    return sizes(encoding, lambda b: len(str(b)))
+
+
+@mistake(
+    "The first 256 tokens are taken for single bytes. In a vocabulary of characters they are not.",
+    "How many bytes has token 3 of the first case?",
+)
+def bytes_with_256_of_one(encoding):
+    found = sizes(encoding, len)
+    found[:256] = np.minimum(found[:256], 1)
+    return found
+
+
+@mistake(
+    "The last id has no entry: `encoding.max_token_value` is the largest id, and there is one token more than that.",
+    "Is encoding.max_token_value the number of tokens, or the largest id?",
+)
+def bytes_below_the_largest_id(encoding):
+    return sizes(encoding, len)[:-1]
+
+
 TOKEN_BYTES = (
     bytes_as_characters,
     bytes_of_the_separator,
@@ -90,4 +166,13 @@ TOKEN_BYTES = (
     bytes_as_characters_separator_too,
     bytes_of_decoded_text_separator_too,
     bytes_without_the_last_token,
+    bytes_below_the_largest_id,
+    bytes_of_one_for_the_separator,
+    bytes_with_the_separator_last,
+    bytes_without_the_separator,
+    bytes_in_another_order,
+    bytes_without_parts_of_characters,
+    bytes_of_all_tokens,
+    bytes_as_python_writes_them,
+    bytes_with_256_of_one,
 )

@@ -7,7 +7,7 @@ from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mist
 # ---------------------------------------------------------------- find the bug
 
 FAILS = (
-    "The test fails for every function, the sound one too.",
+    "It refuses every piece that was tried, the sound ones too.",
     "Run it on a function that you trust first.",
 )
 COUNTING = torch.arange(20)
@@ -23,20 +23,26 @@ def pairs_test_that_always_fails(cut_pairs):
     raise AssertionError
 
 
-@mistake("The test looks at the shapes only.", "Take a text in which you know which token follows which.")
+@mistake(
+    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing.",
+    "Take a text in which you know which token follows which.",
+)
 def pairs_test_of_the_shape(cut_pairs):
     inputs, targets = cut_pairs(COUNTING, [0, 5], 4)
     assert inputs.shape == targets.shape == (2, 4)
 
 
-@mistake("The test looks at the inputs only. They are right.", "What is it that the model should predict?")
+@mistake(
+    "It refuses pieces with other inputs, and none with other targets: it looks at the inputs, which are right.",
+    "What is it that the model should predict?",
+)
 def pairs_test_of_the_inputs(cut_pairs):
     assert cut_pairs(COUNTING, [3], 4)[0].tolist() == [[3, 4, 5, 6]]
 
 
 @mistake(
-    "The text of the test is one token repeated. There a shifted text is the same text.",
-    "Take tokens that are all different.",
+    "It refuses plainly wrong pieces and not the broken ones: in its text a shifted piece looks like one that is not.",
+    "Is it one token repeated? Take tokens that are all different.",
 )
 def pairs_test_of_a_constant(cut_pairs):
     inputs, targets = cut_pairs(torch.full((20,), 7), [0], 4)
@@ -71,7 +77,8 @@ def split_test_that_always_fails(split_documents):
 
 
 @mistake(
-    "The test looks at the share of the validation documents. It is right.",
+    "Of the splits that were tried it refuses those with another number of validation documents. The broken ones have "
+    "the right number.",
     "Where else do those documents stand?",
 )
 def split_test_of_the_share(split_documents):
@@ -79,7 +86,7 @@ def split_test_of_the_share(split_documents):
 
 
 @mistake(
-    "The test asks whether there is something to train on. There is, and too much of it.",
+    "Of the splits that were tried it refuses only one without training text. The broken ones have too much of it.",
     "How many documents may be on both sides?",
 )
 def split_test_of_something_to_train(split_documents):
@@ -87,7 +94,8 @@ def split_test_of_something_to_train(split_documents):
 
 
 @mistake(
-    "The test asks whether all documents are used. They are; some of them twice.",
+    "Of the splits that were tried it refuses those that leave documents out. The broken ones use all, some of them "
+    "twice.",
     "How many documents may be on both sides?",
 )
 def split_test_of_everything_used(split_documents):

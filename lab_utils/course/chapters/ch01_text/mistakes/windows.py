@@ -93,6 +93,116 @@ def windows_as_many_as_asked(split, n, seq_len):
     return cut(split, n, seq_len, limit=False)
 
 
+def from_index(split, index, made=torch.int64):
+    """Inputs and targets for the places of the inputs."""
+    tokens = torch.from_numpy(split.tokens.astype(np.int64))
+    return tokens[index].to(made), tokens[index + 1].to(made), index + 1
+
+
+def places(split, n, seq_len):
+    n = min(n, (len(split.tokens) - 1) // seq_len)
+    return torch.arange(n * seq_len).view(n, seq_len)
+
+
+@mistake(
+    "The windows overlap: each begins one token after the one before, and there are more of them.",
+    "Side by side: where does window 1 begin?",
+)
+def windows_at_every_token(split, n, seq_len):
+    n = min(n, len(split.tokens) - seq_len)
+    return from_index(split, torch.arange(n)[:, None] + torch.arange(seq_len))
+
+
+@mistake(
+    "`n` is never used: all windows of the text come back.", "Follow the argument `n` through your code."
+)
+def windows_without_n(split, n, seq_len):
+    return core_windows(split, len(split), seq_len)
+
+
+@mistake(
+    "It cuts as many windows as the caller asks for, although the text has fewer, and reads past its end.",
+    "How many windows fit into the text?",
+)
+def windows_read_past_the_end(split, n, seq_len):
+    return from_index(split, torch.arange(n * seq_len).view(n, seq_len))
+
+
+@mistake(
+    "One window too many is counted at the end: its last target lies behind the text.",
+    "How many windows of 5 inputs, with a target each, do 40 tokens give?",
+)
+def windows_whose_last_target_is_missing(split, n, seq_len):
+    n = min(n, len(split.tokens) // seq_len)
+    return from_index(split, torch.arange(n * seq_len).view(n, seq_len))
+
+
+@mistake(
+    "There is one window fewer where the text ends just with a target.",
+    "How many windows of 5 inputs, with a target each, do 11 tokens give?",
+)
+def windows_missing_an_exact_end(split, n, seq_len):
+    n = min(n, (len(split.tokens) - 2) // seq_len)
+    return from_index(split, torch.arange(n * seq_len).view(n, seq_len))
+
+
+@mistake(
+    "The text runs down the columns. A window is a row: its tokens follow each other from left to right.",
+    "Which token should stand beside the first one?",
+)
+def windows_in_columns(split, n, seq_len):
+    index = places(split, n, seq_len)
+    return from_index(split, index.reshape(seq_len, len(index)).T)
+
+
+@mistake(
+    "The last target of each window is its own first token: the shift stays within the window.",
+    "Which token follows the last input of window 0?",
+)
+def windows_that_wrap(split, n, seq_len):
+    inputs, _, index = core_windows(split, n, seq_len)
+    return inputs, inputs.roll(-1, dims=1), index
+
+
+@mistake(
+    "`index` begins anew in each window. It is the place in the whole text.",
+    "Compare split.tokens[index] with the targets.",
+)
+def windows_with_places_in_the_window(split, n, seq_len):
+    inputs, targets, index = core_windows(split, n, seq_len)
+    return inputs, targets, index[:1].repeat(len(index), 1)
+
+
+@mistake(
+    "`index` is missing. Three tensors are asked for.", "What does the first line of the docstring list?"
+)
+def windows_without_index(split, n, seq_len):
+    return core_windows(split, n, seq_len)[:2]
+
+
+@mistake(
+    "`index` comes first. The order is inputs, targets, index.",
+    "What does the first line of the docstring list?",
+)
+def windows_with_index_first(split, n, seq_len):
+    inputs, targets, index = core_windows(split, n, seq_len)
+    return index, inputs, targets
+
+
+@mistake("The tokens are int32. The docstring asks for int64.", "Which dtype has a tensor that indexes?")
+def windows_of_int32(split, n, seq_len):
+    return from_index(split, places(split, n, seq_len), torch.int32)
+
+
+@mistake(
+    "Large tokens become negative: the tokens go through int16, which ends at 32,767.",
+    "Which numbers can uint16 hold that int16 cannot?",
+)
+def windows_of_int16(split, n, seq_len):
+    inputs, targets, index = from_index(split, places(split, n, seq_len), torch.int16)
+    return inputs.long(), targets.long(), index
+
+
 WINDOWS = (
     windows_without_shift,
     windows_that_overlap,
@@ -103,4 +213,16 @@ WINDOWS = (
     windows_of_separate_pieces,
     windows_one_too_many,
     windows_as_many_as_asked,
+    windows_at_every_token,
+    windows_without_n,
+    windows_read_past_the_end,
+    windows_whose_last_target_is_missing,
+    windows_missing_an_exact_end,
+    windows_in_columns,
+    windows_that_wrap,
+    windows_with_places_in_the_window,
+    windows_without_index,
+    windows_with_index_first,
+    windows_of_int32,
+    windows_of_int16,
 )
