@@ -30,7 +30,7 @@ REFUSES_THE_RIGHT = (
     "`assert` says what should hold for a sound piece. Is there a `not` too many?",
 )
 COMPARES_WITH_ITSELF = (
-    "The test compares a piece with itself: it gives the same numbers twice and asks for the same result.",
+    "The test compares results of a piece only with each other. Those of the broken piece fit together as well.",
     "Which number should come out? Work it out by hand, or by the formula.",
 )
 ASKS_FOR_BITS = (

@@ -47,6 +47,7 @@ def route_cases() -> list[Case]:
     return [
         Case("one token, no bias", (one, torch.zeros(4), cfg)),
         Case("a bias that changes the choice", (one, torch.tensor([0.0, 0.4, 0.0, 0.0]), cfg)),
+        Case("biases below zero", (one, torch.tensor([-3.0, -2.0, -2.5, -2.2]), cfg)),
         Case("a scaling factor of 2.5", (one, torch.zeros(4), replace(cfg, routed_scaling_factor=2.5))),
         Case("a batch, with a bias", (z, b, replace(cfg, routed_scaling_factor=2.5))),
         Case("weights as they are, not normalised", (z, b, replace(cfg, norm_topk_prob=False))),
@@ -194,7 +195,7 @@ def bias_cases() -> list[Case]:
         ),
         Case("three steps", (torch.zeros(3), torch.tensor([7, 2, 3]), 0.01, 3)),
         Case("a load at exactly the mean", (torch.zeros(3), torch.tensor([4, 3, 2]), 0.1, 1)),
-        Case("an expert without tokens", (torch.zeros(4), torch.tensor([4, 0, 2, 2]), 0.1, 1)),
+        Case("an expert without tokens", (torch.zeros(4), torch.tensor([3, 3, 3, 0]), 0.1, 1)),
     ]
 
 
