@@ -71,7 +71,7 @@ def future_test_of_the_kind(layer):
 
 
 @mistake(
-    "The test also looks at outputs of the tokens that it has changed. They may move.",
+    "The test also looks at outputs that may move: those of tokens that it has changed or left out.",
     "Which outputs must not move when token t changes?",
 )
 def future_test_of_all_outputs(layer):

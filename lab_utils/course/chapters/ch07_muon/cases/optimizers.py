@@ -84,7 +84,7 @@ def lr_at_cases() -> list[Case]:
                  decay_fraction=0.4, min_lr_ratio=0.2),
         schedule("wsd, a decay of 2.7 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.27),
         schedule("wsd, a decay of 2.3 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.23),
-        schedule("wsd without a decay", steps=5, warmup_steps=0, schedule="wsd", decay_fraction=0.0,
+        schedule("wsd without a decay, a floor above 1", lr=3.0, steps=5, warmup_steps=0, schedule="wsd", decay_fraction=0.0,
                  min_lr_ratio=0.5),
         schedule("wsd, a long run", lr=0.02, steps=200, warmup_steps=20, schedule="wsd"),
     ]  # fmt: skip
