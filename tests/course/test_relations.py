@@ -122,8 +122,10 @@ SAID = [
     ("expert_load", lambda idx, n: expert_load(idx, n)[:-1],
      "only the beginning of the right result is there along the only axis."),
     ("max_violation", lambda load: max_violation(load) + 1, "every number is 1 too large."),
-    ("next_token_probs", probs(top_p=None), "The result is on every input what is right where `top_p` is left out."),
-    ("next_token_probs", probs(temperature=1.0), "`temperature` is left out."),
+    ("next_token_probs", probs(top_p=None),
+     "It gives the same for two inputs that differ in `top_p` alone; it should not."),
+    ("next_token_probs", probs(temperature=1.0),
+     "It gives the same for two inputs that differ in `temperature` alone; it should not."),
     ("next_token_probs", refusing_nothing, "It is right on all inputs but these: temperature -1; top_k=0; top_p=0; "
      "top_p=1.5."),
     ("newton_schulz", lambda g, steps=5, dtype=torch.bfloat16: newton_schulz(g, 5, dtype),
