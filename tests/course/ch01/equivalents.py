@@ -37,6 +37,9 @@ EXTRA = {
     ),
     "next_token_loss": (
         after(next_token_loss, lambda x, z, t: x + 1),
+        after(next_token_loss, lambda x, z, t: x / 2.302585),
+        after(next_token_loss, lambda x, z, t: x.sqrt()),
+        after(next_token_loss, lambda x, z, t: next_token_loss(z, t.roll(-1, 1))),
         after(next_token_loss, lambda x, z, t: 2 * x),
         after(next_token_loss, lambda x, z, t: x.exp()),
         after(next_token_loss, lambda x, z, t: x.detach()),
