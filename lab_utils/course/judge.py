@@ -28,8 +28,8 @@ from lab_utils.course.differences import are_exchanged, describe_kind, explain_d
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
-from lab_utils.course.relations import relate
-from lab_utils.course.standins import StandIns
+from lab_utils.course.relations.relate import relate
+from lab_utils.course.relations.standins import StandIns
 from lab_utils.course.usual_state import usual_state
 
 

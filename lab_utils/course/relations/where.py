@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from lab_utils.course.exercise import Exercise
-from lab_utils.course.sights import Sight, numbers_of
-from lab_utils.course.standins import Path, leaves_of, say_path
+from lab_utils.course.relations.sights import Sight, numbers_of
+from lab_utils.course.relations.standins import Path, leaves_of, say_path
 
 
 def say_where(exercise: Exercise, judged: list[Sight]) -> str:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.exercise import Case, Exercise, Parts, call, call_on_its_device, call_with_gradients
-from lab_utils.course.partstandins import changed_cores
+from lab_utils.course.relations.partstandins import changed_cores
 from lab_utils.course.usual_state import usual_state
 
 ABSENT = object()  # stands for an argument that is left to its default, or a setting that is not given

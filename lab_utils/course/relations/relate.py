@@ -15,9 +15,9 @@ from torch import Tensor
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, call_with_gradients
 from lab_utils.course.inputs import entries
-from lab_utils.course.likeness import Pair, liken
-from lab_utils.course.sights import Sight, look, numbers_of
-from lab_utils.course.standins import (
+from lab_utils.course.relations.likeness import Pair, liken
+from lab_utils.course.relations.sights import Sight, look, numbers_of
+from lab_utils.course.relations.standins import (
     Path,
     StandIns,
     argument_names,
@@ -25,7 +25,7 @@ from lab_utils.course.standins import (
     leaves_of,
     say_path,
 )
-from lab_utils.course.where import say_where
+from lab_utils.course.relations.where import say_where
 
 
 def relate(

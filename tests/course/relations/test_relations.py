@@ -10,7 +10,7 @@ from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.judgement import panel_text
-from lab_utils.course.standins import StandIns
+from lab_utils.course.relations.standins import StandIns
 from nanokimi.attention import attend, join_heads, split_heads
 from nanokimi.generate import next_token_probs
 from nanokimi.kimi import KimiBlock

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.course.arrangement import OTHER_SHAPE, SAME_SHAPE
-from lab_utils.course.pairs import ENOUGH, Pair, all_same, as_tensors, has_flags, same
-from lab_utils.course.places import PLACES
+from lab_utils.course.relations.arrangement import OTHER_SHAPE, SAME_SHAPE
+from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, as_tensors, has_flags, same
+from lab_utils.course.relations.places import PLACES
 
 
 def liken(pairs: Sequence[Pair], plainly: bool = False) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lab_utils.course.pairs import ENOUGH, Pair, has_flags, name_axis
+from lab_utils.course.relations.pairs import ENOUGH, Pair, has_flags, name_axis
 
 
 def _wrong(pair: Pair) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import Case, Exercise, Parts
-from lab_utils.course.standins import leaves_of, say_path
+from lab_utils.course.relations.standins import leaves_of, say_path
 
 
 @dataclass(frozen=True)

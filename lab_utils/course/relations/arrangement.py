@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lab_utils.course.pairs import ENOUGH, Pair, all_same, has_flags, name_axis, same
+from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, has_flags, name_axis, same
 
 
 def _exchange_halves(x: Tensor, axis: int) -> Tensor:

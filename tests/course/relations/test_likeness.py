@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.likeness import liken
-from lab_utils.course.pairs import Pair
+from lab_utils.course.relations.likeness import liken
+from lab_utils.course.relations.pairs import Pair
 
 
 def pairs(of, *shapes, seed=0):
