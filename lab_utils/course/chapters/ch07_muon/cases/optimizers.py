@@ -77,15 +77,15 @@ def lr_at_cases() -> list[Case]:
 
     return [
         schedule("cosine without warm-up, five steps", steps=5, warmup_steps=0, min_lr_ratio=0.0),
-        schedule("cosine with two steps of warm-up", steps=15, warmup_steps=2, min_lr_ratio=0.1),
+        schedule("cosine with two steps of warm-up", lr=5.0, steps=15, warmup_steps=2, min_lr_ratio=0.1),
         schedule("cosine, the warm-up fills all but the last step", steps=4, warmup_steps=3),
         schedule("cosine, all but the last two", lr=0.3, steps=4, warmup_steps=2, min_lr_ratio=0.5),
         schedule("wsd with four steps of warm-up", steps=10, warmup_steps=4, schedule="wsd",
                  decay_fraction=0.4, min_lr_ratio=0.2),
         schedule("wsd, a decay of 2.7 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.27),
         schedule("wsd, a decay of 2.3 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.23),
-        schedule("wsd without a decay, a floor above 1", lr=3.0, steps=5, warmup_steps=0, schedule="wsd", decay_fraction=0.0,
-                 min_lr_ratio=0.5),
+        schedule("wsd without a decay, a floor above 1", lr=3.0, steps=5, warmup_steps=0, schedule="wsd",
+                 decay_fraction=0.0, min_lr_ratio=0.5),
         schedule("wsd, a long run", lr=0.02, steps=200, warmup_steps=20, schedule="wsd"),
     ]  # fmt: skip
 
