@@ -10,9 +10,10 @@ class _Joined:
     """A sound cache that joins old and new; the mistakes below change a part of it."""
 
     dim = -2
+    kept: tuple = ()
 
     def __init__(self):
-        self.length, self.kept = 0, ()
+        self.length = 0
 
     def append(self, *new):
         self.kept = self.join(new) if self.kept else tuple(t.clone() for t in new)
