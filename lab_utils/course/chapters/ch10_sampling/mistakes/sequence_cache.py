@@ -184,9 +184,6 @@ class CacheWithoutATuple(_Joined):
         return whole if len(whole) > 1 else whole[0]
 
 
-# ---------------------------------------------------------------- length
-
-
 @mistake(
     "`length` counts the calls of append. It should count the tokens.",
     "A prompt of three tokens comes in one call. What is `length` after it?",
