@@ -6,6 +6,8 @@ this process. The answer beside it that computes must pass, so that no wall stan
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,6 @@ from lab_utils.course.chapters import all_exercises
 from lab_utils.course.grading.trial import Trial, load_nothing_later
 from lab_utils.course.grading.unseen import unseen_cases
 from lab_utils.course.grading.verdicts import judge_line, main
-from lab_utils.course.hints import reveal
 
 SEED = 7
 HONEST = """
@@ -131,26 +132,39 @@ def test_nor_can_its_class(source):
     assert judged("RMSNorm", source)["status"] == "failed"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [e.name for e in all_exercises().values() if not e.is_hunt])
-def test_each_exercise_has_a_tripwire_and_passes_without_touching_it(name):
-    """What `reveal` shows is a right answer, so observers still get what they need of the core. A wrapper is none."""
-    assert judged(name, reveal(name).source) == {"status": "passed", "says": "", "mistake": "", "report": []}
-    wrapper = f"""
-import functools
+WRAPPER = """
 from lab_utils.course.chapters import all_exercises
 core = all_exercises()["{name}"].core
 if isinstance(core, type):
     class {name}(core.__mro__[1]):
-        def __init__(self, *args, **given):
-            core.__init__(self, *args, **given)
-        def __getattr__(self, name): return getattr(super(), name)
+        def __init__(self, *args, **given): core.__init__(self, *args, **given)
         def forward(self, *args): return core.forward(self, *args)
         def step(self, *args): return core.step(self, *args)
 else:
     def {name}(*args, **given): return core(*args, **given)
 """
-    assert judged(name, wrapper)["status"] == "failed"
+# The tests' own check of shapes wraps the lab's functions in code that is not the lab's.
+IN_A_PROCESS = """
+import json
+from lab_utils.course.hints import reveal
+from tests.course.grading.test_cheats import WRAPPER, judged, load_nothing_later
+from lab_utils.course.chapters import all_exercises
+load_nothing_later()
+for e in all_exercises().values():
+    if not e.is_hunt:
+        sources = reveal(e.name).source, WRAPPER.format(name=e.name)
+        print("found", json.dumps([e.name, *(judged(e.name, source)["status"] for source in sources)]))
+"""
+
+
+@pytest.mark.slow
+def test_each_exercise_has_a_tripwire_and_passes_without_touching_it():
+    """What `reveal` shows is a right answer, so observers still get what they need of the core. A wrapper is none."""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", IN_A_PROCESS], cwd=root, capture_output=True, text=True)
+    lines = [line.removeprefix("found ") for line in done.stdout.splitlines() if line.startswith("found ")]
+    names = [e.name for e in all_exercises().values() if not e.is_hunt]
+    assert [json.loads(line) for line in lines] == [[name, "passed", "failed"] for name in names], done.stderr
 
 
 # ---------------------------------------------------------------- known inputs
