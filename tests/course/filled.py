@@ -87,7 +87,7 @@ def calls() -> Iterator[Counter]:
     """How often each answer that was written with `counted` was called."""
     counts: Counter = Counter()
     module = ModuleType("calls_of_answers")
-    module.count = lambda name: counts.update([name])
+    vars(module)["count"] = lambda name: counts.update([name])
     sys.modules[module.__name__] = module
     yield counts
     del sys.modules[module.__name__]
