@@ -80,7 +80,8 @@ def test_an_answer_is_found_with_what_it_needs(tmp_path, cells):
         ([("c", "two = int('2')"), ("swiglu-exercise", SWIGLU.replace("2,", "two,"))],
          "it fails its check: It raises NameError: name 'two' is not defined"),
     ],
-    ids=["wrong", "no Python", "a deep cell", "deep itself", "the core", "no module", "another name", "crashes", "exits", "computed elsewhere"],
+    ids=["wrong", "no Python", "a deep cell", "deep itself", "the core", "no module",
+         "another name", "crashes", "exits", "computed elsewhere"],
 )  # fmt: skip
 def test_an_answer_that_does_not_count_is_told_with_its_reason(tmp_path, cells, why):
     work = read(tmp_path, *cells)
