@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nanokimi.text.corpus import load_corpus
     from nanokimi.train import train
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "GPT",

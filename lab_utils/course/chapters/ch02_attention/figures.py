@@ -36,6 +36,30 @@ def draw_weights(panels: Mapping[str, Tensor], words: Sequence[str], title: str)
     return figure
 
 
+def draw_stripe(panels: Mapping[str, Tensor], tokens: Sequence[int], title: str) -> Figure:
+    """Attention weights over a text that comes twice, as heat maps without numbers; a line parts the two halves."""
+    figure = new_figure(9.0, 4.6)
+    figure.suptitle(title)
+    names, half = [str(token) for token in tokens], len(tokens) / 2 - 0.5
+    for axes, (name, weights) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        nothing = [[""] * len(tokens)] * len(tokens)
+        image = draw_heat_map(
+            axes,
+            weights.numpy(),
+            Normalize(0, 1),
+            words=nothing,
+            rows=names,
+            columns=names,
+            colours="cividis",
+        )
+        axes.axhline(half, color="white", linewidth=0.8, linestyle=":")
+        axes.axvline(half, color="white", linewidth=0.8, linestyle=":")
+        axes.set_title(name, fontsize="medium")
+        axes.set(xlabel="key: the tokens in their order", ylabel="query")
+    figure.colorbar(image, ax=figure.axes, label="weight")
+    return figure
+
+
 def draw_measurements(
     x: Sequence[float],
     lines: Mapping[str, Sequence[float]],
