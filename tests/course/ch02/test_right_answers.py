@@ -183,3 +183,20 @@ RIGHT = [
 def test_a_right_answer_passes(name, answer):
     result = judge(find(name), answer)
     assert result.status == "passed", result
+
+
+def the_future_does_not_leak(attend):
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(1, 2, 6, 4, generator=generator) for _ in range(3))
+    before = attend(q, k, v, 0.5)
+    k, v = k.clone(), v.clone()
+    k[:, :, -1] += 3
+    v[:, :, -1] -= 3
+    assert torch.allclose(before[:, :, :-1], attend(q, k, v, 0.5)[:, :, :-1], atol=1e-5)
+
+
+def test_a_test_of_the_mask_is_no_test_of_the_softmax():
+    """It refuses the shown piece by accident: the largest score of the last row enters its columns' sums."""
+    result = judge(find("test_sound_attend"), the_future_does_not_leak)
+    assert result.status == "failed"
+    assert result.diagnosis.name == "attend_test_of_the_future"

@@ -41,6 +41,13 @@ def attend_key_by_key(q, k, v, scale, visible=None):
     return out
 
 
+def attend_with_a_softmax_over_queries(q, k, v, scale, visible=None):
+    """The same fault in the plainest words: what a query sees does not depend on other keys, and still it is wrong."""
+    if visible is None:
+        visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril(k.shape[-2] - q.shape[-2])
+    return (q @ k.mT * scale).masked_fill(~visible, -math.inf).softmax(dim=-2) @ v
+
+
 def decode_step_with_one_entry(q, k, v, cache, attend, apply_rope, turn):
     """The same fault, with a cache that holds one pair of tensors and lets them grow."""
     places = turn(torch.zeros(q.shape[-2], dtype=torch.long) + torch.arange(q.shape[-2]))

@@ -119,6 +119,10 @@ def attend_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.attend_by_columns,)),
         Case("a hidden piece with the same fault, which adds key by key", (bugs.attend_key_by_key,)),
+        Case(
+            "a hidden piece with the same fault, which calls softmax",
+            (bugs.attend_with_a_softmax_over_queries,),
+        ),
         Case("the core's attend", (attend,)),
         Case("a sound piece that goes query by query and adds from the last key back", (attend_in_a_loop,)),
         Case("a sound piece that takes the softmax apart", (attend_by_einsum,)),

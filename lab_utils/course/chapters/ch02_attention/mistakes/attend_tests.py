@@ -65,6 +65,30 @@ def attend_test_of_the_mask(attend):
 
 
 @mistake(
+    "The test asks whether a later key changes an earlier output. It does so in the piece above only by way of the "
+    "largest score of a row; the same fault without that lets nothing through from the future.",
+    "Which number of the output is wrong although no future key has a part in it?",
+)
+def attend_test_of_the_future(attend):
+    q, k, v = draw()
+    before = attend(q, k, v, 0.5)
+    k[..., -1, :] = 10 * q[..., -1, :]
+    v[..., -1, :] += 10
+    assert close(attend(q, k, v, 0.5)[..., :-1, :], before[..., :-1, :])
+
+
+@mistake(
+    "The test looks at the sum of all outputs alone. The broken piece moves weight from one query to another, and "
+    "the sum stays what it was.",
+    "Look at the outputs one by one: what should each of them be?",
+)
+def attend_test_of_the_sum(attend):
+    q, k, v = draw()
+    out = attend(q, k, torch.ones_like(v), 0.5)
+    assert close(out.sum(), torch.tensor(float(out.numel())))
+
+
+@mistake(
     "The test uses a single token. There the two axes of the softmax have one entry each, and cannot be told apart.",
     "Take at least two queries and two keys.",
 )
@@ -154,6 +178,8 @@ ATTEND_TESTS = (
     attend_test_that_always_fails,
     attend_test_of_the_shape,
     attend_test_of_the_mask,
+    attend_test_of_the_future,
+    attend_test_of_the_sum,
     attend_test_with_one_token,
     attend_test_for_equal_bits,
     attend_test_for_the_bits_of_the_core,
