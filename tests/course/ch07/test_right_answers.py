@@ -59,7 +59,7 @@ class MuonWithASum(MuonBase):
 
 
 class MuonWithNewTensors(MuonBase):
-    """Nothing in place but the data of the parameter."""
+    """Nothing in place but the last step."""
 
     def change(self, p, group):
         state, mu = self.state[p], group["momentum"]
@@ -68,7 +68,7 @@ class MuonWithNewTensors(MuonBase):
         parts = update.reshape(*p.shape[:-2], group["fused_rows"], -1, p.shape[-1])
         orthogonal = newton_schulz(parts, group["ns_steps"], self.ns_dtype)
         change = 0.2 * math.sqrt(max(parts.shape[-2:])) * orthogonal.reshape(p.shape)
-        p.data = (1 - group["lr"] * group["weight_decay"]) * p.data - group["lr"] * change
+        p.copy_((1 - group["lr"] * group["weight_decay"]) * p - group["lr"] * change)
 
 
 def a_group_a_parameter(model, cfg):

@@ -35,7 +35,7 @@ EXERCISES = (
         core=Muon,
         cases=muon.muon_cases,
         observe=muon.observe_muon,
-        mistakes=mistakes.MUON_MOMENTUM + mistakes.MUON_SCALE + mistakes.MUON_WEIGHTS,
+        mistakes=mistakes.MUON_MOMENTUM + mistakes.MUON_SCALE + mistakes.MUON_WEIGHTS + mistakes.MUON_MEMORY,
         hints=(
             "For every group, for every parameter with a gradient: momentum, matrices, Newton-Schulz, scale, decay.",
             "self.state[p] is a dictionary that stays; buffer.lerp_(p.grad, 1 - mu) averages in place; "
@@ -51,7 +51,7 @@ EXERCISES = (
         notebook="07",
         core=hunts.test_sound_newton_schulz,
         cases=hunts.newton_schulz_cases,
-        observe=run_test,
+        observe=hunts.run_seeded_test,
         mistakes=mistakes.NEWTON_SCHULZ_TESTS,
         hints=(
             "Give the piece a bank of two different matrices. What should be true of each of the two results?",

@@ -10,7 +10,7 @@ from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
 from lab_utils.course.chapters.ch07_muon.probes import orthogonal_by_svd
-from lab_utils.course.exercise import Case, Parts, run_test
+from lab_utils.course.exercise import Case, Parts, Problem, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz
 
@@ -79,6 +79,19 @@ def run_clip_test(test: Callable, candidate: Callable) -> Parts:
     """As `run_test`, for a test that also gets a layer, and the function that measures its largest logits."""
     layer, largest_logits = small_attention()
     return run_test(lambda clip: test(clip, layer, largest_logits), candidate)
+
+
+def run_seeded_test(test: Callable, candidate: Callable) -> Parts:
+    """As `run_test`. A test that draws from torch's own generator without giving it a seed has a problem."""
+    torch.manual_seed(seed := torch.initial_seed() + 2**40)  # no seed that a learner chooses
+    before = torch.get_rng_state()
+    parts = run_test(test, candidate)
+    if torch.initial_seed() == seed and not torch.equal(torch.get_rng_state(), before):
+        raise Problem(
+            "Your test draws numbers without a seed, so it may say something else the next time. "
+            "Give torch.randn a generator: torch.Generator().manual_seed(0)."
+        )
+    return parts
 
 
 def newton_schulz_in_another_order(g, steps=5, dtype=torch.bfloat16):

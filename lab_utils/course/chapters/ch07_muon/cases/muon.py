@@ -92,6 +92,9 @@ def muon_cases() -> list[Case]:
             dict(lr=0.1),
         ),
         ("a schedule that halves the rate after every step", [((3, 5), {})], plain | {"halve": True}),
+        ("a schedule that changes the decay", [((3, 5), {})], plain | {"later": {"weight_decay": 0.5}}),
+        ("a schedule that turns the momentum off", [((3, 5), {})], plain | {"later": {"momentum": 0.0}}),
+        ("a schedule that changes the steps", [((3, 5), {})], plain | {"later": {"ns_steps": 2}}),
         ("a parameter without a gradient", [((3, 3), {"idle": True}), ((3, 3), {})], dict(lr=0.1)),
         ("tall and wide of the same sides", [((4, 7), {}), ((7, 4), {}), ((2, 7, 4), {})], plain),
         ("two heights, one width", [((4, 7), {}), ((3, 7), {})], plain),
@@ -103,13 +106,20 @@ def muon_cases() -> list[Case]:
             plain | {"ns_dtype": torch.float64},
         ),
     ]
-    return [Case(says, (shapes, chosen)) for says, shapes, chosen in settings]
+    viewed = Case(
+        "the weights, seen by who holds their memory", ([((2, 3), {})], plain | {"viewed": True}), aside=True
+    )
+    return [*(Case(says, (shapes, chosen)) for says, shapes, chosen in settings), viewed]
 
 
 def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], settings: dict) -> Parts:
-    """Every parameter after each of three steps, with gradients that change."""
+    """Every parameter after each of three steps, with gradients that change.
+
+    `halve` halves the rate after every step; `later` are settings from the second step on; `viewed` looks at a view.
+    """
     settings = {"ns_dtype": torch.float32} | settings
-    halve = settings.pop("halve", False)
+    halve, later = settings.pop("halve", False), settings.pop("later", {})
+    viewed = settings.pop("viewed", False)
     parameters, idle, sizes, groups = [], [], [], []
     for i, (shape, own) in enumerate(shapes):
         own = dict(own)
@@ -119,6 +129,7 @@ def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], s
         parameters.append(p)
         groups.append({"params": [p], **own})
     optimizer = answer(groups, **settings)
+    looked_at = [p.detach() if viewed else p for p in parameters]
     seen: Parts = {}
     for step in range(3):
         for i, p in enumerate(parameters):
@@ -131,7 +142,8 @@ def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], s
                 raise Problem("It changes p.grad, which others may still read.")
         for group in optimizer.param_groups:
             group["lr"] *= 0.5 if halve else 1.0
-        for i, p in enumerate(parameters):
+            group.update(later)
+        for i, p in enumerate(looked_at):
             name = "the parameter" if len(parameters) == 1 else f"parameter {i + 1}"
             seen[f"{name} after step {step + 1}"] = p.detach().clone()
     return seen

@@ -7,6 +7,7 @@ from lab_utils.course.chapters.ch07_muon.mistakes.lr_at import LR_AT_COSINE
 from lab_utils.course.chapters.ch07_muon.mistakes.lr_at_wsd import LR_AT_WSD
 from lab_utils.course.chapters.ch07_muon.mistakes.max_logit import MAX_LOGIT
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MUON_MOMENTUM
+from lab_utils.course.chapters.ch07_muon.mistakes.muon_memory import MUON_MEMORY
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_scale import MUON_SCALE
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_weights import MUON_WEIGHTS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ_ROUNDS
@@ -23,6 +24,7 @@ __all__ = [
     "LR_AT_COSINE",
     "LR_AT_WSD",
     "MAX_LOGIT",
+    "MUON_MEMORY",
     "MUON_MOMENTUM",
     "MUON_SCALE",
     "MUON_TESTS",

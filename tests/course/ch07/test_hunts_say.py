@@ -1,0 +1,37 @@
+"""What the hunts of notebook 07 say of a test that is right but for one habit."""
+
+import pytest
+import torch
+
+from lab_utils.course.chapters import find
+from lab_utils.course.judge import judge
+
+HUNT = find("test_sound_newton_schulz")
+
+
+def bank_test(draw):
+    def test(newton_schulz):
+        s = torch.linalg.svdvals(newton_schulz(draw(), 5, torch.float32))
+        assert s.min() > 0.6 and s.max() < 1.3
+
+    return test
+
+
+def seeded_for_all():
+    torch.manual_seed(1)
+    return torch.randn(2, 3, 4)
+
+
+def seeded_alone():
+    return torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_numbers_drawn_without_a_seed_are_named():
+    result = judge(HUNT, bank_test(lambda: torch.randn(2, 3, 40)))
+    assert result.status == "failed" and "without a seed" in repr(result)
+
+
+@pytest.mark.parametrize("draw", [seeded_for_all, seeded_alone])
+def test_numbers_drawn_with_a_seed_pass(draw):
+    result = judge(HUNT, bank_test(draw))
+    assert result.status == "passed", result
