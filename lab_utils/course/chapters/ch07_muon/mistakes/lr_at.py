@@ -39,6 +39,15 @@ def lr_from_zero(step, cfg):
 
 
 @mistake(
+    "The warm-up starts at the floor. Its line starts at 0, a step before step 0.",
+    "Which rate should step 0 have with a warm-up of two steps?",
+)
+def lr_warming_up_from_the_floor(step, cfg):
+    low = cfg.min_lr_ratio
+    return rate(step, cfg, warm=lambda step, cfg: low + (1 - low) * (step + 1) / cfg.warmup_steps)
+
+
+@mistake(
     "There is no warm-up.",
     "Which field of the configuration do you never read?",
 )
@@ -192,6 +201,7 @@ def lr_as_a_share(step, cfg):
 
 LR_AT_COSINE = (
     lr_from_zero,
+    lr_warming_up_from_the_floor,
     lr_without_warmup,
     lr_with_cosine_from_the_start,
     lr_that_ends_a_step_late,

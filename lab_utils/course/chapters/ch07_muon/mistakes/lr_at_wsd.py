@@ -50,6 +50,36 @@ def lr_rounding_up(step, cfg):
 
 
 @mistake(
+    "A decay of 2.5 steps is rounded up. The docstring's `round` goes to the even number where two are equally near.",
+    "What is round(2.5) in Python, and what does your function make of it?",
+)
+def lr_rounding_half_up(step, cfg):
+    n = max(1, int(cfg.decay_fraction * cfg.steps + 0.5))
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "A decay that would begin during the warm-up is made shorter. Its line keeps n steps, and the warm-up covers some.",
+    "Ten steps, a warm-up of 8, n = 5: which rate has the line at step 8?",
+)
+def lr_whose_decay_waits_for_the_warmup(step, cfg):
+    n = max(1, round(cfg.decay_fraction * cfg.steps))
+    return rate(step, cfg, wsd_begin=max(cfg.warmup_steps, cfg.steps - 1 - n))
+
+
+@mistake(
+    "wsd decays along 1 - sqrt, fast at first. Its decay is a straight line.",
+    "Which rate is a quarter of the way through the decay?",
+)
+def lr_decaying_by_a_root(step, cfg):
+    n = max(1, round(cfg.decay_fraction * cfg.steps))
+    if step < cfg.warmup_steps or cfg.schedule == "cosine":
+        return rate(step, cfg)
+    progress = max(0, step - (cfg.steps - 1 - n)) / n
+    return cfg.optim.lr * (1 + (cfg.min_lr_ratio - 1) * math.sqrt(progress))
+
+
+@mistake(
     "The length of the decay is not rounded. The docstring asks for the nearest whole number.",
     "A share of 0.27 of ten steps: how many steps?",
 )
@@ -136,6 +166,9 @@ LR_AT_WSD = (
     lr_whose_decay_falls_to_zero,
     lr_rounding_down,
     lr_rounding_up,
+    lr_rounding_half_up,
+    lr_whose_decay_waits_for_the_warmup,
+    lr_decaying_by_a_root,
     lr_without_rounding,
     lr_dividing_by_zero,
     lr_above_the_peak,
