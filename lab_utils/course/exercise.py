@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.anonymous import anonymous
+from lab_utils.course.anonymous import anonymous, sources_hidden
 
 Parts = dict[str, Any]  # name: tensor, number, string, or a list of them
 REFUSED = "refused with a ValueError"  # the part of an input that must be refused
@@ -161,11 +161,19 @@ def run_test(test: Callable, candidate: Callable) -> Parts:
     """Whether a test "passes" or "fails" for `candidate`: for exercises whose answer is a test.
 
     The test gets the candidate without its name. Only an AssertionError is a failed test: what else it raises goes on.
+    A `return False` says nothing, and raises a `Problem`.
     """
     try:
-        test(anonymous(candidate))
+        with sources_hidden():
+            returned = test(anonymous(candidate))
     except AssertionError:
         return {TEST: "fails"}
+    if returned is False or (
+        isinstance(returned, Tensor) and returned.dtype == torch.bool and not returned.all()
+    ):
+        raise Problem(
+            "Your test returns False for a piece. A test fails by `assert`, and what it returns is not looked at."
+        )
     return {TEST: "passes"}
 
 

@@ -1,5 +1,6 @@
 """What a learner is told of a test: which piece goes against it and how, and which mistakes it may have made."""
 
+import inspect
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,6 +68,39 @@ def test_a_test_without_end_is_ended_and_has_the_time_of_all_its_runs():
 
     result = judge(ATTEND, endless, 0.1, KEYS[ATTEND.name])
     assert "It did not come to an end within 0.3 s." in repr(result)
+
+
+@pytest.mark.parametrize("outcome", [bool, torch.tensor], ids=["bool", "tensor"])
+def test_a_test_that_returns_false_is_told_to_assert(outcome: Callable):
+    def by_a_return(attend):
+        try:
+            ATTEND.core(attend)
+        except AssertionError:
+            return outcome(False)
+        return outcome(True)
+
+    result = judge(ATTEND, by_a_return, key=KEYS[ATTEND.name])
+    assert says(by_a_return).startswith("Your test returns False for a piece. A test fails by `assert`")
+    assert result.diagnoses == ()
+
+
+def test_a_test_that_asserts_may_return_something():
+    def with_a_return(attend):
+        ATTEND.core(attend)
+        return True
+
+    assert judge(ATTEND, with_a_return, key=KEYS[ATTEND.name]).status == "passed"
+
+
+@pytest.mark.parametrize("read", [inspect.getsource, inspect.getsourcelines], ids=["text", "lines"])
+def test_a_test_that_reads_the_source_is_told_that_there_is_none(read: Callable):
+    found = inspect.findsource
+
+    def by_the_source(attend):
+        assert "softmax" in str(read(attend))
+
+    assert "OSError: the source of a piece of code is not shown: look at what it does" in says(by_the_source)
+    assert inspect.findsource is found and "def says" in inspect.getsource(says)
 
 
 def test_a_stub_is_not_tried():
