@@ -32,7 +32,7 @@ def appended(draw):
     dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
     widths = draw(st.lists(st.integers(1, 3), min_size=1, max_size=2))
     lengths = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
-    return tuple(
+    return draw(st.booleans()), *(
         tuple(torch.randn(*before, n, width, generator=generator).to(dtype) for width in widths)
         for n in lengths
     )

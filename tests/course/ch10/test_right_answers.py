@@ -224,6 +224,27 @@ def in_the_format_of_the_logits(logits, temperature=1.0, top_k=None, top_p=None)
     return next_token_probs(logits, temperature, top_k, top_p).to(logits.dtype)
 
 
+def test_a_store_that_belongs_to_the_class_is_named():
+    class CacheOfTheClass(CacheWithRoom):
+        room: list = []  # noqa: RUF012  the mistake
+
+        def __init__(self):
+            pass
+
+        @property
+        def length(self):
+            return self.room[0].shape[-2] if self.room else 0
+
+        def append(self, *new):
+            self.room[:] = [torch.cat(pair, dim=-2) for pair in zip(self.room, new)] or [
+                t.clone() for t in new
+            ]
+            return tuple(self.room)
+
+    says = judge(find("SequenceCache"), CacheOfTheClass).difference.says
+    assert says.startswith("A new cache is not empty: it holds what another one has stored."), says
+
+
 def test_the_bfloat16_case_asks_for_float32():
     assert judge(find("next_token_probs"), top_p_never_reaches_the_end).status == "passed"
     result = judge(find("next_token_probs"), in_the_format_of_the_logits)

@@ -80,6 +80,8 @@ def probs_cases() -> list[Case]:
         ("top_k=0", some, {"top_k": 0}),
         ("top_p=0", some, {"top_p": 0.0}),
         ("top_p=1.5", some, {"top_p": 1.5}),
+        ("top_k=0 at temperature 0", some, {"temperature": 0.0, "top_k": 0}),
+        ("top_p=2 at temperature 0", some, {"temperature": 0.0, "top_p": 2.0}),
     ]
     return [Case(says, (logits, chosen)) for says, logits, chosen in settings] + [
         Case(says, (logits, chosen), aside=True) for says, logits, chosen in wrong
@@ -96,11 +98,18 @@ def as_many_as_k(parts: Parts, logits: Tensor, settings: dict) -> bool:
     return int((parts["result"] > 0).sum()) <= settings.get("top_k", len(logits))
 
 
-def observe_cache(implementation: Any, *steps: tuple[Tensor, ...]) -> Parts:
-    """Everything that a caller can see while it appends. The cache of another layer grows beside it."""
-    cache, other, parts = implementation(), implementation(), {}
+def observe_cache(implementation: Any, beside: bool, *steps: tuple[Tensor, ...]) -> Parts:
+    """Everything that a caller can see while it appends. `beside`: the cache of another layer grows beside it."""
+    cache, parts = implementation(), {}
+    other = implementation() if beside else None
+    if isinstance(cache.length, int) and cache.length:
+        raise Problem(
+            "A new cache is not empty: it holds what another one has stored. What belongs to one cache is set in "
+            "__init__, as `self.x = ...`, and not in the class."
+        )
     for number, new in enumerate(steps, 1):
-        other.append(*(torch.zeros_like(t) for t in new))
+        if other is not None:
+            other.append(*(torch.zeros_like(t) for t in new))
         whole = cache.append(*new)
         if callable(cache.nbytes):
             raise Problem(
@@ -127,18 +136,19 @@ def cache_cases() -> list[Case]:
         )
 
     pairs = [tuple(t.repeat(2, 1, 1, 1) for t in step) for step in new(2, 1, 2, n_tensors=2)]
-    return [
-        Case("one token", new(1)),
-        Case("two tokens, then one", new(2, 1)),
-        Case("keys and values", new(3, 1, 1, n_tensors=2)),
-        Case("many single tokens, so that room runs out more than once", new(*[1] * 20)),
-        Case("float64, and a long piece after a short one", new(1, 30, 2, dtype=torch.float64)),
-        Case("wide entries of many heads", new(1, 1, 1, 4, width=9, heads=9)),
-        Case("latents of three dimensions", tuple((t[0][:, 0],) for t in new(2, 1, 4, width=5))),
-        Case(
-            "keys and values of two sequences, one head", tuple((k[:, :1], v[:, :1, :, :1]) for k, v in pairs)
-        ),
-        Case("a text of five thousand tokens, then one more", new(5000, 1, width=1, heads=1)),
+    alone = [
+        ("one token", new(1)),
+        ("two tokens, then one", new(2, 1)),
+        ("keys and values", new(3, 1, 1, n_tensors=2)),
+        ("many single tokens, so that room runs out more than once", new(*[1] * 20)),
+        ("float64, and a long piece after a short one", new(1, 30, 2, dtype=torch.float64)),
+        ("wide entries of many heads", new(1, 1, 1, 4, width=9, heads=9)),
+        ("latents of three dimensions", tuple((t[0][:, 0],) for t in new(2, 1, 4, width=5))),
+        ("keys and values of two sequences, one head", tuple((k[:, :1], v[:, :1, :, :1]) for k, v in pairs)),
+        ("a text of five thousand tokens, then one more", new(5000, 1, width=1, heads=1)),
+    ]
+    return [Case(says, (False, *steps)) for says, steps in alone] + [
+        Case("two caches side by side, the second one gets zeros", (True, *new(1, 1))),
     ]
 
 
@@ -147,7 +157,12 @@ def observe_generate(implementation: Any, model: Any, prompt: list[int], n: int,
     run: list[int] = []
     table = next(module for module in model.modules() if isinstance(module, nn.Embedding))
     table.register_forward_pre_hook(lambda module, args: run.append(args[0].numel()))
-    parts = _or_its_refusal(generate, implementation, model, prompt, n, **settings)
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        run.clear()  # the core has been asked first, whether it refuses this input
+        return implementation(*args, **settings)
+
+    parts = _or_its_refusal(generate, counted, model, prompt, n, **settings)
     if WRONG_ARGUMENTS in parts:
         return parts
     n_run = sum(run)
@@ -195,6 +210,7 @@ def generate_cases() -> list[Case]:
         ("the stop token has the id 0", kimi, [0], 6, {"seed": 4, "stop_id": 0}),
         ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
+        ("past the end of a context of seven tokens", small_model("gpt", context=7), [1, 2, 3], 9, greedy),
         ("a context of one token", small_model("gpt", context=1), [3], 3, greedy),
     ]
     wrong = [

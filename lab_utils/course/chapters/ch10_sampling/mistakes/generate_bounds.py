@@ -22,7 +22,8 @@ def decode(
         for _ in range(max_new_tokens + wrong.get("more", 0)):
             if cache[0].length + len(new) > context and not wrong.get("bounded", True):
                 return
-            if cache[0].length + len(new) > context and wrong.get("forget", True):
+            used = cache[0].length + len(new) + (wrong.get("early", 0) if held else 0)
+            if used > context and wrong.get("forget", True):
                 cache, new, held = model.new_cache(), wrong.get("keep", newest_half)(tokens, context), []
             held = held + new
             if wrong.get("forgetful"):
@@ -115,6 +116,42 @@ def generate_keeping_half_of_the_text(model, prompt, max_new_tokens, **settings)
     return decode(model, prompt, max_new_tokens, **settings, keep=half)
 
 
+@mistake(
+    "When the context is full, half of it is rounded up. It should be rounded down: max_seq_len // 2.",
+    "How many tokens are the newest half of a context of seven?",
+)
+def generate_with_half_rounded_up(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-((n + 1) // 2) :])
+
+
+@mistake(
+    "When the context is full, all but one token of it are read again. Half of it should be, and of a context of one "
+    "token that one: `tokens[-0:]` is the whole text.",
+    "How soon is the context full again? And what is tokens[-0:]?",
+)
+def generate_forgetting_one_of_any(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-(n - 1) :])
+
+
+@mistake(
+    "When the context is full, the newest token is lost: the half that is read again ends before it.",
+    "Which token has been drawn last, and does the model ever see it?",
+)
+def generate_losing_the_newest(model, prompt, max_new_tokens, **settings):
+    def before_the_newest(tokens, n):
+        return tokens[-max(1, n // 2) - 1 : -1] or tokens[-1:]
+
+    return decode(model, prompt, max_new_tokens, **settings, keep=before_the_newest)
+
+
+@mistake(
+    "The older half is forgotten one token too early: the last place of the context stays empty.",
+    "With eleven tokens in a context of twelve, does one more fit?",
+)
+def generate_forgetting_early(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, early=1)
+
+
 # ---------------------------------------------------------------- what is refused
 
 
@@ -139,6 +176,10 @@ BOUNDS = (
     generate_forgetting_everything,
     generate_with_half_of_one,
     generate_keeping_half_of_the_text,
+    generate_with_half_rounded_up,
+    generate_forgetting_one_of_any,
+    generate_losing_the_newest,
+    generate_forgetting_early,
     generate_of_no_tokens,
     generate_cutting_the_prompt,
 )

@@ -164,6 +164,39 @@ def probs_above_a_threshold(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
+    "Each token is compared with a share of the likeliest one, 1 - p. That is min-p, another rule: top-p adds the "
+    "probabilities up, from the likeliest on.",
+    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+)
+def probs_of_min_p(logits, temperature=1.0, top_k=None, top_p=None):
+    return cut(logits, temperature, top_k, top_p, stays=lambda ordered, p: ordered >= (1 - p) * ordered.max())
+
+
+@mistake(
+    "Each token is compared with 1 - p by itself. Top-p adds the probabilities up, from the likeliest on.",
+    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+)
+def probs_above_the_rest_of_p(logits, temperature=1.0, top_k=None, top_p=None):
+    def stays(ordered, p):
+        inside = ordered >= 1 - p
+        inside[0] = True
+        return inside
+
+    return cut(logits, temperature, top_k, top_p, stays=stays)
+
+
+@mistake(
+    "One token more is kept than needed. The nucleus is the fewest tokens that reach p.",
+    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+)
+def probs_of_one_more_than_p(logits, temperature=1.0, top_k=None, top_p=None):
+    def stays(ordered, p):
+        return torch.arange(len(ordered)) < (ordered.cumsum(dim=-1) < p).sum() + 2
+
+    return cut(logits, temperature, top_k, top_p, stays=stays)
+
+
+@mistake(
     "With top_p=1 unlikely tokens are lost: added up in floating point, the likely ones reach 1 before the end.",
     "How many of sixty tokens should top_p=1 leave, and what is the sum of the first fifty?",
 )
@@ -220,6 +253,9 @@ CUTS = (
     probs_that_keep_less_than_p,
     probs_going_on_at_p,
     probs_above_a_threshold,
+    probs_of_min_p,
+    probs_above_the_rest_of_p,
+    probs_of_one_more_than_p,
     probs_cutting_at_one,
     probs_with_top_p_before_top_k,
     probs_of_top_p_alone,

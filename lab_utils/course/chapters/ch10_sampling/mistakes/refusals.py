@@ -77,7 +77,16 @@ def probs_asserting(logits, temperature=1.0, top_k=None, top_p=None):
         raise AssertionError from None
 
 
+@mistake(
+    "At temperature 0 a wrong top_k or top_p is not refused: the answer is there before they are looked at.",
+    "What does your function do first, and what at temperature 0 with top_k=0?",
+)
+def probs_greedy_before_the_check(logits, temperature=1.0, top_k=None, top_p=None):
+    return core_probs(logits, 0.0) if temperature == 0 else core_probs(logits, temperature, top_k, top_p)
+
+
 REFUSALS = (
+    probs_greedy_before_the_check,
     probs_refusing_nothing,
     probs_of_any_temperature,
     probs_of_any_top_k,

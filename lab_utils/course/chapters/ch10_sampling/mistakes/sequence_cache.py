@@ -2,37 +2,9 @@
 
 import torch
 
+from lab_utils.course.chapters.ch10_sampling.mistakes.cache_bytes import BYTES, Joined
 from lab_utils.course.exercise import mistake
 from nanokimi.cache import SequenceCache
-
-
-class _Joined:
-    """A sound cache that joins old and new; the mistakes below change a part of it."""
-
-    dim = -2
-    kept: tuple = ()
-
-    def __init__(self):
-        self.length = 0
-
-    def append(self, *new):
-        self.kept = self.join(new) if self.kept else tuple(t.clone() for t in new)
-        self.length += self.count(new)
-        return self.entries()
-
-    def join(self, new):
-        return tuple(torch.cat(pair, dim=self.dim) for pair in zip(self.kept, new))
-
-    def count(self, new):
-        return new[0].shape[-2]
-
-    def entries(self):
-        return self.kept
-
-    @property
-    def nbytes(self):
-        return sum(t.numel() * t.element_size() for t in self.entries())
-
 
 # ---------------------------------------------------------------- what is kept
 
@@ -51,7 +23,7 @@ class CacheOfTheNewest(SequenceCache):
     "New entries come before the old ones. Time runs to the right: the newest is last.",
     "Which order of the keys does the mask assume?",
 )
-class CacheBackwards(_Joined):
+class CacheBackwards(Joined):
     def join(self, new):
         return tuple(torch.cat(pair, dim=-2) for pair in zip(new, self.kept))
 
@@ -70,7 +42,7 @@ class CacheThatForgets(SequenceCache):
     "Only the newest entries are kept, although `length` counts all tokens.",
     "Where do the entries of the token before stay?",
 )
-class CacheThatKeepsTheNewest(_Joined):
+class CacheThatKeepsTheNewest(Joined):
     def join(self, new):
         return tuple(t.clone() for t in new)
 
@@ -88,7 +60,7 @@ class CacheLosingThePast(SequenceCache):
     "The tensors are joined along dimension 1. Time is dimension -2.",
     "Keys are (batch, heads, tokens, channels), latents (batch, tokens, channels). Which dimension is -2?",
 )
-class CacheAlongDimensionOne(_Joined):
+class CacheAlongDimensionOne(Joined):
     dim = 1
 
 
@@ -97,7 +69,7 @@ class CacheAlongDimensionOne(_Joined):
     "which have three: count from the end, -2.",
     "Which shape do the latents of notebook 05 have?",
 )
-class CacheAlongDimensionTwo(_Joined):
+class CacheAlongDimensionTwo(Joined):
     dim = 2
 
 
@@ -105,7 +77,7 @@ class CacheAlongDimensionTwo(_Joined):
     "The tensors are joined along the last dimension, the channels. Time is dimension -2.",
     "Which dimension should grow by one for a new token?",
 )
-class CacheAlongTheChannels(_Joined):
+class CacheAlongTheChannels(Joined):
     dim = -1
 
 
@@ -113,7 +85,7 @@ class CacheAlongTheChannels(_Joined):
     "Only the first tensor is joined to what was there; the others hold the newest entries alone.",
     "Attention appends keys and values. What happens to the second one?",
 )
-class CacheOfTheFirstTensor(_Joined):
+class CacheOfTheFirstTensor(Joined):
     def join(self, new):
         return (torch.cat([self.kept[0], new[0]], dim=-2), *(t.clone() for t in new[1:]))
 
@@ -149,7 +121,7 @@ class CacheWithTheFirstByReference(CacheOfReferences.wrong):
     "The entries become float32, whatever format they came in.",
     "Which dtype should a cache of float64 or bfloat16 keys have?",
 )
-class CacheInFloat32(_Joined):
+class CacheInFloat32(Joined):
     def append(self, *new):
         return super().append(*(t.float() for t in new))
 
@@ -158,7 +130,7 @@ class CacheInFloat32(_Joined):
     "All caches share one store: what one layer appends, every layer finds.",
     "Is it a list of the class, or a default argument? `self.x = ...` in __init__ makes one per cache.",
 )
-class CacheOfTheClass(_Joined):
+class CacheOfTheClass(Joined):
     store: dict = {}  # noqa: RUF012  the mistake
 
     def __init__(self):
@@ -178,7 +150,7 @@ class CacheOfTheClass(_Joined):
     "Where there is one tensor, it comes back by itself. The result is always a tuple, of one tensor too.",
     "What does `(latent,) = cache.append(latent)` do with a bare tensor?",
 )
-class CacheWithoutATuple(_Joined):
+class CacheWithoutATuple(Joined):
     def append(self, *new):
         whole = super().append(*new)
         return whole if len(whole) > 1 else whole[0]
@@ -188,13 +160,13 @@ class CacheWithoutATuple(_Joined):
     "`length` counts the calls of append. It should count the tokens.",
     "A prompt of three tokens comes in one call. What is `length` after it?",
 )
-class CacheCountingCalls(_Joined):
+class CacheCountingCalls(Joined):
     def count(self, new):
         return 1
 
 
 @mistake("`length` stays 0.", "Where does append change `self.length`?")
-class CacheWithoutCounting(_Joined):
+class CacheWithoutCounting(Joined):
     def count(self, new):
         return 0
 
@@ -203,7 +175,7 @@ class CacheWithoutCounting(_Joined):
     "`length` is the number of the newest tokens. It should count all that are stored.",
     "Two tokens, then one: what is `length`?",
 )
-class CacheCountingTheNewest(_Joined):
+class CacheCountingTheNewest(Joined):
     def count(self, new):
         return new[0].shape[-2] - self.length
 
@@ -212,7 +184,7 @@ class CacheCountingTheNewest(_Joined):
     "`length` counts the tokens of every tensor: keys and values count twice.",
     "How many tokens have two keys?",
 )
-class CacheCountingEveryTensor(_Joined):
+class CacheCountingEveryTensor(Joined):
     def count(self, new):
         return sum(t.shape[-2] for t in new)
 
@@ -221,7 +193,7 @@ class CacheCountingEveryTensor(_Joined):
     "`length` is read from dimension 1, which is the heads of a key. Time is dimension -2.",
     "Keys are (batch, heads, tokens, channels). Which dimension counts the tokens?",
 )
-class CacheCountingHeads(_Joined):
+class CacheCountingHeads(Joined):
     def count(self, new):
         return self.kept[0].shape[1] - self.length
 
@@ -231,43 +203,20 @@ class CacheCountingHeads(_Joined):
     "have three.",
     "Which shape do the latents of notebook 05 have?",
 )
-class CacheCountingDimensionTwo(_Joined):
+class CacheCountingDimensionTwo(Joined):
     def count(self, new):
         return new[0].shape[2]
 
 
-# ---------------------------------------------------------------- nbytes
-
-
 @mistake(
-    "`nbytes` counts the room that was reserved, not what is stored.",
-    "Three numbers of four bytes are stored. What should `nbytes` say?",
+    "Dimension 1 is taken for time: the tensors are joined along it, and `length` is its size. Time is dimension -2.",
+    "Keys are (batch, heads, tokens, channels). Which dimension grows with a token?",
 )
-class CacheCountingRoom(SequenceCache):
-    @property
-    def nbytes(self):
-        return sum(t.numel() * t.element_size() for t in self._room)
+class CacheWithTimeInDimensionOne(Joined):
+    dim = 1
 
-
-@mistake("`nbytes` counts numbers, not bytes.", "How many bytes does a float32 have, and how many a float64?")
-class CacheCountingNumbers(_Joined):
-    @property
-    def nbytes(self):
-        return sum(t.numel() for t in self.entries())
-
-
-@mistake("`nbytes` takes every number for four bytes. A float64 has eight.", "What does element_size() say?")
-class CacheOfFourBytes(_Joined):
-    @property
-    def nbytes(self):
-        return sum(4 * t.numel() for t in self.entries())
-
-
-@mistake("`nbytes` counts the first tensor only.", "Attention stores keys and values. Which of them count?")
-class CacheCountingTheFirstTensor(_Joined):
-    @property
-    def nbytes(self):
-        return self.kept[0].numel() * self.kept[0].element_size()
+    def count(self, new):
+        return self.kept[0].shape[1] - self.length
 
 
 SEQUENCE_CACHE = (
@@ -278,6 +227,7 @@ SEQUENCE_CACHE = (
     CacheLosingThePast,
     CacheAlongDimensionOne,
     CacheAlongDimensionTwo,
+    CacheWithTimeInDimensionOne,
     CacheAlongTheChannels,
     CacheOfTheFirstTensor,
     CacheOfReferences,
@@ -291,8 +241,5 @@ SEQUENCE_CACHE = (
     CacheCountingEveryTensor,
     CacheCountingHeads,
     CacheCountingDimensionTwo,
-    CacheCountingRoom,
-    CacheCountingNumbers,
-    CacheOfFourBytes,
-    CacheCountingTheFirstTensor,
+    *BYTES,
 )

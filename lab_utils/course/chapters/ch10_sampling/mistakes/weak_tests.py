@@ -137,6 +137,16 @@ def top_k_test_of_top_p(next_token_probs):
     assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0]), top_p=0.7) > 0).tolist() == [True, True, False]
 
 
+@mistake(
+    "It notices a top-k that is never used, also where tokens tie; but the tie is not at place k, so keeping all of it "
+    "is right there.",
+    "The broken piece keeps too many where the k-th and the next token are equal. Are they, in your logits?",
+)
+def top_k_test_of_a_tie_elsewhere(next_token_probs):
+    right = torch.tensor([0.5, 0.5, 0.0, 0.0])
+    assert torch.allclose(next_token_probs(torch.tensor([2.0, 2.0, 1.0, 0.0]), top_k=2), right)
+
+
 TOP_K_TESTS = (
     top_k_test_that_never_fails,
     top_k_test_of_the_kind,
@@ -145,4 +155,5 @@ TOP_K_TESTS = (
     top_k_test_of_the_sum,
     top_k_test_of_at_least_k,
     top_k_test_of_top_p,
+    top_k_test_of_a_tie_elsewhere,
 )
