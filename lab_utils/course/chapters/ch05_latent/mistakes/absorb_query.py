@@ -136,6 +136,42 @@ def absorb_with_the_next_head(q, expand_k):
     return core_absorb(q, expand_k.roll(1, dims=0))
 
 
+@mistake(
+    "The query's rope part is divided by a root of a width here. `attend` scales already.",
+    "Compare the last channels of your result with those of q.",
+)
+def absorb_and_scale_the_rope_part(q, expand_k):
+    made, rank = core_absorb(q, expand_k), expand_k.shape[2]
+    return torch.cat([made[..., :rank], made[..., rank:] * q.shape[-1] ** -0.5], dim=-1)
+
+
+@mistake(
+    "The nope channels are averaged. A product of a matrix and a vector is a sum over them.",
+    "By which number would your result have to be multiplied, and what has as many entries?",
+)
+def absorb_with_the_mean_of_the_channels(q, expand_k):
+    nope = expand_k.shape[1]
+    return core_absorb(torch.cat([q[..., :nope] / nope, q[..., nope:]], dim=-1), expand_k)
+
+
+@mistake(
+    "Only the first head has rope channels; those of the others are zeros. The rope key is shared, the queries are not.",
+    "Compare the last channels of every head of your result with those of q.",
+)
+def absorb_with_rope_for_one_head(q, expand_k):
+    made = core_absorb(q, expand_k).clone()
+    made[:, 1:, :, expand_k.shape[2] :] = 0
+    return made
+
+
+@mistake(
+    "Each query is multiplied with the sum of all heads' expansions. A head has one of its own.",
+    "In your sum over products, has the head of q the same letter as the head of expand_k?",
+)
+def absorb_with_the_sum_of_the_expansions(q, expand_k):
+    return core_absorb(q, expand_k.sum(dim=0, keepdim=True).expand_as(expand_k))
+
+
 ABSORB_QUERY = (
     absorb_with_rope_first,
     absorb_without_rope,
@@ -152,4 +188,8 @@ ABSORB_QUERY = (
     absorb_nothing,
     absorb_with_zeros_for_rope,
     absorb_with_the_next_head,
+    absorb_and_scale_the_rope_part,
+    absorb_with_the_mean_of_the_channels,
+    absorb_with_rope_for_one_head,
+    absorb_with_the_sum_of_the_expansions,
 )

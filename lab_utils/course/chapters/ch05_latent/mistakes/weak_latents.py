@@ -63,7 +63,8 @@ def scale_test_with_equal_logits(attend_latents):
 
 
 @mistake(
-    "The test demands that every bit is equal. Sound versions add in another order and round differently.",
+    "The test demands equal bits, or its tolerance is smaller than float32 can hold. Sound versions add in another "
+    "order and round differently.",
     "Compare with a tolerance.",
 )
 def scale_test_of_every_bit(attend_latents):

@@ -151,6 +151,21 @@ def newton_schulz_with_one_gram_matrix(g, steps=5, dtype=torch.bfloat16):
     return x
 
 
+@mistake(
+    "It is wrong for square matrices only: xᵀ·x stands on the left of x there, where x·xᵀ belongs.",
+    "Which gram matrix may stand on the left of x, and which on the right? Where do the shapes not tell?",
+)
+def newton_schulz_on_the_wrong_side(g, steps=5, dtype=torch.bfloat16):
+    if g.shape[-2] != g.shape[-1]:
+        return iterate(g, steps, dtype)
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = iterate(g, 0, dtype)
+    for _ in range(steps):
+        gram = x.mT @ x
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
 NEWTON_SCHULZ_ROUNDS = (
     newton_schulz_of_the_stack,
     newton_schulz_cubic,
@@ -166,4 +181,5 @@ NEWTON_SCHULZ_ROUNDS = (
     newton_schulz_not_turned_back,
     newton_schulz_with_the_first_x,
     newton_schulz_with_one_gram_matrix,
+    newton_schulz_on_the_wrong_side,
 )
