@@ -28,3 +28,9 @@ def split_with_the_end_kept(documents, val_share):
     """The same fault, with the last documents for validation."""
     n_val = max(1, round(val_share * len(documents)))
     return list(documents), documents[-n_val:]
+
+
+def split_with_the_start_lost(documents, val_share):
+    """The same fault, and the two lists hold as many documents as there are: the first ones are left out."""
+    n_val = max(1, round(val_share * len(documents)))
+    return documents[n_val:], documents[-n_val:]

@@ -33,6 +33,8 @@ def loss_cases() -> list[Case]:
             "large logits beside small ones",
             (torch.tensor([[[999.0, 1000.0], [1.0, 0.0]]]), torch.tensor([[1, 1]])),
         ),
+        # Copies of the arguments keep this order in memory; that of a slice they would not keep.
+        Case("a batch that was transposed", (logits(3, 2, 4).transpose(0, 1), targets(3, 2, vocab=4).T)),
         Case("bfloat16 logits", (logits(2, 3, 5).bfloat16(), targets(2, 3, vocab=5))),
     ]
 

@@ -95,6 +95,10 @@ def split_cases() -> list[Case]:
             "a hidden piece with the same fault, which takes the last documents for validation",
             (bugs.split_with_the_end_kept,),
         ),
+        Case(
+            "a hidden piece with the same fault, whose lists are as long as those of a sound one",
+            (bugs.split_with_the_start_lost,),
+        ),
         Case("a sound piece that holds out the last documents", (split_documents,)),
         Case("a sound piece that holds out every n-th document", (split_every_nth,)),
         Case("a sound piece that holds out the first documents", (split_the_first_off,)),

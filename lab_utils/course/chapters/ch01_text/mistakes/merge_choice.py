@@ -148,6 +148,34 @@ def merge_counting_both_orders(ids, new_id):
     return replace_pair(ids, pair, new_id), pair
 
 
+@mistake(
+    "A pair and its reverse are counted as one, and replaced in both orders.",
+    "Are `ab` and `ba` the same token?",
+)
+def merge_without_order(ids, new_id):
+    pair = choose_pair_without_order(ids)
+    merged, i = [], 0
+    while i < len(ids):
+        found = tuple(sorted(ids[i : i + 2])) == pair
+        merged.append(new_id if found else ids[i])
+        i += 2 if found else 1
+    return merged, pair
+
+
+def choose_pair_without_order(ids: list[int]) -> Pair:
+    counts = Counter(tuple(sorted(pair)) for pair in pairwise(ids))
+    return min(counts, key=lambda pair: (-counts[pair], pair))
+
+
+@mistake(
+    "A pair and its reverse are counted as one, under the smaller number first; then only that order is replaced.",
+    "Are `ab` and `ba` the same token?",
+)
+def merge_counting_without_order(ids, new_id):
+    pair = choose_pair_without_order(ids)
+    return replace_pair(ids, pair, new_id), pair
+
+
 @mistake("The last pair of the text is not counted.", "How many pairs do n numbers have?")
 def merge_without_the_last_pair(ids, new_id):
     pair = choose_pair(ids[:-1]) if len(ids) > 2 else tuple(ids)
@@ -178,6 +206,8 @@ CHOICES = (
     merge_of_even_places,
     merge_without_counting_overlaps,
     merge_counting_both_orders,
+    merge_without_order,
+    merge_counting_without_order,
     merge_without_the_last_pair,
     merge_in_a_ring,
 )

@@ -119,6 +119,31 @@ def loss_with_a_smaller_number(logits, targets):
     return _loss_from(1e-12, logits, targets)
 
 
+@mistake(
+    "A small number is added before the logarithm, so that a large loss comes out too small.",
+    "Logits 0 and 200: what should the loss be where the first is right? Which function takes softmax and log at once?",
+)
+def loss_with_a_millionth(logits, targets):
+    return _loss_from(1e-6, logits, targets)
+
+
+@mistake(
+    "Targets of 0 are left out, as if token 0 were padding. It is a token like any other.",
+    "What does `ignore_index` do, and which of your targets is 0?",
+)
+def loss_ignoring_token_zero(logits, targets):
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=0)
+
+
+@mistake(
+    "`view` fails on what is not in one piece in memory: a slice, as tokens[:, 1:], or what was transposed. flatten "
+    "and reshape copy it then.",
+    "What does torch say of `view`, and what does it advise?",
+)
+def loss_by_view(logits, targets):
+    return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.view(-1))
+
+
 def _loss_from(eps, logits, targets):
     p = logits.float().softmax(dim=-1).gather(-1, targets[..., None])
     return -(p + eps).log().mean()
@@ -205,6 +230,9 @@ NEXT_TOKEN_LOSS = (
     loss_without_flattening,
     loss_with_a_small_number,
     loss_with_a_smaller_number,
+    loss_with_a_millionth,
+    loss_ignoring_token_zero,
+    loss_by_view,
     loss_of_the_mean_probability,
     loss_of_the_logit,
     loss_averaged_over_the_vocabulary,

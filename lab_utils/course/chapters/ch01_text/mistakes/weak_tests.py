@@ -108,6 +108,24 @@ def split_test_of_the_kind(split_documents):
     assert split_documents(DOCUMENTS, 0.2) is not None
 
 
+@mistake(
+    "It asks only how many documents there are in all. A document on both sides may make up for one that is lost.",
+    "Which question is about the documents themselves, not about their number?",
+)
+def split_test_of_the_number(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert len(training) + len(validation) == len(DOCUMENTS)
+
+
+@mistake(
+    "It refuses sound pieces: it asks for no validation at a share of 0. What a split does there, nobody says.",
+    "Which share would you use in a training?",
+)
+def split_test_at_no_share(split_documents):
+    training, validation = split_documents(DOCUMENTS, 1e-9)
+    assert validation == [] and training == DOCUMENTS
+
+
 SPLIT_TESTS = (
     split_test_that_never_fails,
     split_test_of_the_kind,
@@ -115,4 +133,6 @@ SPLIT_TESTS = (
     split_test_of_the_share,
     split_test_of_something_to_train,
     split_test_of_everything_used,
+    split_test_of_the_number,
+    split_test_at_no_share,
 )

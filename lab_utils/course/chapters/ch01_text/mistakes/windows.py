@@ -59,6 +59,16 @@ def windows_one_too_few(split, n, seq_len):
     return core_windows(split, min(n, fits), seq_len)
 
 
+@mistake(
+    "The last window is missing: a window is taken off that its targets do not need. They need one token more, not "
+    "seq_len more.",
+    "How many windows of 1 input, with a target each, do 2 tokens give?",
+)
+def windows_without_the_last(split, n, seq_len):
+    fits = (len(split) - 1 - seq_len) // seq_len
+    return tuple(part[:fits] for part in core_windows(split, n, seq_len))
+
+
 @mistake("Inputs and targets are exchanged.", "Which of the two does the model see?")
 def windows_exchanged(split, n, seq_len):
     inputs, targets, index = core_windows(split, n, seq_len)
@@ -209,6 +219,7 @@ WINDOWS = (
     windows_with_index_of_inputs,
     windows_from_the_end,
     windows_one_too_few,
+    windows_without_the_last,
     windows_exchanged,
     windows_of_separate_pieces,
     windows_one_too_many,
