@@ -103,6 +103,8 @@ def load_cases() -> list[Case]:
             (torch.randint(5, (2, 7, 3), generator=torch.Generator().manual_seed(0)), 5),
         ),
         Case("everything to one expert", (torch.full((9, 1), 3), 8)),
+        # Counts of 8 or 16 bits run over.
+        Case("33,000 tokens to one of two experts", (torch.ones(33_000, 1, dtype=torch.long), 2)),
     ]
 
 
@@ -157,6 +159,7 @@ def loss_cases() -> list[Case]:
         Case("a batch, K = 2", (numbers(3, 5, 4), 2, 0.0, "sigmoid")),
         Case("softmax scores", (numbers(2, 5, 4), 2, 0.0, "softmax")),
         Case("a bias that changes the choice", (numbers(2, 6, 4), 2, bias, "sigmoid")),
+        Case("five tokens, K = 1", (numbers(1, 5, 4), 1, 0.0, "sigmoid")),
         Case("collapsed, K = 1", (torch.tensor([12.0, 0.0, 0.0]).expand(1, 5, 3).clone(), 1, 0.0, "sigmoid")),
     ]
 
@@ -195,12 +198,21 @@ def bias_cases() -> list[Case]:
         ),
         Case("three steps", (torch.zeros(3), torch.tensor([7, 2, 3]), 0.01, 3)),
         Case("a load at exactly the mean", (torch.zeros(3), torch.tensor([4, 3, 2]), 0.1, 1)),
+        # The steps of the last case have the mean 0; here they have not.
+        Case("a load at the mean, and more below it", (torch.zeros(4), torch.tensor([6, 3, 2, 1]), 0.1, 1)),
+        Case("a mean half way between two loads", (torch.zeros(4), torch.tensor([4, 3, 2, 1]), 0.1, 1)),
+        Case("biases beyond 1 and -1", (torch.tensor([1.5, -1.25, 0.5]), torch.tensor([7, 2, 3]), 0.01, 1)),
         Case("an expert without tokens", (torch.zeros(4), torch.tensor([3, 3, 3, 0]), 0.1, 1)),
     ]
 
 
 def mean_stays(parts: Parts, bias: Tensor, *_: Any) -> bool:
     return abs(float(parts["bias afterwards"].mean() - bias.mean())) < 1e-6
+
+
+def busiest_does_not_rise(parts: Parts, bias: Tensor, load: Tensor, *_: Any) -> bool:
+    busiest = int(load.argmax())
+    return float(parts["bias afterwards"][busiest]) < float(bias[busiest]) + 1e-6
 
 
 # ---------------------------------------------------------------- derived_scaling_factor
@@ -243,12 +255,12 @@ def observe_dispatch(
 
 
 def dispatch_cases() -> list[Case]:
-    def case(says: str, idx: list[list[int]], n_experts: int, d_model: int = 3, width: int = 2) -> Case:
+    def case(
+        says: str, idx: list[list[int]], n_experts: int, weights: list[list[float]] | None = None
+    ) -> Case:
         expert_idx = torch.tensor(idx)
-        weights = numbers(*expert_idx.shape).sigmoid()
-        return Case(
-            says, (numbers(len(idx), d_model), expert_idx, weights, bank_of(n_experts, d_model, width))
-        )
+        weighs = numbers(*expert_idx.shape).sigmoid() if weights is None else torch.tensor(weights)
+        return Case(says, (numbers(len(idx), 3), expert_idx, weighs, bank_of(n_experts, 3, 2)))
 
     many = torch.rand(60, 16, generator=torch.Generator().manual_seed(0)).topk(4, dim=-1).indices.tolist()
     return [
@@ -258,5 +270,7 @@ def dispatch_cases() -> list[Case]:
         case("experts without tokens", [[4, 1], [1, 4], [4, 1]], 6),
         case("all tokens to one expert", [[2], [2], [2], [2]], 4),
         case("K = E", [[1, 0, 2], [2, 1, 0]], 3),
+        # A weight of 0 has a gradient, and its expert runs.
+        case("a weight of 0, one below 0", [[0, 1], [1, 2]], 3, weights=[[0.0, 0.7], [-0.4, 0.5]]),
         case("sixty tokens, K = 4 of 16", many, 16),
     ]

@@ -118,7 +118,10 @@ EXERCISES = (
         observe=cases.bias_after,
         writes_into_arguments=True,
         mistakes=mistakes.UPDATE_EXPERT_BIAS,
-        properties=(Property("the mean of the biases stays where it was", cases.mean_stays),),
+        properties=(
+            Property("the bias of the busiest expert does not rise", cases.busiest_does_not_rise),
+            Property("the mean of the biases stays where it was", cases.mean_stays),
+        ),
         hints=(
             "A fixed small step for every expert: up if it had less than the mean, down if it had more.",
             "delta = rate * (mean - load).sign(); then subtract the mean of delta.",

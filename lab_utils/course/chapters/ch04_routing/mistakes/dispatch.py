@@ -251,6 +251,16 @@ def dispatch_weighting_twice(x, expert_idx, weights, bank):
     return core_dispatch(x, expert_idx, weights**2, bank)
 
 
+@mistake(
+    "Choices whose weight is not above 0 are left out. Every chosen expert runs: a weight of 0 needs its gradient, and "
+    "one below 0 counts as well.",
+    "What is the gradient of a weight that is 0?",
+)
+def dispatch_of_positive_weights(x, expert_idx, weights, bank):
+    kept = weights * (weights > 0)
+    return core_dispatch(x, expert_idx, kept, bank)
+
+
 DISPATCH = (
     dispatch_without_going_back,
     dispatch_without_weights,
@@ -276,4 +286,5 @@ DISPATCH = (
     dispatch_of_fixed_tokens,
     dispatch_without_the_sum,
     dispatch_weighting_twice,
+    dispatch_of_positive_weights,
 )

@@ -134,6 +134,33 @@ def load_in_order_of_size(expert_idx, n_experts):
     return core_load(expert_idx, n_experts).sort(descending=True).values
 
 
+@mistake(
+    "The counts of the chosen experts stand in the first places, one after the other. Place e belongs to expert e.",
+    "With four experts and only expert 2 chosen: which place holds its count?",
+)
+def load_of_the_chosen_first(expert_idx, n_experts):
+    load = torch.zeros(n_experts, dtype=torch.long)
+    counts = expert_idx.unique(return_counts=True)[1]
+    load[: len(counts)] = counts
+    return load
+
+
+@mistake(
+    "The counts have 8 bits: after 255 they begin again at 0.",
+    "Which is the largest number of your dtype, and how many tokens may choose one expert?",
+)
+def load_of_8_bits(expert_idx, n_experts):
+    return core_load(expert_idx, n_experts).to(torch.uint8)
+
+
+@mistake(
+    "The counts have 16 bits: after 32,767 they go on below zero.",
+    "Which is the largest number of your dtype, and how many tokens may choose one expert?",
+)
+def load_of_16_bits(expert_idx, n_experts):
+    return core_load(expert_idx, n_experts).to(torch.int16)
+
+
 EXPERT_LOAD = (
     load_of_the_busy_only,
     load_of_first_choices,
@@ -151,4 +178,7 @@ EXPERT_LOAD = (
     load_as_a_list,
     load_of_last_choices,
     load_in_order_of_size,
+    load_of_the_chosen_first,
+    load_of_8_bits,
+    load_of_16_bits,
 )

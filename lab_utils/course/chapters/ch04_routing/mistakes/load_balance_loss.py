@@ -144,8 +144,9 @@ def loss_of_squared_shares(stats):
     "f is the share of all choices that went to an expert. Does a choice with a small weight count less?",
 )
 def loss_of_weighted_choices(stats):
-    weights = stats.weights.detach().flatten()
-    total = torch.zeros(stats.logits.shape[-1]).index_add(0, stats.expert_idx.flatten(), weights)
+    # With the gradient of the weights: who adds them up does not think of detaching them.
+    flat = stats.weights.flatten()
+    total = torch.zeros(stats.logits.shape[-1]).index_add(0, stats.expert_idx.flatten(), flat)
     return balance_loss(stats, share=total / total.sum())
 
 
@@ -243,6 +244,24 @@ def loss_of_chosen_probabilities(stats):
     return stats.logits.softmax(dim=-1).gather(-1, stats.expert_idx).mean()
 
 
+@mistake(
+    "Choices and probabilities are multiplied token by token, and the mean is taken of the products. First comes the "
+    "mean of each over all tokens, then their product.",
+    "One token goes to expert 0, another to expert 1: which two numbers of expert 0 should be multiplied?",
+)
+def loss_of_products_by_token(stats):
+    hot = torch.zeros_like(stats.logits).scatter(-1, stats.expert_idx, 1 / stats.expert_idx.shape[-1])
+    return stats.logits.shape[-1] * (hot * stats.logits.softmax(dim=-1)).sum(dim=-1).mean()
+
+
+@mistake(
+    "The factor is the number of experts that were chosen; it should be the number of all experts.",
+    "All tokens go to one of four experts: which factor do you get, and which should it be?",
+)
+def loss_by_the_experts_in_use(stats):
+    return balance_loss(stats, factor=len(stats.expert_idx.unique()))
+
+
 LOAD_BALANCE_LOSS = (
     loss_without_factor,
     loss_too_large_by_k,
@@ -270,4 +289,6 @@ LOAD_BALANCE_LOSS = (
     loss_of_mean_logits,
     loss_with_the_factor_twice,
     loss_of_chosen_probabilities,
+    loss_of_products_by_token,
+    loss_by_the_experts_in_use,
 )

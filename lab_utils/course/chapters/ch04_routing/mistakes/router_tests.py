@@ -85,8 +85,8 @@ def router_test_of_a_tiny_bias(topk_route):
 
 
 @mistake(
-    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do. (With one weight per "
-    "token the weight is the sum.)",
+    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do. With one weight per "
+    "token the weight is the sum.",
     "Each single weight should be its expert's score, divided by the sum of the chosen scores.",
 )
 def router_test_of_the_sum(topk_route):

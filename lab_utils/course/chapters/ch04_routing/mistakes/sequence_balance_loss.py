@@ -97,7 +97,7 @@ def sequence_loss_of_each(stats):
 
 
 @mistake(
-    "The factor E is missing: an even router should give 1. (A mean over the experts in the place of a sum does this.)",
+    "The factor E is missing: an even router should give 1. A mean over the experts in the place of a sum does this.",
     "Put all scores to the same value and compute your loss by hand.",
 )
 def sequence_loss_without_e(stats):
@@ -215,6 +215,17 @@ def sequence_loss_less_one(stats):
     return sequence_loss(stats) - 1
 
 
+@mistake(
+    "P is taken over the chosen experts only: the other scores are left out, and the rest is divided by its sum. It is "
+    "the mean over all tokens and all experts.",
+    "What is P of an expert that no token of the sequence chose?",
+)
+def sequence_loss_over_the_chosen(stats):
+    best = stats.scores.topk(stats.expert_idx.shape[-1], dim=-1).indices
+    kept = stats.scores * torch.zeros_like(stats.scores).scatter(-1, best, 1.0)
+    return sequence_loss(stats, probability=kept / kept.sum(dim=-1, keepdim=True))
+
+
 SEQUENCE_BALANCE_LOSS = (
     sequence_loss_over_the_batch,
     sequence_loss_with_the_bias,
@@ -239,4 +250,5 @@ SEQUENCE_BALANCE_LOSS = (
     sequence_loss_of_the_first,
     sequence_loss_over_the_other_axis,
     sequence_loss_less_one,
+    sequence_loss_over_the_chosen,
 )

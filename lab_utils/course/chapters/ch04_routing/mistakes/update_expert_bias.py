@@ -56,7 +56,7 @@ def bias_without_rate(expert_bias, load, rate):
 
 
 @mistake(
-    "The bias itself is not changed. (`b = b + ...` makes a new tensor, and the layer still has the old one.)",
+    "The bias itself is not changed: `b = b + ...` makes a new tensor, and the layer still has the old one.",
     "The name ends with an underscore. What does that say in torch?",
 )
 def bias_changed_in_a_copy(expert_bias, load, rate):
@@ -214,6 +214,38 @@ def bias_by_the_mean_of_the_busy(expert_bias, load, rate):
     expert_bias += delta - delta.mean()
 
 
+@mistake(
+    "The mean is taken of the moves that are not 0, and an expert at the mean is left where it was. The mean of all "
+    "moves is subtracted, from every expert.",
+    "Loads of 6, 3, 2 and 1: what do the four moves add up to, and where does the bias of the second expert go?",
+)
+def bias_less_the_mean_of_the_moved(expert_bias, load, rate):
+    delta = step(load, rate)
+    moved = delta != 0
+    delta[moved] -= delta[moved].sum() / moved.sum().clamp(min=1)
+    expert_bias += delta
+
+
+@mistake(
+    "The biases are kept between -1 and 1. Nothing bounds them.",
+    "A bias of 1.5, and an even load: what should it be afterwards?",
+)
+def bias_within_bounds(expert_bias, load, rate):
+    delta = step(load, rate)
+    expert_bias += delta - delta.mean()
+    expert_bias.clamp_(-1, 1)
+
+
+@mistake(
+    "An expert whose load is close to the mean counts as even and gets no step. Only one at exactly the mean does.",
+    "Loads of 4, 3, 2 and 2 have the mean 2.75. Is the second expert above it or below?",
+)
+def bias_with_a_margin(expert_bias, load, rate):
+    gap = load.float().mean() - load
+    delta = rate * gap.sign() * (gap.abs() >= 0.5)
+    expert_bias += delta - delta.mean()
+
+
 UPDATE_EXPERT_BIAS = (
     bias_up_for_the_busy,
     bias_that_drifts,
@@ -237,4 +269,7 @@ UPDATE_EXPERT_BIAS = (
     bias_up_only,
     bias_by_the_largest,
     bias_by_the_mean_of_the_busy,
+    bias_less_the_mean_of_the_moved,
+    bias_within_bounds,
+    bias_with_a_margin,
 )
