@@ -175,3 +175,42 @@ def of_finite_numbers(swiglu):
 )
 def test_a_wrong_answer_fails(name, answer):
     assert judge(find(name), answer).status == "failed"
+
+
+class BankThatDropsEmptyRuns(ExpertBank):
+    """The run after an idle expert meets that one's matrices; without any row it gives none, as it should."""
+
+    def forward(self, rows, counts):
+        runs = [run for run in rows.split(counts) if len(run)] or [rows]
+        return torch.cat([swiglu(*each) for each in zip(runs, self.gate_up_proj, self.down_proj)])
+
+
+class BankThatStartsAfterOneCount(ExpertBank):
+    def forward(self, rows, counts):
+        out = torch.zeros_like(rows)
+        for e, n in enumerate(counts):
+            start = counts[e - 1] if e else 0
+            out[start : start + n] = swiglu(rows[start : start + n], self.gate_up_proj[e], self.down_proj[e])
+        return out
+
+
+def few_calls_of_the_bank(dispatch):
+    calls, bank = [], ExpertBank(4, 6, 5)
+    bank.register_forward_hook(lambda *args: calls.append(1))
+    choices = torch.tensor([[0, 2], [2, 3], [0, 3], [3, 2], [0, 2]])
+    dispatch(torch.randn(5, 6), choices, torch.rand(5, 2), bank)
+    assert 1 <= len(calls) <= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake", "case"),
+    [
+        ("ExpertBank", BankThatDropsEmptyRuns, "BankThatSkipsTheIdle", "the first expert has no rows"),
+        ("ExpertBank", BankThatStartsAfterOneCount, "BankThatWritesAfterOneCount", "three experts"),
+        ("test_sound_dispatch", few_calls_of_the_bank, "chosen_test_of_some_calls", "the piece above"),
+    ],
+)
+def test_a_wrong_answer_is_named(name, answer, mistake, case):
+    result = judge(find(name), answer)
+    assert result.diagnosis is not None and result.diagnosis.name == mistake
+    assert result.difference.case == case

@@ -137,6 +137,15 @@ def chosen_test_of_few_calls(dispatch):
 
 
 @mistake(
+    "The test counts the calls of the bank, not the rows in them: it refuses a sound piece that calls it token by "
+    "token, and one broken piece for the same reason alone.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_some_calls(dispatch):
+    assert 1 <= len(rows_of_calls(dispatch, *layer())) <= 4
+
+
+@mistake(
     "The test asks for fewer rows than a sound piece needs. Each token goes to K experts: there are tokens · K rows.",
     "How many (token, choice) pairs are there?",
 )
@@ -174,6 +183,7 @@ DISPATCH_TESTS = (
     chosen_test_without_idle_experts,
     chosen_test_of_one_call,
     chosen_test_of_few_calls,
+    chosen_test_of_some_calls,
     chosen_test_of_too_few_rows,
     chosen_test_of_rows_per_call,
     chosen_test_of_repetition,

@@ -10,6 +10,9 @@ class _Bank(ExpertBank):
     def expert(self, rows, e):
         return swiglu(rows, self.gate_up_proj[e], self.down_proj[e])
 
+    def results(self, rows, counts):
+        return [self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))]
+
 
 @mistake(
     "Every row goes through expert 0.",
@@ -46,9 +49,7 @@ class BankOfEqualRuns(_Bank):
 )
 class BankSortedByLength(_Bank):
     def forward(self, rows, counts):
-        runs = list(enumerate(rows.split(list(counts))))
-        runs.sort(key=lambda pair: -len(pair[1]))
-        return torch.cat([self.expert(run, e) for e, run in runs])
+        return torch.cat(sorted(self.results(rows, counts), key=len, reverse=True))
 
 
 @mistake(
@@ -109,8 +110,7 @@ class BankThatPicksAfterwards(_Bank):
 )
 class BankThatNeedsRows(_Bank):
     def forward(self, rows, counts):
-        runs = enumerate(rows.split(list(counts)))
-        return torch.cat([self.expert(run, e) for e, run in runs if len(run)])
+        return torch.cat([result for result in self.results(rows, counts) if len(result)])
 
 
 @mistake(
@@ -178,10 +178,7 @@ class BankWithGateAndUpExchanged(_Bank):
         return torch.cat([swiglu(run, exchanged[e], self.down_proj[e]) for e, run in runs])
 
 
-@mistake(
-    "Every run goes to the next expert.",
-    "The first counts[0] rows belong to expert 0.",
-)
+@mistake("Every run goes to the next expert.", "The first counts[0] rows belong to expert 0.")
 class BankOfTheNextExpert(_Bank):
     def forward(self, rows, counts):
         runs = enumerate(rows.split(list(counts)))
@@ -194,7 +191,7 @@ class BankOfTheNextExpert(_Bank):
 )
 class BankOfAList(_Bank):
     def forward(self, rows, counts):
-        return [self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))]
+        return self.results(rows, counts)
 
 
 @mistake(
@@ -203,7 +200,7 @@ class BankOfAList(_Bank):
 )
 class BankWithAResidual(_Bank):
     def forward(self, rows, counts):
-        return rows + torch.cat([self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))])
+        return rows + torch.cat(self.results(rows, counts))
 
 
 @mistake(
@@ -222,8 +219,7 @@ class BankWithoutGradient(_Bank):
 )
 class BankInReverse(_Bank):
     def forward(self, rows, counts):
-        runs = list(enumerate(rows.split(list(counts))))
-        return torch.cat([self.expert(run, e) for e, run in reversed(runs)])
+        return torch.cat(self.results(rows, counts)[::-1])
 
 
 @mistake(
@@ -232,9 +228,8 @@ class BankInReverse(_Bank):
 )
 class BankThatDeals(_Bank):
     def forward(self, rows, counts):
-        return torch.cat(
-            [rows[:0]] + [self.expert(rows[i : i + 1], i % len(counts)) for i in range(len(rows))]
-        )
+        runs = [self.expert(rows[i : i + 1], i % len(counts)) for i in range(len(rows))]
+        return torch.cat([rows[:0], *runs])
 
 
 @mistake(
@@ -243,16 +238,35 @@ class BankThatDeals(_Bank):
 )
 class BankOfTheLastRun(_Bank):
     def forward(self, rows, counts):
-        return self.expert(rows.split(list(counts))[-1], len(counts) - 1)
+        return self.results(rows, counts)[-1]
 
 
-@mistake(
-    "The mean of all experts comes back for every row.",
-    "How many experts should a row meet here?",
-)
+@mistake("The mean of all experts comes back for every row.", "How many experts should a row meet here?")
 class BankThatAverages(_Bank):
     def forward(self, rows, counts):
         return sum(self.expert(rows, e) for e in range(len(counts))) / len(counts)
+
+
+@mistake(
+    "A run starts after the rows of one expert, the one before it. The rows of all experts before it count.",
+    "Write down, for counts [1, 2, 1], at which row each run starts.",
+)
+class BankThatStartsAfterOneCount(_Bank):
+    def forward(self, rows, counts):
+        runs = zip([0, *counts[:-1]], counts)
+        return torch.cat([self.expert(rows[start : start + n], e) for e, (start, n) in enumerate(runs)])
+
+
+@mistake(
+    "A run is read and written after the rows of one expert, the one before it. The rows of all before it count.",
+    "Write down, for counts [1, 2, 1], at which row each run starts.",
+)
+class BankThatWritesAfterOneCount(_Bank):
+    def forward(self, rows, counts):
+        out = torch.zeros_like(rows)
+        for e, (start, n) in enumerate(zip([0, *counts[:-1]], counts)):
+            out[start : start + n] = self.expert(rows[start : start + n], e)
+        return out
 
 
 EXPERT_BANK = (
@@ -279,4 +293,6 @@ EXPERT_BANK = (
     BankThatDeals,
     BankOfTheLastRun,
     BankThatAverages,
+    BankThatStartsAfterOneCount,
+    BankThatWritesAfterOneCount,
 )

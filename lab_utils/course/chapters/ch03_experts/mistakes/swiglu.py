@@ -110,8 +110,8 @@ def swiglu_with_silu_of_both(x, gate_up, down):
 
 
 @mistake(
-    "F.glu takes the other half as its gate, and a sigmoid for silu: two things differ.",
-    "F.glu(a, b) is a · sigmoid(b). Which half should be the gate here, and through which function does it go?",
+    "The second half is the gate, and it goes through a sigmoid (so does torch's F.glu): two things differ.",
+    "Which half should be the gate here, and through which function should it go?",
 )
 def swiglu_by_glu(x, gate_up, down):
     return F.linear(F.glu(F.linear(x, gate_up)), down)
