@@ -193,3 +193,15 @@ def test_a_dense_layer_among_the_routing_is_shown_as_such():
 
     difference = judge(find("Kimi"), WithNone).difference
     assert (difference.part, difference.got) == ("routing", ["NoneType", "RouterStats"])
+
+
+@pytest.mark.parametrize("core", [MoE, KimiBlock])
+def test_a_layer_that_writes_into_its_input_is_told_so(core):
+    class WritesIntoX(core):
+        def forward(self, x, *more):
+            returned = super().forward(x, *more)
+            x += 1
+            return returned
+
+    says = judge(find(core.__name__), WritesIntoX).difference.says
+    assert says == "forward writes into its argument x, which belongs to the caller."

@@ -36,5 +36,7 @@ def balance_cases() -> list[Case]:
             "all three, two layers",
             ((other, one), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
         ),
+        Case("the z-loss, one layer", ((other,), 2, BalanceConfig(z_coef=0.2))),
+        Case("the sequence loss, two layers", ((one, other), 2, BalanceConfig(sequence_coef=0.4))),
         Case("the bias update is no loss", ((one, other), 2, BalanceConfig(bias_update_rate=0.1))),
     ]

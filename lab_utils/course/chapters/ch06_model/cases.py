@@ -61,7 +61,15 @@ def _gradients(**leaves: Tensor) -> Parts:
     }
 
 
+def _check_untouched(x: Tensor, before: Tensor) -> None:
+    if not torch.equal(x, before):
+        raise Problem("forward writes into its argument x, which belongs to the caller.")
+
+
 # ---------------------------------------------------------------- MoE
+
+
+MOE_RETURNS = "two: y and the router's stats"
 
 
 def moe_config(**changes: Any) -> MoEConfig:
@@ -75,15 +83,22 @@ def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, u
     fresh = sum(float(buffer.abs().sum()) for buffer in made.buffers())
     module = copy_weights(harsh_(MoE(d_model, cfg)), made)
     parts: Parts = {"bias at the start": fresh}
-    if under_autocast:  # `forward` need not run there: nothing is said of it
-        with torch.autocast("cpu", torch.bfloat16):
-            stats = module.route(x)
-        return parts | _routing_parts(stats)
+    if under_autocast:  # of `y`, which is rounded there, nothing is said
+        return parts | _routing_parts(_route_under_autocast(module, x))
     leaf = x.clone().requires_grad_()
-    y, stats = _values(module(leaf.clone()), tuple, 2, "two: y and the router's stats")
+    y, stats = _values(module(given := leaf.clone()), tuple, 2, MOE_RETURNS)
+    _check_untouched(given, leaf)
     _send_gradients(y, stats)
     parts = {"y": y.detach()} | parts | _routing_parts(stats)
     return parts | _gradients(x=leaf, **dict(module.named_parameters()))
+
+
+def _route_under_autocast(module: nn.Module, x: Tensor) -> RouterStats:
+    with torch.autocast("cpu", torch.bfloat16):
+        try:
+            return _values(module(x), tuple, 2, MOE_RETURNS)[1]
+        except RuntimeError:  # `forward` need not run there: `index_add` wants one number format
+            return module.route(x)
 
 
 def moe_cases() -> list[Case]:
@@ -130,24 +145,32 @@ _OTHER = KimiConfig(
 
 
 def observe_block(
-    implementation: type, cfg: KimiConfig, layer: int, x: Tensor, with_max: bool, pieces: tuple[int, ...] = ()
+    implementation: type,
+    cfg: KimiConfig,
+    layer: int,
+    x: Tensor,
+    with_max_qk_logit: bool,
+    cache: tuple[int, ...] = (),
 ) -> Parts:
-    """The stream for x, whole with all gradients or piece by piece with a cache."""
+    """The stream for x, whole with all gradients or in pieces of the lengths `cache`, with a cache."""
     module = copy_weights(harsh_(KimiBlock(cfg, layer)), implementation(cfg, layer))
     rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
     rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
-    if pieces:
-        cache = SequenceCache()
+    with_max = with_max_qk_logit
+    if cache:
+        kept, before = SequenceCache(), x.clone()
         with torch.no_grad():
             outs = [
-                _block_values(module(part, turn, cache, with_max), module, with_max)
-                for part, turn in zip(x.split(list(pieces), 1), rotation.split(list(pieces)))
+                _block_values(module(part, turn, kept, with_max), module, with_max)
+                for part, turn in zip(x.split(list(cache), 1), rotation.split(list(cache)))
             ]
+        _check_untouched(x, before)
         parts = {"x": torch.cat([out[0] for out in outs], dim=1)}
-        parts |= {"numbers in the cache": sum(t.numel() for t in cache.entries())}
+        parts |= {"numbers in the cache": sum(t.numel() for t in kept.entries())}
         return parts | _routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
     x = x.clone().requires_grad_()
-    y, stats, largest = _block_values(module(x, rotation, None, with_max), module, with_max)
+    y, stats, largest = _block_values(module(given := x.clone(), rotation, None, with_max), module, with_max)
+    _check_untouched(given, x)
     _send_gradients(y, stats)
     parts = {"x": y.detach()} | _routing_parts(stats) | _gradients(x=x, **dict(module.named_parameters()))
     if largest is not None:
@@ -202,11 +225,9 @@ def stays_small(parts: Parts, cfg: KimiConfig, layer: int, x: Tensor, *_: Any) -
 
 
 def observe_kimi(
-    implementation: type, cfg: KimiConfig, tokens: Tensor, pieces: tuple[int, ...], seed: int | None = None
+    implementation: type, cfg: KimiConfig, tokens: Tensor, cache: tuple[int, ...], seed: int | None = None
 ) -> Parts:
-    """Weights at the start, then logits with harsh weights: whole with all gradients (no pieces) or piece by piece
-    with a cache.
-    """
+    """Weights at the start, then logits with harsh weights: whole with all gradients, or in pieces with a cache."""
     made = implementation(cfg) if seed is None else implementation(cfg, seed)
     parts: Parts = {
         "weights at the start": [float(p.detach().double().square().sum()) for p in made.parameters()]
@@ -215,22 +236,21 @@ def observe_kimi(
         parts["parameters on the meta device"] = sum(p.numel() for p in implementation(cfg).parameters())
     model = copy_weights(harsh_(Kimi(cfg)), made)
     parts |= {"layers of experts": len(model.moe_layers()), "layers with a cache": len(model.new_cache())}
-    pieces = pieces or (tokens.shape[1],)
-    cache = model.new_cache() if len(pieces) > 1 else None
+    pieces = cache or (tokens.shape[1],)
+    kept = model.new_cache() if len(pieces) > 1 else None
     if tokens.shape[1] > cfg.max_seq_len:
-        return parts | {
-            "more tokens than max_seq_len": _how_it_ends(model, tokens.split(list(pieces), 1), cache)
-        }
+        ends = _how_it_ends(model, tokens.split(list(pieces), 1), kept)
+        return parts | {"more tokens than max_seq_len": ends}
 
     def run(part: Tensor, *more: Any) -> ModelOutput:
         values = "ModelOutput(logits, routing, max_qk_logit)"
         return _values(model(part, *more), ModelOutput, 3, values)
 
-    with torch.set_grad_enabled(cache is None):
-        outs = [run(part, cache, True) for part in tokens.split(list(pieces), 1)]
+    with torch.set_grad_enabled(kept is None):
+        outs = [run(part, kept, True) for part in tokens.split(list(pieces), 1)]
         parts["logits"] = logits = torch.cat([out.logits for out in outs], dim=1)
         parts["largest logits"] = outs[-1].max_qk_logit
-    if cache is None:
+    if kept is None:
         _send_gradients(logits, *outs[-1].routing)
         parts |= _gradients(**dict(model.named_parameters()))
     with torch.no_grad():

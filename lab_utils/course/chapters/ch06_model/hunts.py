@@ -68,6 +68,14 @@ class _BlockOfZeros(BlockWithBothProjections):
         return 0 * x
 
 
+class _BlockThatCounts(BlockWithBothProjections):
+    n_calls = 0
+
+    def forward(self, x):
+        self.n_calls += 1
+        return super().forward(x) + 1e-3 * self.n_calls
+
+
 class _BlockOfNothing(BlockWithBothProjections):
     def forward(self, x):
         return None
@@ -166,6 +174,7 @@ def block_cases() -> list[Case]:
         Case("a block that gives zeros", (_BlockOfZeros,), judged=False),
         Case("a block of another shape", (_BlockOfHalf,), judged=False),
         Case("a block that has no weights", (_BlockWithoutWeights,), judged=False),
+        Case("a block that adds the number of its calls", (_BlockThatCounts,), judged=False),
         Case("a block that gives nothing", (_BlockOfNothing,), judged=False),
     ]
 

@@ -152,6 +152,36 @@ def balance_summing_z(routing, cfg):
 
 
 @mistake(
+    "The load-balance loss alone is averaged over the layers; the other two are added up.",
+    "Which of your terms does the division reach? `a + b / n` divides b alone.",
+)
+def balance_averaging_switch_alone(routing, cfg):
+    return _averaging_alone("switch_coef", routing, cfg)
+
+
+@mistake(
+    "The sequence loss alone is averaged over the layers; the other two are added up.",
+    "Which of your terms does the division reach? `a + b / n` divides b alone.",
+)
+def balance_averaging_sequence_alone(routing, cfg):
+    return _averaging_alone("sequence_coef", routing, cfg)
+
+
+@mistake(
+    "The z-loss alone is averaged over the layers; the other two are added up.",
+    "Which of your terms does the division reach? `a + b / n` divides b alone.",
+)
+def balance_averaging_z_alone(routing, cfg):
+    return _averaging_alone("z_coef", routing, cfg)
+
+
+def _averaging_alone(name, routing, cfg):
+    others = core_balance_term(routing, replace(cfg, **{name: 0.0}))
+    alone = {other: 0.0 for other in NAMES if other != name}
+    return core_balance_term(routing, replace(cfg, **alone)) + others * len(routing)
+
+
+@mistake(
     "For a dense model it divides by the number of its layers of experts, which is 0.",
     "What does your function return for routing = ()?",
 )
@@ -193,6 +223,9 @@ BALANCE_TERM = (
     balance_with_the_wrong_sign,
     balance_with_the_bias_rate,
     balance_summing_z,
+    balance_averaging_switch_alone,
+    balance_averaging_sequence_alone,
+    balance_averaging_z_alone,
     balance_dividing_by_no_layers,
     balance_as_nan_for_no_layers,
     balance_as_a_number_for_no_layers,

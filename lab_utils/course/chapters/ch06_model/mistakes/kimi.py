@@ -14,6 +14,33 @@ class KimiFromPositionZero(WrongKimi):
 
 
 @mistake(
+    "With a cache the positions are too small by one: the first new token gets the place of the last stored one.",
+    "With five tokens in the cache, at positions 0 to 4, which position has the next one?",
+)
+class KimiOnePlaceBehind(WrongKimi):
+    def wrong(self):
+        return {"positions": lambda places, tokens: places - (1 if places[0] else 0)}
+
+
+@mistake(
+    "With a cache the positions are too large by one: a place is left free after the stored tokens.",
+    "With five tokens in the cache, at positions 0 to 4, which position has the next one?",
+)
+class KimiOnePlaceAhead(WrongKimi):
+    def wrong(self):
+        return {"positions": lambda places, tokens: places + (1 if places[0] else 0)}
+
+
+@mistake(
+    "With a cache the positions are counted twice: the number of stored tokens is added two times.",
+    "With five tokens in the cache, at positions 0 to 4, which position has the next one?",
+)
+class KimiCountingTheCacheTwice(WrongKimi):
+    def wrong(self):
+        return {"positions": lambda places, tokens: places + places[0]}
+
+
+@mistake(
     "The last norm is left out: the head reads the stream without a norm.",
     "Which of the model's weights does your forward never read?",
 )
@@ -171,6 +198,9 @@ class KimiOfTheLastPosition(WrongKimi):
 
 KIMI = (
     KimiFromPositionZero,
+    KimiOnePlaceBehind,
+    KimiOnePlaceAhead,
+    KimiCountingTheCacheTwice,
     KimiWithoutFinalNorm,
     KimiWithTiedHead,
     KimiScalingEmbeddings,

@@ -175,6 +175,42 @@ class BlockNormingTheOutputs(_Block):
 
 
 @mistake(
+    "The second norm is applied to what the attention gives, and the feed-forward part reads the stream without one. "
+    "Both norms belong before a part.",
+    "On which side of attention(·) and of FFN(·) does RMS stand in the formula?",
+)
+class BlockNormingAfterTheAttention(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = x + self.post_attention_layernorm(attended.out)
+        y, stats = self.feed_forward(x)
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
+    "The feed-forward part reads what the attention gives, without the stream it was added to.",
+    "What is x in the second line of the formula?",
+)
+class BlockReadingTheAttentionAlone(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        y, stats = self.feed_forward(self.post_attention_layernorm(attended.out))
+        return x + attended.out + y, stats, attended.max_qk_logit
+
+
+@mistake(
+    "It writes into x, which belongs to the caller. `x = x + ...` makes a new tensor, `x += ...` does not.",
+    "What does the caller find in its x afterwards?",
+)
+class BlockWritingIntoTheStream(_Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x += attended.out
+        y, stats = self.feed_forward(self.post_attention_layernorm(x))
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
     "No gradient goes through the attention to x: what it reads is detached.",
     "How does a layer below learn what the attention of this one needs?",
 )
@@ -239,6 +275,9 @@ KIMI_BLOCK = (
     BlockInTheOtherOrder,
     BlockForgettingTheAttention,
     BlockNormingTheOutputs,
+    BlockNormingAfterTheAttention,
+    BlockReadingTheAttentionAlone,
+    BlockWritingIntoTheStream,
     BlockWithADetachedStream,
     BlockWithoutLargestLogits,
     BlockAlwaysWithLargestLogits,

@@ -1,11 +1,12 @@
 """The known wrong answers to MoE, of notebook 06."""
 
 import torch
+import torch.nn.functional as F
 
 from lab_utils.course.exercise import mistake
 from nanokimi.moe import MoE as CoreMoE
 from nanokimi.moe import dispatch
-from nanokimi.router import scaling_factor
+from nanokimi.router import scaling_factor, topk_route
 
 
 def run_routed(moe, x, stats, weights=None):
@@ -180,6 +181,29 @@ class MoEInAnotherOrder(CoreMoE):
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 
+@mistake(
+    "The router's logits are computed in `forward` itself, so under autocast in bfloat16. `self.route` keeps them in "
+    "float32: rounded scores would flip experts at random.",
+    "What does self.route(x) do that your line does not?",
+)
+class MoERoutingByHand(CoreMoE):
+    def forward(self, x):
+        stats = topk_route(F.linear(x, self.gate), self.expert_bias, self.cfg)
+        y = run_routed(self, x, stats)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "It is the mean over the chosen experts. Their weights are in the sum already: nothing is left to divide by.",
+    "What do the weights of one token add up to?",
+)
+class MoEAveragingTheChosen(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats) / self.cfg.top_k
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
 MOE = (
     MoEScalingTheShared,
     MoEWithoutShared,
@@ -196,4 +220,6 @@ MOE = (
     MoEAlwaysSharing,
     MoELeftFlat,
     MoEInAnotherOrder,
+    MoERoutingByHand,
+    MoEAveragingTheChosen,
 )

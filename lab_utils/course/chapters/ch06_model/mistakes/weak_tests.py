@@ -4,6 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.config import MoEConfig
+from nanokimi.moe import MoE
 
 # ---------------------------------------------------------------- test_sound_block
 
@@ -53,6 +54,29 @@ def block_test_of_the_kind(make_block):
     assert make_block(8)(NUMBERS) is not None
 
 
+@mistake(
+    "It compares two calls and sets the seed before each. What is drawn in a call is then drawn twice alike.",
+    "What would differ between the two calls, if you left the seed alone?",
+)
+def block_test_with_a_seed_for_each_call(make_block):
+    block, outs = make_block(8), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        outs.append(block(NUMBERS))
+    assert torch.allclose(*outs)
+
+
+@mistake(
+    "It asks whether the block learns: gradients for its weights, or a loss that falls. The weights that the broken "
+    "block has do learn. One is missing among them.",
+    "Is every matrix that forward uses in block.parameters()?",
+)
+def block_test_of_the_gradients(make_block):
+    block = make_block(8)
+    block(NUMBERS).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+
 BLOCK_TESTS = (
     block_test_that_never_fails,
     block_test_of_the_kind,
@@ -60,13 +84,15 @@ BLOCK_TESTS = (
     block_test_of_the_shape,
     block_test_of_some_parameters,
     block_test_that_something_happens,
+    block_test_with_a_seed_for_each_call,
+    block_test_of_the_gradients,
 )
 
 # ---------------------------------------------------------------- test_sound_moe
 
 
-def small_moe(moe_class):
-    cfg = MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=3, routed_scaling_factor=2.5)
+def small_moe(moe_class, factor=2.5):
+    cfg = MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=3, routed_scaling_factor=factor)
     moe = moe_class(4, cfg)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -143,6 +169,16 @@ def moe_test_of_two_calls(moe_class):
     assert torch.equal(moe(x)[0], moe(x)[0])
 
 
+@mistake(
+    "It looks at y, and at a scaling factor of 1, where the broken layer and a sound one are the same.",
+    "By what does the broken layer multiply too much? Make that far from 1.",
+)
+def moe_test_with_a_factor_of_one(moe_class):
+    moe, x = small_moe(moe_class, factor=1.0)
+    right = small_moe(MoE, factor=1.0)[0]
+    assert torch.allclose(moe(x)[0], right(x)[0], atol=1e-4)
+
+
 MOE_TESTS = (
     moe_test_that_never_fails,
     moe_test_of_the_kind,
@@ -152,4 +188,5 @@ MOE_TESTS = (
     moe_test_that_something_happens,
     moe_test_of_the_report,
     moe_test_of_two_calls,
+    moe_test_with_a_factor_of_one,
 )
