@@ -6,7 +6,9 @@ Whether that is right, `judge` decides.
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
@@ -100,7 +102,9 @@ def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list
     SystemRandom().shuffle(runs)
     found: dict[tuple[int, int], Outcome] = {}
     for seed, number in runs:
-        with usual_state(seed), functions_kept():
+        # What it prints would stand there once for each run, in an order that nobody knows: the first run's is enough.
+        silent = redirect_stdout(io.StringIO()) if found else nullcontext()
+        with usual_state(seed), functions_kept(), silent:
             found[seed, number] = _run_answer(exercise, test, cases[number])
     return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
 

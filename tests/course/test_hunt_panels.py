@@ -70,6 +70,11 @@ def test_a_test_without_end_is_ended_and_has_the_time_of_all_its_runs():
     assert "It did not come to an end within 0.3 s." in repr(result)
 
 
+def test_what_a_test_prints_stands_there_once(capsys):
+    judge(ATTEND, lambda attend: print("seen"), key=KEYS[ATTEND.name])
+    assert capsys.readouterr().out == "seen\n"
+
+
 @pytest.mark.parametrize("outcome", [bool, torch.tensor], ids=["bool", "tensor"])
 def test_a_test_that_returns_false_is_told_to_assert(outcome: Callable):
     def by_a_return(attend):
