@@ -26,6 +26,7 @@ def router_cases() -> list[Case]:
         Case("a piece that chooses without the bias", (_route_without_bias,), judged=False),
         Case("a piece that does not normalise", (_route_without_normalising,), judged=False),
         Case("a piece whose scores hold the bias", (_route_with_biased_scores,), judged=False),
+        Case("a piece without the scaling factor", (_route_without_scaling,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
     ]
 
@@ -62,6 +63,10 @@ def _route_without_normalising(logits: Tensor, expert_bias: Tensor, cfg: MoEConf
 def _route_with_biased_scores(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
     found = topk_route(logits, expert_bias, cfg)
     return found._replace(scores=found.scores + expert_bias)
+
+
+def _route_without_scaling(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
+    return topk_route(logits, expert_bias, replace(cfg, routed_scaling_factor=1.0))
 
 
 # ---------------------------------------------------------------- test_sound_loss

@@ -194,6 +194,27 @@ def loss_test_of_repetition(load_balance_loss):
     assert torch.equal(load_balance_loss(some()), load_balance_loss(some()))
 
 
+@mistake(
+    "The test expects a loss of at least 1. Where the choices go against the probabilities a sound piece gives less.",
+    COMPARE,
+)
+def loss_test_of_at_least_one(load_balance_loss):
+    logits = torch.tensor([[[2.0, 0.0, -1.0, 1.0], [0.0, 3.0, 1.0, 1.0]]])
+    assert load_balance_loss(stats_of(logits, torch.tensor([[[0, 2], [2, 3]]]))) >= 1
+
+
+@mistake(
+    "The test asks that no number of the gradient is 0. A sound piece has a 0 where the share of an expert is the mean "
+    "of all shares, weighted by the token's probabilities.",
+    COMPARE,
+)
+def loss_test_of_a_gradient_everywhere(load_balance_loss):
+    # The shares are 1/4, 1/4, 0 and 1/2. The second token likes experts 2 and 3 alike: its weighted mean is 1/4.
+    logits = torch.tensor([[[2.0, 0.0, -1.0, 1.0], [0.0, 3.0, 1.0, 1.0]]], requires_grad=True)
+    load_balance_loss(stats_of(logits, torch.tensor([[[0, 3], [1, 3]]]))).backward()
+    assert not (logits.grad.abs() < 1e-4).any()
+
+
 LOSS_TESTS = (
     loss_test_that_never_fails,
     loss_test_of_the_kind,
@@ -218,4 +239,6 @@ LOSS_TESTS = (
     loss_test_with_much_room,
     loss_test_upside_down,
     loss_test_of_repetition,
+    loss_test_of_at_least_one,
+    loss_test_of_a_gradient_everywhere,
 )

@@ -186,6 +186,38 @@ def router_test_upside_down(topk_route):
     assert not close(found.weights, shares(found, LOGITS.sigmoid()))
 
 
+@mistake(
+    "The test changes the scaling factor and compares. The scaling factor is not the defect: the broken piece "
+    "multiplies by it as well.",
+    "Which argument must change for the defect to show, and what must stay the same?",
+)
+def router_test_of_the_factor(topk_route):
+    one, two = (topk_route(LOGITS, BIAS, replace(CFG, routed_scaling_factor=f)) for f in (1.0, 2.0))
+    assert close(2 * one.weights, two.weights)
+
+
+@mistake(
+    "The test expects a token's weights in one order, that of the experts' scores or numbers. A token's experts may "
+    "stand in any.",
+    "How can a weight be looked up by its expert?",
+)
+def router_test_of_the_order_of_scores(topk_route):
+    logits = torch.tensor([[[2.0, 0.0, -1.0, 1.0]]])
+    found = topk_route(logits, torch.tensor([-0.05, 0.35, 0.0, 0.0]), CFG)
+    best = logits[..., :2].sigmoid()
+    assert close(found.weights, best / best.sum())
+
+
+@mistake(
+    "The test asks for softmax scores. That the piece above knows sigmoids only is not its defect: the hidden piece "
+    "knows both.",
+    "What goes wrong with sigmoids, and for which bias?",
+)
+def router_test_of_softmax(topk_route):
+    found = topk_route(LOGITS, torch.zeros(4), replace(CFG, scoring="softmax"))
+    assert close(found.scores, LOGITS.softmax(dim=-1))
+
+
 ROUTER_TESTS = (
     router_test_that_never_fails,
     router_test_of_the_kind,
@@ -206,4 +238,7 @@ ROUTER_TESTS = (
     router_test_of_the_gradient,
     router_test_of_the_broken_numbers,
     router_test_upside_down,
+    router_test_of_the_factor,
+    router_test_of_the_order_of_scores,
+    router_test_of_softmax,
 )
