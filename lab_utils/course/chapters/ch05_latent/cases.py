@@ -97,21 +97,26 @@ _YARN = RopeConfig(base=50.0, yarn=YarnConfig(factor=8.0, original_max_seq_len=1
 
 
 def observe_mla(
-    implementation: type, n_heads: int, cfg: MLAConfig, rope: RopeConfig, x: Tensor, pieces: tuple[int, ...]
+    implementation: type,
+    n_heads: int,
+    cfg: MLAConfig,
+    rope: RopeConfig,
+    x: Tensor,
+    cached_pieces: tuple[int, ...],
 ) -> Parts:
     """The output for x, whole or piece by piece with a cache; gradients; largest logits; and all after QK-clip."""
     d_model = x.shape[-1]
     reference = harsh_(MultiHeadLatentAttention(d_model, n_heads, cfg, rope))
     layer = copy_weights(reference, implementation(d_model, n_heads, cfg, rope))
     rotation = rotations(torch.arange(x.shape[1]), cfg.qk_rope_head_dim, rope)
-    if pieces:
+    if cached_pieces:
         cache = SequenceCache()
         with torch.no_grad():
             outs = []
-            for part, turn in zip(x.split(list(pieces), 1), rotation.split(list(pieces))):
+            for part, turn in zip(x.split(list(cached_pieces), 1), rotation.split(list(cached_pieces))):
                 with FlopCounterMode(display=False) as counter:
                     outs.append(_output(layer(part, turn, cache, True)))
-        needed = _operations_of_a_step(layer, cfg, x, pieces[-1])
+        needed = _operations_of_a_step(layer, cfg, x, cached_pieces[-1])
         return {
             "output": torch.cat([out.out for out in outs], dim=1),
             "largest logits of the last step": _largest(outs[-1], n_heads),
@@ -189,10 +194,10 @@ def mla_cases() -> list[Case]:
 
 
 def cache_stays_small(
-    parts: Parts, n_heads: int, cfg: MLAConfig, rope: RopeConfig, x: Tensor, pieces: tuple[int, ...]
+    parts: Parts, n_heads: int, cfg: MLAConfig, rope: RopeConfig, x: Tensor, cached_pieces: tuple[int, ...]
 ) -> bool:
     per_token = cfg.kv_lora_rank + cfg.qk_rope_head_dim
-    return not pieces or parts["numbers in the cache"] == x.shape[0] * x.shape[1] * per_token
+    return not cached_pieces or parts["numbers in the cache"] == x.shape[0] * x.shape[1] * per_token
 
 
 # ---------------------------------------------------------------- the block form

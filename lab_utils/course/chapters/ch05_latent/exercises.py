@@ -65,7 +65,7 @@ EXERCISES = (
         core=MultiHeadLatentAttention,
         cases=cases.mla_cases,
         observe=cases.observe_mla,
-        mistakes=mistakes.LATENT_ATTENTION + mistakes.LATENT_CACHE,
+        mistakes=mistakes.LATENT_ATTENTION + mistakes.LATENT_CACHE + mistakes.MLA_HEADS,
         tolerance=1e-4,
         properties=(
             Property("the cache gains kv_lora_rank + qk_rope_head_dim numbers per token", cases.cache_stays_small),

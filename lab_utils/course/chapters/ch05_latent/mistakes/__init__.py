@@ -7,6 +7,7 @@ from lab_utils.course.chapters.ch05_latent.mistakes.compress import COMPRESS
 from lab_utils.course.chapters.ch05_latent.mistakes.expand_latent import EXPAND_LATENT
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_attention import LATENT_ATTENTION
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_cache import LATENT_CACHE
+from lab_utils.course.chapters.ch05_latent.mistakes.latent_heads import MLA_HEADS
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_latents import LATENTS_TESTS
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer import LAYER_TESTS
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_summary import SUMMARY_TESTS
@@ -21,5 +22,6 @@ __all__ = [
     "LATENT_ATTENTION",
     "LATENT_CACHE",
     "LAYER_TESTS",
+    "MLA_HEADS",
     "SUMMARY_TESTS",
 ]

@@ -155,7 +155,7 @@ def absorb_with_the_mean_of_the_channels(q, expand_k):
 
 
 @mistake(
-    "Only the first head has rope channels; those of the others are zeros. The rope key is shared, the queries are not.",
+    "Only the first head has rope channels; the others have zeros. The rope key is shared, the queries are not.",
     "Compare the last channels of every head of your result with those of q.",
 )
 def absorb_with_rope_for_one_head(q, expand_k):

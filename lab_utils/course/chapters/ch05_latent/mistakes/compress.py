@@ -236,8 +236,20 @@ def compress_with_the_tokens_queries(self, blocks):
     return pick(self.q_proj(self.latents), k, v)
 
 
+@mistake(
+    "The softmax runs over the latents, and the weights are divided by their sums over the tokens afterwards. That is "
+    "another kind of attention, in which latents compete for tokens.",
+    "Which axis of the scores are the tokens, and which does your softmax get?",
+)
+def compress_by_competing_latents(self, blocks):
+    q, k, v = project(self, blocks)
+    weights = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-2)
+    return (weights / weights.sum(dim=-1, keepdim=True)) @ v
+
+
 COMPRESS = (
     compress_by_columns,
+    compress_by_competing_latents,
     compress_without_scale,
     compress_with_the_scale_of_a_head,
     compress_bare_tokens,

@@ -19,38 +19,42 @@ from nanokimi.config import (
 from nanokimi.model import build_model
 
 
-def build_optimizers_cases() -> list[Case]:
+def models() -> dict[str, GPTConfig | KimiConfig]:
+    """The models of the cases, by the name that a learner is told."""
     small = dict(vocab_size=12, max_seq_len=8, d_model=8, n_layers=2, n_heads=2)
     moe = MoEConfig(n_routed_experts=2, top_k=1, moe_intermediate_size=4)
     mla = MLAConfig(q_lora_rank=4, kv_lora_rank=4, qk_nope_head_dim=2, qk_rope_head_dim=2, v_head_dim=4)
-    models = {
+    latents = BlockLatentConfig(n_latents=2, block_len=4)
+    return {
         "GPT": GPTConfig(**small),
         "Kimi with experts": KimiConfig(**small, intermediate_size=8, mla=mla, moe=moe),
         "Kimi with block latents": KimiConfig(
-            **small,
-            intermediate_size=8,
-            attention="block_latent",
-            block_latent=BlockLatentConfig(n_latents=2, block_len=4),
+            **small, intermediate_size=8, attention="block_latent", block_latent=latents
         ),
     }
+
+
+def build_optimizers_cases() -> list[Case]:
     muon = OptimConfig(optimizer="muon", lr=0.02, weight_decay=0.2)
     other = OptimConfig(optimizer="muon", beta1=0.8, beta2=0.9, muon_momentum=0.7, ns_steps=3)
     return [
-        Case("GPT under AdamW alone", (models["GPT"], OptimConfig(weight_decay=0.3))),
-        Case("GPT under Muon", (models["GPT"], muon)),
-        Case("Kimi with experts under Muon", (models["Kimi with experts"], muon)),
-        Case("Kimi with block latents under Muon", (models["Kimi with block latents"], muon)),
-        Case("Muon with settings of its own", (models["Kimi with experts"], other)),
+        Case("GPT under AdamW alone", ("GPT", OptimConfig(weight_decay=0.3))),
+        Case("GPT under Muon", ("GPT", muon)),
+        Case("Kimi with experts under Muon", ("Kimi with experts", muon)),
+        Case("Kimi with block latents under Muon", ("Kimi with block latents", muon)),
+        Case("Muon with settings of its own", ("Kimi with experts", other)),
     ]
 
 
-def observe_build_optimizers(answer: Callable, model_cfg: Any, cfg: OptimConfig) -> Parts:
+def observe_build_optimizers(
+    answer: Callable, model: str | GPTConfig | KimiConfig, cfg: OptimConfig
+) -> Parts:
     """For every parameter by name: which optimizer has it, with which settings."""
-    model = build_model(model_cfg)
-    optimizers = answer(model, cfg)
+    built = build_model(models()[model] if isinstance(model, str) else model)
+    optimizers = answer(built, cfg)
     if not isinstance(optimizers, list):
         raise Problem(f"It returns {kind_of(optimizers)}; it should be a list of optimizers.")
-    names = {p: name for name, p in model.named_parameters()}
+    names = {p: name for name, p in built.named_parameters()}
     found: dict[str, list[str]] = {name: [] for name in names.values()}
     for optimizer in optimizers:
         for group in optimizer.param_groups:

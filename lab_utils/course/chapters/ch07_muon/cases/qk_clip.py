@@ -114,17 +114,17 @@ def clip_cases() -> list[Case]:
     return [*cases, elsewhere, below]
 
 
-def observe_clip(answer: Callable, q_lora_rank: int | None, above: str) -> Parts:
+def observe_clip(answer: Callable, q_lora_rank: int | None, heads_above_tau: str) -> Parts:
     """The rows of the projections after the clip, part by part, and the largest logits."""
     layer, largest_logits = small_attention(q_lora_rank)
     before = largest_logits()
     high = before.sort(descending=True).values
     tau = {"none": 2 * high[0], "one": high[:2].mean(), "two": high[1:3].mean(), "all": high[3] / 2}
     signs = torch.tensor([-9.0, 1.0, 1.0, 1.0])
-    seen = {"elsewhere": before.roll(1) + 1, "below zero": before * signs}.get(above, before)
+    seen = {"elsewhere": before.roll(1) + 1, "below zero": before * signs}.get(heads_above_tau, before)
     weights = dict(layer.named_parameters())
     with torch.no_grad():
-        answer(layer, seen, tau.get(above, high[1:3].mean()).item())
+        answer(layer, seen, tau.get(heads_above_tau, high[1:3].mean()).item())
     for name, p in layer.named_parameters():
         if p is not weights.get(name):
             raise Problem(f"{name} is another parameter than before, and the optimizer knows the old one.")
@@ -147,7 +147,7 @@ def observe_clip(answer: Callable, q_lora_rank: int | None, above: str) -> Parts
     }
 
 
-def shared_stays(parts: Parts, q_lora_rank: int | None, above: str) -> bool:
+def shared_stays(parts: Parts, q_lora_rank: int | None, heads_above_tau: str) -> bool:
     layer, _ = small_attention(q_lora_rank)
     values = layer.kv_b_proj.weight.unflatten(0, (layer.n_heads, -1))[:, layer.cfg.qk_nope_head_dim :]
     return torch.equal(parts["kv_a_proj"], layer.kv_a_proj.weight) and torch.equal(

@@ -164,6 +164,31 @@ def clip_qk_of_all_when_one_is_above(self, max_qk_logit, tau):
         scale_rows(self, g.sqrt(), g, g.sqrt())
 
 
+@mistake(
+    "The factor falls in a straight line, 1 - (S - tau)/S_max with the largest S of all heads. A head's factor is "
+    "tau/S with its own S.",
+    "By which factor must a logit of 12 be multiplied to become 3? What is yours?",
+)
+def clip_qk_in_a_straight_line(self, max_qk_logit, tau):
+    g = (1 - (max_qk_logit - tau).clamp(min=0) / max_qk_logit.max())[:, None, None]
+    scale_rows(self, g.sqrt(), g, g.sqrt())
+
+
+@mistake(
+    "The query's rows are cut with the heads inside; those of kv_b_proj are cut right. In both the rows of a head lie "
+    "together.",
+    "Which axis of q_proj.weight.unflatten(0, (-1, n_heads)) counts the heads, and which rows has head 0?",
+)
+def clip_qk_with_the_querys_heads_inside(self, max_qk_logit, tau):
+    g, n = factor(max_qk_logit, tau), self.cfg.qk_nope_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    rows = q_proj.weight.unflatten(0, (-1, self.n_heads)).transpose(0, 1)
+    with torch.no_grad():
+        rows[:, :n].mul_(g.sqrt())
+        rows[:, n:].mul_(g)
+    scale_rows(self, k_nope=g.sqrt())
+
+
 CLIP_QK_HEADS = (
     clip_qk_that_blows_up,
     clip_qk_of_every_head,
@@ -180,4 +205,6 @@ CLIP_QK_HEADS = (
     clip_qk_of_absolute_values,
     clip_qk_without_a_lower_bound,
     clip_qk_of_all_when_one_is_above,
+    clip_qk_in_a_straight_line,
+    clip_qk_with_the_querys_heads_inside,
 )

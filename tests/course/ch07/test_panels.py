@@ -1,4 +1,4 @@
-"""What the hunts of notebook 07 say of a test that is right but for one habit."""
+"""What the panels of notebook 07 say: of a hunt that is right but for one habit, of a model in a case."""
 
 import pytest
 import torch
@@ -35,3 +35,18 @@ def test_numbers_drawn_without_a_seed_are_named():
 def test_numbers_drawn_with_a_seed_pass(draw):
     result = judge(HUNT, bank_test(draw))
     assert result.status == "passed", result
+
+
+def test_a_model_is_called_by_the_name_that_the_learner_reads():
+    core = find("build_optimizers").core
+
+    def without_experts(model, cfg):
+        built = core(model, cfg)
+        if any("experts" in name for name, _ in model.named_parameters()):
+            built[0].param_groups[0]["lr"] *= 2
+        return built
+
+    found = judge(find("build_optimizers"), without_experts).relations
+    assert (
+        found[0] == "It is wrong on the inputs where `model` is 'Kimi with experts', and right on all others."
+    )
