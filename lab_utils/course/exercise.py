@@ -241,6 +241,7 @@ def copy_weights(reference: nn.Module, module: nn.Module) -> nn.Module:
 
 def _weighted_sum(tensor: Tensor) -> Tensor:
     """A sum in which every entry has another weight."""
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     weights = torch.arange(1, tensor.numel() + 1, dtype=torch.float64).sin()
     return (tensor.double().flatten() * weights).sum()
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,7 +31,7 @@ from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Pa
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.relations.relate import relate
-from lab_utils.course.relations.standins import StandIns
+from lab_utils.course.relations.standins import StandIns, argument_names
 from lab_utils.course.usual_state import usual_state
 
 
@@ -75,7 +77,8 @@ class AnswerKey:
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
         key = implementation, number
         if key not in self._outcomes:
-            with usual_state():
+            # What our own wrong answers make torch warn of is none of the learner's business.
+            with usual_state(), warnings.catch_warnings(action="ignore"):
                 self._outcomes[key] = run_case(self.exercise, implementation, self.cases[number])
         return self._outcomes[key]
 
@@ -110,6 +113,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             if difference is not None:
                 if says := _find_order(key, outcomes, number):
                     difference = replace(difference, says=says)
+                difference = _name_arguments(exercise, difference)
                 return CheckResult(
                     exercise,
                     "failed",
@@ -126,7 +130,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
 def _relate(key: AnswerKey, outcomes: list[Outcome]) -> tuple[str, ...]:
     """What is true of an answer whose mistake nobody foresaw."""
     counts = [case.judged or not key.exercise.is_hunt for case in key.cases]
-    with usual_state():
+    with usual_state(), warnings.catch_warnings(action="ignore"):
         expected = [key.expected(number) if counted else {} for number, counted in enumerate(counts)]
         # A help alone: odd values of a learner's own class must not cost the judgement.
         with contextlib.suppress(Exception):
@@ -148,6 +152,21 @@ def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: f
         if says := explain_difference(right, outcome.parts[name], tolerance):
             return Difference(case.says, says, name, right, outcome.parts[name])
     return None
+
+
+def _name_arguments(exercise: Exercise, difference: Difference) -> Difference:
+    """The difference with the names of arguments where it has their numbers."""
+    names = argument_names(exercise)
+
+    def name(found: re.Match) -> str:
+        number = int(found[2])
+        return f"{found[1]}`{names[number - 1]}`" if number <= len(names) else found[0]
+
+    return replace(
+        difference,
+        part=re.sub(r"^(gradient of )argument (\d+)$", name, difference.part),
+        says=re.sub(r"^(It writes into )its argument number (\d+)(?=, which belongs)", name, difference.says),
+    )
 
 
 def _find_order(key: AnswerKey, outcomes: list[Outcome], number: int) -> str:

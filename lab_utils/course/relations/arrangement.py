@@ -93,12 +93,19 @@ def _along_an_axis(pairs: Sequence[Pair]) -> str:
         along = f"along {name_axis(axis, pairs)}"
         places = [p.right.abs().argmax(axis, keepdim=True) for p in pairs]
         factors = [p.got.gather(axis, at) / p.right.gather(axis, at) for p, at in zip(pairs, places)]
-        if all(f.isfinite().all() and same(p.right * f, p.got, p.room) for p, f in zip(pairs, factors)):
+        fits = all(f.isfinite().all() and same(p.right * f, p.got, p.room) for p, f in zip(pairs, factors))
+        if fits and _are_wrong_lengths(torch.cat([f.flatten() for f in factors])):
             return f"apart from one factor, the numbers {along} are right{_total(pairs, axis)}"
         offsets = [(p.got - p.right).narrow(axis, 0, 1) for p in pairs]
         if all(same(p.right + offset, p.got, p.room) for p, offset in zip(pairs, offsets)):
             return f"apart from one number that is added, the numbers {along} are right"
     return ""
+
+
+def _are_wrong_lengths(factors: Tensor) -> bool:
+    """Whether the factors say something of lengths: where they are 0, or 1, a part is lost and the others are right."""
+    others = factors[(factors - 1).abs() > 1e-3]
+    return bool((factors.abs() > 1e-9).all()) and len({round(f, 4) for f in others.tolist()}) > 1
 
 
 def _total(pairs: Sequence[Pair], axis: int) -> str:

@@ -34,11 +34,17 @@ _ALONG: dict[str, tuple[int, Callable[[int], list[int]]]] = {
 
 
 def _along_axes(pairs: Sequence[Pair]) -> str:
+    """Places along an axis that are wrong in every entry, where all other places are right."""
     for axis in range(-1, -min(pair.right.ndim for pair in pairs) - 1, -1):
         found = []
         for pair in pairs:
             wrong = _wrong(pair).movedim(axis, 0)
-            found.append((len(wrong), wrong.reshape(len(wrong), -1).any(1).nonzero().flatten().tolist()))
+            wrong = wrong.reshape(len(wrong), -1)
+            if not torch.equal(wrong.any(1), wrong.all(1)):
+                break
+            found.append((len(wrong), wrong.any(1).nonzero().flatten().tolist()))
+        if len(found) < len(pairs):
+            continue
         for says, (enough, expected) in _ALONG.items():
             if max(n for n, _ in found) >= enough and all(places == expected(n) for n, places in found):
                 return says.format(f"along {name_axis(axis, pairs)}")

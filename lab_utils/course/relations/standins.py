@@ -181,9 +181,10 @@ def _float(of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 _TENSOR_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "every number of {} is 0": torch.zeros_like,
     "every number of {} is 1": torch.ones_like,
-    "{} has the other sign": lambda x: ~x if x.dtype == torch.bool else -x,
-    "{} is rounded to bfloat16": _float(lambda x: x.bfloat16().to(x.dtype)),
-    "{} is rounded to float32": _float(lambda x: x.float().to(x.dtype)),
+    "{} has the other sign": lambda x: x if x.dtype == torch.bool else -x,
+    "True and False are exchanged in {}": lambda x: ~x if x.dtype == torch.bool else x,
+    "{} is rounded to bfloat16": lambda x: x.bfloat16().to(x.dtype) if x.is_floating_point() else x,
+    "{} is rounded to float32": lambda x: x.float().to(x.dtype) if x.is_floating_point() else x,
     "{} stands in the opposite order along its last axis": lambda x: x.flip(-1),
     "{} stands in the opposite order along its first axis": lambda x: x.flip(0),
     "{} stands in the opposite order along axis -2": lambda x: x.flip(-2),

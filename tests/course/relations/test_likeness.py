@@ -60,3 +60,27 @@ def test_few_whole_numbers_prove_nothing():
         [Pair(torch.tensor([1, 0]), torch.tensor([2, 0])), Pair(torch.tensor([0, 1]), torch.tensor([0, 2]))]
     )
     assert found == ""
+
+
+def test_all_others_are_wrong_means_every_entry_of_them():
+    """A right row among the others, or right entries in them, and the sentence is not said."""
+
+    def hidden(*rows):
+        wrong = torch.zeros(4, 5, dtype=torch.float64)
+        wrong[list(rows)] = torch.rand(len(rows), 5, generator=torch.Generator().manual_seed(2)).double() + 1
+        return wrong
+
+    def partly(x):
+        wrong = hidden(0, 1, 2)
+        wrong[1, 2] = 0
+        return x + wrong
+
+    says = "the last place along the first axis is right, and all others are wrong"
+    assert liken(pairs(lambda x: x + hidden(0, 1, 2), (4, 5))) == says
+    assert liken(pairs(partly, (4, 5))) != says
+    assert liken(pairs(lambda x: x + hidden(0, 2), (4, 5))) != says
+
+
+def test_a_lost_part_is_no_wrong_length():
+    """The first two columns are 0 and the others right: one factor for each column, which says nothing."""
+    assert "factor" not in liken(pairs(lambda x: x * (torch.arange(5) > 1), (4, 5)))

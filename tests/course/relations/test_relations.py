@@ -117,7 +117,7 @@ SAID = [
     ("apply_rope", lambda x, r: apply_rope(x, r.conj()),
      "The result is on every input what is right where `rotation` has turned the other way."),
     ("RMSNorm", NormTwice, "every number is twice what it should be."),
-    ("RMSNorm", NormThatLosesGradients, "no gradient goes back to argument 1: it is 0."),
+    ("RMSNorm", NormThatLosesGradients, "no gradient goes back to `x`: it is 0."),
     ("expert_load", lambda idx, n: expert_load(idx, n) + 1, "every number is 1 too large."),
     ("expert_load", lambda idx, n: expert_load(idx, n)[:-1],
      "only the beginning of the right result is there along the only axis."),

@@ -112,7 +112,7 @@ def _turns(seq: int, rope_dim: int, start: int = 0, base: float = 50.0) -> Tenso
 
 def rope_cases() -> list[Case]:
     return [
-        Case("one token at position 1, one pair", (torch.tensor([[1.0, 0.0]]), _turns(1, 2, start=1))),
+        Case("one token at position 1, one pair", (torch.tensor([[1.0, 2.0]]), _turns(1, 2, start=1))),
         Case("three tokens, two pairs", (numbers(3, 4), _turns(3, 4))),
         Case("heads and a batch", (numbers(2, 2, 5, 6), _turns(5, 6))),
         Case("positions after a cache", (numbers(1, 2, 3, 4), _turns(3, 4, start=9))),
@@ -136,6 +136,8 @@ def run_norm(implementation: type, x: Tensor, eps: float) -> Parts:
         torch.promote_types(x.dtype, torch.float32)
     )  # float64 stays float64, bfloat16 meets float32 gains
     parts = call_with_gradients(lambda x: module(x), x)
+    if "gradient of argument 1" in parts:
+        parts["gradient of `x`"] = parts.pop("gradient of argument 1")
     grad = module.weight.grad
     return parts | {"gradient of weight": torch.zeros_like(module.weight) if grad is None else grad}
 
@@ -146,6 +148,7 @@ def norm_cases() -> list[Case]:
         Case("a batch", (numbers(2, 3, 5), 1e-6)),
         Case("a mean far from 0", (numbers(3, 4) + 5, 1e-6)),
         Case("an eps that counts", (0.1 * numbers(3, 4), 0.5)),
+        Case("an eps of 4, beside a mean square of 1", (torch.tensor([[1.0]]), 4.0)),
         Case("a token of zeros", (torch.zeros(1, 4), 1e-3)),
         Case("large numbers in bfloat16", ((1000 * numbers(2, 64)).bfloat16(), 1e-6)),
         Case("one channel", (numbers(2, 1), 1e-5)),

@@ -25,8 +25,8 @@ def rope_backwards(x, rotation):
 
 
 @mistake(
-    "The second part of the rotation has the wrong sign: lengths change.",
-    "(a + ib)(c + is) = (ac - bs) + i(as + bc). Check both signs.",
+    "The first number of each pair has a plus where a minus belongs, before b times the sine: lengths change.",
+    "(a + ib)(c + is): i times i is -1. Which term of the first number does that change?",
 )
 def rope_that_reflects(x, rotation):
     a, b = x[..., 0::2], x[..., 1::2]

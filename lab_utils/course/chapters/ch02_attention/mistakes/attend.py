@@ -242,6 +242,23 @@ def attend_without_oneself(q, k, v, scale, visible=None):
     return (q @ k.mT * scale).masked_fill(~visible, -torch.inf).softmax(dim=-1).nan_to_num() @ v
 
 
+@mistake(
+    "Hidden scores are set to a number like -50: a query whose visible scores are low still gives hidden keys weight.",
+    "Which score gives exactly no weight after the exponential, however low the others are?",
+)
+def attend_masking_with_a_finite_number(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.mT * scale).masked_fill(~visible, -50.0).softmax(dim=-1) @ v
+
+
+@mistake(
+    "The scores are scaled once more, by 1/sqrt(d): torch's scaled_dot_product_attention does so unless given scale=.",
+    "By which factors are your scores multiplied on their way to the softmax?",
+)
+def attend_scaling_by_the_default_too(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible, temperature=scale * q.shape[-1] ** -0.5)
+
+
 ATTEND = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -270,4 +287,6 @@ ATTEND = (
     attend_with_fixed_weights,
     attend_with_fixed_values,
     attend_without_oneself,
+    attend_masking_with_a_finite_number,
+    attend_scaling_by_the_default_too,
 )
