@@ -199,6 +199,24 @@ def newton_schulz_test_of_the_mean(newton_schulz):
     assert 0.6 < singular_values(newton_schulz, bank(2, 5, 5)).mean() < 1.3
 
 
+@mistake(
+    "The test leaves much room for the length of each matrix. That of the piece above is within it.",
+    "How long is each matrix of a sound result? Singular values say more than the length.",
+)
+def newton_schulz_test_of_each_length(newton_schulz):
+    for each in newton_schulz(bank(4, 6, 6), 5, torch.float32):
+        assert 0.2 < each.norm() < 5
+
+
+@mistake(
+    "The test asks singular values near 1 of matrices that are nearly singular: the core's five steps do not reach it.",
+    "How small may a singular value be, next to the norm, so that five steps lift it to 0.68? Take wider matrices.",
+)
+def newton_schulz_test_of_large_squares(newton_schulz):
+    s = singular_values(newton_schulz, bank(16, 32, 32))
+    assert s.min() > 0.6 and s.max() < 1.3
+
+
 NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_that_never_fails,
     newton_schulz_test_of_the_kind,
@@ -222,4 +240,6 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_of_the_direction,
     newton_schulz_test_of_not_zero,
     newton_schulz_test_of_the_mean,
+    newton_schulz_test_of_each_length,
+    newton_schulz_test_of_large_squares,
 )
