@@ -91,7 +91,7 @@ def panel_html(result: CheckResult) -> str:
     if values := side_by_side(result):
         cells = "".join(
             f'<div style="flex:1 1 14em;min-width:0"><div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
-            f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
+            f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;white-space:pre;'
             f'font-size:.85em">{escape(text)}</pre></div>'
             for title, text in values
         )
@@ -205,21 +205,24 @@ def _shape(value: Any) -> str:
     return f", shape {tuple(value.shape)}" if isinstance(value, Tensor) and not value.is_nested else ""
 
 
+MOST_LINES = 12  # of one value
 _WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def as_text(value: Any) -> str:
-    """A value in a few lines: four digits, the middle of large tensors left out."""
+    """A value in a few lines, twelve at most: four digits, the middle of large tensors left out."""
     if isinstance(value, Tensor) and describe_kind(value).startswith("a tensor") and not value.is_meta:
         value = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
-        return np.array2string(
+        text = np.array2string(
             value.cpu().numpy(),
             precision=4,
             suppress_small=True,
             threshold=48,
             edgeitems=3,
-            max_line_width=64,
+            max_line_width=72,
         )
+        lines = [line for line in text.splitlines() if line.strip()]  # numpy parts blocks by empty lines
+        return "\n".join(lines[:MOST_LINES] + ["..."] * (len(lines) > MOST_LINES))
     try:
         text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
     except Exception:  # in a list, an object of the learner's whose text raises

@@ -237,11 +237,15 @@ def _relate_test(
     lets = [its == {TEST: "passes"} for its in got]
     judged = [i for i, case in enumerate(cases) if case.judged]
     if not any(lets[i] for i in judged):
-        return ("Your test refuses every piece that counts, the sound ones too.",)
+        return ("Your test refuses the sound pieces as well as the broken ones.",)
     if all(lets[i] for i in judged):
-        more = [cases[i].says for i in range(len(cases)) if i not in judged and lets[i]]
-        also = f" It lets these through as well: {'; '.join(more[:3])}." if more else ""
-        return (f"Your test lets every piece through that counts, the broken ones too.{also}",)
+        more = [
+            case.says
+            for i, case in enumerate(cases)
+            if i not in judged and lets[i] and expected[i] != {TEST: "passes"}
+        ]
+        also = f" These pass too, and are wrong: {'; '.join(more[:3])}." if more else ""
+        return (f"Your test lets the broken pieces through as well as the sound ones.{also}",)
     wrong = [i for i in judged if lets[i] != (expected[i] == {TEST: "passes"})]
     through, refused = [i for i in wrong if lets[i]], [i for i in wrong if not lets[i]]
     found = []

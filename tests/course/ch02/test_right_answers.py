@@ -200,3 +200,37 @@ def test_a_test_of_the_mask_is_no_test_of_the_softmax():
     result = judge(find("test_sound_attend"), the_future_does_not_leak)
     assert result.status == "failed"
     assert result.diagnosis.name == "attend_test_of_the_future"
+
+
+def attend_to_minus_fifty(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.mT * scale).masked_fill(~visible, -50.0).softmax(dim=-1) @ v
+
+
+def attend_by_torch_without_scale(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return F.scaled_dot_product_attention(q * scale, k, v, attn_mask=visible)
+
+
+def mask_of_a_window(n_queries, n_keys, device):
+    t, s = torch.arange(n_queries, device=device)[:, None], torch.arange(n_keys, device=device)
+    return (s >= t) & (s <= t + n_keys - n_queries)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "mistake"),
+    [
+        ("attend", attend_to_minus_fifty, "attend_masking_with_a_finite_number"),
+        ("attend", attend_by_torch_without_scale, "attend_scaling_by_the_default_too"),
+        ("causal_mask", mask_of_a_window, "mask_of_a_sliding_window"),
+    ],
+)
+def test_a_wrong_answer_is_named(name, answer, mistake):
+    result = judge(find(name), answer)
+    assert result.diagnosis is not None and result.diagnosis.name == mistake
+
+
+def test_values_in_a_panel_take_few_lines():
+    """Two tensors of 2 x 2 x 3 x 3 numbers: twelve rows each, without numpy's empty lines."""
+    text = repr(judge(find("attend"), lambda *args: attend(*args) + 1))
+    assert len(text.splitlines()) <= 40 and "\n\n" not in text

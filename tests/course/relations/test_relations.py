@@ -177,3 +177,11 @@ def test_odd_results_cost_no_judgement():
 
     result = judge(find("expert_load"), lambda idx, n: Odd())
     assert result.status == "failed" and isinstance(result.relations, tuple)
+
+
+def test_of_a_blind_test_only_wrong_pieces_are_listed():
+    (says,) = relations_of("test_sound_attend", lambda attend: None)
+    assert says.startswith(
+        "Your test lets the broken pieces through as well as the sound ones. These pass too, and "
+    )
+    assert "a piece that gives zeros" in says and "sound piece," not in says

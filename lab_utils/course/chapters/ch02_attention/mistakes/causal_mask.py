@@ -138,6 +138,23 @@ def mask_for_every_position(n_queries, n_keys, device):
     return causal_mask(n_keys, n_keys, device)
 
 
+@mistake(
+    "No future is shown, but early keys are hidden: the later a query, the fewer of the first keys it sees.",
+    "Two new queries after three cached keys: does the second of them see key 0?",
+)
+def mask_of_a_sliding_window(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).triu()
+
+
+@mistake(
+    "With fewer queries than keys every query sees everything, the tokens after it too.",
+    "Two new queries after three cached keys: which keys may the first of them see?",
+)
+def mask_for_squares_alone(n_queries, n_keys, device):
+    everything = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+    return everything.tril() if n_queries == n_keys else everything
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
@@ -155,4 +172,6 @@ CAUSAL_MASK = (
     mask_with_keys_as_rows,
     mask_of_keys_by_queries,
     mask_for_every_position,
+    mask_of_a_sliding_window,
+    mask_for_squares_alone,
 )

@@ -141,6 +141,16 @@ def decoding_test_with_equal_values(decode_step):
 
 
 @mistake(
+    "In the test all values are equal, so the weights do not matter, and so it is with every shape.",
+    "For which values does it matter how much weight each of them gets?",
+)
+def decoding_test_of_ones(decode_step):
+    q, k, v = draw()
+    out = decode(decode_step, q, k, torch.ones_like(v))
+    assert close(out, torch.ones_like(out))
+
+
+@mistake(
     "In the test all scores are equal, because the queries or the keys are 0 or `turn` turns nothing. There no "
     "position matters.",
     "For which queries, keys and angles does the position change a score?",
@@ -189,6 +199,7 @@ DECODING_TESTS = (
     decoding_test_of_the_positions,
     decoding_test_of_finite_numbers,
     decoding_test_with_equal_values,
+    decoding_test_of_ones,
     decoding_test_with_equal_scores,
     decoding_test_with_a_scale_of_one,
     decoding_test_with_much_room,
