@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable
 from types import ModuleType
 
+from IPython.core.getipython import get_ipython
+
 from lab_utils.course.chapters import find
 from lab_utils.course.logbook import Logbook
 from lab_utils.course.names import free_names
@@ -31,13 +33,22 @@ def hint(answer: Callable | str) -> Note:
 def reveal(answer: Callable | str) -> Code:
     """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own.
 
-    The logbook notes it: an exercise that is solved after that counts as read.
+    The logbook notes it: an exercise that is solved after that counts as read. A hunt's handover, which runs with all
+    cells and keeps the answer folded, is not noted.
     """
     exercise = find(answer)
-    Logbook.open().note_reveal(exercise.name)
+    if _running_cell() != f"{exercise.name}-handover":
+        Logbook.open().note_reveal(exercise.name)
     core = exercise.core
     source = "\n\n\n".join(filter(None, [_imports_of(core), source_of(core)]))
     return Code(source, f"The lab's version: {core.__module__}.{core.__qualname__}")
+
+
+def _running_cell() -> str:
+    """The id of the notebook's cell that runs now; empty where the front end does not tell it, as JupyterLab does."""
+    shell = get_ipython()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str(parent.get("metadata", {}).get("cellId", ""))
 
 
 def show_code(function: Callable) -> Code:

@@ -55,7 +55,9 @@ class Prediction:
 
     def _note(self, right: bool, measured: str, near: str = "") -> Note:
         if self.guess is None:
-            return Note(f"Measured: {measured}. You made no guess; the next question is a new chance.", BLUE)
+            typed = self._field.typed if isinstance(self._field, _NumberField) else ""
+            none = f"{quote(typed)} is no number, so it is no guess" if typed else "You made no guess"
+            return Note(f"Measured: {measured}. {none}; the next question is a new chance.", BLUE)
         Logbook.open().note_prediction(self.name, right)
         guess = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
         begin = "Your guess was right" if right else "Not what you guessed"
@@ -117,14 +119,18 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
 
 @dataclass(frozen=True)
 class _NumberField:
-    """A text field that is read as a number; text that is no number is no guess."""
+    """A text field that is read as a number, "30 %" as 30; text that is no number is no guess."""
 
     widget: Any
 
     @property
+    def typed(self) -> str:
+        return self.widget.value.strip()
+
+    @property
     def value(self) -> float | None:
         try:
-            value = float(self.widget.value.replace(",", "."))
+            value = float(self.typed.removesuffix("percent").removesuffix("%").replace(",", "."))
         except ValueError:
             return None
         return value if math.isfinite(value) else None

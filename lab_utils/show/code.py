@@ -20,8 +20,10 @@ class Code:
         return self.source
 
     def _repr_html_(self) -> str:
+        # With a colour of its own: in a dark theme names would be as light as the box.
         box = (
-            "padding:.6em .9em;overflow-x:auto;border:1px solid #dfe3ea;border-radius:4px;background:#f8f8f8"
+            "padding:.6em .9em;overflow-x:auto;border:1px solid #dfe3ea;border-radius:4px;background:#f8f8f8;"
+            "color:#1d2433"
         )
         formatter = HtmlFormatter(
             noclasses=True,

@@ -1,5 +1,7 @@
 """Three hints, then the answer; the source of anything."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from lab_utils.course import hints
@@ -28,6 +30,23 @@ def test_reveal_shows_the_core_with_its_comments_in_a_fold():
 def test_reveal_is_noted():
     hints.reveal("attend")
     assert Logbook.open().revealed == {"attend": True}
+
+
+def test_a_handover_that_runs_with_all_cells_is_not_noted(monkeypatch):
+    def shell_that_runs(cell: str) -> SimpleNamespace:
+        return SimpleNamespace(get_parent=lambda: {"metadata": {"cellId": cell}})
+
+    monkeypatch.setattr(hints, "get_ipython", lambda: shell_that_runs("test_sound_loss-handover"))
+    hints.reveal("test_sound_loss")
+    assert Logbook.open().revealed == {}
+    monkeypatch.setattr(hints, "get_ipython", lambda: shell_that_runs("a-cell-of-the-reader"))
+    hints.reveal("test_sound_loss")
+    assert Logbook.open().revealed == {"test_sound_loss": True}
+
+
+def test_names_in_code_have_a_colour_of_their_own():
+    """In a dark theme they would be as light as the box."""
+    assert "background:#f8f8f8;color:#1d2433" in hints.Code("x = y")._repr_html_()
 
 
 def test_code_is_escaped():

@@ -1,5 +1,7 @@
 """Guesses are scored and noted once; without a guess nothing stops."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -21,6 +23,21 @@ def test_a_number_is_right_within_its_tolerance(guess, right):
     found = predict.predict("n", "How many?", guess=guess).score(100.0, tolerance=0.1)
     assert found.text.startswith("Your guess was right" if right else "Not what you guessed")
     assert "within 10% counts" in found.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"), [("30 %", 30.0), ("30%", 30.0), ("7 percent", 7.0), ("1,5", 1.5)]
+)
+def test_a_typed_number_may_have_a_percent_sign(typed, number):
+    field = predict._NumberField(SimpleNamespace(value=typed))
+    assert predict.Prediction("n", None, None, field).guess == number
+
+
+def test_words_in_the_field_are_said_to_be_no_guess():
+    field = predict._NumberField(SimpleNamespace(value="seven <b>"))
+    found = predict.Prediction("n", None, None, field).score(7.0)
+    assert found.text.startswith("Measured: 7. 'seven <b>' is no number, so it is no guess")
+    assert Logbook.open().predictions == {}
 
 
 def test_no_guess_blocks_nothing_and_is_no_prediction():
