@@ -1,6 +1,11 @@
 """For the exercises of notebook 07."""
 
+import inspect
+
 import torch
+
+from nanokimi import optim
+from tests.course.mutants import compile_source, mutants
 
 
 def name_mutants(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
@@ -160,7 +165,17 @@ def _mean_of_heads(q_nope, q_rope, k_nope, v, g):
     k_nope.mul_(g.mean().sqrt())
 
 
+def sorting():
+    """The core's build_optimizers with each mutant of `group_parameters`, which it calls."""
+    for number, (_, wrong) in enumerate(mutants(optim.group_parameters)):
+        source = inspect.getsource(optim.build_optimizers)
+        built = compile_source(source, optim.build_optimizers, group_parameters=wrong)
+        built.__name__ = f"sorting_{number}"
+        yield built
+
+
 EXTRA = {
+    "build_optimizers": tuple(sorting()),
     "clip_qk_": tuple(
         map(
             clipping,
