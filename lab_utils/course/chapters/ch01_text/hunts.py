@@ -50,7 +50,7 @@ def split_documents(documents, val_share):
 
 def split_every_nth(documents, val_share):
     """Sound: every n-th document is held out."""
-    every = max(2, round(1 / val_share))
+    every = max(2, round(1 / max(val_share, 1 / len(documents))))
     held_out = set(range(0, len(documents), every))
     return [d for i, d in enumerate(documents) if i not in held_out], [documents[i] for i in sorted(held_out)]
 

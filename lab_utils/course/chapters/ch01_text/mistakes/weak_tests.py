@@ -122,7 +122,7 @@ def split_test_of_the_number(split_documents):
     "Which share would you use in a training?",
 )
 def split_test_at_no_share(split_documents):
-    training, validation = split_documents(DOCUMENTS, 1e-9)
+    training, validation = split_documents(DOCUMENTS, 0.0)
     assert validation == [] and training == DOCUMENTS
 
 
