@@ -3,7 +3,7 @@
 import torch
 
 from nanokimi.moe import dispatch
-from nanokimi.router import expert_load, max_violation
+from nanokimi.router import expert_load, max_violation, topk_route
 from tests.course.equivalents import after, name_mutants
 
 
@@ -18,6 +18,17 @@ def bias(step):
 
 
 EXTRA = {
+    "topk_route": (
+        after(topk_route, lambda r, z, b, cfg: r._replace(weights=r.weights + 0.1)),
+        after(topk_route, lambda r, z, b, cfg: r._replace(weights=r.weights**2)),
+        after(topk_route, lambda r, z, b, cfg: r._replace(weights=r.weights.roll(1, -1))),
+        after(topk_route, lambda r, z, b, cfg: r._replace(weights=r.weights.clamp(max=0.5))),
+        after(topk_route, lambda r, z, b, cfg: r._replace(scores=r.scores.sqrt())),
+        after(topk_route, lambda r, z, b, cfg: r._replace(scores=r.scores.flip(-1))),
+        after(topk_route, lambda r, z, b, cfg: r._replace(logits=-r.logits)),
+        after(topk_route, lambda r, z, b, cfg: topk_route(z / 2, b, cfg)),
+        after(topk_route, lambda r, z, b, cfg: topk_route(z, b / 2, cfg)),
+    ),
     "expert_load": (
         after(expert_load, lambda r, idx, n: r + 1),
         after(expert_load, lambda r, idx, n: r.flip(0)),

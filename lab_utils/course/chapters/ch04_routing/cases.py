@@ -20,13 +20,13 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 # ---------------------------------------------------------------- topk_route
 
 
-def observe_route(implementation: Callable, logits: Tensor, bias: Tensor, cfg: MoEConfig) -> Parts:
+def observe_route(implementation: Callable, logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> Parts:
     """The choice without its order: the weight of every expert, 0 where it was not chosen; and the gradient of
     float32 logits through the weights. (That of bfloat16 logits is rounded where the learner converts them.)
     """
     if logits.dtype == torch.float32:
         logits = logits.detach().requires_grad_()
-    stats = implementation(logits, bias, cfg)
+    stats = implementation(logits, expert_bias, cfg)
     if not isinstance(stats, RouterStats):
         stats = RouterStats(*stats)
     dense = torch.zeros_like(stats.scores).scatter(-1, stats.expert_idx, stats.weights.to(stats.scores.dtype))
@@ -68,7 +68,8 @@ def weights_sum_to_the_factor(parts: Parts, logits: Tensor, bias: Tensor, cfg: M
     if not cfg.norm_topk_prob or cfg.routed_scaling_factor is None:
         return True
     total = parts["weights by expert"].sum(dim=-1)
-    return torch.allclose(total, torch.full_like(total, cfg.routed_scaling_factor), atol=1e-4)
+    # As wide as bfloat16 rounds: who returns that is told of the format, and not of the sum as well.
+    return torch.allclose(total.float(), torch.full_like(total.float(), cfg.routed_scaling_factor), atol=0.02)
 
 
 def no_bias_when_all_are_chosen(parts: Parts, logits: Tensor, bias: Tensor, cfg: MoEConfig) -> bool:

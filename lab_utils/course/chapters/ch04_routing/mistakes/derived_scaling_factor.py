@@ -2,21 +2,14 @@
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.factor_draws import (
+    DRAWS,
+    drawn,
+    factors,
+    normalise,
+    sample_mean,
+)
 from lab_utils.course.exercise import mistake
-
-
-def sample_mean(n_experts, top_k, n_samples, of):
-    """The mean of `of(p)` over the same draws as the core's."""
-    generator, total, rounds = torch.Generator().manual_seed(0), 0.0, -(-n_samples // 1000)
-    for _ in range(rounds):
-        z = torch.randn(1000, n_experts, generator=generator, dtype=torch.float64)
-        total += of(z, top_k).mean().item()
-    return total / rounds
-
-
-def normalise(scores, top_k):
-    p = scores.topk(top_k, dim=-1).values
-    return p / p.sum(dim=-1, keepdim=True)
 
 
 @mistake(
@@ -82,36 +75,6 @@ def factor_of_the_mean_length(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "Exactly `n_samples` rows are drawn, at once. They should be drawn 1,000 at a time, and every drawn row counts.",
-    "For n_samples = 2500, how many draws of 1,000 does it take, and how many rows are that?",
-)
-def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(n_samples, n_experts, generator=generator, dtype=torch.float64)
-    return (1 / normalise(z.sigmoid(), top_k).norm(dim=-1)).mean().item()
-
-
-@mistake(
-    "The last thousand is missing where `n_samples` is no multiple of 1,000: at least that many are needed.",
-    "What does your number of rounds become for n_samples = 2500?",
-)
-def factor_rounding_down(n_experts, top_k, n_samples=20_000):
-    whole = n_samples // 1000 * 1000
-    return sample_mean(n_experts, top_k, whole, lambda z, k: 1 / normalise(z.sigmoid(), k).norm(dim=-1))
-
-
-def drawn(n_experts, n_samples, generator=None):
-    """The draws of the core, in thousands."""
-    generator = generator or torch.Generator().manual_seed(0)
-    rounds = -(-n_samples // 1000)
-    return [torch.randn(1000, n_experts, generator=generator, dtype=torch.float64) for _ in range(rounds)]
-
-
-def factors(z, top_k):
-    return 1 / normalise(z.sigmoid(), top_k).norm(dim=-1)
-
-
-@mistake(
     "The scores are divided by the sum over all experts; p are the best K, divided by the sum of these K.",
     "What should the entries of p sum to?",
 )
@@ -142,51 +105,6 @@ def factor_of_the_worst(n_experts, top_k, n_samples=20_000):
         n_samples,
         lambda z, k: 1 / normalise(-(-z.sigmoid()).topk(k).values, k).norm(dim=-1),
     )
-
-
-@mistake(
-    "The result is that of the first thousand rows, whatever `n_samples` says: either no more are drawn, or the "
-    "generator begins anew in every round.",
-    "How many draws of 1,000 does it take for n_samples = 2000? Where is the generator made?",
-)
-def factor_of_one_thousand(n_experts, top_k, n_samples=20_000):
-    return sample_mean(n_experts, top_k, 1000, factors)
-
-
-@mistake(
-    "Twenty thousand rows are drawn, whatever `n_samples` says.",
-    "Which argument does your function never read?",
-)
-def factor_of_twenty_thousand(n_experts, top_k, n_samples=20_000):
-    return sample_mean(n_experts, top_k, 20_000, factors)
-
-
-@mistake(
-    "Rows beyond `n_samples` are thrown away; all rows that were drawn count.",
-    "For n_samples = 2500, how many rows are drawn in thousands?",
-)
-def factor_without_the_rest(n_experts, top_k, n_samples=20_000):
-    return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)])[:n_samples].mean().item()
-
-
-@mistake(
-    "The logits are drawn from torch.rand, evenly from 0 to 1; the rule is for Gaussian ones.",
-    "Which function of torch draws Gaussian numbers?",
-)
-def factor_of_even_draws(n_experts, top_k, n_samples=20_000):
-    generator, rounds = torch.Generator().manual_seed(0), -(-n_samples // 1000)
-    every = [torch.rand(1000, n_experts, generator=generator, dtype=torch.float64) for _ in range(rounds)]
-    return torch.cat([factors(z, top_k) for z in every]).mean().item()
-
-
-@mistake(
-    "The draws are in float32: they are other numbers than those in float64, and the result differs a little.",
-    "Which dtype does the text above ask for?",
-)
-def factor_of_float32(n_experts, top_k, n_samples=20_000):
-    generator, rounds = torch.Generator().manual_seed(0), -(-n_samples // 1000)
-    every = [torch.randn(1000, n_experts, generator=generator) for _ in range(rounds)]
-    return torch.cat([factors(z, top_k) for z in every]).mean().item()
 
 
 @mistake(
@@ -252,14 +170,6 @@ def factor_of_softmax_of_the_best(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "A thousand rows more are drawn than are needed.",
-    "For n_samples = 2000, how many draws of 1,000 does it take?",
-)
-def factor_with_a_round_too_many(n_experts, top_k, n_samples=20_000):
-    return sample_mean(n_experts, top_k, n_samples + 1000, factors)
-
-
-@mistake(
     "It is the median of the factors, not their mean.",
     "What does the docstring say that comes back?",
 )
@@ -267,7 +177,17 @@ def factor_in_the_middle(n_experts, top_k, n_samples=20_000):
     return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)]).median().item()
 
 
+@mistake(
+    "It is one over the length of the mean p; the rule is the mean of one over each p's length.",
+    "(0.9, 0.1) and (0.5, 0.5): how long is each, and how long is their mean?",
+)
+def factor_of_the_mean_p(n_experts, top_k, n_samples=20_000):
+    every = torch.cat([normalise(z.sigmoid(), top_k) for z in drawn(n_experts, n_samples)])
+    return 1 / every.mean(dim=0).norm().item()
+
+
 DERIVED_SCALING_FACTOR = (
+    *DRAWS,
     factor_without_normalising,
     factor_of_logits,
     factor_of_softmax,
@@ -275,16 +195,9 @@ DERIVED_SCALING_FACTOR = (
     factor_upside_down,
     factor_as_square_root,
     factor_of_the_mean_length,
-    factor_of_exactly_so_many,
-    factor_rounding_down,
     factor_dividing_by_all_scores,
     factor_as_a_tensor,
     factor_of_the_worst,
-    factor_of_one_thousand,
-    factor_of_twenty_thousand,
-    factor_without_the_rest,
-    factor_of_even_draws,
-    factor_of_float32,
     factor_without_the_root,
     factor_of_sums,
     factor_of_another_seed,
@@ -292,6 +205,6 @@ DERIVED_SCALING_FACTOR = (
     factor_summed,
     factor_of_the_mean_square,
     factor_of_softmax_of_the_best,
-    factor_with_a_round_too_many,
     factor_in_the_middle,
+    factor_of_the_mean_p,
 )

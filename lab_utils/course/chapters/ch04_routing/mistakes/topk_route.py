@@ -138,6 +138,24 @@ def route_multiplying_by_the_bias(logits, expert_bias, cfg):
 
 
 @mistake(
+    "The bias raises a score by a share of it, as in scores · (1 + bias); it is added.",
+    "Two experts with the scores 0.9 and 0.1 get a bias of 0.5 each: by how much does each rise?",
+)
+def route_raising_by_a_share(logits, expert_bias, cfg):
+    scores = core_route(logits, expert_bias, cfg).scores
+    return choose(scores, scores * (1 + expert_bias), cfg, logits)
+
+
+@mistake(
+    "All tokens of a sequence go to the same experts, the best on average. Every token chooses its own.",
+    "Which axis of the scores do you choose along, and what happens to the axis of the tokens?",
+)
+def route_by_sequence(logits, expert_bias, cfg):
+    scores = core_route(logits, expert_bias, cfg).scores
+    return choose(scores, (scores + expert_bias).mean(dim=1, keepdim=True).expand_as(scores), cfg, logits)
+
+
+@mistake(
     "The scores are always a softmax over the experts; the configuration may ask for sigmoids.",
     "What values may `cfg.scoring` have?",
 )
@@ -169,6 +187,15 @@ def route_always_to_two(logits, expert_bias, cfg):
 )
 def route_returning_the_logits_as_they_came(logits, expert_bias, cfg):
     return core_route(logits, expert_bias, cfg)._replace(logits=logits)
+
+
+@mistake(
+    "The logits and the weights come back in the type in which the logits came; they should be float32.",
+    "All four tensors are in float32, or whole numbers. Which of yours is not?",
+)
+def route_returning_the_type_that_came(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    return right._replace(logits=logits, weights=right.weights.to(logits.dtype))
 
 
 @mistake(
@@ -235,10 +262,13 @@ TOPK_ROUTE = (
     route_subtracting_the_bias,
     route_adding_the_bias_to_the_weights,
     route_multiplying_by_the_bias,
+    route_raising_by_a_share,
+    route_by_sequence,
     route_always_softmax,
     route_with_softmax_over_tokens,
     route_always_to_two,
     route_returning_the_logits_as_they_came,
+    route_returning_the_type_that_came,
     route_with_fields_exchanged,
     route_with_the_kinds_exchanged,
     route_with_weights_of_other_experts,

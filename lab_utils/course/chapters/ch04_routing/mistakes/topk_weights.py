@@ -163,6 +163,17 @@ def route_dividing_by_the_factor(logits, expert_bias, cfg):
     return right._replace(weights=right.weights / scaling_factor(cfg))
 
 
+@mistake(
+    "The sum of the weights gets 1e-6 more before it divides: where the scores are small, the weights no longer sum to "
+    "the scaling factor.",
+    "What is the smallest number that keeps a division by 0 away in float32?",
+)
+def route_with_a_large_epsilon(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, normalise=False)
+    total = right.weights.sum(dim=-1, keepdim=True) / scaling_factor(cfg) + 1e-6
+    return right._replace(weights=right.weights / total) if cfg.norm_topk_prob else right
+
+
 WEIGHTS = (
     route_without_normalising,
     route_without_scaling,
@@ -179,4 +190,5 @@ WEIGHTS = (
     route_normalising_the_wrong_way_round,
     route_dividing_by_the_largest,
     route_dividing_by_the_factor,
+    route_with_a_large_epsilon,
 )

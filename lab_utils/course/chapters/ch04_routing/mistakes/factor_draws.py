@@ -1,0 +1,123 @@
+"""The known wrong answers to derived_scaling_factor, of notebook 04, whose draws are wrong; and how the core draws."""
+
+import torch
+
+from lab_utils.course.exercise import mistake
+
+
+def sample_mean(n_experts, top_k, n_samples, of):
+    """The mean of `of(p)` over the same draws as the core's."""
+    generator, total, rounds = torch.Generator().manual_seed(0), 0.0, -(-n_samples // 1000)
+    for _ in range(rounds):
+        z = torch.randn(1000, n_experts, generator=generator, dtype=torch.float64)
+        total += of(z, top_k).mean().item()
+    return total / rounds
+
+
+def normalise(scores, top_k):
+    p = scores.topk(top_k, dim=-1).values
+    return p / p.sum(dim=-1, keepdim=True)
+
+
+def drawn(n_experts, n_samples, generator=None):
+    """The draws of the core, in thousands."""
+    generator = generator or torch.Generator().manual_seed(0)
+    rounds = -(-n_samples // 1000)
+    return [torch.randn(1000, n_experts, generator=generator, dtype=torch.float64) for _ in range(rounds)]
+
+
+def factors(z, top_k):
+    return 1 / normalise(z.sigmoid(), top_k).norm(dim=-1)
+
+
+@mistake(
+    "Exactly `n_samples` rows are drawn, at once. They should be drawn 1,000 at a time, and every drawn row counts.",
+    "For n_samples = 2500, how many draws of 1,000 does it take, and how many rows are that?",
+)
+def factor_of_exactly_so_many(n_experts, top_k, n_samples=20_000):
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(n_samples, n_experts, generator=generator, dtype=torch.float64)
+    return (1 / normalise(z.sigmoid(), top_k).norm(dim=-1)).mean().item()
+
+
+@mistake(
+    "The last thousand is missing where `n_samples` is no multiple of 1,000: at least that many are needed.",
+    "What does your number of rounds become for n_samples = 2500?",
+)
+def factor_rounding_down(n_experts, top_k, n_samples=20_000):
+    whole = n_samples // 1000 * 1000
+    return sample_mean(n_experts, top_k, whole, lambda z, k: 1 / normalise(z.sigmoid(), k).norm(dim=-1))
+
+
+@mistake(
+    "The result is that of the first thousand rows, whatever `n_samples` says: either no more are drawn, or the "
+    "generator begins anew in every round.",
+    "How many draws of 1,000 does it take for n_samples = 2000? Where is the generator made?",
+)
+def factor_of_one_thousand(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, 1000, factors)
+
+
+@mistake(
+    "Twenty thousand rows are drawn, whatever `n_samples` says.",
+    "Which argument does your function never read?",
+)
+def factor_of_twenty_thousand(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, 20_000, factors)
+
+
+@mistake(
+    "Rows beyond `n_samples` are thrown away; all rows that were drawn count.",
+    "For n_samples = 2500, how many rows are drawn in thousands?",
+)
+def factor_without_the_rest(n_experts, top_k, n_samples=20_000):
+    return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)])[:n_samples].mean().item()
+
+
+@mistake(
+    "The logits are drawn from torch.rand, evenly from 0 to 1; the rule is for Gaussian ones.",
+    "Which function of torch draws Gaussian numbers?",
+)
+def factor_of_even_draws(n_experts, top_k, n_samples=20_000):
+    generator, rounds = torch.Generator().manual_seed(0), -(-n_samples // 1000)
+    every = [torch.rand(1000, n_experts, generator=generator, dtype=torch.float64) for _ in range(rounds)]
+    return torch.cat([factors(z, top_k) for z in every]).mean().item()
+
+
+@mistake(
+    "The draws are in float32: they are other numbers than those in float64, and the result differs a little.",
+    "Which dtype does the text above ask for?",
+)
+def factor_of_float32(n_experts, top_k, n_samples=20_000):
+    generator, rounds = torch.Generator().manual_seed(0), -(-n_samples // 1000)
+    every = [torch.randn(1000, n_experts, generator=generator) for _ in range(rounds)]
+    return torch.cat([factors(z, top_k) for z in every]).mean().item()
+
+
+@mistake(
+    "A thousand rows more are drawn than are needed.",
+    "For n_samples = 2000, how many draws of 1,000 does it take?",
+)
+def factor_with_a_round_too_many(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, n_samples + 1000, factors)
+
+
+@mistake(
+    "Where `n_samples` is a multiple of 1,000 a thousand rows too many are drawn; elsewhere it is right.",
+    "After 2,000 rows of n_samples = 2000: does your loop go on?",
+)
+def factor_going_on_at_the_end(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, n_samples // 1000 * 1000 + 1000, factors)
+
+
+DRAWS = (
+    factor_of_exactly_so_many,
+    factor_rounding_down,
+    factor_of_one_thousand,
+    factor_of_twenty_thousand,
+    factor_without_the_rest,
+    factor_of_even_draws,
+    factor_of_float32,
+    factor_with_a_round_too_many,
+    factor_going_on_at_the_end,
+)
