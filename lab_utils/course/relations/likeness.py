@@ -84,7 +84,7 @@ def _say_factor(factor: float) -> str:
     if math.isclose(factor, -1, rel_tol=1e-4):
         return "every number has the wrong sign"
     known = {0.5: "half of", 2.0: "twice", 1 / math.log(2): "1/log(2) times", math.log(2): "log(2) times"}
-    known |= {2 * math.pi: "2π times", math.pi: "π times"}
+    known |= {2 * math.pi: "2π times", 0.5 / math.pi: "1/(2π) times", math.pi: "π times"}
     near = next((text for value, text in known.items() if math.isclose(factor, value, rel_tol=1e-4)), "")
     return f"every number is {near or f'{factor:.4g} times'} what it should be"
 

@@ -116,6 +116,8 @@ SAID = [
      "every number is 1 divided by what it should be."),
     ("apply_rope", lambda x, r: apply_rope(x, r.conj()),
      "The result is on every input what is right where `rotation` has turned the other way."),
+    ("rope_frequencies", lambda d, cfg: rope_frequencies(d, cfg) / (2 * math.pi),
+     "every number is 1/(2π) times what it should be."),
     ("RMSNorm", NormTwice, "every number is twice what it should be."),
     ("RMSNorm", NormThatLosesGradients, "no gradient goes back to `x`: it is 0."),
     ("expert_load", lambda idx, n: expert_load(idx, n) + 1, "every number is 1 too large."),
@@ -126,8 +128,7 @@ SAID = [
      "It gives the same for two inputs that differ in `top_p` alone; it should not."),
     ("next_token_probs", probs(temperature=1.0),
      "It gives the same for two inputs that differ in `temperature` alone; it should not."),
-    ("next_token_probs", refusing_nothing, "It is right on all inputs but these: temperature -1; top_k=0; top_p=0; "
-     "top_p=1.5."),
+    ("next_token_probs", refusing_nothing, "'let through' comes where 'refused with a ValueError' should."),
     ("newton_schulz", lambda g, steps=5, dtype=torch.bfloat16: newton_schulz(g, 5, dtype),
      "what is right where `steps` is left out."),
     ("KimiBlock", BlockWithoutItsNorm, "is on every input what is right where `post_attention_layernorm` gives back "
