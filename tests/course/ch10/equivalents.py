@@ -1,6 +1,7 @@
 """For the exercises of notebook 10."""
 
 from nanokimi.cache import SequenceCache
+from nanokimi.generate import generate as core_generate
 from tests.course.equivalents import name_mutants
 
 
@@ -13,6 +14,14 @@ class BytesOfTheBatchOnce(SequenceCache):
     @property
     def nbytes(self):
         return sum(t[0].numel() * t.element_size() for t in self.entries())
+
+
+def reading_the_prompt_backwards(model, prompt, max_new_tokens, **settings):
+    return core_generate(model, prompt[::-1], max_new_tokens, **settings)
+
+
+def with_another_seed(model, prompt, max_new_tokens, *, seed=0, **settings):
+    return core_generate(model, prompt, max_new_tokens, seed=seed + 1, **settings)
 
 
 ONE_DIMENSION = "logits have one dimension"
@@ -73,4 +82,7 @@ EQUIVALENT = {
         ("logits.cpu()", "_unchanged(logits)", "the check runs on the CPU"),
     ),
 }
-EXTRA = {"SequenceCache": (EntriesWithoutTheNewest, BytesOfTheBatchOnce)}
+EXTRA = {
+    "SequenceCache": (EntriesWithoutTheNewest, BytesOfTheBatchOnce),
+    "generate": (reading_the_prompt_backwards, with_another_seed),
+}
