@@ -63,6 +63,6 @@ def apply_rope(
 ) -> Float[Tensor, "*heads seq rope_dim"]:
     """x with each pair (2i, 2i+1) turned by its angle. Lengths stay, and so does the number format."""
     full = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    # A copy: a slice behind an odd number of channels is no view of complex numbers, not even a contiguous one.
+    # Copies here and, for the gradient, below: a slice behind an odd number of channels is no view of complex numbers.
     pairs = torch.view_as_complex(full.clone(memory_format=torch.contiguous_format).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+    return (torch.view_as_real(pairs * rotation).flatten(-2) * 1.0).to(x.dtype)

@@ -231,6 +231,15 @@ def test_yarn_ramp_by_hand():
     assert rope_frequencies(8, cfg).tolist() == pytest.approx(by_hand, rel=1e-6)
 
 
+def test_the_gradient_behind_an_odd_number_of_channels():
+    """As in training with an odd qk_nope_head_dim: the gradient is a slice that begins at an odd place."""
+    turn = rotations(torch.arange(4), 6, RopeConfig())
+    x, other = torch.randn(4, 6, requires_grad=True), torch.randn(4, 3)
+    weights = torch.randn(4, 9)
+    (torch.cat([other, apply_rope(x, turn)], dim=-1) * weights).sum().backward()
+    assert torch.allclose(x.grad, apply_rope(weights[:, 3:], turn.conj()), atol=1e-6)
+
+
 def test_a_single_token_behind_an_odd_number_of_channels():
     """One token's slice is contiguous and still begins at an odd place, as in decoding with an odd kv_lora_rank."""
     whole = torch.randn(1, 1, 9, generator=torch.Generator().manual_seed(0))

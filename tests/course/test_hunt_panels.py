@@ -12,9 +12,9 @@ import nanokimi.moe
 from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import find
 from lab_utils.course.exercise import Exercise, Mistake
-from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.grading.portable import pack_attempt
 from lab_utils.course.grading.verdicts import judge_line
+from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.attention import attend as core_attend
 from nanokimi.experts import ExpertBank
 

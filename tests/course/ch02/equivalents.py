@@ -117,6 +117,10 @@ EQUIVALENT = {
             "the check's tensors begin at an even place; test_rope.py has one that does not",
         ),
         ("memory_format=torch.contiguous_format", "", "the check's tensors are contiguous"),
+    )
+    | name_mutants(
+        "return (torch.view_as_real(pairs * rotation).flatten(-2) * 1.0).to(x.dtype)",
+        ("flatten(-2) * 1.0", "flatten(-2) / 1.0", "the factor is 1"),
     ),
     "RMSNorm": name_mutants(
         "full = x if x.dtype in (torch.float32, torch.float64) else x.float()",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing.cases import bank_of
 from nanokimi.config import MoEConfig
+from tests.course.equivalents import name_mutants
 
 SIZES = st.integers(1, 4)
 
@@ -90,4 +91,16 @@ INPUTS: dict[str, SearchStrategy[tuple]] = {
     "sequence_balance_loss": losses(),
     "update_expert_bias_": updates(),
     "dispatch": dispatches(),
+}
+
+# Answers that do the same in a notebook, with the reason.
+APART = {
+    "dispatch": name_mutants(
+        "counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
+        (
+            "expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
+            "_unchanged(expert_load(expert_idx, bank.down_proj.shape[0]))",
+            "the tests check types, and the bank's counts are whole numbers",
+        ),
+    )
 }

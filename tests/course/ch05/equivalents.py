@@ -78,7 +78,6 @@ EXTRA = {
 }
 
 NO_ORDER = "two dimensions change places, whichever is named first"
-ON_CPU = "the check runs on the CPU"
 EQUIVALENT = {
     "MultiHeadLatentAttention": name_mutants(
         "k = entries[:, None].expand(-1, self.n_heads, -1, -1)",
@@ -95,13 +94,5 @@ EQUIVALENT = {
     "compress": name_mutants(
         "weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** (-0.5)).softmax(dim=-1)",
         ("k.transpose(-1, -2)", "k.transpose(-2, -1)", NO_ORDER),
-    ),
-    "block_visibility": name_mutants(
-        "position = torch.arange(seq_len, device=device)",
-        (", device=device", "", ON_CPU),
-    )
-    | name_mutants(
-        "latent_block = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)",
-        (", device=device", "", ON_CPU),
     ),
 }

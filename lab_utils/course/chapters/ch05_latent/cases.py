@@ -212,6 +212,7 @@ def visibility_cases() -> list[Case]:
         Case("exactly one block", (3, 3, 2, CPU)),
         Case("a longer text", (40, 8, 3, CPU)),
         Case("on a device without numbers, `meta`", (4, 2, 1, META)),
+        Case("on `meta`, blocks of one", (3, 1, 4, META)),
     ]
 
 

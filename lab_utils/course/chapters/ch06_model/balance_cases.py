@@ -37,6 +37,7 @@ def balance_cases() -> list[Case]:
             ((other, one), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
         ),
         Case("the z-loss, one layer", ((other,), 2, BalanceConfig(z_coef=0.2))),
+        Case("the z-loss, a large coefficient", ((other,), 2, BalanceConfig(z_coef=20.0))),
         Case("the sequence loss, two layers", ((one, other), 2, BalanceConfig(sequence_coef=0.4))),
         Case("the bias update is no loss", ((one, other), 2, BalanceConfig(bias_update_rate=0.1))),
     ]

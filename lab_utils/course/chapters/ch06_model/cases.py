@@ -111,6 +111,7 @@ def moe_cases() -> list[Case]:
         Case(
             "softmax scores, K = 1", (6, replace(plain, scoring="softmax", top_k=1), numbers(1, 6, 6), False)
         ),
+        Case("large numbers", (4, plain, 30 * numbers(1, 2, 4), False)),
         Case("all experts chosen", (4, replace(plain, top_k=4), numbers(1, 3, 4), False)),
         Case(
             "six experts, of another width",
@@ -156,12 +157,13 @@ def observe_block(
     module = copy_weights(harsh_(KimiBlock(cfg, layer)), implementation(cfg, layer))
     rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
     rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
-    with_max = with_max_qk_logit
+    # By the configuration: the reader's block may hold a MoE of the reader's own.
+    has_experts, with_max = cfg.moe is not None and not cfg.is_dense(layer), with_max_qk_logit
     if cache:
         kept, before = SequenceCache(), x.clone()
         with torch.no_grad():
             outs = [
-                _block_values(module(part, turn, kept, with_max), module, with_max)
+                _block_values(module(part, turn, kept, with_max), has_experts, with_max)
                 for part, turn in zip(x.split(list(cache), 1), rotation.split(list(cache)))
             ]
         _check_untouched(x, before)
@@ -169,7 +171,9 @@ def observe_block(
         parts |= {"numbers in the cache": sum(t.numel() for t in kept.entries())}
         return parts | _routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
     x = x.clone().requires_grad_()
-    y, stats, largest = _block_values(module(given := x.clone(), rotation, None, with_max), module, with_max)
+    y, stats, largest = _block_values(
+        module(given := x.clone(), rotation, None, with_max), has_experts, with_max
+    )
     _check_untouched(given, x)
     _send_gradients(y, stats)
     parts = {"x": y.detach()} | _routing_parts(stats) | _gradients(x=x, **dict(module.named_parameters()))
@@ -180,12 +184,12 @@ def observe_block(
     return parts
 
 
-def _block_values(returned: Any, module: nn.Module, with_max: bool) -> tuple:
+def _block_values(returned: Any, has_experts: bool, with_max: bool) -> tuple:
     """What a block's forward returned, if each of the three is of the right kind; a `Problem` that says it if not."""
     says = "three: x, the router's stats or None, the largest logits or None"
     y, stats, largest = _values(returned, tuple, 3, says)
     for place, value, kind, name, there in (
-        ("second", stats, RouterStats, "the router's stats", isinstance(module.mlp, MoE)),
+        ("second", stats, RouterStats, "the router's stats", has_experts),
         ("third", largest, Tensor, "the largest logit of each head", with_max),
     ):
         if not isinstance(value, kind if there else type(None)):
@@ -291,6 +295,8 @@ def kimi_cases() -> list[Case]:
         Case("dense layers only, as long as the context", (_config(moe=None), tokens(1, 12), ())),
         Case("a model of other sizes", (_OTHER, tokens(1, 5) % 7, ())),
         Case("ordinary heads", (_config(**HEADS), tokens(1, 4), ())),
+        Case("one layer, with a cache", (_config(n_layers=1), tokens(1, 4), (2, 1, 1))),
+        Case("two hundred words", (_config(vocab_size=200, n_layers=1), torch.arange(180, 192)[None], ())),
         Case("another seed", (_config(), tokens(1, 2), (), 3)),
         Case("one token more than the context", (_config(), tokens(1, 13), ()), aside=True),
         Case("one token more than a context of five", (_OTHER, tokens(1, 6) % 7, ()), aside=True),

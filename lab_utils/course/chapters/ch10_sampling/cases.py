@@ -59,6 +59,7 @@ def probs_cases() -> list[Case]:
     settings = [
         ("the distribution as it is", some, {}),
         ("greedy", some, {"temperature": 0.0}),
+        ("greedy, all logits below zero", torch.tensor([-3.0, -2.0, -1.0]), {"temperature": 0.0}),
         ("greedy, two tokens tie", torch.tensor([1.0, 2.0, 2.0]), {"temperature": 0.0}),
         ("a low temperature", some, {"temperature": 0.5}),
         ("top_k=2", some, {"top_k": 2}),

@@ -93,6 +93,7 @@ def lr_at_cases() -> list[Case]:
                  decay_fraction=0.5),
         schedule("wsd without a decay, a floor above 1", lr=3.0, steps=5, warmup_steps=0, schedule="wsd",
                  decay_fraction=0.0, min_lr_ratio=0.5),
+        schedule("wsd, one step", steps=1, warmup_steps=0, schedule="wsd", decay_fraction=0.6),
         schedule("wsd, a long run", lr=0.02, steps=200, warmup_steps=20, schedule="wsd"),
     ]  # fmt: skip
 
