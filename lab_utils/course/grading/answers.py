@@ -64,7 +64,6 @@ def main(data: bytes, write: Write) -> None:
     numbers = sorted({exercises[name].notebook for name in plan.expected})
     write({"expected": plan.expected, "numbers": numbers, "made with": _read_version(notebook)})
     run(write)
-    write({"end": True})
 
 
 def _read_version(notebook: dict[str, Any]) -> str:
@@ -108,6 +107,8 @@ def _prepare(plan: Plan, seed: int) -> Callable[[Write], None]:
                         kept[name] = {"error": _describe(error)}
                     else:
                         kept[name] = {"lacking": f"The cell defines nothing called {name}."}
+        with originals:
+            write({"end": True})
 
     return run
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig
+from tests.course.equivalents import name_mutants
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 SMALL = st.integers(1, 4)
@@ -111,4 +112,16 @@ INPUTS = {
     "compress": blocks(),
     "block_visibility": st.tuples(st.integers(1, 12), st.integers(1, 5), SMALL, st.sampled_from((CPU, META))),
     "cache_elements": counted(),
+}
+
+# Answers that do the same in a notebook, with the reason.
+APART = {
+    "MultiHeadLatentAttention": name_mutants(
+        "k = entries[:, None].expand(-1, self.n_heads, -1, -1)",
+        (
+            "entries[:, None].expand(-1, self.n_heads, -1, -1)",
+            "_unchanged(entries[:, None])",
+            "the tests check shapes, and one head of keys is spread over all heads anyway",
+        ),
+    )
 }

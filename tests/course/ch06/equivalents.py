@@ -139,10 +139,6 @@ EQUIVALENT = {
         ("self.gate.float()", "_unchanged(self.gate)", IN_FLOAT32),
     ),
     "Kimi": name_mutants(
-        "start = cache[0].length if cache else 0",
-        ("cache[0]", "cache[1]", "all layers hold as many tokens"),
-    )
-    | name_mutants(
         "rotation = rotations(torch.arange(start, end, device=tokens.device), self.rope_dim, self.cfg.rope)",
         (", device=tokens.device", "", "the check runs on the CPU"),
     ),

@@ -90,7 +90,7 @@ def test_builtins_come_back_without_the_use_of_one(name):
 IN_A_PROCESS = """
 import json, sys
 from lab_utils.course.grading.answers import main
-main(b'0\n' + sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=sys.__stdout__))
+main(b'0\\n' + sys.stdin.buffer.read(), lambda line: print(json.dumps(line), file=sys.__stdout__))
 """
 
 
@@ -116,7 +116,9 @@ def test_what_a_cell_puts_in_the_place_of_builtins_spoils_neither_its_answer_nor
             text=True,
         )
         lines = [json.loads(line) for line in done.stdout.splitlines()]
-        found.append(next(judge_line("causal_mask", line) for line in lines if "exercise" in line))
+        found.append(
+            next(judge_line("causal_mask", line) for line in lines if line.get("exercise") == "causal_mask")
+        )
     assert [(each["status"], each["mistake"]) for each in found] == [
         ("passed", ""),
         ("failed", "mask_hides_the_token_itself"),
