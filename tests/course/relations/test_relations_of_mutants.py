@@ -89,6 +89,8 @@ def differs(right, got, tolerance) -> bool:
     if isinstance(right, torch.Tensor | float | int) and isinstance(got, torch.Tensor | float | int):
         if getattr(got, "dtype", None) != getattr(right, "dtype", None):
             return True
+        if not isinstance(got, torch.Tensor):  # a number alone: one room or the other, not both
+            return not abs(got - right) <= tolerance * max(1.0, abs(got), abs(right))
         one, other = as_array(got), as_array(right)
         room = 1.01 * tolerance
         return one.shape != other.shape or not np.allclose(one, other, rtol=room, atol=room, equal_nan=True)
