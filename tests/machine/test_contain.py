@@ -54,7 +54,7 @@ def test_root_without_any_way_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(contain, "say_ready", None)
     monkeypatch.setattr(contain.Contained, "finish", lambda self, data: contain.Ended(b"", "no reason"))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(NotContained, match=r"as root, .*no reason.*docs/authoring\.md"):
+    with pytest.raises(NotContained, match=r"as root, .*no reason.*docs/grading\.md"):
         find_level.__wrapped__()
 
 
