@@ -17,7 +17,7 @@ STYLES = {
     "kimi-moe": ("#CC79A7", "--", "P"),
     "kimi-bias": ("#000000", ":", "X"),
     "kimi": ("#0072B2", "-", "o"),
-    "yours": ("#009E73", "--", "*"),
+    "yours": ("#882255", "--", "*"),
 }
 OTHER_STYLE = ("#666666", "-", "*")
 # Whatever else a picture compares: colour, line, marker of the first, the second ...
