@@ -188,19 +188,13 @@ def _block_values(returned: Any, has_experts: bool, with_max: bool) -> tuple:
     """What a block's forward returned, if each of the three is of the right kind; a `Problem` that says it if not."""
     says = "three: x, the router's stats or None, the largest logits or None"
     y, stats, largest = _values(returned, tuple, 3, says)
-    for place, value, kind, name, there in (
-        ("second", stats, RouterStats, "the router's stats", has_experts),
-        ("third", largest, Tensor, "the largest logit of each head", with_max),
+    largest_is = "the largest logit of each head"
+    for place, value, kind, name, there, otherwise in (
+        ("second", stats, RouterStats, "the router's stats", has_experts, "None in a dense layer"),
+        ("third", largest, Tensor, largest_is, with_max, f"None: nobody asks for {largest_is}"),
     ):
         if not isinstance(value, kind if there else type(None)):
-            found = "nothing" if value is None else kind_of(value)
-            should = (
-                name
-                if there
-                else f"None: nobody asks for {name}"
-                if kind is Tensor
-                else "None in a dense layer"
-            )
+            found, should = "nothing" if value is None else kind_of(value), name if there else otherwise
             raise Problem(f"The {place} value that forward returns is {found}; it should be {should}.")
     return y, stats, largest
 
