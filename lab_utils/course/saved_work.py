@@ -21,6 +21,7 @@ from typing import Any
 from lab_utils.course.attempt import SECONDS
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.grading.cells import STUB, WORK, Cell, read_cells
+from lab_utils.course.grading.files import LARGEST
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import sentences
 from lab_utils.course.names import free_names
@@ -29,7 +30,6 @@ from nanokimi.system.deadline import call_within
 from nanokimi.system.printable import one_line
 from nanokimi.system.reading import read_small_json
 
-LARGEST = 50_000_000  # bytes of a notebook, as for a grade
 _IMPORTS = ast.Import | ast.ImportFrom
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _FUNCTIONS = _DEFINITIONS | ast.Lambda  # what is inside runs later

@@ -78,11 +78,10 @@ def _find_leak_in_training(subject: Subject) -> Finding | None:
     """The finding where later tokens are seen in training mode only, as by a BatchNorm; None where they are not."""
     if not subject.is_module:
         return None
+    # In training mode many models want more than tokens; then only the other mode can be asked.
     try:
         seen, _ = reach(subject, subject.training_copy())
-    except (
-        Exception
-    ):  # in training mode many models want more than tokens; then only the other mode can be asked
+    except Exception:
         return None
     if not future_pairs(seen):
         return None

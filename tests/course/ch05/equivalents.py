@@ -74,6 +74,10 @@ EXTRA = {
         after(block_visibility, lambda mask: mask.flip(0)),
         after(block_visibility, lambda mask: mask.float()),
         after(block_visibility, lambda mask: mask.T),
+        after(block_visibility, lambda mask: mask.roll(1, 0)),
+        after(block_visibility, lambda mask: mask.flip(1)),
+        after(block_visibility, lambda mask: mask.cumsum(1) > 1),
+        after(block_visibility, lambda mask: mask[:, :-1]),
     ),
 }
 
