@@ -47,7 +47,7 @@ def test_mutants_fail(exercise: Exercise):
         "these pass the check: sharpen its cases, or list them in tests/course/ch*/equivalents.py"
     )
     assert set(same) <= seen, "these stand in tests/course/ch*/equivalents.py and are no mutants (any more)"
-    assert unforeseen >= 10, f"only {unforeseen} mutants give a wrong value that the bank does not know"
+    assert unforeseen >= 5, f"only {unforeseen} mutants give a wrong value that the bank does not know"
 
 
 def test_unknown_names_do_not_hide_in_the_lists():
