@@ -155,7 +155,7 @@ def test_every_odd_result_of_every_exercise_is_told_in_one_sentence(what):
         check_one(name, ODD[what])
 
 
-@pytest.mark.parametrize("what", ["None", "dict", "sparse", "lying", "lying tensor", "tuple"])
+@pytest.mark.parametrize("what", ["sparse", "lying", "tuple"])
 def test_odd_results_are_told_in_one_sentence(what):
-    for name in ("attend", "topk_route", "expert_load", "windows", "RMSNorm"):
+    for name in ("attend", "expert_load", "windows"):
         check_one(name, ODD[what])

@@ -98,6 +98,7 @@ def test_other_arguments_than_the_stubs_have_no_line():
     assert difference.place == ""
 
 
+@pytest.mark.slow
 def test_the_line_of_a_test_of_a_hunt():
     source = "def test_sound_attend(attend):\n    out = attend(1, 2)\n    assert out"
     result = judge(find("test_sound_attend"), define(source))

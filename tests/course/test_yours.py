@@ -26,11 +26,7 @@ from tests.course.filled import IN_ANOTHER_STYLE, NOTEBOOKS, TO_BUILD, calls, co
 from tests.training import drop_clock
 
 NO_PART = ["merge_most_frequent", "token_bytes", "derived_scaling_factor", "cache_elements"]
-FEW = {
-    "swiglu": IN_ANOTHER_STYLE["swiglu"],
-    "expert_load": core_source("expert_load"),
-    "lr_at": core_source("lr_at"),
-}
+FEW = {"swiglu": IN_ANOTHER_STYLE["swiglu"], **{name: core_source(name) for name in ("expert_load", "lr_at")}}
 CFG = replace(tiny.model_config("kimi-mla"), max_seq_len=40)
 
 
@@ -59,6 +55,7 @@ def few(tmp_path_factory, calls) -> Yours:  # noqa: F811
     return mine
 
 
+@pytest.mark.slow
 def test_without_any_work_there_are_no_parts_and_the_core_stays_itself(monkeypatch):
     monkeypatch.chdir(NOTEBOOKS)
     before = functions_of_the_core()
@@ -106,6 +103,7 @@ def test_an_arm_of_nothing_is_refused_in_a_line(monkeypatch):
         with_yours(make_plan("smoke", "gpt,kimi,yours"))
 
 
+@pytest.mark.slow
 def test_the_arm_has_the_settings_of_kimi_and_the_reader_as_its_maker(few, monkeypatch, capsys):
     monkeypatch.setattr(yours_module, "yours", lambda: few)
     plan = with_yours(make_plan("smoke", "gpt,yours,kimi"))

@@ -215,6 +215,7 @@ def test_a_right_answer_passes(name, answer):
 # ---------------------------------------------------------------- what forward returns
 
 
+@pytest.mark.slow
 def test_a_layer_that_returns_a_tensor_or_nothing_is_told_what_to_return():
     class OnlyTheFirst(MultiHeadLatentAttention):
         def forward(self, *args):

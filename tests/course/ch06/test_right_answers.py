@@ -181,6 +181,7 @@ def only_the_first(core):
     return type("Returns", (core,), {"forward": lambda self, *args: core.forward(self, *args)[0]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("core", "wanted"),
     [
@@ -194,6 +195,7 @@ def test_a_layer_that_returns_one_of_its_values_is_told_what_to_return(core, wan
     assert says.startswith("forward returns a Tensor; it should return " + wanted), says
 
 
+@pytest.mark.slow
 def test_a_layer_that_returns_nothing_or_a_bare_tuple():
     class Nothing(MoE):
         def forward(self, x):
@@ -207,6 +209,7 @@ def test_a_layer_that_returns_nothing_or_a_bare_tuple():
     assert judge(find("Kimi"), BareTuple).difference.says.startswith("forward returns 3 values;")
 
 
+@pytest.mark.slow
 def test_a_dense_layer_among_the_routing_is_shown_as_such():
     class WithNone(Kimi):
         def forward(self, *args):

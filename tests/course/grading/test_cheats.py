@@ -94,6 +94,7 @@ def test_an_honest_answer_passes():
     assert judged("attend", HONEST)["status"] == "passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", CALLS.values(), ids=CALLS)
 def test_the_labs_own_function_cannot_be_called(source):
     found = judged("attend", source)
@@ -127,6 +128,7 @@ RMSNorm = functools.partial(nanokimi.norm.RMSNorm)""",
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", OF_CLASSES.values(), ids=OF_CLASSES)
 def test_nor_can_its_class(source):
     assert judged("RMSNorm", source)["status"] == "failed"

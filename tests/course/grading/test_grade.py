@@ -202,6 +202,7 @@ def test_bounds_are_positive_numbers(words, capsys):
     assert error.value.code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "why"),
     [(None, "no such file"), ("{", "not a notebook"), ("empty", "no exercise of the course")],

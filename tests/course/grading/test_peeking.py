@@ -36,6 +36,7 @@ PEEKS = {
 CLUES = ("column", "key_by_key", "above", "hidden", "broken", "bugs", "same fault")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peek", PEEKS.values(), ids=PEEKS)
 def test_a_test_cannot_see_which_piece_it_has(peek):
     source = f"def test_sound_attend(attend):{peek.format(piece='attend')}"
@@ -43,6 +44,7 @@ def test_a_test_cannot_see_which_piece_it_has(peek):
     assert judged("test_sound_attend", source)["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_each_piece_is_met_in_a_process_of_its_own():
     """A test that counts the pieces it has met counts no further than one piece's runs."""
     source = inspect.cleandoc(
@@ -56,6 +58,7 @@ def test_each_piece_is_met_in_a_process_of_its_own():
     assert "lets the piece above through" in judged("test_sound_attend", source)["says"]
 
 
+@pytest.mark.slow
 def test_the_labs_own_test_cannot_be_borrowed():
     source = """
 from lab_utils.course.chapters.ch02_attention import hunts
