@@ -137,7 +137,7 @@ def progress(notebook: str | int | None = None) -> Progress:
         left = tuple(n for n in names if not logbook.solved(n) and not logbook.read(n))
         hints = sum(logbook.hints.get(name, 0) for name in names)
         rows.append(Row(chapter, solved, len(names), left, hints, read, tuple(filter(logbook.begun, left))))
-    guesses = logbook.predictions.values()
+    guesses = [right for name, right in logbook.predictions.items() if name.startswith(number or "")]
     return Progress(tuple(rows), sum(guesses), len(guesses))
 
 

@@ -20,6 +20,12 @@ def test_progress_counts_what_is_solved():
     assert "02 · Attention" in html and "■□□□□□□□□□" in html and "No prediction made yet." in html
 
 
+def test_the_predictions_of_a_notebook_are_its_own():
+    for name, right in {"02-scale": True, "02-norm": False, "05-rank": True}.items():
+        Logbook.open().note_prediction(name, right)
+    assert "1 of 2" in repr(progress("02")) and "2 of 3" in repr(progress())
+
+
 def test_what_was_read_and_what_was_begun_is_told_apart_from_what_is_solved():
     logbook = Logbook.open()
     logbook.note_check("causal_mask", "begun")

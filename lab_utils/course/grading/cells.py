@@ -140,9 +140,13 @@ def _joined(before: str, after: str, names: Collection[str]) -> str:
 
 
 def _without_magics(source: str) -> str:
-    """The source as a kernel would run it: its magics are calls. What cannot be transformed stays."""
+    """The source as a kernel would run it: its magics are calls. What cannot be transformed stays.
+
+    What stands under a magic of a whole cell that only watches it (`%%time`) is read as it stands.
+    """
     from IPython.core.inputtransformer2 import TransformerManager
 
+    source = re.sub(r"\A(\s*)%%(time|capture|prun)\b", r"\1# \2", source)
     try:
         return TransformerManager().transform_cell(source)
     except (SyntaxError, ValueError, RecursionError):

@@ -257,6 +257,7 @@ put("defined twice, the second wrong", f"{RIGHT['attend']}\n\n{WRONG}", attend="
 put("inside an if", "if True:\n" + "".join(f"    {line}\n" for line in RIGHT["attend"].splitlines()))
 put("another name given to it", RIGHT["attend"].replace("def attend", "def mine") + "\nattend = mine")
 put("a magic above it", "%time 1 + 1\n" + RIGHT["attend"])
+put("its cell is timed", "%%time\n" + RIGHT["attend"])
 put(
     "a helper above it",
     "import math\ndef helper(x): return x\n" + RIGHT["attend"].replace("@ v", "@ helper(v)"),
