@@ -24,6 +24,32 @@ def pairs_by_index(tokens, starts, seq_len):
     return tokens[picked], tokens[picked].clone()
 
 
+def pairs_in_a_ring(tokens, starts, seq_len):
+    """A shift within each piece: its last target is its own first input."""
+    inputs, targets = pairs_of_a_colleague(tokens, starts, seq_len)
+    return inputs, targets.roll(-1, dims=1)
+
+
+def pairs_three_apart(tokens, starts, seq_len):
+    """A shift by three."""
+    inputs, _ = pairs_of_a_colleague(tokens, starts, seq_len)
+    return inputs, torch.stack([tokens.roll(-3)[start : start + seq_len] for start in starts])
+
+
+def pairs_shifted_once(tokens, starts, seq_len):
+    """A shift in the first row only."""
+    inputs, targets = pairs_of_a_colleague(tokens, starts, seq_len)
+    targets[0] = tokens[starts[0] + 1 : starts[0] + seq_len + 1]
+    return inputs, targets
+
+
+def pairs_shifted_at_the_end(tokens, starts, seq_len):
+    """A shift of the last target in each row only."""
+    inputs, targets = pairs_of_a_colleague(tokens, starts, seq_len)
+    targets[:, -1] = torch.stack([tokens[start + seq_len] for start in starts])
+    return inputs, targets
+
+
 def split_with_the_end_kept(documents, val_share):
     """The same fault, with the last documents for validation."""
     n_val = max(1, round(val_share * len(documents)))
@@ -34,3 +60,15 @@ def split_with_the_start_lost(documents, val_share):
     """The same fault, and the two lists hold as many documents as there are: the first ones are left out."""
     n_val = max(1, round(val_share * len(documents)))
     return documents[n_val:], documents[-n_val:]
+
+
+def split_with_the_last_kept(documents, val_share):
+    """The last document alone is on both sides."""
+    n_val = max(1, round(val_share * len(documents)))
+    return [*documents[:-n_val], documents[-1]], documents[-n_val:]
+
+
+def split_one_too_late(documents, val_share):
+    """The first validation document alone is on both sides: one place too far."""
+    n_val = max(1, round(val_share * len(documents)))
+    return documents[: len(documents) - n_val + 1], documents[-n_val:]

@@ -53,6 +53,7 @@ def encodings() -> list[Case]:
         Case("the 256 bytes and a few merges", (tokenizer.train_bpe(STORIES, 300),)),
         Case("a character of four bytes", (tokenizer.char(["a🐱 "]),)),
         Case("the separator is token 0", (_separator_first(),)),
+        Case("a token of two bytes that is a part of a character", (tokenizer.train_bpe(["“a” " * 4], 258),)),
     ]
 
 
@@ -84,7 +85,7 @@ def window_cases() -> list[Case]:
 
 
 def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
-    """The new list and the pair, each as whatever list or tuple it comes."""
+    """The new list as a list and the pair as a tuple, each as whatever list or tuple it comes."""
     before = list(ids)
     parts = parts_of(implementation(ids, new_id))
     if ids != before:
@@ -92,8 +93,10 @@ def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
     names = (
         ("new list", "pair", *parts) if len(parts) > 1 else parts
     )  # a third part keeps the name that it has
+    kind = {name: tuple if name == "pair" else list for name in names}
     return {
-        name: list(part) if isinstance(part, tuple) else part for name, part in zip(names, parts.values())
+        name: kind[name](part) if isinstance(part, list | tuple) else part
+        for name, part in zip(names, parts.values())
     }
 
 
@@ -104,7 +107,10 @@ def merge_cases() -> list[Case]:
         Case("a number after the last pair", ([1, 2, 1, 2, 5], 9)),
         Case("every pair comes once", ([5, 6, 2, 3, 1], 9)),
         Case("equally frequent pairs, the same first number", ([1, 3, 1, 2], 9)),
+        Case("equally frequent pairs, the smaller second number comes first", ([1, 2, 1, 3], 9)),
+        Case("equally frequent pairs, two with a large first number", ([5, 3, 5, 1], 9)),
         Case("equally frequent pairs, the smallest one with the largest sum", ([2, 3, 4, 1, 9], 12)),
+        Case("equally frequent pairs, numbers of one digit and of two", ([9, 5, 10, 5], 11)),
         Case("a pair that overlaps itself", ([3, 1, 7, 7, 7], 9)),
         Case("a pair and its reverse", ([1, 2, 5, 2, 1, 6, 3, 4, 7, 3, 4], 9)),
         Case("numbers of several digits", ([11, 2, 300, 1, 2, 2, 1, 2], 301)),

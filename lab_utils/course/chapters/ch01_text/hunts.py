@@ -65,6 +65,10 @@ def pairs_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.pairs_of_a_colleague,)),
         Case("a hidden piece with the same fault, which cuts by a table of places", (bugs.pairs_by_index,)),
+        Case("a hidden piece whose last target in each row is the first input", (bugs.pairs_in_a_ring,)),
+        Case("a hidden piece whose targets lie three tokens further on", (bugs.pairs_three_apart,)),
+        Case("a hidden piece that shifts the first row only", (bugs.pairs_shifted_once,)),
+        Case("a hidden piece that shifts only the last target of each row", (bugs.pairs_shifted_at_the_end,)),
         Case("a piece whose targets are zeros", (_with_targets_of_zeros,), judged=False),
         Case("a sound piece that cuts one token more and uses the piece twice", (cut_pairs,)),
         Case("a sound piece that cuts by a table of places", (cut_pairs_from_two_texts,)),
@@ -98,6 +102,14 @@ def split_cases() -> list[Case]:
         Case(
             "a hidden piece with the same fault, whose lists are as long as those of a sound one",
             (bugs.split_with_the_start_lost,),
+        ),
+        Case(
+            "a hidden piece that keeps only the last validation document for training too",
+            (bugs.split_with_the_last_kept,),
+        ),
+        Case(
+            "a hidden piece that keeps only the first validation document for training too",
+            (bugs.split_one_too_late,),
         ),
         Case("a sound piece that holds out the last documents", (split_documents,)),
         Case("a sound piece that holds out every n-th document", (split_every_nth,)),

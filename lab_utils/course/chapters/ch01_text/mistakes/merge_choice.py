@@ -76,11 +76,30 @@ def merge_by_the_first_numbers_only(ids, new_id):
 
 
 @mistake(
+    "Of equally frequent pairs with the same first number it takes the one with the largest second number. It should "
+    "be the smallest.",
+    "Which is smaller, (1, 3) or (1, 2)?",
+)
+def merge_the_largest_second_of_equals(ids, new_id):
+    pair = choose_pair(ids, lambda pair, times, place: (-times, pair[0], -pair[1]))
+    return replace_pair(ids, pair, new_id), pair
+
+
+@mistake(
     "Of equally frequent pairs it takes the one with the smallest sum.",
     "Is (1, 5) smaller than (2, 3) in Python?",
 )
 def merge_the_smallest_sum_of_equals(ids, new_id):
     pair = choose_pair(ids, lambda pair, times, place: (-times, sum(pair), pair))
+    return replace_pair(ids, pair, new_id), pair
+
+
+@mistake(
+    "Of equally frequent pairs it compares the numbers as texts, in which 10 comes before 9.",
+    "Are the two sides that your function compares numbers, or strings?",
+)
+def merge_the_smallest_text_of_equals(ids, new_id):
+    pair = choose_pair(ids, lambda pair, times, place: (-times, str(pair)))
     return replace_pair(ids, pair, new_id), pair
 
 
@@ -197,7 +216,9 @@ CHOICES = (
     merge_the_last_of_equals,
     merge_the_smallest_second_of_equals,
     merge_by_the_first_numbers_only,
+    merge_the_largest_second_of_equals,
     merge_the_smallest_sum_of_equals,
+    merge_the_smallest_text_of_equals,
     merge_the_rarest,
     merge_the_smallest,
     merge_the_largest,

@@ -183,6 +183,15 @@ def merge_until_nothing_comes_twice(ids, new_id):
 
 
 @mistake(
+    "Where no pair comes twice, nothing is replaced. One merge is asked for, however rare the pair is.",
+    "What should 1 2 become?",
+)
+def merge_only_what_comes_twice(ids, new_id):
+    pair = choose_pair(ids)
+    return (replace_pair(ids, pair, new_id) if Counter(pairwise(ids))[pair] > 1 else ids), pair
+
+
+@mistake(
     "The numbers are replaced as bytes, which end at 255. The new token has a larger number.",
     "What is bytes([256])?",
 )
@@ -236,6 +245,7 @@ MERGE_MOST_FREQUENT = (
     merge_and_stop_early,
     merge_past_the_end,
     merge_until_nothing_comes_twice,
+    merge_only_what_comes_twice,
     merge_as_bytes,
     merge_with_a_counted_pair,
     merge_in_place,

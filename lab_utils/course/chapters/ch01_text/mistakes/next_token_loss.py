@@ -203,6 +203,23 @@ def loss_without_a_gradient(logits, targets):
     return core_loss(logits, targets).detach()
 
 
+@mistake(
+    "The target is given 0.9 of the probability, and all tokens together the rest: that is label smoothing. The "
+    "docstring asks for plain cross-entropy.",
+    "Which arguments has your call of cross_entropy, and what does each of them do?",
+)
+def loss_with_smoothed_labels(logits, targets):
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), label_smoothing=0.1)
+
+
+@mistake(
+    "It is the perplexity, the exponential of the loss. The docstring asks for nats.",
+    "What should come out for two tokens with equal logits: 2, or ln 2?",
+)
+def loss_as_perplexity(logits, targets):
+    return core_loss(logits, targets).exp()
+
+
 @mistake("Only the last position counts.", "How many targets does a sequence have?")
 def loss_of_the_last_position(logits, targets):
     return core_loss(logits[:, -1:], targets[:, -1:])
@@ -240,6 +257,8 @@ NEXT_TOKEN_LOSS = (
     loss_widened_too_late,
     loss_of_each_position,
     loss_without_a_gradient,
+    loss_with_smoothed_labels,
+    loss_as_perplexity,
     loss_of_the_last_position,
     loss_per_position,
 )

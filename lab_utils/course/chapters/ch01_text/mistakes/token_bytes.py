@@ -116,6 +116,27 @@ def bytes_in_another_order(encoding):
 
 
 @mistake(
+    "The sizes are not in the order of the ids, but for the separator. Entry i belongs to token i.",
+    "In which order does token_byte_values give the tokens?",
+)
+def bytes_in_another_order_around_the_separator(encoding):
+    found = [len(token) for token in encoding.token_byte_values()]
+    return np.array([*found[: encoding.eot_token], 0, *found[encoding.eot_token :]])
+
+
+@mistake(
+    "A part of a character counts as one byte. It may have two or three.",
+    "How many bytes does decode_single_token_bytes give for a token whose text is `�`?",
+)
+def bytes_of_one_for_a_part_of_a_character(encoding):
+    def of(b):
+        text = b.decode(errors="replace")
+        return len(text) if "�" in text else len(b)
+
+    return sizes(encoding, of)
+
+
+@mistake(
     "A part of a character is dropped when it is turned into text, and counts as 0 bytes.",
     "Look at the tokens that hold a single byte above 127.",
 )
@@ -171,6 +192,8 @@ TOKEN_BYTES = (
     bytes_with_the_separator_last,
     bytes_without_the_separator,
     bytes_in_another_order,
+    bytes_in_another_order_around_the_separator,
+    bytes_of_one_for_a_part_of_a_character,
     bytes_without_parts_of_characters,
     bytes_of_all_tokens,
     bytes_as_python_writes_them,

@@ -49,6 +49,57 @@ def pairs_test_of_a_constant(cut_pairs):
     assert targets.tolist() == [[7, 7, 7, 7]] == inputs.tolist()
 
 
+@mistake(
+    "It notices targets that are not shifted at all, and passes where the shift is wrong or is in one row only.",
+    "By how many tokens should a target be ahead, and in which rows does your test look?",
+)
+def pairs_test_of_any_other_targets(cut_pairs):
+    inputs, targets = cut_pairs(COUNTING, [0, 5], 4)
+    assert not torch.equal(inputs, targets)
+
+
+@mistake(
+    "It passes for a piece whose last target in each row is the first input again.",
+    "Which token of the text stands in `targets` only, and in no row of `inputs`?",
+)
+def pairs_test_without_the_last_target(cut_pairs):
+    inputs, targets = cut_pairs(COUNTING, [0, 5], 4)
+    assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+
+@mistake(
+    "It passes for a piece in which only the last target of each row is right.",
+    "How many targets has a row in your test, and how many of them does it compare?",
+)
+def pairs_test_of_the_last_target(cut_pairs):
+    assert cut_pairs(COUNTING, [0, 5], 4)[1][:, -1].tolist() == [4, 9]
+
+
+@mistake(
+    "It passes for a piece that shifts its first row only.",
+    "How many rows do your starts give, and how many does your test compare?",
+)
+def pairs_test_of_the_first_row(cut_pairs):
+    assert cut_pairs(COUNTING, [0, 5], 4)[1][0].tolist() == [1, 2, 3, 4]
+
+
+@mistake(
+    "It passes where the last target of each row is wrong, and where only the first row is right.",
+    "How many targets do your starts give, and how many does your test compare?",
+)
+def pairs_test_of_the_first_target(cut_pairs):
+    assert cut_pairs(COUNTING, [0, 5], 4)[1][0, 0] == 1
+
+
+@mistake(
+    "It passes for a piece whose targets lie three tokens further on.",
+    "Which token follows which in your text, and does your test ask for just that one?",
+)
+def pairs_test_of_two_tokens(cut_pairs):
+    inputs, targets = cut_pairs(torch.tensor([0, 1] * 10), [0, 5], 3)
+    assert torch.equal(targets, 1 - inputs)
+
+
 @mistake(*LOOKS_AT_NO_NUMBER)
 def pairs_test_of_the_kind(cut_pairs):
     assert cut_pairs(COUNTING, [0], 4) is not None
@@ -60,6 +111,12 @@ PAIRS_TESTS = (
     pairs_test_that_always_fails,
     pairs_test_of_the_shape,
     pairs_test_of_the_inputs,
+    pairs_test_of_any_other_targets,
+    pairs_test_without_the_last_target,
+    pairs_test_of_the_last_target,
+    pairs_test_of_the_first_row,
+    pairs_test_of_the_first_target,
+    pairs_test_of_two_tokens,
     pairs_test_of_a_constant,
 )
 
@@ -103,7 +160,10 @@ def split_test_of_everything_used(split_documents):
     assert set(training) | set(validation) == set(DOCUMENTS)
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(
+    LOOKS_AT_NO_NUMBER[0],
+    "What must never be true of a document that the model is tested on?",
+)
 def split_test_of_the_kind(split_documents):
     assert split_documents(DOCUMENTS, 0.2) is not None
 
@@ -118,12 +178,50 @@ def split_test_of_the_number(split_documents):
 
 
 @mistake(
-    "It refuses sound pieces: it asks for no validation at a share of 0. What a split does there, nobody says.",
-    "Which share would you use in a training?",
+    "It passes for no piece but one that holds nothing out, and refuses the sound ones, which hold out one document "
+    "or more.",
+    "How many documents does your test give, and which share? At a share of 0, or with one document, nobody says what "
+    "a split does.",
 )
 def split_test_at_no_share(split_documents):
     training, validation = split_documents(DOCUMENTS, 0.0)
     assert validation == [] and training == DOCUMENTS
+
+
+@mistake(
+    "It refuses the sound pieces, and passes only where one of the two sides is empty.",
+    "Are all of your documents different? Equal ones may stand on both sides of a sound split.",
+)
+def split_test_of_equal_texts(split_documents):
+    training, validation = split_documents(["the cat", "the owl"] * 10, 0.2)
+    assert not set(training) & set(validation)
+
+
+@mistake(
+    "It passes for a piece that keeps the last validation document for training.",
+    "How many validation documents does your test compare with the training ones?",
+)
+def split_test_of_the_first_document(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert validation[0] not in training
+
+
+@mistake(
+    "It passes for a piece that keeps the first validation document for training.",
+    "How many validation documents does your test compare with the training ones?",
+)
+def split_test_of_the_last_document(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert validation[-1] not in training
+
+
+@mistake(
+    "It passes for a piece that keeps one of the validation documents for training. Not one may stand on both sides.",
+    "Is it enough that the two sides are not the same?",
+)
+def split_test_of_all_documents(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert not set(validation) <= set(training)
 
 
 SPLIT_TESTS = (
@@ -135,4 +233,8 @@ SPLIT_TESTS = (
     split_test_of_everything_used,
     split_test_of_the_number,
     split_test_at_no_share,
+    split_test_of_equal_texts,
+    split_test_of_the_first_document,
+    split_test_of_the_last_document,
+    split_test_of_all_documents,
 )

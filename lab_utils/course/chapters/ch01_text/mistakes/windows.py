@@ -199,6 +199,35 @@ def windows_with_index_first(split, n, seq_len):
     return index, inputs, targets
 
 
+@mistake(
+    "`index` has the number of the window at every place. It is the place of each target in the text.",
+    "Compare split.tokens[index] with the targets.",
+)
+def windows_with_the_number_of_the_window(split, n, seq_len):
+    inputs, targets, index = core_windows(split, n, seq_len)
+    return inputs, targets, torch.arange(len(index))[:, None].expand(index.shape)
+
+
+@mistake(
+    "The text is taken for a ring: the last window may have the first token of the text as its last target.",
+    "Which token follows the last one of the text?",
+)
+def windows_in_a_ring(split, n, seq_len):
+    places = torch.arange(min(n, len(split.tokens) // seq_len) * seq_len).view(-1, seq_len)
+    tokens = torch.from_numpy(split.tokens.astype(np.int64))
+    return tokens[places], tokens.roll(-1)[places], places + 1
+
+
+@mistake(
+    "The windows are spread over the whole text. They should be the first ones, side by side.",
+    "Where does window 1 begin, if n is smaller than the number of windows that fit?",
+)
+def windows_spread_over_the_text(split, n, seq_len):
+    fits = (len(split.tokens) - 1) // seq_len
+    starts = seq_len * torch.linspace(0, fits - 1, min(n, fits)).long()
+    return from_index(split, starts[:, None] + torch.arange(seq_len))
+
+
 @mistake("The tokens are int32. The docstring asks for int64.", "Which dtype has a tensor that indexes?")
 def windows_of_int32(split, n, seq_len):
     return from_index(split, places(split, n, seq_len), torch.int32)
@@ -232,6 +261,9 @@ WINDOWS = (
     windows_in_columns,
     windows_that_wrap,
     windows_with_places_in_the_window,
+    windows_with_the_number_of_the_window,
+    windows_in_a_ring,
+    windows_spread_over_the_text,
     windows_without_index,
     windows_with_index_first,
     windows_of_int32,
