@@ -1,0 +1,133 @@
+"""Wrong answers to notebook 01, written in other ways than the known mistakes: each is refused and named."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from lab_utils.course.chapters import find
+from lab_utils.course.judge import judge
+from nanokimi.text.bpe import merge_most_frequent
+
+
+def merging(key):
+    """The right merge of the pair that `key` puts first among equally frequent ones."""
+
+    def answer(ids, new_id):
+        counts = Counter(pairwise(ids))
+        pair = sorted(counts, key=lambda each: (-counts[each], key(each)))[0]
+        merged = []
+        for each in ids:
+            if merged and (merged[-1], each) == pair:
+                merged[-1] = new_id
+            else:
+                merged.append(each)
+        return merged, pair
+
+    return answer
+
+
+def merge_in_the_long_run(ids, new_id):
+    return (
+        merge_most_frequent(ids, new_id)
+        if len(set(pairwise(ids))) < len(ids) - 1
+        else (ids, min(pairwise(ids)))
+    )
+
+
+def sizes_by_text(encoding):
+    found = []
+    for i in range(encoding.n_vocab):
+        text = encoding.decode([i])
+        found.append(len(text) if "\ufffd" in text else len(text.encode()))
+    return np.where(np.arange(encoding.n_vocab) == encoding.eot_token, 0, found)
+
+
+def smoothed(logits, targets):
+    log_p = logits.float().log_softmax(dim=-1)
+    return -(0.9 * log_p.gather(-1, targets[..., None]).mean() + 0.1 * log_p.mean())
+
+
+def windows_by_roll(split, n, seq_len):
+    tokens = torch.tensor(split.tokens.astype(np.int64))
+    n = min(n, len(tokens) // seq_len)
+    places = torch.arange(len(tokens))
+    return tuple(x[: n * seq_len].reshape(n, seq_len) for x in (tokens, tokens.roll(-1), places + 1))
+
+
+def asks_that_targets_are_later_inputs(cut_pairs):
+    inputs, targets = cut_pairs(torch.randperm(50), [0, 7, 20], 6)
+    assert (inputs[:, 1:] == targets[:, :-1]).all()
+
+
+def asks_for_ones_after_zeros(cut_pairs):
+    inputs, targets = cut_pairs(torch.arange(24) % 2, [0, 3], 5)
+    assert torch.equal(targets, 1 - inputs)
+
+
+def asks_for_one_target(cut_pairs):
+    assert int(cut_pairs(torch.arange(100, 140), [2, 9, 17], 4)[1][0, 0]) == 103
+
+
+def asks_about_one_target_a_row(cut_pairs):
+    assert cut_pairs(torch.arange(30), [0, 11], 6)[1][:, 5].tolist() == [6, 17]
+
+
+def asks_with_windows_of_one_token(cut_pairs):
+    assert cut_pairs(torch.arange(9), [2, 5], 1)[1].tolist() == [[3], [6]]
+
+
+def asks_about_the_first_document(split_documents):
+    training, validation = split_documents([chr(97 + i) for i in range(26)], 0.2)
+    assert training.count(validation[0]) == 0
+
+
+def asks_with_one_document(split_documents):
+    assert split_documents(["only"], 0.1) == (["only"], [])
+
+
+def asks_with_equal_documents(split_documents):
+    training, validation = split_documents(["a cat", "an owl", "a dog"] * 10, 0.2)
+    assert not any(document in training for document in validation)
+
+
+NAMED = [
+    (
+        "merge_most_frequent",
+        merging(lambda pair: f"{pair[0]},{pair[1]}"),
+        "merge_the_smallest_text_of_equals",
+    ),
+    ("merge_most_frequent", merging(lambda pair: (pair[0], -pair[1])), "merge_the_largest_second_of_equals"),
+    ("merge_most_frequent", merging(lambda pair: (-pair[0], pair[1])), None),
+    ("merge_most_frequent", merge_in_the_long_run, "merge_only_what_comes_twice"),
+    ("token_bytes", sizes_by_text, "bytes_of_one_for_a_part_of_a_character"),
+    ("next_token_loss", smoothed, "loss_with_smoothed_labels"),
+    ("windows", windows_by_roll, "windows_in_a_ring"),
+    ("test_sound_pairs", asks_that_targets_are_later_inputs, "pairs_test_without_the_last_target"),
+    ("test_sound_pairs", asks_for_ones_after_zeros, "pairs_test_of_two_tokens"),
+    ("test_sound_pairs", asks_for_one_target, "pairs_test_of_the_first_target"),
+    ("test_sound_pairs", asks_about_one_target_a_row, "pairs_test_of_the_last_target"),
+    ("test_sound_pairs", asks_with_windows_of_one_token, "pairs_test_of_the_last_target"),
+    ("test_sound_split", asks_about_the_first_document, "split_test_of_the_first_document"),
+    ("test_sound_split", asks_with_one_document, "split_test_at_no_share"),
+    ("test_sound_split", asks_with_equal_documents, "split_test_of_equal_texts"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
+def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
+    result = judge(find(name), answer)
+    assert result.status == "failed"
+    assert (result.diagnosis and result.diagnosis.name) == mistake, result
+
+
+@pytest.mark.parametrize("kind", [lambda pair: bytes(each % 256 for each in pair), str, set, np.array])
+def test_a_pair_of_another_kind_is_told_that_a_tuple_is_asked_for(kind):
+    def answer(ids, new_id):
+        merged, pair = merge_most_frequent(ids, new_id)
+        return merged, kind(pair)
+
+    difference = judge(find("merge_most_frequent"), answer).difference
+    assert difference and difference.says.endswith("it should be a tuple of 2 values."), difference
