@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from hypothesis import strategies as st
 
-from lab_utils.course.chapters.ch06_model.cases import HEADS, moe_config
+from lab_utils.course.chapters.ch06_model.cases import HEADS
+from lab_utils.course.chapters.ch06_model.looks import moe_config
 from nanokimi.config import BalanceConfig, KimiConfig, MLAConfig, RopeConfig
 
 

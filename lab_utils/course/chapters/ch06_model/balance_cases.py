@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lab_utils.course.chapters.ch06_model.cases import numbers
+from lab_utils.course.chapters.ch06_model.looks import numbers
 from lab_utils.course.exercise import Case, Parts, call_with_gradients
 from nanokimi.config import BalanceConfig
 from nanokimi.router import RouterStats
@@ -21,11 +21,11 @@ def terms(implementation: Any, logits: tuple[Tensor, ...], top_k: int, cfg: Bala
             routing.append(RouterStats(each, scores, idx, scores.gather(-1, idx)))
         return implementation(tuple(routing), cfg)
 
-    return call_with_gradients(of_logits, *logits)
+    return call_with_gradients(of_logits, *logits, names=[f"routing[{i}].logits" for i in range(len(logits))])
 
 
 def balance_cases() -> list[Case]:
-    one, other = 2 * numbers(2, 5, 4), 2 * numbers(2, 6, 4)
+    one, other, third = (2 * numbers(2, seq, 4) for seq in (5, 6, 7))
     return [
         Case("nothing switched on", ((one,), 2, BalanceConfig())),
         Case("a dense model", ((), 2, BalanceConfig(switch_coef=1.0))),
@@ -35,6 +35,10 @@ def balance_cases() -> list[Case]:
         Case(
             "all three, two layers",
             ((other, one), 1, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
+        ),
+        Case(
+            "all three, three layers",
+            ((one, other, third), 2, BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)),
         ),
         Case("the z-loss, one layer", ((other,), 2, BalanceConfig(z_coef=0.2))),
         Case("the z-loss, a large coefficient", ((other,), 2, BalanceConfig(z_coef=20.0))),

@@ -52,3 +52,11 @@ class MoEWithALargeShare(MoE):
     def forward(self, x):
         y, stats = super().forward(x)
         return y + (scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats
+
+
+class MoEWithASmallShare(MoE):
+    """A fault of the same kind: what the shared expert gives is divided."""
+
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + (1 / scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats

@@ -1,4 +1,4 @@
-"""What the answers to the exercises of notebook 06 are tried on, and how they are looked at."""
+"""What the answers to KimiBlock and Kimi, of notebook 06, are tried on, and how they are looked at."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,122 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lab_utils.course.chapters.ch06_model.looks import (
+    check_untouched,
+    gradients_of,
+    moe_config,
+    numbers,
+    routing_parts,
+    send_gradients,
+    values_of,
+)
 from lab_utils.course.exercise import REFUSED, Case, Parts, Problem, copy_weights, harsh_
-from lab_utils.show.words import kind_of, plural
+from lab_utils.show.words import kind_of
 from nanokimi.cache import SequenceCache
-from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, RopeConfig
+from nanokimi.config import KimiConfig, MLAConfig, RopeConfig
 from nanokimi.kimi import Kimi, KimiBlock
-from nanokimi.moe import MoE
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
-
-
-def numbers(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def _routing_parts(stats: RouterStats | None) -> Parts:
-    """What the choice was made from, and the choice without its order: every expert's weight, 0 where not chosen."""
-    if stats is None:
-        return {}
-    return {
-        "router logits": stats.logits.detach(),
-        "router scores": stats.scores.detach(),
-        "weights by expert": torch.zeros_like(stats.scores)
-        .scatter(-1, stats.expert_idx, stats.weights)
-        .detach(),
-    }
-
-
-def _values(returned: Any, kind: type, n: int, says: str) -> tuple:
-    """What a forward returned, if it is `n` values in a `kind`; a `Problem` that says what they should be if not."""
-    if not isinstance(returned, kind) or len(returned) != n:
-        if isinstance(returned, tuple):
-            found = plural(len(returned), "value")
-        else:
-            found = "nothing" if returned is None else kind_of(returned)
-        raise Problem(f"forward returns {found}; it should return {says}.")
-    return returned
-
-
-def _send_gradients(output: Tensor, *routing: RouterStats | None) -> None:
-    """Gradients from the output, and from what balancing reads of the router; every entry has another weight."""
-    facts = [t for stats in routing if isinstance(stats, RouterStats) for t in (stats.logits, stats.scores)]
-    sums = [(t * torch.arange(t.numel()).view_as(t).sin()).sum() for t in (output, *facts)]
-    total = torch.stack(sums).sum()
-    if total.requires_grad:
-        total.backward()
-
-
-def _gradients(**leaves: Tensor) -> Parts:
-    return {
-        f"gradient of {name}": torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-        for name, leaf in leaves.items()
-    }
-
-
-def _check_untouched(x: Tensor, before: Tensor) -> None:
-    if not torch.equal(x, before):
-        raise Problem("forward writes into its argument x, which belongs to the caller.")
-
-
-# ---------------------------------------------------------------- MoE
-
-
-MOE_RETURNS = "two: y and the router's stats"
-
-
-def moe_config(**changes: Any) -> MoEConfig:
-    return replace(
-        MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=3, routed_scaling_factor=2.5), **changes
-    )
-
-
-def observe_moe(implementation: type, d_model: int, cfg: MoEConfig, x: Tensor, under_autocast: bool) -> Parts:
-    made = implementation(d_model, cfg)
-    fresh = sum(float(buffer.abs().sum()) for buffer in made.buffers())
-    module = copy_weights(harsh_(MoE(d_model, cfg)), made)
-    parts: Parts = {"bias at the start": fresh}
-    if under_autocast:  # of `y`, which is rounded there, nothing is said
-        return parts | _routing_parts(_route_under_autocast(module, x))
-    leaf = x.clone().requires_grad_()
-    y, stats = _values(module(given := leaf.clone()), tuple, 2, MOE_RETURNS)
-    _check_untouched(given, leaf)
-    _send_gradients(y, stats)
-    parts = {"y": y.detach()} | parts | _routing_parts(stats)
-    return parts | _gradients(x=leaf, **dict(module.named_parameters()))
-
-
-def _route_under_autocast(module: nn.Module, x: Tensor) -> RouterStats:
-    with torch.autocast("cpu", torch.bfloat16):
-        try:
-            return _values(module(x), tuple, 2, MOE_RETURNS)[1]
-        except RuntimeError:  # `forward` need not run there: `index_add` wants one number format
-            return module.route(x)
-
-
-def moe_cases() -> list[Case]:
-    plain = moe_config()
-    return [
-        Case("one token", (4, plain, numbers(1, 1, 4), False)),
-        Case("a batch", (4, plain, numbers(2, 5, 4), False)),
-        Case("without a shared expert", (4, replace(plain, n_shared_experts=0), numbers(2, 3, 4), False)),
-        Case("two shared experts", (4, replace(plain, n_shared_experts=2), numbers(1, 4, 4), False)),
-        Case(
-            "softmax scores, K = 1", (6, replace(plain, scoring="softmax", top_k=1), numbers(1, 6, 6), False)
-        ),
-        Case("large numbers", (4, plain, 30 * numbers(1, 2, 4), False)),
-        Case("all experts chosen", (4, replace(plain, top_k=4), numbers(1, 3, 4), False)),
-        Case(
-            "six experts, of another width",
-            (4, replace(plain, n_routed_experts=6, moe_intermediate_size=5), numbers(1, 5, 4), False),
-        ),
-        Case("under bfloat16 autocast: the router stays in float32", (4, plain, numbers(1, 9, 4), True)),
-    ]
-
-
-# ---------------------------------------------------------------- KimiBlock and Kimi
 
 
 def _config(**changes: Any) -> KimiConfig:
@@ -151,43 +52,55 @@ def observe_block(
     layer: int,
     x: Tensor,
     with_max_qk_logit: bool,
-    cache: tuple[int, ...] = (),
+    cached_pieces: tuple[int, ...] = (),
 ) -> Parts:
-    """The stream for x, whole with all gradients or in pieces of the lengths `cache`, with a cache."""
+    """The stream for x, whole with all gradients or in pieces of the lengths `cached_pieces`, with a cache."""
     module = copy_weights(harsh_(KimiBlock(cfg, layer)), implementation(cfg, layer))
     rope_dim = cfg.mla.qk_rope_head_dim if cfg.mla else cfg.d_model // cfg.n_heads
     rotation = rotations(torch.arange(x.shape[1]), rope_dim, cfg.rope)
     # By the configuration: the reader's block may hold a MoE of the reader's own.
     has_experts, with_max = cfg.moe is not None and not cfg.is_dense(layer), with_max_qk_logit
-    if cache:
+    runs = _count_runs(module)
+    if cached_pieces:
         kept, before = SequenceCache(), x.clone()
         with torch.no_grad():
             outs = [
                 _block_values(module(part, turn, kept, with_max), has_experts, with_max)
-                for part, turn in zip(x.split(list(cache), 1), rotation.split(list(cache)))
+                for part, turn in zip(x.split(list(cached_pieces), 1), rotation.split(list(cached_pieces)))
             ]
-        _check_untouched(x, before)
+        check_untouched(x, before)
         parts = {"x": torch.cat([out[0] for out in outs], dim=1)}
         parts |= {"numbers in the cache": sum(t.numel() for t in kept.entries())}
-        return parts | _routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
+        return parts | routing_parts(outs[-1][1]) | ({"largest logit": outs[-1][2]} if with_max else {})
     x = x.clone().requires_grad_()
     y, stats, largest = _block_values(
         module(given := x.clone(), rotation, None, with_max), has_experts, with_max
     )
-    _check_untouched(given, x)
-    _send_gradients(y, stats)
-    parts = {"x": y.detach()} | _routing_parts(stats) | _gradients(x=x, **dict(module.named_parameters()))
+    check_untouched(given, x)
+    # A part may be called without its hooks, as self.mlp.forward(h): that is no fault.
+    n_runs = {f"runs of {name}": max(1, sum(found)) for name, found in runs.items()}
+    send_gradients(y, stats)
+    parts = {"x": y.detach()} | routing_parts(stats) | gradients_of(x=x, **dict(module.named_parameters()))
     if largest is not None:
         parts["largest logit"] = largest
         module.clip_qk_(largest, 0.5)
         parts["after QK-clip"] = module(x.detach(), rotation, None, True)[2].detach()
-    return parts
+    return parts | n_runs
+
+
+def _count_runs(block: nn.Module) -> dict[str, list[int]]:
+    """A list for each part of the block, which grows by a 1 each time that the part runs."""
+    runs: dict[str, list[int]] = {"self.self_attn": [], "self.mlp": []}
+    for name, found in runs.items():
+        part = block.get_submodule(name.removeprefix("self."))
+        part.register_forward_pre_hook(lambda module, args, found=found: found.append(1))
+    return runs
 
 
 def _block_values(returned: Any, has_experts: bool, with_max: bool) -> tuple:
     """What a block's forward returned, if each of the three is of the right kind; a `Problem` that says it if not."""
     says = "three: x, the router's stats or None, the largest logits or None"
-    y, stats, largest = _values(returned, tuple, 3, says)
+    y, stats, largest = values_of(returned, tuple, 3, says)
     largest_is = "the largest logit of each head"
     for place, value, kind, name, there, otherwise in (
         ("second", stats, RouterStats, "the router's stats", has_experts, "None in a dense layer"),
@@ -218,12 +131,20 @@ def block_cases() -> list[Case]:
 
 
 def stays_small(parts: Parts, cfg: KimiConfig, layer: int, x: Tensor, *_: Any) -> bool:
-    """With a stream a hundred times larger what a part adds hardly grows, for it reads a normed vector."""
-    return x.abs().max() < 50 or (parts["x"] - x).abs().max() < 0.5 * x.abs().max()
+    """With a stream a hundred times larger what a part adds hardly grows, for it reads a normed vector.
+
+    Who leaves out the stream itself, or adds it twice, may still read it normed.
+    """
+    added = min((parts["x"] - times * x).abs().max() for times in (0, 1, 2))
+    return bool(x.abs().max() < 50 or added < 0.5 * x.abs().max())
 
 
 def observe_kimi(
-    implementation: type, cfg: KimiConfig, tokens: Tensor, cache: tuple[int, ...], seed: int | None = None
+    implementation: type,
+    cfg: KimiConfig,
+    tokens: Tensor,
+    cached_pieces: tuple[int, ...],
+    seed: int | None = None,
 ) -> Parts:
     """Weights at the start, then logits with harsh weights: whole with all gradients, or in pieces with a cache."""
     made = implementation(cfg) if seed is None else implementation(cfg, seed)
@@ -234,7 +155,7 @@ def observe_kimi(
         parts["parameters on the meta device"] = sum(p.numel() for p in implementation(cfg).parameters())
     model = copy_weights(harsh_(Kimi(cfg)), made)
     parts |= {"layers of experts": len(model.moe_layers()), "layers with a cache": len(model.new_cache())}
-    pieces = cache or (tokens.shape[1],)
+    pieces = cached_pieces or (tokens.shape[1],)
     kept = model.new_cache() if len(pieces) > 1 else None
     if tokens.shape[1] > cfg.max_seq_len:
         ends = _how_it_ends(model, tokens.split(list(pieces), 1), kept)
@@ -242,15 +163,15 @@ def observe_kimi(
 
     def run(part: Tensor, *more: Any) -> ModelOutput:
         values = "ModelOutput(logits, routing, max_qk_logit)"
-        return _values(model(part, *more), ModelOutput, 3, values)
+        return values_of(model(part, *more), ModelOutput, 3, values)
 
     with torch.set_grad_enabled(kept is None):
         outs = [run(part, kept, True) for part in tokens.split(list(pieces), 1)]
         parts["logits"] = logits = torch.cat([out.logits for out in outs], dim=1)
         parts["largest logits"] = outs[-1].max_qk_logit
     if kept is None:
-        _send_gradients(logits, *outs[-1].routing)
-        parts |= _gradients(**dict(model.named_parameters()))
+        send_gradients(logits, *outs[-1].routing)
+        parts |= gradients_of(**dict(model.named_parameters()))
     with torch.no_grad():
         parts["largest logits by default"] = str(run(tokens[:, :1]).max_qk_logit)
     routing = outs[-1].routing
@@ -260,7 +181,7 @@ def observe_kimi(
             part
             for stats in routing
             if isinstance(stats, RouterStats)
-            for part in _routing_parts(stats).values()
+            for part in routing_parts(stats).values()
         ],
     }
 
@@ -270,9 +191,12 @@ def _how_it_ends(model: nn.Module, texts: tuple[Tensor, ...], cache: list | None
     with torch.no_grad():
         for text in texts[:-1]:
             model(text, cache)
+        before = [each.length for each in cache or ()]
         try:
             model(texts[-1], cache)
         except (ValueError, AssertionError) as error:
+            if before != [each.length for each in cache or ()]:
+                return "refused when the cache has grown already"
             return REFUSED if isinstance(error, ValueError) else "refused with an AssertionError"
     return "let through"
 
@@ -288,6 +212,7 @@ def kimi_cases() -> list[Case]:
         Case("ordinary heads, with a cache", (_config(**HEADS), tokens(1, 5), (3, 1, 1))),
         Case("dense layers only, as long as the context", (_config(moe=None), tokens(1, 12), ())),
         Case("a model of other sizes", (_OTHER, tokens(1, 5) % 7, ())),
+        Case("three layers, with a cache", (_OTHER, tokens(2, 5) % 7, (2, 1, 2))),
         Case("ordinary heads", (_config(**HEADS), tokens(1, 4), ())),
         Case("one layer, with a cache", (_config(n_layers=1), tokens(1, 4), (2, 1, 1))),
         Case("two hundred words", (_config(vocab_size=200, n_layers=1), torch.arange(180, 192)[None], ())),

@@ -1,6 +1,6 @@
 """The exercises of notebook 06: the mixture layer, the block, the model, and what balancing adds to the loss."""
 
-from lab_utils.course.chapters.ch06_model import balance_cases, cases, hunts, mistakes
+from lab_utils.course.chapters.ch06_model import balance_cases, cases, hunts, mistakes, moe_cases
 from lab_utils.course.exercise import Exercise, Property, run_test
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
@@ -11,8 +11,8 @@ EXERCISES = (
         name="MoE",
         notebook="06",
         core=MoE,
-        cases=cases.moe_cases,
-        observe=cases.observe_moe,
+        cases=moe_cases.moe_cases,
+        observe=moe_cases.observe_moe,
         mistakes=mistakes.MOE,
         tolerance=1e-4,
         hints=(
@@ -69,7 +69,7 @@ EXERCISES = (
             "Mean over layers: add all weighted terms up and divide by the number of layers.",
             "No term and no layer: torch.zeros(()). Otherwise torch.stack(terms).sum() / len(routing).",
         ),
-        moral="The layers report, the training decides: what is switched off costs nothing, not even a product.",
+        moral="The layers report, the training decides: no layer knows how strongly it is balanced, or by which loss.",
     ),
     Exercise(
         name="test_sound_block",

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.chapters.ch06_model import bugs, cases
+from lab_utils.course.chapters.ch06_model import bugs
+from lab_utils.course.chapters.ch06_model.looks import moe_config, numbers
 from lab_utils.course.exercise import Case, harsh_
 from nanokimi.moe import MoE, dispatch
 from nanokimi.router import RouterStats
@@ -96,10 +97,10 @@ class _BlockWithoutWeights(nn.Module):
 
 def test_sound_moe(moe_class) -> None:
     """Make the routed experts give 0: the shared expert must be left, whatever the weights are."""
-    moe = harsh_(moe_class(4, cases.moe_config()))
+    moe = harsh_(moe_class(4, moe_config()))
     with torch.no_grad():
         moe.experts.down_proj.zero_()
-        x = cases.numbers(1, 5, 4)
+        x = numbers(1, 5, 4)
         assert torch.allclose(moe(x)[0], moe.shared_experts(x), atol=1e-5)
 
 
@@ -183,6 +184,7 @@ def moe_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.MoEOfAColleague,)),
         Case("a hidden piece with the same fault, written as a sum", (bugs.MoEWithALargeShare,)),
+        Case("a hidden piece with the same fault, by another factor", (bugs.MoEWithASmallShare,)),
         Case("the core's MoE", (MoE,)),
         Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
         Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),

@@ -89,6 +89,34 @@ def balance_of_the_first_layer(routing, cfg):
 
 
 @mistake(
+    "With three layers or more the later ones count more: each round takes the mean of the sum so far and one layer.",
+    "Three layers have the terms 0, 0 and 3. What is their mean, and what does your loop give?",
+)
+def balance_as_a_running_mean(routing, cfg):
+    total = torch.zeros(())
+    for number, term in enumerate(each(routing, cfg)):
+        total = (total + term) / 2 if number else term
+    return total
+
+
+@mistake(
+    "Only the first and the last layer count.",
+    "How many of the layers does your function read, where there are three?",
+)
+def balance_of_the_first_and_the_last(routing, cfg):
+    return core_balance_term((routing[0], routing[-1]), cfg) if routing else torch.zeros(())
+
+
+@mistake(
+    "The term is 0 unless the load-balance loss is switched on. Each loss counts by itself.",
+    "Which of the coefficients does your first `if` look at?",
+)
+def balance_only_with_switch(routing, cfg):
+    term = core_balance_term(routing, cfg)
+    return term if cfg.switch_coef else 0 * term
+
+
+@mistake(
     "Only the first loss that is switched on counts: after one `if` the others are `elif`.",
     "Two losses may be switched on at once. Which branches run then?",
 )
@@ -215,6 +243,9 @@ BALANCE_TERM = (
     balance_averaged_over_terms,
     balance_without_reading_coefficients,
     balance_of_the_first_layer,
+    balance_as_a_running_mean,
+    balance_of_the_first_and_the_last,
+    balance_only_with_switch,
     balance_of_one_loss,
     balance_of_all_or_none,
     balance_with_coefficients_exchanged,

@@ -5,7 +5,7 @@ from lab_utils.course.exercise import mistake
 
 
 @mistake(
-    "Positions start at 0 again with a cache. The new tokens come after those in the cache.",
+    "With a cache every piece begins at the same position. The new tokens come after those in the cache.",
     "With five tokens in the cache, which position has the next one?",
 )
 class KimiFromPositionZero(WrongKimi):
@@ -38,6 +38,18 @@ class KimiOnePlaceAhead(WrongKimi):
 class KimiCountingTheCacheTwice(WrongKimi):
     def wrong(self):
         return {"positions": lambda places, tokens: places + places[0]}
+
+
+@mistake(
+    "With a cache the positions begin at the number of layers: `len(cache)` counts layers. `cache[0].length` counts "
+    "tokens.",
+    "With five tokens in the caches of two layers, which position has the next one?",
+)
+class KimiFromTheNumberOfLayers(WrongKimi):
+    def wrong(self):
+        return {
+            "positions": lambda places, tokens: places - places[0] + (len(self.layers) if places[0] else 0)
+        }
 
 
 @mistake(
@@ -123,6 +135,15 @@ class KimiAsserting(WrongKimi):
 
 
 @mistake(
+    "Too many tokens are refused too late: the layers have run by then, and the cache holds tokens that it should not.",
+    "What stands in the cache after your ValueError?",
+)
+class KimiRefusingTooLate(WrongKimi):
+    def wrong(self):
+        return {"late": True}
+
+
+@mistake(
     "The cache does not reach the layers: they store nothing, and a new token sees none of those before it.",
     "Follow the argument `cache` through your code.",
 )
@@ -201,6 +222,7 @@ KIMI = (
     KimiOnePlaceBehind,
     KimiOnePlaceAhead,
     KimiCountingTheCacheTwice,
+    KimiFromTheNumberOfLayers,
     KimiWithoutFinalNorm,
     KimiWithTiedHead,
     KimiScalingEmbeddings,
@@ -210,6 +232,7 @@ KIMI = (
     KimiCountingTheNewTokens,
     KimiCountingTheBatch,
     KimiAsserting,
+    KimiRefusingTooLate,
     KimiWithoutCache,
     KimiWithOneCache,
     KimiRotatingByTheTokens,

@@ -1,25 +1,14 @@
 """The known wrong answers to KimiBlock, of notebook 06."""
 
+from lab_utils.course.chapters.ch06_model.mistakes.block_facts import FACTS, Block
 from lab_utils.course.exercise import mistake
-from nanokimi.kimi import KimiBlock as CoreBlock
-from nanokimi.moe import MoE as CoreMoE
-
-
-class _Block(CoreBlock):
-    """Attention and feed-forward as the core has them, for the wrong wirings below."""
-
-    def attend(self, x, rotation, cache, with_max):
-        return self.self_attn(x, rotation, cache, with_max)
-
-    def feed_forward(self, h):
-        return self.mlp(h) if isinstance(self.mlp, CoreMoE) else (self.mlp(h), None)
 
 
 @mistake(
     "The norms come after the sums (post-norm). Kimi norms what goes into a part, and never the stream itself.",
     "Does the formula norm x itself anywhere?",
 )
-class BlockPostNorm(_Block):
+class BlockPostNorm(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(x, rotation, cache, with_max_qk_logit)
         x = self.input_layernorm(x + attended.out)
@@ -31,7 +20,7 @@ class BlockPostNorm(_Block):
     "The stream is replaced by its norm: the output is added to RMS(x), not to x.",
     "To which vector is the attention's output added?",
 )
-class BlockAddingToTheNorm(_Block):
+class BlockAddingToTheNorm(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         x = self.input_layernorm(x)
         attended = self.attend(x, rotation, cache, with_max_qk_logit)
@@ -41,10 +30,34 @@ class BlockAddingToTheNorm(_Block):
 
 
 @mistake(
+    "In the second line the stream is replaced by its norm: the feed-forward output is added to RMS(x), not to x.",
+    "To which vector is the output of the feed-forward part added?",
+)
+class BlockAddingToTheSecondNorm(Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = self.post_attention_layernorm(x + attended.out)
+        y, stats = self.feed_forward(x)
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
+    "Each sum is divided by the square root of 2. Kimi adds, and leaves the stream as it is.",
+    "Is there a factor in the formula of a block?",
+)
+class BlockDividingTheSums(Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = (x + attended.out) / 2**0.5
+        y, stats = self.feed_forward(self.post_attention_layernorm(x))
+        return (x + y) / 2**0.5, stats, attended.max_qk_logit
+
+
+@mistake(
     "The attention's output takes the place of x instead of being added to it.",
     "How many plus signs does the formula of a block have?",
 )
-class BlockWithoutFirstResidual(_Block):
+class BlockWithoutFirstResidual(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         y, stats = self.feed_forward(self.post_attention_layernorm(attended.out))
@@ -55,7 +68,7 @@ class BlockWithoutFirstResidual(_Block):
     "The feed-forward part's output is returned alone, without x.",
     "How many plus signs does the formula of a block have?",
 )
-class BlockWithoutSecondResidual(_Block):
+class BlockWithoutSecondResidual(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         x = x + attended.out
@@ -67,7 +80,7 @@ class BlockWithoutSecondResidual(_Block):
     "Both parts read the same x, side by side. The second must read what the first has added.",
     "Is x the same in both lines of the formula?",
 )
-class BlockInParallel(_Block):
+class BlockInParallel(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         y, stats = self.feed_forward(self.post_attention_layernorm(x))
@@ -78,7 +91,7 @@ class BlockInParallel(_Block):
     "The first norm is used twice, the second never.",
     "Which of the block's weights does your forward never read?",
 )
-class BlockWithOneNorm(_Block):
+class BlockWithOneNorm(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         x = x + attended.out
@@ -90,7 +103,7 @@ class BlockWithOneNorm(_Block):
     "The attention never gets the cache: it stores nothing, and a new token sees none of those before it.",
     "Follow the argument `cache` through your code.",
 )
-class BlockWithoutCache(_Block):
+class BlockWithoutCache(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         return super().forward(x, rotation, None, with_max_qk_logit)
 
@@ -112,7 +125,7 @@ def _wired(first=True, second=True, swapped=False):
     "The attention reads the stream without a norm.",
     "Which of the block's weights does your forward never read?",
 )
-class BlockWithoutFirstNorm(_Block):
+class BlockWithoutFirstNorm(Block):
     forward = _wired(first=False)
 
 
@@ -120,14 +133,14 @@ class BlockWithoutFirstNorm(_Block):
     "The feed-forward part reads the stream without a norm.",
     "Which of the block's weights does your forward never read?",
 )
-class BlockWithoutSecondNorm(_Block):
+class BlockWithoutSecondNorm(Block):
     forward = _wired(second=False)
 
 
 @mistake(
     "Both parts read the stream without a norm.", "Which of the block's weights does your forward never read?"
 )
-class BlockWithoutNorms(_Block):
+class BlockWithoutNorms(Block):
     forward = _wired(first=False, second=False)
 
 
@@ -135,15 +148,24 @@ class BlockWithoutNorms(_Block):
     "The two norms are exchanged: input_layernorm belongs to the attention, the other one to what follows.",
     "Which norm does its name put after the attention?",
 )
-class BlockWithNormsExchanged(_Block):
+class BlockWithNormsExchanged(Block):
     forward = _wired(swapped=True)
+
+
+@mistake(
+    "Two things: the two norms are exchanged, and the attention never gets the cache.",
+    "Which norm does its name put after the attention? Then follow the argument `cache` through your code.",
+)
+class BlockWithNormsExchangedAndNoCache(BlockWithNormsExchanged.wrong):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        return super().forward(x, rotation, None, with_max_qk_logit)
 
 
 @mistake(
     "The feed-forward part comes first, and the attention after it.",
     "Which line of the formula is the first?",
 )
-class BlockInTheOtherOrder(_Block):
+class BlockInTheOtherOrder(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         y, stats = self.feed_forward(self.post_attention_layernorm(x))
         x = x + y
@@ -155,7 +177,7 @@ class BlockInTheOtherOrder(_Block):
     "In the end the block's first input is added, not the stream with the attention's output in it.",
     "To which x does the second line of the formula add?",
 )
-class BlockForgettingTheAttention(_Block):
+class BlockForgettingTheAttention(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         y, stats = self.feed_forward(self.post_attention_layernorm(x + attended.out))
@@ -166,7 +188,7 @@ class BlockForgettingTheAttention(_Block):
     "What the parts give is normed, and what they read is not. Kimi norms what a part reads.",
     "On which side of attention(·) does RMS stand in the formula?",
 )
-class BlockNormingTheOutputs(_Block):
+class BlockNormingTheOutputs(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(x, rotation, cache, with_max_qk_logit)
         x = x + self.input_layernorm(attended.out)
@@ -179,7 +201,7 @@ class BlockNormingTheOutputs(_Block):
     "Both norms belong before a part.",
     "On which side of attention(·) and of FFN(·) does RMS stand in the formula?",
 )
-class BlockNormingAfterTheAttention(_Block):
+class BlockNormingAfterTheAttention(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         x = x + self.post_attention_layernorm(attended.out)
@@ -191,7 +213,7 @@ class BlockNormingAfterTheAttention(_Block):
     "The feed-forward part reads what the attention gives, without the stream it was added to.",
     "What is x in the second line of the formula?",
 )
-class BlockReadingTheAttentionAlone(_Block):
+class BlockReadingTheAttentionAlone(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         y, stats = self.feed_forward(self.post_attention_layernorm(attended.out))
@@ -202,7 +224,7 @@ class BlockReadingTheAttentionAlone(_Block):
     "It writes into x, which belongs to the caller. `x = x + ...` makes a new tensor, `x += ...` does not.",
     "What does the caller find in its x afterwards?",
 )
-class BlockWritingIntoTheStream(_Block):
+class BlockWritingIntoTheStream(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
         x += attended.out
@@ -214,7 +236,7 @@ class BlockWritingIntoTheStream(_Block):
     "No gradient goes through the attention to x: what it reads is detached.",
     "How does a layer below learn what the attention of this one needs?",
 )
-class BlockWithADetachedStream(_Block):
+class BlockWithADetachedStream(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
         attended = self.attend(self.input_layernorm(x.detach()), rotation, cache, with_max_qk_logit)
         x = x + attended.out
@@ -222,47 +244,11 @@ class BlockWithADetachedStream(_Block):
         return x + y, stats, attended.max_qk_logit
 
 
-@mistake(
-    "The largest logits are never asked for: `with_max_qk_logit` does not reach the attention.",
-    "Follow the argument `with_max_qk_logit` through your code.",
-)
-class BlockWithoutLargestLogits(_Block):
-    def forward(self, x, rotation, cache, with_max_qk_logit):
-        return super().forward(x, rotation, cache, False)
-
-
-@mistake(
-    "The largest logits are always computed, also where nobody asks for them.",
-    "Follow the argument `with_max_qk_logit` through your code.",
-)
-class BlockAlwaysWithLargestLogits(_Block):
-    def forward(self, x, rotation, cache, with_max_qk_logit):
-        return super().forward(x, rotation, cache, True)
-
-
-@mistake(
-    "The router's stats are lost: None comes back for a layer of experts.",
-    "What does self.mlp(h) return there?",
-)
-class BlockLosingTheStats(_Block):
-    def forward(self, x, rotation, cache, with_max_qk_logit):
-        y, _, largest = super().forward(x, rotation, cache, with_max_qk_logit)
-        return y, None, largest
-
-
-@mistake(
-    "Second and third result are exchanged: the router's stats come before the largest logits.",
-    "In which order does the docstring name the three?",
-)
-class BlockWithResultsExchanged(_Block):
-    def forward(self, x, rotation, cache, with_max_qk_logit):
-        y, stats, largest = super().forward(x, rotation, cache, with_max_qk_logit)
-        return y, largest, stats
-
-
 KIMI_BLOCK = (
     BlockPostNorm,
     BlockAddingToTheNorm,
+    BlockAddingToTheSecondNorm,
+    BlockDividingTheSums,
     BlockWithoutFirstResidual,
     BlockWithoutSecondResidual,
     BlockInParallel,
@@ -272,6 +258,7 @@ KIMI_BLOCK = (
     BlockWithoutSecondNorm,
     BlockWithoutNorms,
     BlockWithNormsExchanged,
+    BlockWithNormsExchangedAndNoCache,
     BlockInTheOtherOrder,
     BlockForgettingTheAttention,
     BlockNormingTheOutputs,
@@ -279,8 +266,5 @@ KIMI_BLOCK = (
     BlockReadingTheAttentionAlone,
     BlockWritingIntoTheStream,
     BlockWithADetachedStream,
-    BlockWithoutLargestLogits,
-    BlockAlwaysWithLargestLogits,
-    BlockLosingTheStats,
-    BlockWithResultsExchanged,
+    *FACTS,
 )

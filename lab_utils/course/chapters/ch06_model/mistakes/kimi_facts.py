@@ -22,12 +22,12 @@ class WrongKimi(CoreKimi):
 def kimi_forward(
     self, tokens, cache, with_max, positions=None, final_norm=True, n_layers=None, tied=False, scale=1.0,
     after_append=False, counted="all", norms=False, stacked=None, routed=None, layer_cache=lambda cache, i: cache[i],
-    error=ValueError,
+    error=ValueError, late=False,
 ):  # fmt: skip
     start = cache[0].length if cache else 0
     end = start + tokens.shape[1]
     length = {"all": end, "new": tokens.shape[1], "batch": tokens.numel(), "none": 0}[counted]
-    if length > self.cfg.max_seq_len:
+    if length > self.cfg.max_seq_len and not late:
         raise error
     x = self.embed_tokens(tokens) * scale
     routing, maxima = [], []
@@ -40,6 +40,8 @@ def kimi_forward(
         maxima.append(layer_max)
         if stats is not None or routed:
             routing.append(stats)
+    if length > self.cfg.max_seq_len:
+        raise error
     head = self.embed_tokens if tied else self.lm_head
     logits = F.linear(self.norm(x) if final_norm else x, head.weight)
     largest = (stacked or torch.stack)(maxima) if with_max else None
@@ -53,6 +55,24 @@ def kimi_forward(
 class KimiRoutingDenseLayers(WrongKimi):
     def wrong(self):
         return {"routed": tuple}
+
+
+@mistake(
+    "`routing` has the layers in reverse order.",
+    "Which layer of experts should routing[0] belong to?",
+)
+class KimiRoutingReversed(WrongKimi):
+    def wrong(self):
+        return {"routed": lambda routing: tuple(stats for stats in routing[::-1] if stats is not None)}
+
+
+@mistake(
+    "`routing` is None for a model without experts. It is a tuple there too, an empty one.",
+    "What does `tuple(...) or None` give for an empty tuple?",
+)
+class KimiWithoutRoutingOfDenseLayers(WrongKimi):
+    def wrong(self):
+        return {"routed": lambda routing: tuple(stats for stats in routing if stats is not None) or None}
 
 
 @mistake(
@@ -122,6 +142,8 @@ class KimiWithLogitsInOneRow(WrongKimi):
 
 FACTS = (
     KimiRoutingDenseLayers,
+    KimiRoutingReversed,
+    KimiWithoutRoutingOfDenseLayers,
     KimiRoutingOfTheLastLayer,
     KimiAlwaysWithLargestLogits,
     KimiWithoutLargestLogits,

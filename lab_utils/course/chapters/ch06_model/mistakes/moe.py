@@ -204,6 +204,61 @@ class MoEAveragingTheChosen(CoreMoE):
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 
+@mistake(
+    "The weights are the scores of the chosen experts. `stats.weights` are these scores divided by their sum, times "
+    "the scaling factor.",
+    "Which field of the stats are the weights of the sum, and which only chooses?",
+)
+class MoEWithScoresForWeights(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats, stats.scores.gather(-1, stats.expert_idx))
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "The shared output is divided by the number of shared experts. One SwiGLU, wide enough, holds all of them: it is "
+    "added as it is.",
+    "How wide is self.shared_experts for n_shared_experts = 2?",
+)
+class MoEDividingTheShared(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats)
+        return (y + self.shared_experts(x) / self.cfg.n_shared_experts if self.shared_experts else y), stats
+
+
+@mistake(
+    "The weights of a token do not stand beside their experts: they are sorted, and the experts are not.",
+    "Which weight belongs to expert_idx[..., 0]?",
+)
+class MoEWithSortedWeights(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        y = run_routed(self, x, stats, stats.weights.sort(dim=-1).values)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
+    "The stats that come back are detached: no loss of balancing can reach the router.",
+    "How does the gradient of the z-loss get to `gate`?",
+)
+class MoEReportingDetachedStats(CoreMoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y, stats._replace(logits=stats.logits.detach(), scores=stats.scores.detach())
+
+
+@mistake(
+    "The stats that come back are those of one row of tokens: batch and sequence are not put back.",
+    "Which shape should stats.weights have for x of shape (batch, seq, d_model)?",
+)
+class MoEReportingFlatStats(CoreMoE):
+    def forward(self, x):
+        y, _ = super().forward(x)
+        return y, self.route(x.reshape(1, -1, x.shape[-1]))
+
+
 MOE = (
     MoEScalingTheShared,
     MoEWithoutShared,
@@ -222,4 +277,9 @@ MOE = (
     MoEInAnotherOrder,
     MoERoutingByHand,
     MoEAveragingTheChosen,
+    MoEWithScoresForWeights,
+    MoEDividingTheShared,
+    MoEWithSortedWeights,
+    MoEReportingDetachedStats,
+    MoEReportingFlatStats,
 )

@@ -4,7 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.config import MoEConfig
-from nanokimi.moe import MoE
+from nanokimi.moe import MoE, dispatch
 
 # ---------------------------------------------------------------- test_sound_block
 
@@ -49,7 +49,7 @@ def block_test_that_something_happens(make_block):
     assert out.abs().sum() > 0
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(LOOKS_AT_NO_NUMBER[0], "What differs between two calls of one block, made once and called twice?")
 def block_test_of_the_kind(make_block):
     assert make_block(8)(NUMBERS) is not None
 
@@ -146,7 +146,7 @@ def moe_test_that_something_happens(moe_class):
     assert (out - moe(2 * x)[0]).abs().max() > 0
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(LOOKS_AT_NO_NUMBER[0], "Which sum is too large? Make the other one vanish, and y is known.")
 def moe_test_of_the_kind(moe_class):
     assert small_moe(moe_class)[0](torch.ones(1, 2, 4))[0] is not None
 
@@ -179,6 +179,18 @@ def moe_test_with_a_factor_of_one(moe_class):
     assert torch.allclose(moe(x)[0], right(x)[0], atol=1e-4)
 
 
+@mistake(
+    "It refuses layers whose shared part is too large, and passes for one where it is too small.",
+    "What must a layer give? Ask for that, and not only that it is something else than what the one above gives.",
+)
+def moe_test_of_the_wrong_sum(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, stats.weights))
+    routed = dispatch(*flat, moe.experts).view_as(x)
+    assert not torch.allclose(y, routed + 2.5 * moe.shared_experts(x), atol=1e-4)
+
+
 MOE_TESTS = (
     moe_test_that_never_fails,
     moe_test_of_the_kind,
@@ -189,4 +201,5 @@ MOE_TESTS = (
     moe_test_of_the_report,
     moe_test_of_two_calls,
     moe_test_with_a_factor_of_one,
+    moe_test_of_the_wrong_sum,
 )

@@ -1,0 +1,159 @@
+"""Wrong answers to notebook 06, written in other ways than the known mistakes: each is refused and named."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lab_utils.course.chapters import find
+from lab_utils.course.judge import judge
+from nanokimi.config import MoEConfig
+from nanokimi.kimi import Kimi, KimiBlock
+from nanokimi.loss import balance_term
+from nanokimi.moe import MoE, dispatch
+from nanokimi.output import ModelOutput
+from nanokimi.rope import rotations
+
+
+def half_and_half(routing, cfg):
+    total = None
+    for stats in routing:
+        term = balance_term((stats,), cfg)
+        total = term if total is None else 0.5 * total + 0.5 * term
+    return torch.tensor(0.0) if total is None else total
+
+
+def outer_layers(routing, cfg):
+    ends = [balance_term((routing[i],), cfg) for i in (0, -1)] if routing else [torch.tensor(0.0)]
+    return sum(ends) / len(ends)
+
+
+def middle_of_the_layers(routing, cfg):
+    return torch.stack([balance_term((s,), cfg) for s in routing]).median() if routing else torch.tensor(0.0)
+
+
+class WithScores(MoE):
+    def forward(self, x):
+        stats = self.route(x)
+        rows = stats.scores.take_along_dim(stats.expert_idx, dim=-1).flatten(0, 1)
+        y = dispatch(x.flatten(0, 1), stats.expert_idx.flatten(0, 1), rows, self.experts).view_as(x)
+        return y if self.shared_experts is None else y + self.shared_experts(x), stats
+
+
+class WithExpertsTwice(KimiBlock):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        out, largest = self.self_attn(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        h = self.post_attention_layernorm(x + out)
+        if isinstance(self.mlp, MoE):
+            stats = self.mlp(h)[1]
+            return x + out + self.mlp(h)[0], stats, largest
+        return x + out + self.mlp(h), None, largest
+
+
+class WithNormedStream(KimiBlock):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        out, largest = self.self_attn(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        h = self.post_attention_layernorm(out + x)
+        found = self.mlp(h)
+        y, stats = found if isinstance(found, tuple) else (found, None)
+        return y + h, stats, largest
+
+
+class WithSmallerSums(KimiBlock):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        out, largest = self.self_attn(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = math.sqrt(0.5) * (out + x)
+        found = self.mlp(self.post_attention_layernorm(x))
+        y, stats = found if isinstance(found, tuple) else (found, None)
+        return math.sqrt(0.5) * (y + x), stats, largest
+
+
+class WithPartsCalledDirectly(KimiBlock):
+    """Right: a part's forward is called without its hooks."""
+
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        out, largest = self.self_attn.forward(self.input_layernorm(x), rotation, cache, with_max_qk_logit)
+        x = x + out
+        found = self.mlp.forward(self.post_attention_layernorm(x))
+        y, stats = found if isinstance(found, tuple) else (found, None)
+        return x + y, stats, largest
+
+
+def model(start=lambda cache: cache[0].length, refuse_first=True, routed=tuple):
+    class Model(Kimi):
+        def forward(self, tokens, cache=None, with_max_qk_logit=False):
+            first = start(cache) if cache and cache[0].length else 0
+            end = tokens.shape[1] + (cache[0].length if cache else 0)
+            if refuse_first and end > self.cfg.max_seq_len:
+                raise ValueError("too many tokens")
+            turns = rotations(torch.arange(first, first + tokens.shape[1]), self.rope_dim, self.cfg.rope)
+            x, routing, largest = self.embed_tokens(tokens), [], []
+            for i, layer in enumerate(self.layers):
+                x, stats, each = layer(x, turns, cache[i] if cache else None, with_max_qk_logit)
+                routing += [stats] if stats is not None else []
+                largest.append(each)
+            if end > self.cfg.max_seq_len:
+                raise ValueError("too many tokens")
+            logits = self.lm_head(self.norm(x))
+            return ModelOutput(logits, routed(routing), torch.stack(largest) if with_max_qk_logit else None)
+
+    return Model
+
+
+def asks_that_it_is_not_the_sum_above(moe_class):
+    torch.manual_seed(0)
+    cfg = MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=6, routed_scaling_factor=3.0)
+    layer = moe_class(8, cfg)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    x = torch.randn(2, 4, 8)
+    y, stats = layer(x)
+    rows = dispatch(
+        x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), layer.experts
+    )
+    assert not torch.allclose(y, rows.view_as(x) + 3 * layer.shared_experts(x), atol=1e-3)
+
+
+def asks_whether_a_seed_makes_the_block(make_block):
+    outs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        outs.append(make_block(8)(torch.ones(1, 2, 8)))
+    assert torch.equal(*outs)
+
+
+NAMED = [
+    ("balance_term", half_and_half, "balance_as_a_running_mean"),
+    ("balance_term", outer_layers, "balance_of_the_first_and_the_last"),
+    ("balance_term", middle_of_the_layers, None),
+    ("MoE", WithScores, "MoEWithScoresForWeights"),
+    ("KimiBlock", WithExpertsTwice, "BlockRunningTheExpertsTwice"),
+    ("KimiBlock", WithNormedStream, "BlockAddingToTheSecondNorm"),
+    ("KimiBlock", WithSmallerSums, "BlockDividingTheSums"),
+    ("Kimi", model(start=len), "KimiFromTheNumberOfLayers"),
+    ("Kimi", model(refuse_first=False), "KimiRefusingTooLate"),
+    ("Kimi", model(routed=lambda routing: tuple(reversed(routing))), "KimiRoutingReversed"),
+    ("Kimi", model(start=lambda cache: min(4, cache[0].length)), None),
+    ("test_sound_moe", asks_that_it_is_not_the_sum_above, "moe_test_of_the_wrong_sum"),
+    ("test_sound_block", asks_whether_a_seed_makes_the_block, "block_test_of_the_kind"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
+def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
+    result = judge(find(name), answer)
+    assert result.status == "failed"
+    assert (result.diagnosis and result.diagnosis.name) == mistake, result
+
+
+@pytest.mark.parametrize(("name", "answer"), [("KimiBlock", WithPartsCalledDirectly), ("Kimi", model())])
+def test_what_the_stub_allows_passes(name, answer):
+    result = judge(find(name), answer)
+    assert result.status == "passed", result
+
+
+def test_the_hint_to_a_weak_test_of_a_block_asks_for_no_number():
+    diagnosis = judge(find("test_sound_block"), asks_whether_a_seed_makes_the_block).diagnosis
+    assert diagnosis and "by hand" not in diagnosis.look_at
