@@ -47,6 +47,9 @@ def attend_cases() -> list[Case]:
     ahead = torch.tensor([[True, False, True], [True, True, False], [True, False, True]])
     # Whole numbers, so that every order of adding up gives the same scores.
     large_q, large_k = (100 * q).round(), (4 * k).round()
+    # Scores of plus and minus two millions, 250 or more apart, so that every softmax gives 0 and 1 exactly.
+    far_q = torch.tensor([2000.0, 1000.0]).expand(2, 2, 3, 2).contiguous()
+    far_k = torch.tensor([[-4000.0, 1.0], [-4000.0, 3.0], [4000.0, 2.0]]).expand(2, 2, 3, 2).contiguous()
     two = (
         torch.tensor([[[[1.0], [2.0]]]]),
         torch.tensor([[[[1.0], [-1.0]]]]),
@@ -62,6 +65,7 @@ def attend_cases() -> list[Case]:
         Case("a mask of the caller's", (q, k, v, 0.7, every_other)),
         Case("a mask of the caller's that shows the future", (q, k, v, 0.7, ahead)),
         Case("scores in the hundreds", (large_q, large_k, v, 0.25)),
+        Case("scores of plus and minus two millions", (far_q, far_k, v, 0.25)),
         Case("equal scores", (torch.zeros_like(q), k, v, 0.5)),
         Case("a longer context", (*_qkv(70, 70), 0.3)),
     ]

@@ -1,5 +1,7 @@
 """The bug hunts of notebook 02: a test that finds each bug, and the pieces that every answer is tried on."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -96,6 +98,30 @@ def decode_step_with_one_entry(q, k, v, cache, attend, apply_rope, turn):
     return attend(apply_rope(q, rotation), *cache[0], q.shape[-1] ** -0.5)
 
 
+def decode_step_turning_back(q, k, v, cache, attend, apply_rope, turn):
+    """Sound: positions count from the new token on, and older keys are turned back by their distance to it."""
+    start = sum(keys.shape[-2] for keys, _ in cache)
+    cache.append((k, v))
+    keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
+    new = turn(torch.arange(q.shape[-2]))
+    places = torch.cat([turn(torch.arange(start, 0, -1)).conj(), new]) if start else new
+    return attend(apply_rope(q, new), apply_rope(keys, places), values, q.shape[-1] ** -0.5)
+
+
+class DecodingByItself:
+    """Right, but it keeps the tokens in a list of its own: the cache that it gets may be any."""
+
+    def __init__(self):
+        self.own: list = []
+
+    def __call__(self, q, k, v, cache, attend, apply_rope, turn):
+        return decode_step_with_positions(q, k, v, self.own, attend, apply_rope, turn)
+
+
+def _decode_at_other_places(q, k, v, cache, attend, apply_rope, turn):
+    return decode_step_with_positions(q, k, v, cache, attend, apply_rope, lambda p: turn(p) ** 2)
+
+
 def _decode_zeros(q, k, v, cache, *rest):
     return 0 * decode_step_with_positions(q, k, v, cache, *rest)
 
@@ -138,9 +164,9 @@ def attend_cases() -> list[Case]:
             (lambda q, k, v, scale: attend(q, k, v, q.shape[-1] ** -0.5),),
             judged=False,
         ),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),
         *plainly_wrong(attend),
-        widened(attend),
+        replace(widened(attend), aside=True),
         wavering(attend),
         shifted(attend),
     ]
@@ -156,13 +182,19 @@ def decoding_cases() -> list[Case]:
         Case("a sound piece that turns each key once and appends it", (decode_step_with_positions,)),
         Case("a sound piece that turns all keys anew in every step", (decode_step_turning_late,)),
         Case("a sound piece that keeps one pair of tensors in the cache", (decode_step_with_one_entry,)),
+        Case(
+            "a sound piece that counts positions from the new token on, and turns older keys back",
+            (decode_step_turning_back,),
+        ),
+        Case("a piece that keeps all tokens by itself", (DecodingByItself(),), judged=False),
+        Case("a piece that turns everything by twice the angle", (_decode_at_other_places,), judged=False),
         Case("a piece that gives zeros", (_decode_zeros,), judged=False),
         Case("a piece without memory", (_decode_without_memory,), judged=False),
         Case("a piece that is right for the first token alone", (_decode_once,), judged=False),
         Case("a piece that does not scale", (_decode_without_scale,), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),
         *plainly_wrong(decode_step_with_positions),
-        widened(decode_step_with_positions),
+        replace(widened(decode_step_with_positions), aside=True),
         wavering(decode_step_with_positions),
         shifted(decode_step_with_positions),
     ]

@@ -43,12 +43,12 @@ def closed_gate_is_closed(parts: dict, x: Tensor, gate_up: Tensor, down: Tensor)
 
 
 def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
-    """The learner's class with the weights of the core's: the output, all gradients, and wasted work."""
+    """The learner's class with the weights of the core's, in the dtype of `rows`: output, gradients, wasted work."""
     reference = ExpertBank(len(counts), rows.shape[1], width)
     with torch.no_grad():
         for seed, p in enumerate(reference.parameters()):
             p.copy_(_numbers(*p.shape, seed=seed))
-    module = copy_weights(reference, bank(len(counts), rows.shape[1], width))
+    module = copy_weights(reference, bank(len(counts), rows.shape[1], width)).to(rows.dtype)
     leaf = rows.clone().requires_grad_()
     given = leaf.clone()  # nobody may write into a leaf, and torch's error about it would not help a learner
     with FlopCounterMode(display=False) as counter:
@@ -78,3 +78,4 @@ def bank_cases() -> list[Case]:
         Case("no rows at all", (_numbers(0, 2), [0, 0], 3), aside=True),
         Case("sixteen experts", (_numbers(36, 4), [i % 6 for i in range(16)], 3)),
     ]
+        Case("float64", (_numbers(5, 3, dtype=torch.float64), [2, 0, 3], 2)),

@@ -1,5 +1,7 @@
 """The bug hunts of notebook 03: a test that finds each bug, and the pieces that every answer is tried on."""
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -97,9 +99,9 @@ def swiglu_cases() -> list[Case]:
         Case("a piece that gates with GELU", (gated_by(F.gelu),), judged=False),
         Case("a piece that gates with ReLU", (gated_by(F.relu),), judged=False),
         Case("a piece without gradients", (lambda *args: swiglu(*args).detach(),), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),
         *plainly_wrong(swiglu),
-        widened(swiglu),
+        replace(widened(swiglu), aside=True),
         wavering(swiglu),
         shifted(swiglu),
     ]
@@ -116,9 +118,9 @@ def dispatch_cases() -> list[Case]:
         Case("a piece that runs everything sixteen times", (_dispatch_often,), judged=False),
         Case("a piece in which idle experts count a little", (_dispatch_with_a_leak,), judged=False),
         Case("a piece without gradients", (lambda *a: dispatch(*a).detach(),), judged=False),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
+        Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),
         *plainly_wrong(dispatch),
-        widened(dispatch),
+        replace(widened(dispatch), aside=True),
         wavering(dispatch),
         shifted(dispatch),
     ]

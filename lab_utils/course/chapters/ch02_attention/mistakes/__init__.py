@@ -1,7 +1,9 @@
 """The known wrong answers to the exercises of notebook 02: a file per exercise, and the tests that cannot tell."""
 
-from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope import APPLY_ROPE
-from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND
+from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope import ROPE_PAIRS
+from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope_angles import ROPE_ANGLES
+from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND_WEIGHTS
+from lab_utils.course.chapters.ch02_attention.mistakes.attend_masks import ATTEND_MASKS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEND_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import DECODING_TESTS
@@ -9,6 +11,9 @@ from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HE
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import RMS_NORM
 from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import ROPE_FREQUENCIES
 from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
+
+APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
+ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS
 
 __all__ = [
     "APPLY_ROPE",

@@ -1,4 +1,4 @@
-"""The known wrong answers to apply_rope, of notebook 02."""
+"""The known wrong answers to apply_rope, of notebook 02: pairs, signs and dtypes."""
 
 import torch
 
@@ -14,14 +14,6 @@ def rope_on_halves(x, rotation):
     a, b = x.chunk(2, dim=-1)
     turned = torch.complex(a, b) * rotation
     return torch.cat([turned.real, turned.imag], dim=-1)
-
-
-@mistake(
-    "It turns the other way: by -t·theta.",
-    "Turn (1, 0) by a quarter: it should become (0, 1).",
-)
-def rope_backwards(x, rotation):
-    return core_rope(x, rotation.conj())
 
 
 @mistake(
@@ -49,22 +41,6 @@ def rope_left_in_halves(x, rotation):
 )
 def rope_without_sine(x, rotation):
     return x * rotation.real.repeat_interleave(2, dim=-1)
-
-
-@mistake(
-    "Every token is turned as the first one is.",
-    "Which row of `rotation` belongs to which token?",
-)
-def rope_of_position_zero(x, rotation):
-    return core_rope(x, rotation[:1].expand_as(rotation))
-
-
-@mistake(
-    "Every token is turned by its neighbour's angle: the positions are off by one.",
-    "Row t of `rotation` belongs to token t. Which row does token 0 get from you?",
-)
-def rope_off_by_one(x, rotation):
-    return core_rope(x, rotation.roll(-1, dims=0))
 
 
 @mistake(
@@ -129,22 +105,6 @@ def rope_giving_back_exchanged_numbers(x, rotation):
 
 
 @mistake(
-    "Every pair is turned twice: by 2t·theta.",
-    "How often does `rotation` meet a pair?",
-)
-def rope_turning_twice(x, rotation):
-    return core_rope(core_rope(x, rotation), rotation)
-
-
-@mistake(
-    "All pairs are turned by the angle of the first one.",
-    "Which column of `rotation` belongs to which pair?",
-)
-def rope_of_the_first_pair(x, rotation):
-    return core_rope(x, rotation[:, :1].expand_as(rotation))
-
-
-@mistake(
     "bfloat16 is turned in bfloat16, which has 8 bits: the angles lose most of their digits.",
     "In which dtype are your cosines and sines when x is bfloat16?",
 )
@@ -163,36 +123,12 @@ def rope_without_gradient(x, rotation):
 
 
 @mistake(
-    "Nothing is turned: x comes back as it is.",
-    "Where does your function use `rotation`?",
-)
-def rope_that_turns_nothing(x, rotation):
-    return x
-
-
-@mistake(
-    "Cosine and sine have changed places: position 0 is turned by a quarter.",
-    "A complex number of length 1 has the cosine as its real part. What does position 0 do?",
-)
-def rope_with_cosine_and_sine_exchanged(x, rotation):
-    return core_rope(x, torch.complex(rotation.imag, rotation.real))
-
-
-@mistake(
     "The pairs are cut as halves, (i, i + r/2), and put back as neighbours.",
     "Which two channels does rotation 0 turn, and where do they end up?",
 )
 def rope_from_halves_to_neighbours(x, rotation):
     a, b = x.float().chunk(2, dim=-1)
     return torch.view_as_real(torch.complex(a, b) * rotation).flatten(-2).to(x.dtype)
-
-
-@mistake(
-    "The tokens get the angles of the opposite order: the last one that of the first.",
-    "Row t of `rotation` belongs to token t.",
-)
-def rope_in_reverse(x, rotation):
-    return core_rope(x, rotation.flip(0))
 
 
 @mistake(
@@ -204,14 +140,30 @@ def rope_that_adds(x, rotation):
     return torch.view_as_real(pairs + rotation).flatten(-2).to(x.dtype)
 
 
-APPLY_ROPE = (
+@mistake(
+    "The pairs are (i, i + r/2), and they are turned the other way: two things differ. Here neighbours are a pair.",
+    "Which two channels does rotation 0 turn? And where does (1, 0) go with a quarter?",
+)
+def rope_on_halves_backwards(x, rotation):
+    a, b = x.float().chunk(2, dim=-1)
+    turned = torch.complex(a, b) * rotation.conj()
+    return torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)
+
+
+@mistake(
+    "torch has no complex numbers of bfloat16: such an x must become float32 first.",
+    "What does the docstring say about bfloat16?",
+)
+def rope_that_takes_no_bfloat16(x, rotation):
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+
+
+ROPE_PAIRS = (
     rope_on_halves,
-    rope_backwards,
     rope_that_reflects,
     rope_left_in_halves,
     rope_without_sine,
-    rope_of_position_zero,
-    rope_off_by_one,
     rope_that_stays_float32,
     rope_with_a_minus_in_the_second,
     rope_of_overwritten_numbers,
@@ -219,13 +171,10 @@ APPLY_ROPE = (
     rope_left_in_pairs,
     rope_of_exchanged_numbers,
     rope_giving_back_exchanged_numbers,
-    rope_turning_twice,
-    rope_of_the_first_pair,
     rope_in_bfloat16,
     rope_without_gradient,
-    rope_that_turns_nothing,
-    rope_with_cosine_and_sine_exchanged,
     rope_from_halves_to_neighbours,
-    rope_in_reverse,
     rope_that_adds,
+    rope_on_halves_backwards,
+    rope_that_takes_no_bfloat16,
 )

@@ -1,4 +1,4 @@
-"""The known wrong answers to attend, of notebook 02."""
+"""The known wrong answers to attend, of notebook 02: scores, weights and their mean of the values."""
 
 import torch
 
@@ -39,82 +39,11 @@ def attend_dividing_by_scale(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "Nothing is masked: every query sees every key, the future too.",
-    "What does `visible=None` mean, according to the docstring?",
-)
-def attend_to_the_future(q, k, v, scale, visible=None):
-    everything = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool)
-    return attention(q, k, v, scale, everything if visible is None else visible)
-
-
-@mistake(
-    "Hidden scores are set to 0 before the softmax. exp(0) = 1, so a hidden key still gets weight.",
-    "Which score gives exactly no weight after the exponential?",
-)
-def attend_masking_with_zero(q, k, v, scale, visible=None):
-    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
-    return (q @ k.transpose(-1, -2) * scale).masked_fill(~visible, 0.0).softmax(dim=-1) @ v
-
-
-@mistake(
-    "The mask comes after the softmax: the weights that are left no longer sum to 1.",
-    "Sum the weights that the first query has left.",
-)
-def attend_masking_after_softmax(q, k, v, scale, visible=None):
-    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
-    return ((q @ k.transpose(-1, -2) * scale).softmax(dim=-1) * visible) @ v
-
-
-@mistake(
     "The scores get a scale of their own, 1/sqrt of the width of q; `scale` is not used.",
     "Who decides about the scale: your function, or its caller?",
 )
 def attend_with_a_scale_of_its_own(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible, temperature=q.shape[-1] ** -0.5)
-
-
-@mistake(
-    "The queries are treated as the first positions. With fewer queries than keys, as in decoding, they are the last.",
-    "One new token, and a cache of four: which keys may it see?",
-)
-def attend_putting_queries_first(q, k, v, scale, visible=None):
-    first = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
-    return attention(q, k, v, scale, first if visible is None else visible)
-
-
-@mistake(
-    "`visible` is ignored: your function always masks causally.",
-    "Follow the argument `visible` through your code.",
-)
-def attend_ignoring_visible(q, k, v, scale, visible=None):
-    return attention(q, k, v, scale, None)
-
-
-@mistake(
-    "The mask is used the wrong way round: what may be seen is hidden. A query that may see nothing else gets nan.",
-    "masked_fill fills where its mask is True. What does True mean in causal_mask and in `visible`?",
-)
-def attend_hiding_the_visible(q, k, v, scale, visible=None):
-    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
-    return (q @ k.transpose(-1, -2) * scale).masked_fill(visible, -torch.inf).softmax(dim=-1) @ v
-
-
-@mistake(
-    "The causal mask is used on top of `visible`, so no caller can let a query see ahead.",
-    "When should the causal mask be used: always, or only where the caller gives no other?",
-)
-def attend_with_both_masks(q, k, v, scale, visible=None):
-    causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
-    return attention(q, k, v, scale, causal if visible is None else causal & visible)
-
-
-@mistake(
-    "`visible` is added to the causal mask, so the past that the caller hides is still seen.",
-    "When should the causal mask be used: always, or only where the caller gives no other?",
-)
-def attend_with_either_mask(q, k, v, scale, visible=None):
-    causal = causal_mask(q.shape[-2], k.shape[-2], q.device)
-    return attention(q, k, v, scale, causal if visible is None else causal | visible)
 
 
 @mistake(
@@ -185,14 +114,6 @@ def attend_without_softmax(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "Nothing is masked at all: neither `visible` nor the causal mask is used.",
-    "Where in your function is a score hidden?",
-)
-def attend_without_any_mask(q, k, v, scale, visible=None):
-    return attention(q, k, v, scale, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool))
-
-
-@mistake(
     "The visible values get equal weights, whatever q and k are.",
     "Which of the arguments does your function never read?",
 )
@@ -233,25 +154,6 @@ def attend_with_fixed_values(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "A query does not see its own position. The first one sees nothing at all, and gets zeros.",
-    "May the token at t read the token at t? Look at s <= t.",
-)
-def attend_without_oneself(q, k, v, scale, visible=None):
-    if visible is None:
-        visible = causal_mask(q.shape[-2], k.shape[-2], q.device).tril(k.shape[-2] - q.shape[-2] - 1)
-    return (q @ k.mT * scale).masked_fill(~visible, -torch.inf).softmax(dim=-1).nan_to_num() @ v
-
-
-@mistake(
-    "Hidden scores are set to a number like -50: a query whose visible scores are low still gives hidden keys weight.",
-    "Which score gives exactly no weight after the exponential, however low the others are?",
-)
-def attend_masking_with_a_finite_number(q, k, v, scale, visible=None):
-    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
-    return (q @ k.mT * scale).masked_fill(~visible, -50.0).softmax(dim=-1) @ v
-
-
-@mistake(
     "The scores are scaled once more, by 1/sqrt(d): torch's scaled_dot_product_attention does so unless given scale=.",
     "By which factors are your scores multiplied on their way to the softmax?",
 )
@@ -259,19 +161,69 @@ def attend_scaling_by_the_default_too(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible, temperature=scale * q.shape[-1] ** -0.5)
 
 
-ATTEND = (
+@mistake(
+    "Queries and keys have changed places: the scores have a row for every key.",
+    "Which shape should the scores have, and which axis does the softmax run over?",
+)
+def attend_with_q_and_k_exchanged(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (k @ q.mT * scale).masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "The weights meet the values of another head or another text: batch and heads of v are in another order than those "
+    "of q and k.",
+    "Which axes of q, k and v become one in your function, and in which order?",
+)
+def attend_to_values_of_others(q, k, v, scale, visible=None):
+    return attention(q, k, v.transpose(0, 1).reshape(v.shape), scale, visible)
+
+
+@mistake(
+    "One maximum is subtracted from the scores of all queries. Those of a query with small scores are all far below "
+    "it: each exp is 0 in float32, and 0 / 0 is nan.",
+    "Which number should be subtracted in each row of the scores?",
+)
+def attend_with_one_maximum(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = q @ k.mT * scale
+    weights = (scores - scores.max().detach()).exp() * visible
+    return weights / weights.sum(dim=-1, keepdim=True) @ v
+
+
+@mistake(
+    "You take exponentials of the scores as they are, and those of hidden keys are 0. In float32 exp(89) is infinite "
+    "and exp(-110) is 0: inf / inf and 0 / 0 are nan.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
+)
+def attend_with_exponentials_filled_later(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    weights = (q @ k.mT * scale).exp().masked_fill(~visible, 0.0)
+    return weights / weights.sum(dim=-1, keepdim=True) @ v
+
+
+@mistake(
+    "The result comes in float32, whatever the dtype of q: perhaps from `.float()`, or `torch.zeros` without a dtype.",
+    "Which dtype does q have, and which your result?",
+)
+def attend_in_float32(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible).float()
+
+
+@mistake(
+    "The weights are turned over: a row for every key meets the values.",
+    "Which axis of the weights belongs to the keys, and which axis of v?",
+)
+def attend_with_weights_transposed(q, k, v, scale, visible=None):
+    weights = attention(q, k, torch.eye(k.shape[-2], dtype=v.dtype), scale, visible)
+    return weights.mT @ v
+
+
+ATTEND_WEIGHTS = (
     attend_with_softmax_over_queries,
     attend_without_scale,
     attend_dividing_by_scale,
-    attend_to_the_future,
-    attend_masking_with_zero,
-    attend_masking_after_softmax,
     attend_with_a_scale_of_its_own,
-    attend_putting_queries_first,
-    attend_ignoring_visible,
-    attend_hiding_the_visible,
-    attend_with_both_masks,
-    attend_with_either_mask,
     attend_with_bare_exponentials,
     attend_without_gradient,
     attend_giving_the_values_back,
@@ -280,13 +232,16 @@ ATTEND = (
     attend_scaling_by_a_root,
     attend_scaling_the_output,
     attend_without_softmax,
-    attend_without_any_mask,
     attend_as_a_plain_mean,
     attend_to_the_best_only,
     attend_with_softmax_over_heads,
     attend_with_fixed_weights,
     attend_with_fixed_values,
-    attend_without_oneself,
-    attend_masking_with_a_finite_number,
     attend_scaling_by_the_default_too,
+    attend_with_q_and_k_exchanged,
+    attend_to_values_of_others,
+    attend_with_one_maximum,
+    attend_with_exponentials_filled_later,
+    attend_in_float32,
+    attend_with_weights_transposed,
 )

@@ -172,6 +172,68 @@ def attend_test_of_repetition(attend):
     assert torch.equal(attend(*draw(), 1.0), attend(*draw(), 1.0))
 
 
+@mistake(
+    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+def attend_test_of_the_shape_and_finite_numbers(attend):
+    out = attend(*draw(), 1.0)
+    assert out.shape == (1, 1, 4, 2) and out.isfinite().all()
+
+
+@mistake(
+    "The test asks for the right shape and for finite numbers, with fewer queries than keys. The piece above gives "
+    "both.",
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+def attend_test_of_the_shape_and_finite_numbers_after_a_cache(attend):
+    out = attend(*draw(3, 4), 1.0)
+    assert out.shape == (1, 1, 3, 2) and out.isfinite().all()
+
+
+@mistake(
+    "The test lets everything through that has the right shape, whatever the numbers are.",
+    "Is there an `assert` that looks at a number? Which number comes out different in the piece above?",
+)
+def attend_test_of_the_shape_after_a_cache(attend):
+    assert attend(*draw(3, 4), 1.0).shape == (1, 1, 3, 2)
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def attend_test_of_sums_over_queries(attend):
+    q, k, _ = draw()
+    weights = attend(q, k, torch.eye(4)[None, None], 0.3)
+    assert close(weights.sum(dim=-2), torch.ones(1, 1, 4))
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def attend_test_of_all_broken_numbers(attend):
+    q, k, v = draw()
+    scores = (q @ k.mT * 0.5).masked_fill(~causal_mask(4, 4, q.device), -torch.inf)
+    out = attend(q, k, v, 0.5)
+    assert close(out, scores.softmax(dim=-2) @ v)
+
+
+@mistake(
+    "The test compares two calls of a piece whose scores are the same: q is larger, and the scale smaller. Those of "
+    "the broken piece are the same as well.",
+    "Which number should come out? Work it out by hand, or by the formula.",
+)
+def attend_test_of_the_scale(attend):
+    q, k, v = draw()
+    assert close(attend(q, k, v, 0.6), attend(2 * q, k, v, 0.3))
+
+
+@mistake(
+    "The test compares two calls of a piece, the second with twice the values. The output of the broken piece doubles "
+    "as well.",
+    "Which change of the values shows that the weights of a query sum to 1?",
+)
+def attend_test_of_doubled_values(attend):
+    q, k, v = draw()
+    assert close(attend(q, k, 2 * v, 0.5), 2 * attend(q, k, v, 0.5))
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
     attend_test_of_the_kind,
@@ -192,4 +254,11 @@ ATTEND_TESTS = (
     attend_test_of_the_broken_numbers,
     attend_test_upside_down,
     attend_test_of_repetition,
+    attend_test_of_the_shape_and_finite_numbers,
+    attend_test_of_the_shape_and_finite_numbers_after_a_cache,
+    attend_test_of_the_shape_after_a_cache,
+    attend_test_of_sums_over_queries,
+    attend_test_of_all_broken_numbers,
+    attend_test_of_the_scale,
+    attend_test_of_doubled_values,
 )

@@ -155,6 +155,62 @@ def mask_for_squares_alone(n_queries, n_keys, device):
     return everything.tril() if n_queries == n_keys else everything
 
 
+@mistake(
+    "The rows come in the opposite order: the newest query stands first.",
+    "At which position does the query of row 0 stand?",
+)
+def mask_with_the_newest_first(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).flip(0)
+
+
+@mistake(
+    "True says what is hidden, and the queries are treated as the first positions: two things differ.",
+    "The docstring says what True means, and at which positions the queries stand.",
+)
+def mask_of_hidden_with_queries_first(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).triu(1)
+
+
+@mistake(
+    "The mask is made to be added to the scores, and the queries are treated as the first positions: two slips.",
+    "What does the docstring say about the dtype, and about the positions of the queries?",
+)
+def mask_to_be_added_with_queries_first(n_queries, n_keys, device):
+    return torch.full((n_queries, n_keys), -torch.inf, device=device).triu(1)
+
+
+@mistake(
+    "The mask holds whole numbers; it should hold True and False.",
+    "What does the docstring say about the dtype of the result?",
+)
+def mask_of_whole_numbers(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).long()
+
+
+@mistake(
+    "The mask is a list of lists; it should be a tensor.",
+    "What makes a tensor of a list of numbers, on a device?",
+)
+def mask_as_lists(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, torch.device("cpu")).tolist()
+
+
+@mistake(
+    "The mask has one axis too many, perhaps for batch and heads: asked for is (n_queries, n_keys).",
+    "Which shape does the docstring ask for?",
+)
+def mask_with_a_batch(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device)[None]
+
+
+@mistake(
+    "The mask has two axes too many, for batch and heads: asked for is (n_queries, n_keys).",
+    "Which shape does the docstring ask for?",
+)
+def mask_with_batch_and_heads(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device)[None, None]
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
@@ -174,4 +230,11 @@ CAUSAL_MASK = (
     mask_for_every_position,
     mask_of_a_sliding_window,
     mask_for_squares_alone,
+    mask_with_the_newest_first,
+    mask_of_hidden_with_queries_first,
+    mask_to_be_added_with_queries_first,
+    mask_of_whole_numbers,
+    mask_as_lists,
+    mask_with_a_batch,
+    mask_with_batch_and_heads,
 )

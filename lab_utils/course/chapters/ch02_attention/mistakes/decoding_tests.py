@@ -186,6 +186,85 @@ def decoding_test_of_repetition(decode_step):
     assert torch.equal(decode(decode_step, *draw()), decode(decode_step, *draw()))
 
 
+@mistake(
+    "In the test no piece finds its earlier tokens in its cache: either every step gets an empty one, or the cache "
+    "still holds the tokens of another piece, as a default argument does.",
+    "How many caches does one piece need for all its steps? And who fills it before the first one?",
+)
+def decoding_test_with_a_fresh_cache(decode_step):
+    q, k, v = draw()
+    parts = [[x[..., t : t + 1, :] for x in (q, k, v)] for t in range(3)]
+    steps = [decode_step(*each, [], core_attend, core_rope, turn) for each in parts]
+    assert close(torch.cat(steps, dim=-2), all_at_once(q, k, v))
+
+
+@mistake(
+    "The angles of the test make no difference: `turn` turns nothing, or all positions alike, or too little for the "
+    "tolerance.",
+    "By how much does your `turn` turn positions 0 and 1?",
+)
+def decoding_test_of_a_still_turn(decode_step):
+    q, k, v = draw()
+    out = decode(decode_step, q, k, v, turn=lambda positions: turn(0 * positions))
+    assert close(out, core_attend(q, k, v, 0.5))
+
+
+@mistake(
+    "The test looks for turned keys in the cache. A sound step may keep them as they came, or all in one tensor.",
+    "Look at the output: with what should it be compared?",
+)
+def decoding_test_of_cached_keys(decode_step):
+    (q, k, v), cache = draw(), []
+    decode(decode_step, q, k, v, cache)
+    assert all(
+        close(key, core_rope(k[..., [t], :], turn(torch.tensor([t])))) for t, (key, _) in enumerate(cache)
+    )
+
+
+@mistake(
+    "The test asks by which angle the keys or the query are turned. Only differences count: a sound step may count "
+    "positions from the new token on.",
+    "Look at the output: with what should it be compared?",
+)
+def decoding_test_of_the_keys(decode_step):
+    (q, k, v), cache, seen = draw(), [], []
+
+    def spy(q, k, v, scale):
+        seen.append(k)
+        return core_attend(q, k, v, scale)
+
+    for t in range(3):
+        decode_step(*(x[..., t : t + 1, :] for x in (q, k, v)), cache, spy, core_rope, turn)
+    assert close(seen[-1], core_rope(k, turn(torch.arange(3))))
+
+
+@mistake(
+    "The test asks only whether every step gives other numbers than the one before. In the broken piece they do.",
+    "Compare with all tokens at once, at their positions.",
+)
+def decoding_test_of_steps_that_differ(decode_step):
+    out = decode(decode_step, *draw())
+    assert not close(out[..., 0, :], out[..., 1, :]) and not close(out[..., 1, :], out[..., 2, :])
+
+
+@mistake(
+    "The test gives all tokens in one step, with an empty cache. Their positions begin at 0 in the broken piece too.",
+    "Give one token after the other, with one cache. Which position does the second token have?",
+)
+def decoding_test_of_one_large_step(decode_step):
+    q, k, v = draw()
+    assert close(decode_step(q, k, v, [], core_attend, core_rope, turn), all_at_once(q, k, v))
+
+
+@mistake(
+    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Which number comes out different in the piece above? Compare with all tokens at once.",
+)
+def decoding_test_of_the_shape_and_finite_numbers(decode_step):
+    out = decode(decode_step, *draw())
+    assert out.shape == (1, 1, 3, 4) and out.isfinite().all()
+
+
 DECODING_TESTS = (
     decoding_test_that_never_fails,
     decoding_test_of_the_kind,
@@ -205,4 +284,11 @@ DECODING_TESTS = (
     decoding_test_with_much_room,
     decoding_test_upside_down,
     decoding_test_of_repetition,
+    decoding_test_with_a_fresh_cache,
+    decoding_test_of_a_still_turn,
+    decoding_test_of_cached_keys,
+    decoding_test_of_the_keys,
+    decoding_test_of_steps_that_differ,
+    decoding_test_of_one_large_step,
+    decoding_test_of_the_shape_and_finite_numbers,
 )

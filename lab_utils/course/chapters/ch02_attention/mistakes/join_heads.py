@@ -1,5 +1,7 @@
 """The known wrong answers to join_heads, of notebook 02."""
 
+import torch
+
 from lab_utils.course.exercise import mistake
 
 
@@ -52,7 +54,7 @@ def join_without_gradient(x):
 
 
 @mistake(
-    "Heads and tokens have become one axis. The heads belong side by side in the channels.",
+    "Heads and tokens have become one axis, head by head. The heads belong side by side in the channels.",
     "The result has shape (batch, seq, n_heads · head_dim). Which two axes become one?",
 )
 def join_the_tokens(x):
@@ -99,6 +101,54 @@ def join_of_the_first_head(x):
     return x[:, 0]
 
 
+@mistake(
+    "The texts of the batch are put side by side; the heads should be.",
+    "Which axis does your loop, or your `cat`, walk along: batch or heads?",
+)
+def join_over_the_batch(x):
+    return torch.cat(list(x), dim=-1)
+
+
+@mistake(
+    "The axes of heads and channels are exchanged, and what follows mixes them; those of heads and tokens should be.",
+    "Which axis must come just before the channels, so that flattening puts the heads side by side?",
+)
+def join_after_exchanging_heads_and_channels(x):
+    return x.transpose(1, 3).reshape(x.shape[0], x.shape[2], -1)
+
+
+@mistake(
+    "Tokens and heads have become one axis, token by token. The heads belong side by side in the channels.",
+    "The result has shape (batch, seq, n_heads · head_dim). Which two axes become one?",
+)
+def join_tokens_and_heads(x):
+    return x.transpose(1, 2).flatten(1, 2)
+
+
+@mistake(
+    "Two heads are put side by side, however many there are.",
+    "How many heads does x have? x.shape says it.",
+)
+def join_of_two_heads(x):
+    return torch.cat([x[:, 0], x[:, 1]], dim=-1)
+
+
+@mistake(
+    "The result comes in float32, whatever the dtype of x: perhaps from a `torch.zeros` without one.",
+    "Which dtype does x have, and which does the tensor that you fill?",
+)
+def join_in_float32(x):
+    return x.transpose(1, 2).flatten(2).float()
+
+
+@mistake(
+    "The heads stay an axis of their own in front: they were stacked, not put side by side.",
+    "The result has three axes: (batch, seq, width).",
+)
+def join_by_stacking(x):
+    return torch.stack(x.unbind(1))
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -112,4 +162,10 @@ JOIN_HEADS = (
     join_by_view,
     join_with_tokens_in_front,
     join_of_the_first_head,
+    join_over_the_batch,
+    join_after_exchanging_heads_and_channels,
+    join_tokens_and_heads,
+    join_of_two_heads,
+    join_in_float32,
+    join_by_stacking,
 )

@@ -1,5 +1,7 @@
 """The known wrong answers to rope_frequencies, of notebook 02."""
 
+import math
+
 import torch
 
 from lab_utils.course.exercise import mistake
@@ -17,8 +19,9 @@ def theta_without_two(rope_dim, cfg):
 
 
 @mistake(
-    "The factor 2 is in the exponent twice: perhaps `i` counts channels (0, 2, 4 ...) and is doubled again.",
-    "Does your i count pairs or channels? theta_i = base^(-2i/r) counts pairs.",
+    "The factor 2 is in the exponent twice: perhaps `i` counts channels (0, 2, 4 ...) and is doubled again, or 2i is "
+    "divided by the number of pairs.",
+    "theta_i = base^(-2i/r): i counts pairs, and r counts channels. What do yours count?",
 )
 def theta_with_two_twice(rope_dim, cfg):
     return frequencies(rope_dim, cfg, lambda i: -4 * i / rope_dim)
@@ -182,6 +185,62 @@ def theta_in_degrees(rope_dim, cfg):
     return torch.rad2deg(frequencies(rope_dim, cfg))
 
 
+@mistake(
+    "The exponent loses its fraction: `-2 * i // rope_dim` is -1 for every pair but the first.",
+    "What is -2 // 8, and what is -2 / 8?",
+)
+def theta_of_floored_exponents(rope_dim, cfg):
+    return torch.tensor([float(cfg.base) ** (-2 * i // rope_dim) for i in range(rope_dim // 2)])
+
+
+@mistake(
+    "The logarithm has base 10, and `exp` undoes the natural one.",
+    "exp(x · log(base)) is base^x for which logarithm?",
+)
+def theta_of_log10(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, base=math.exp(math.log10(cfg.base)))
+
+
+@mistake(
+    "The logarithm has base 2, and `exp` undoes the natural one.",
+    "exp(x · log(base)) is base^x for which logarithm?",
+)
+def theta_of_log2(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, base=math.exp(math.log2(cfg.base)))
+
+
+@mistake(
+    "Pairs are missing at the end: i runs to r/4. It should run to r/2, the number of pairs.",
+    "How many pairs do r channels make?",
+)
+def theta_of_a_quarter(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, pairs=rope_dim // 4)
+
+
+@mistake(
+    "The unit is turns per token; asked for are radians.",
+    "How far does the first pair turn from one token to the next?",
+)
+def theta_in_whole_turns(rope_dim, cfg):
+    return frequencies(rope_dim, cfg) / (2 * torch.pi)
+
+
+@mistake(
+    "The sign of the exponent is missing, and the order is turned over: the slowest pair turns by more than 1 radian.",
+    "How far does pair 0 turn, and how far the last?",
+)
+def theta_growing_backwards(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: 2 * i / rope_dim).flip(0)
+
+
+@mistake(
+    "The exponents are rounded to bfloat16, which has 8 bits.",
+    "Which dtype do your pairs have when the power is taken?",
+)
+def theta_in_bfloat16(rope_dim, cfg):
+    return (cfg.base ** (-torch.arange(0, rope_dim, 2).bfloat16() / rope_dim)).float()
+
+
 ROPE_FREQUENCIES = (
     theta_without_two,
     theta_with_two_twice,
@@ -205,4 +264,11 @@ ROPE_FREQUENCIES = (
     theta_without_brackets,
     theta_without_the_last,
     theta_in_degrees,
+    theta_of_floored_exponents,
+    theta_of_log10,
+    theta_of_log2,
+    theta_of_a_quarter,
+    theta_in_whole_turns,
+    theta_growing_backwards,
+    theta_in_bfloat16,
 )

@@ -30,8 +30,8 @@ def split_by_reshape(x, n_heads):
 
 
 @mistake(
-    "The axes are exchanged before the channels are cut.",
-    "Which axis is cut into heads: channels or tokens?",
+    "The last two axes are exchanged: head_dim stands before seq.",
+    "The result has shape (batch, n_heads, seq, head_dim). In which order are your axes?",
 )
 def split_after_transpose(x, n_heads):
     return x.transpose(1, 2).unflatten(1, (n_heads, -1))
@@ -102,6 +102,55 @@ def split_with_heads_last(x, n_heads):
     return torch.stack(x.chunk(n_heads, dim=-1), dim=-1)
 
 
+@mistake(
+    "The numbers are cut in the order of memory, as (n_heads, head_dim, seq), and then two axes are exchanged. The "
+    "channels of one token are neighbours in memory.",
+    "Mark one token's channels, split, and look where they are.",
+)
+def split_as_if_tokens_came_last(x, n_heads):
+    return x.reshape(x.shape[0], n_heads, -1, x.shape[1]).transpose(2, 3)
+
+
+@mistake(
+    "The tokens are cut into pieces; heads are pieces of the channels.",
+    "Which axis do you cut: (batch, seq, channels)?",
+)
+def split_cutting_the_tokens(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=1), dim=1)
+
+
+@mistake(
+    "Only the first text of the batch comes back.",
+    "How many texts does x hold, and how many your result?",
+)
+def split_of_the_first_text(x, n_heads):
+    return x[:1].unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+@mistake(
+    "The result comes in float32, whatever the dtype of x: perhaps from a `torch.zeros` without one.",
+    "Which dtype does x have, and which does the tensor that you fill?",
+)
+def split_in_float32(x, n_heads):
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).float()
+
+
+@mistake(
+    "Batch and heads are one axis. The result has four.",
+    "The result has shape (batch, n_heads, seq, head_dim).",
+)
+def split_with_batch_and_heads_in_one(x, n_heads):
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).flatten(0, 1)
+
+
+@mistake(
+    "The tokens of each head come in the opposite order.",
+    "Which token is in row 0 of a head?",
+)
+def split_with_tokens_backwards(x, n_heads):
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).flip(2)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
@@ -115,4 +164,10 @@ SPLIT_HEADS = (
     split_transposed_and_reshaped,
     split_into_a_list,
     split_with_heads_last,
+    split_as_if_tokens_came_last,
+    split_cutting_the_tokens,
+    split_of_the_first_text,
+    split_in_float32,
+    split_with_batch_and_heads_in_one,
+    split_with_tokens_backwards,
 )

@@ -121,7 +121,7 @@ def chosen_test_without_idle_experts(dispatch):
 
 
 @mistake(
-    "The test allows a single call of the bank. A sound piece may call it expert by expert, or token by token.",
+    "The test allows only one call of the bank, or few. A sound piece may call it expert by expert, or token by token.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_one_call(dispatch):
@@ -169,6 +169,57 @@ def chosen_test_of_repetition(dispatch):
     assert torch.equal(dispatch(*layer()), dispatch(*layer()))
 
 
+@mistake(
+    "The test asks that several experts have rows in one call. A sound piece may call the bank expert by expert, or "
+    "token by token.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_calls_with_several_experts(dispatch):
+    x, idx, weights, bank = layer()
+    seen = []
+    bank.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    dispatch(x, idx, weights, bank)
+    assert all(sum(n > 0 for n in counts) > 1 for counts in seen)
+
+
+@mistake(
+    "The test looks at the rows of each call. A broken piece may call the bank often, with few rows each time, and a "
+    "sound one once, with all its rows.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_few_rows_in_each_call(dispatch):
+    x, idx, weights, bank = layer(spread=4)
+    assert all(n < len(x) for n in rows_of_calls(dispatch, x, idx, weights, bank))
+
+
+@mistake(
+    "The test asks that no call of the bank is without rows. Such a call costs nothing, and the broken pieces make "
+    "none: they give rows to every expert.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_no_empty_call(dispatch):
+    assert all(n > 0 for n in rows_of_calls(dispatch, *layer()))
+
+
+@mistake(
+    "In the test the result is 0 whatever the experts give, because the weights or the tokens are 0.",
+    "The defect is work that nobody needs. What can be counted?",
+)
+def chosen_test_of_zero_weights(dispatch):
+    x, idx, weights, bank = layer()
+    assert (dispatch(x, idx, 0 * weights, bank) == 0).all()
+
+
+@mistake(
+    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "The defect is work that nobody needs. What can be counted?",
+)
+def chosen_test_of_the_shape_and_finite_numbers(dispatch):
+    x, idx, weights, bank = layer()
+    out = dispatch(x, idx, weights, bank)
+    assert out.shape == x.shape and out.isfinite().all()
+
+
 DISPATCH_TESTS = (
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,
@@ -187,4 +238,9 @@ DISPATCH_TESTS = (
     chosen_test_of_too_few_rows,
     chosen_test_of_rows_per_call,
     chosen_test_of_repetition,
+    chosen_test_of_calls_with_several_experts,
+    chosen_test_of_few_rows_in_each_call,
+    chosen_test_of_no_empty_call,
+    chosen_test_of_zero_weights,
+    chosen_test_of_the_shape_and_finite_numbers,
 )

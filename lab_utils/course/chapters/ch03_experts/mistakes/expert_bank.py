@@ -1,12 +1,15 @@
-"""The known wrong answers to ExpertBank, of notebook 03."""
+"""The known wrong answers to ExpertBank, of notebook 03: what an expert does, and what comes back."""
+
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 
 from lab_utils.course.exercise import mistake
 from nanokimi.experts import ExpertBank, swiglu
 
 
-class _Bank(ExpertBank):
+class Bank(ExpertBank):
     def expert(self, rows, e):
         return swiglu(rows, self.gate_up_proj[e], self.down_proj[e])
 
@@ -14,11 +17,24 @@ class _Bank(ExpertBank):
         return [self.expert(run, e) for e, run in enumerate(rows.split(list(counts)))]
 
 
+class GatedBank(Bank):
+    """A bank that is right but for its activation."""
+
+    act: Callable = F.silu
+
+    def expert(self, rows, e):
+        gate, up = F.linear(rows, self.gate_up_proj[e]).chunk(2, dim=-1)
+        return F.linear(type(self).act(gate) * up, self.down_proj[e])
+
+    def forward(self, rows, counts):
+        return torch.cat(self.results(rows, counts))
+
+
 @mistake(
     "Every row goes through expert 0.",
     "Which of the bank's matrices does your loop read in its second round?",
 )
-class BankWithOneExpert(_Bank):
+class BankWithOneExpert(Bank):
     def forward(self, rows, counts):
         return self.expert(rows, 0)
 
@@ -27,138 +43,26 @@ class BankWithOneExpert(_Bank):
     "The runs are given to the experts in the opposite order.",
     "The first counts[0] rows belong to expert 0.",
 )
-class BankBackwards(_Bank):
+class BankBackwards(Bank):
     def forward(self, rows, counts):
         last = len(counts) - 1
         return torch.cat([self.expert(run, last - e) for e, run in enumerate(rows.split(list(counts)))])
 
 
 @mistake(
-    "The rows are cut into equal runs, whatever `counts` says.",
-    "How many rows does expert 1 get when counts is [5, 1]?",
-)
-class BankOfEqualRuns(_Bank):
-    def forward(self, rows, counts):
-        runs = rows.tensor_split(len(counts))
-        return torch.cat([self.expert(run, e) for e, run in enumerate(runs)])
-
-
-@mistake(
     "The results are not in the order of the rows: the longest run comes first.",
     "Row i of the result must belong to row i of the input.",
 )
-class BankSortedByLength(_Bank):
+class BankSortedByLength(Bank):
     def forward(self, rows, counts):
         return torch.cat(sorted(self.results(rows, counts), key=len, reverse=True))
-
-
-@mistake(
-    "An expert without rows is skipped together with its matrices: those after it use the weights of the one before.",
-    "Take counts [2, 0, 3]. Which expert gets the last three rows?",
-)
-class BankThatSkipsTheIdle(_Bank):
-    def forward(self, rows, counts):
-        busy = [n for n in counts if n]
-        return torch.cat([self.expert(run, e) for e, run in enumerate(rows.split(busy))])
-
-
-@mistake(
-    "Every row gets the sum of all experts: the whole bank runs for every token.",
-    "How many experts should a row meet here?",
-)
-class BankThatSumsAll(_Bank):
-    def forward(self, rows, counts):
-        return sum(self.expert(rows, e) for e in range(len(counts)))
-
-
-@mistake(
-    "A run ends at row number `counts[e]`; it should end that many rows after its start.",
-    "Write down, for counts [2, 1], at which row each run starts and at which it ends.",
-)
-class BankWithEndsForLengths(_Bank):
-    def forward(self, rows, counts):
-        runs, start = [], 0
-        for e, n in enumerate(counts):
-            runs.append(self.expert(rows[start:n], e))
-            start += n
-        return torch.cat(runs)
-
-
-@mistake(
-    "Every run starts at row 0: your loop does not keep where the last run ended.",
-    "Which rows does expert 1 get when counts is [2, 1]?",
-)
-class BankThatStartsOver(_Bank):
-    def forward(self, rows, counts):
-        return torch.cat([self.expert(rows[:n], e) for e, n in enumerate(counts)])
-
-
-@mistake(
-    "Every expert runs on every row, and the right result is picked out: E times the work that is needed.",
-    "How many rows does each expert's product have in your function, and how many should it have?",
-)
-class BankThatPicksAfterwards(_Bank):
-    def forward(self, rows, counts):
-        every = torch.stack([self.expert(rows, e) for e in range(len(counts))])
-        expert_of_row = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        return every[expert_of_row, torch.arange(len(rows))]
-
-
-@mistake(
-    "Without any row there is nothing to join, and torch.cat of an empty list is an error.",
-    "Which shape should come back for no rows?",
-)
-class BankThatNeedsRows(_Bank):
-    def forward(self, rows, counts):
-        return torch.cat([result for result in self.results(rows, counts) if len(result)])
-
-
-@mistake(
-    "`counts` is read as a list of places: a run ends at row number counts[e], and the next begins there.",
-    "counts [2, 1] are the lengths of two runs. At which row does the second one end?",
-)
-class BankWithPlacesForLengths(_Bank):
-    def forward(self, rows, counts):
-        runs, start = [], 0
-        for e, end in enumerate(counts):
-            runs.append(self.expert(rows[start:end], e))
-            start = end
-        return torch.cat(runs)
-
-
-@mistake(
-    "The loop ends at the first expert without rows: the rows after it stay as they came.",
-    "Take counts [2, 0, 3]. Which experts does your loop reach?",
-)
-class BankThatStopsAtTheIdle(_Bank):
-    def forward(self, rows, counts):
-        out, start = rows.clone(), 0
-        for e, n in enumerate(counts):
-            if n == 0:
-                break
-            out[start : start + n] = self.expert(rows[start : start + n], e)
-            start += n
-        return out
-
-
-@mistake(
-    "The last expert is left out: its rows get no result.",
-    "How often does your loop run for three experts?",
-)
-class BankWithoutTheLast(_Bank):
-    def forward(self, rows, counts):
-        out, start = torch.zeros_like(rows), 0
-        for e, n in enumerate(counts[:-1]):
-            out[start : start + n] = self.expert(rows[start : start + n], e)
-            start += n
-        return out
 
 
 @mistake(
     "The result is written into `rows`, which belongs to the caller.",
     "Which tensor do you assign to? Make one for the results.",
 )
-class BankThatWritesIntoRows(_Bank):
+class BankThatWritesIntoRows(Bank):
     def forward(self, rows, counts):
         start = 0
         for e, n in enumerate(counts):
@@ -171,7 +75,7 @@ class BankThatWritesIntoRows(_Bank):
     "Gate and up are exchanged in every expert: the activation goes over the up-projection.",
     "Which rows come first in `gate_up_proj[e]`?",
 )
-class BankWithGateAndUpExchanged(_Bank):
+class BankWithGateAndUpExchanged(Bank):
     def forward(self, rows, counts):
         exchanged = self.gate_up_proj.roll(self.gate_up_proj.shape[1] // 2, dims=1)
         runs = enumerate(rows.split(list(counts)))
@@ -179,7 +83,7 @@ class BankWithGateAndUpExchanged(_Bank):
 
 
 @mistake("Every run goes to the next expert.", "The first counts[0] rows belong to expert 0.")
-class BankOfTheNextExpert(_Bank):
+class BankOfTheNextExpert(Bank):
     def forward(self, rows, counts):
         runs = enumerate(rows.split(list(counts)))
         return torch.cat([self.expert(run, (e + 1) % len(counts)) for e, run in runs])
@@ -189,7 +93,7 @@ class BankOfTheNextExpert(_Bank):
     "The results of the experts come back as a list; they belong together in one tensor.",
     "What joins tensors along their first axis?",
 )
-class BankOfAList(_Bank):
+class BankOfAList(Bank):
     def forward(self, rows, counts):
         return self.results(rows, counts)
 
@@ -198,7 +102,7 @@ class BankOfAList(_Bank):
     "The rows are added to the results. The residual is the block's task, not the expert's.",
     "What should come back for a row of zeros, and what for an expert of zeros?",
 )
-class BankWithAResidual(_Bank):
+class BankWithAResidual(Bank):
     def forward(self, rows, counts):
         return rows + torch.cat(self.results(rows, counts))
 
@@ -207,7 +111,7 @@ class BankWithAResidual(_Bank):
     "The result is right, but no gradient reaches the matrices of the experts: they would never learn.",
     "Is there a `.data`, a `detach` or a `no_grad` where you take the matrices?",
 )
-class BankWithoutGradient(_Bank):
+class BankWithoutGradient(Bank):
     def forward(self, rows, counts):
         gate_up, down = self.gate_up_proj.detach(), self.down_proj.detach()
         return torch.cat([swiglu(run, gate_up[e], down[e]) for e, run in enumerate(rows.split(list(counts)))])
@@ -217,72 +121,98 @@ class BankWithoutGradient(_Bank):
     "The results are not in the order of the rows: those of the last expert come first.",
     "Row i of the result must belong to row i of the input.",
 )
-class BankInReverse(_Bank):
+class BankInReverse(Bank):
     def forward(self, rows, counts):
         return torch.cat(self.results(rows, counts)[::-1])
-
-
-@mistake(
-    "The rows are dealt out one by one, row i to expert i modulo E; they are sorted by expert.",
-    "Rows 0 and 1 for counts [2, 1]: which expert gets them?",
-)
-class BankThatDeals(_Bank):
-    def forward(self, rows, counts):
-        runs = [self.expert(rows[i : i + 1], i % len(counts)) for i in range(len(rows))]
-        return torch.cat([rows[:0], *runs])
 
 
 @mistake(
     "Only the run of the last expert comes back.",
     "What happens to the result of expert 0 in the second round of your loop?",
 )
-class BankOfTheLastRun(_Bank):
+class BankOfTheLastRun(Bank):
     def forward(self, rows, counts):
         return self.results(rows, counts)[-1]
 
 
-@mistake("The mean of all experts comes back for every row.", "How many experts should a row meet here?")
-class BankThatAverages(_Bank):
-    def forward(self, rows, counts):
-        return sum(self.expert(rows, e) for e in range(len(counts))) / len(counts)
+@mistake(
+    "The rows meet no activation: the gate multiplies as it is.",
+    "What happens to the gate in swiglu before the product?",
+)
+class BankWithoutSilu(GatedBank):
+    act = staticmethod(lambda gate: gate)
 
 
 @mistake(
-    "A run starts after the rows of one expert, the one before it. The rows of all experts before it count.",
-    "Write down, for counts [1, 2, 1], at which row each run starts.",
+    "The gate goes through GELU in every expert: close to silu, but another function.",
+    "Compare your activation with z · sigmoid(z) at z = -1.",
 )
-class BankThatStartsAfterOneCount(_Bank):
-    def forward(self, rows, counts):
-        runs = zip([0, *counts[:-1]], counts)
-        return torch.cat([self.expert(rows[start : start + n], e) for e, (start, n) in enumerate(runs)])
+class BankWithGelu(GatedBank):
+    act = staticmethod(F.gelu)
 
 
 @mistake(
-    "A run is read and written after the rows of one expert, the one before it. The rows of all before it count.",
-    "Write down, for counts [1, 2, 1], at which row each run starts.",
+    "The gate goes through a sigmoid in every expert; silu(z) is z · sigmoid(z).",
+    "What is silu(10), and what is sigmoid(10)?",
 )
-class BankThatWritesAfterOneCount(_Bank):
+class BankWithSigmoid(GatedBank):
+    act = staticmethod(torch.sigmoid)
+
+
+@mistake(
+    "The gate goes through ReLU in every expert; silu is smooth, and a little below zero for negative numbers.",
+    "What is silu(-1), and what does your activation give there?",
+)
+class BankWithRelu(GatedBank):
+    act = staticmethod(F.relu)
+
+
+@mistake(
+    "The activation goes over the product; it belongs on the gate alone, before the product.",
+    "In down(silu(gate·x) * (up·x)), where does the bracket of silu close?",
+)
+class BankWithSiluOfTheProduct(Bank):
     def forward(self, rows, counts):
-        out = torch.zeros_like(rows)
-        for e, (start, n) in enumerate(zip([0, *counts[:-1]], counts)):
-            out[start : start + n] = self.expert(rows[start : start + n], e)
-        return out
+        out = []
+        for e, run in enumerate(rows.split(list(counts))):
+            gate, up = F.linear(run, self.gate_up_proj[e]).chunk(2, dim=-1)
+            out.append(F.linear(F.silu(gate * up), self.down_proj[e]))
+        return torch.cat(out)
 
 
-EXPERT_BANK = (
+@mistake(
+    "Each run meets the gate and up of its own expert, and the `down` of the next one.",
+    "With which number do you index `down_proj`, and with which `gate_up_proj`?",
+)
+class BankWithTheNextDown(Bank):
+    def forward(self, rows, counts):
+        down = self.down_proj.roll(-1, dims=0)
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, self.gate_up_proj[e], down[e]) for e, run in runs])
+
+
+@mistake(
+    "The results come in float32, whatever the dtype of `rows`: perhaps from a `torch.zeros` without one.",
+    "Which dtype does `rows` have, and which does the tensor that you fill?",
+)
+class BankInFloat32(Bank):
+    def forward(self, rows, counts):
+        return torch.cat(self.results(rows, counts)).float()
+
+
+@mistake(
+    "The result is right, but no gradient goes back to `rows`: what comes before would never learn.",
+    "Is there a `.data`, a `detach` or a `no_grad` where you take the rows?",
+)
+class BankOfDetachedRows(Bank):
+    def forward(self, rows, counts):
+        return torch.cat(self.results(rows.detach(), counts))
+
+
+BANK_RESULTS = (
     BankWithOneExpert,
     BankBackwards,
-    BankOfEqualRuns,
     BankSortedByLength,
-    BankThatSkipsTheIdle,
-    BankThatSumsAll,
-    BankWithEndsForLengths,
-    BankThatStartsOver,
-    BankThatPicksAfterwards,
-    BankThatNeedsRows,
-    BankWithPlacesForLengths,
-    BankThatStopsAtTheIdle,
-    BankWithoutTheLast,
     BankThatWritesIntoRows,
     BankWithGateAndUpExchanged,
     BankOfTheNextExpert,
@@ -290,9 +220,13 @@ EXPERT_BANK = (
     BankWithAResidual,
     BankWithoutGradient,
     BankInReverse,
-    BankThatDeals,
     BankOfTheLastRun,
-    BankThatAverages,
-    BankThatStartsAfterOneCount,
-    BankThatWritesAfterOneCount,
+    BankWithoutSilu,
+    BankWithGelu,
+    BankWithSigmoid,
+    BankWithRelu,
+    BankWithSiluOfTheProduct,
+    BankWithTheNextDown,
+    BankInFloat32,
+    BankOfDetachedRows,
 )

@@ -1,4 +1,4 @@
-"""The known wrong answers to swiglu, of notebook 03."""
+"""The known wrong answers to swiglu, of notebook 03: its halves, its products and `down`."""
 
 import torch.nn.functional as F
 
@@ -19,42 +19,6 @@ def swiglu_with_gate_and_up_exchanged(x, gate_up, down):
 
 
 @mistake(
-    "The activation goes over the product; it belongs on the gate alone, before the product.",
-    "In down(silu(gate·x) * (up·x)), where does the bracket of silu close?",
-)
-def swiglu_with_silu_of_the_product(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(F.silu(gate * up), down)
-
-
-@mistake(
-    "There is no activation: the gate multiplies as it is.",
-    "Compute it for a gate of -10 by hand. Should such a gate let much through?",
-)
-def swiglu_without_silu(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(gate * up, down)
-
-
-@mistake(
-    "The gate goes through a sigmoid. That is GLU (Dauphin et al. 2017); silu(z) is z · sigmoid(z).",
-    "What is silu(10), and what is sigmoid(10)?",
-)
-def swiglu_with_sigmoid(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(gate.sigmoid() * up, down)
-
-
-@mistake(
-    "The gate goes through GELU. That is GEGLU: close, but another function.",
-    "Compare your activation with z · sigmoid(z) at z = -1.",
-)
-def swiglu_with_gelu(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(F.gelu(gate) * up, down)
-
-
-@mistake(
     "Gate and up are taken as every other row. The matrix has all gate rows first, then all up rows.",
     "Print the first column of `gate_up` and mark which rows you use for the gate.",
 )
@@ -70,51 +34,6 @@ def swiglu_with_alternating_rows(x, gate_up, down):
 def swiglu_with_a_sum(x, gate_up, down):
     gate, up = halves(x, gate_up)
     return F.linear(F.silu(gate) + up, down)
-
-
-@mistake(
-    "silu is written as z / (1 + exp(-z)). At z = -100, exp(100) is infinite in float32: the value is still right, 0, "
-    "but the gradient is nan. One such token ends a training.",
-    "torch has z · sigmoid(z) in a form that cannot overflow. What is it called?",
-)
-def swiglu_that_overflows(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(gate / (1 + (-gate).exp()) * up, down)
-
-
-@mistake(
-    "The gate goes through ReLU. That is ReGLU; silu is smooth, and a little below zero for negative numbers.",
-    "What is silu(-1), and what does your activation give there?",
-)
-def swiglu_with_relu(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(F.relu(gate) * up, down)
-
-
-@mistake(
-    "The gate goes through tanh; silu(z) is z · sigmoid(z).",
-    "What is silu(10), and what is tanh(10)?",
-)
-def swiglu_with_tanh(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(gate.tanh() * up, down)
-
-
-@mistake(
-    "The activation goes over both halves; `up` is the content and stays as it is.",
-    "In down(silu(gate·x) * (up·x)), what happens to up·x before the product?",
-)
-def swiglu_with_silu_of_both(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(F.silu(gate) * F.silu(up), down)
-
-
-@mistake(
-    "The second half is the gate, and it goes through a sigmoid (so does torch's F.glu): two things differ.",
-    "Which half should be the gate here, and through which function should it go?",
-)
-def swiglu_by_glu(x, gate_up, down):
-    return F.linear(F.glu(F.linear(x, gate_up)), down)
 
 
 @mistake(
@@ -151,15 +70,6 @@ def swiglu_of_the_gate_alone(x, gate_up, down):
 def swiglu_of_up_alone(x, gate_up, down):
     _, up = halves(x, gate_up)
     return F.linear(F.silu(up), down)
-
-
-@mistake(
-    "The activation comes after `down`; it belongs on the gate, before the product.",
-    "In down(silu(gate·x) * (up·x)), what is inside the bracket of silu?",
-)
-def swiglu_with_silu_at_the_end(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.silu(F.linear(gate * up, down))
 
 
 @mistake(
@@ -208,46 +118,56 @@ def swiglu_of_up_twice(x, gate_up, down):
 
 
 @mistake(
-    "The gate goes through a softmax over the channels; silu is a function of each number by itself.",
-    "What is silu(10), whatever the other channels are?",
+    "The product is cut at d_model channels; gate and up are halves of it, `width` channels each.",
+    "How many rows of `gate_up` belong to the gate? Which argument knows it?",
 )
-def swiglu_with_softmax(x, gate_up, down):
-    gate, up = halves(x, gate_up)
-    return F.linear(gate.softmax(dim=-1) * up, down)
+def swiglu_cut_at_d_model(x, gate_up, down):
+    h, d = x @ gate_up.T, x.shape[-1]
+    return (F.silu(h[..., :d]) * h[..., d : 2 * d]) @ down.T
 
 
 @mistake(
-    "The gate goes through softplus; silu(z) is z · sigmoid(z).",
-    "What is silu(0), and what does your activation give there?",
+    "Gate and up are every other row, the up-projection first. The matrix has all gate rows first, then all up rows.",
+    "Print the first column of `gate_up` and mark which rows you use for the gate.",
 )
-def swiglu_with_softplus(x, gate_up, down):
+def swiglu_with_alternating_rows_exchanged(x, gate_up, down):
+    up, gate = F.linear(x, gate_up[0::2]), F.linear(x, gate_up[1::2])
+    return F.linear(F.silu(gate) * up, down)
+
+
+@mistake(
+    "`up` comes through a second time, past the gate: a channel that is closed lets it through.",
+    "If the gate is closed (0), how much of the up-projection should come through?",
+)
+def swiglu_with_up_past_the_gate(x, gate_up, down):
     gate, up = halves(x, gate_up)
-    return F.linear(F.softplus(gate) * up, down)
+    return F.linear(F.silu(gate) * up + up, down)
 
 
-SWIGLU = (
+@mistake(
+    "The tokens come back as one list: the axes of x before the last one are lost, or one is added.",
+    "Which shape has x, and which should the result have?",
+)
+def swiglu_of_a_list_of_tokens(x, gate_up, down):
+    gate, up = halves(x.reshape(-1, x.shape[-1]), gate_up)
+    return F.linear(F.silu(gate) * up, down)
+
+
+SWIGLU_PRODUCTS = (
     swiglu_with_gate_and_up_exchanged,
-    swiglu_with_silu_of_the_product,
-    swiglu_without_silu,
-    swiglu_with_sigmoid,
-    swiglu_with_gelu,
     swiglu_with_alternating_rows,
     swiglu_with_a_sum,
-    swiglu_that_overflows,
-    swiglu_with_relu,
-    swiglu_with_tanh,
-    swiglu_with_silu_of_both,
-    swiglu_by_glu,
     swiglu_without_down,
     swiglu_with_a_residual,
     swiglu_of_the_gate_alone,
     swiglu_of_up_alone,
-    swiglu_with_silu_at_the_end,
     swiglu_with_down_as_stored,
     swiglu_with_gate_up_as_stored,
     swiglu_cutting_the_tokens,
     swiglu_of_the_gate_twice,
     swiglu_of_up_twice,
-    swiglu_with_softmax,
-    swiglu_with_softplus,
+    swiglu_cut_at_d_model,
+    swiglu_with_alternating_rows_exchanged,
+    swiglu_with_up_past_the_gate,
+    swiglu_of_a_list_of_tokens,
 )

@@ -181,6 +181,69 @@ def gate_test_of_repetition(swiglu):
     assert torch.equal(swiglu(*draw()), swiglu(*draw()))
 
 
+@mistake(
+    "The numbers of the test are so small that zeros pass as well: every difference is within the tolerance.",
+    "How large is the right result, and how large is the difference that you allow?",
+)
+def gate_test_with_small_numbers(swiglu):
+    x, gate_up, down = draw()
+    small = [x, 0.02 * gate_up, 0.02 * down]
+    assert torch.allclose(swiglu(*small), gated(*small), atol=1e-3)
+
+
+@mistake(
+    "The test asks that the result doubles with the gate. It doubles with `up`; silu of the gate is no straight line.",
+    "Which of the two halves goes through an activation, the first rows or the last?",
+)
+def gate_test_of_a_doubled_gate(swiglu):
+    x, gate_up, down = draw()
+    doubled = torch.cat([2 * gate_up[:5], gate_up[5:]])
+    assert close(swiglu(x, doubled, down), 2 * swiglu(x, gate_up, down))
+
+
+@mistake(
+    "The test asks for exactly 0 where the gate is a little below zero. That is ReLU; silu(-2) is -0.24.",
+    "What is z · sigmoid(z) at the gate of your test?",
+)
+def gate_test_of_a_relu(swiglu):
+    assert swiglu(torch.ones(1, 1), torch.tensor([[-2.0], [3.0]]), torch.ones(1, 1)).item() == 0
+
+
+@mistake(
+    "The test looks at the sign of the result alone. In the piece above it is the same.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_a_negative_sign(swiglu):
+    assert swiglu(torch.ones(1, 1), torch.tensor([[2.0], [-3.0]]), torch.ones(1, 1)).item() < 0
+
+
+@mistake(
+    "The test looks at the sign of the result alone. In the piece above it is the same.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_a_positive_sign(swiglu):
+    assert swiglu(torch.ones(1, 1), torch.tensor([[2.0], [3.0]]), torch.ones(1, 1)).item() > 0
+
+
+@mistake(
+    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+def gate_test_of_the_shape_and_finite_numbers(swiglu):
+    out = swiglu(*draw())
+    assert out.shape == (3, 4) and out.isfinite().all()
+
+
+@mistake(
+    "The numbers of the test are so small that zeros pass as well: the difference is within the tolerance.",
+    "How large is the right result, and how large is the difference that you allow?",
+)
+def gate_test_with_small_numbers_and_weights(swiglu):
+    x, gate_up, down = draw()
+    small = [x, 0.02 * gate_up, 0.02 * down]
+    assert torch.allclose(swiglu(*small), gated(*small), atol=2e-4)
+
+
 SWIGLU_TESTS = (
     gate_test_that_never_fails,
     gate_test_of_the_kind,
@@ -202,4 +265,11 @@ SWIGLU_TESTS = (
     gate_test_of_a_closed_up,
     gate_test_upside_down,
     gate_test_of_repetition,
+    gate_test_with_small_numbers,
+    gate_test_of_a_doubled_gate,
+    gate_test_of_a_relu,
+    gate_test_of_a_negative_sign,
+    gate_test_of_a_positive_sign,
+    gate_test_of_the_shape_and_finite_numbers,
+    gate_test_with_small_numbers_and_weights,
 )
