@@ -20,6 +20,7 @@ from lab_utils.course.calls import Watch
 from lab_utils.course.differences import equal_tensors, explain_kinds
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
 from lab_utils.course.own_lines import is_begun, place_of
+from lab_utils.course.relations.arguments import argument_names, name_arguments
 from lab_utils.course.usual_state import functions_kept, process_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
@@ -132,17 +133,39 @@ def run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcom
     except (TimeOver, KeyboardInterrupt):
         raise
     except Problem as problem:
-        return Outcome(None, str(problem))
+        changed = _say_changed(exercise, untouched, args, (list, dict))
+        return Outcome(None, changed or name_arguments(exercise, str(problem)))
     except BaseException as error:
+        # A changed list may be what makes the next call fail; a tensor is written into on the way to many an error.
+        if changed := _say_changed(exercise, untouched, args, (list, dict)):
+            return Outcome(None, changed)
         # Whatever the learner's code raises, sys.exit() included, is the finding; our traceback would not help.
         return _explain_error(exercise, implementation, case, error)
-    if not exercise.writes_into_arguments:
-        for number, (after, before) in enumerate(zip(args, untouched, strict=True), 1):
-            if isinstance(after, Tensor) and not equal_tensors(before, after, 0.0):
-                return Outcome(
-                    None, f"It writes into its argument number {number}, which belongs to the caller."
-                )
-    return Outcome(parts)
+    changed = _say_changed(exercise, untouched, args, (Tensor, list, dict))
+    return Outcome(None, changed) if changed else Outcome(parts)
+
+
+def _say_changed(exercise: Exercise, before: tuple, after: tuple, kinds: tuple[type, ...]) -> str:
+    """Which argument of one of these kinds the answer has changed, as a sentence; empty where there is none."""
+    if exercise.writes_into_arguments:
+        return ""
+    names = argument_names(exercise)
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        if isinstance(old, kinds) and not _is_as_it_was(old, new):
+            name = f"`{names[number]}`" if number < len(names) else f"argument {number + 1}"
+            verb = "writes into" if isinstance(old, Tensor) else f"changes the {type(old).__name__}"
+            return f"It {verb} {name}, which belongs to the caller."
+    return ""
+
+
+def _is_as_it_was(before: Any, after: Any) -> bool:
+    if isinstance(before, Tensor):
+        return before.shape == after.shape and equal_tensors(before, after, 0.0)
+    if isinstance(before, dict):
+        return list(before) == list(after) and all(_is_as_it_was(before[key], after[key]) for key in before)
+    if isinstance(before, list | tuple):
+        return len(before) == len(after) and all(map(_is_as_it_was, before, after))
+    return not isinstance(before, int | float | str) or before is after or before == after or before != before
 
 
 def _observe(exercise: Exercise, implementation: Callable, args: tuple) -> Parts:

@@ -26,7 +26,7 @@ class Watch:
         """`answer`, watched. A class becomes one of its children."""
         if not isinstance(answer, type):
             return self._watched(answer, "")
-        methods = {name: self._watched(each, name) for name, each in _methods(answer).items()}
+        methods = {name: self._watched(each, name) for name, each in public_methods(answer).items()}
         return type(answer)(answer.__name__, (answer,), methods)
 
     def _watched(self, function: Callable, method: str) -> Callable:
@@ -58,7 +58,7 @@ class Watch:
             raise
 
 
-def _methods(cls: type) -> dict[str, FunctionType]:
+def public_methods(cls: type) -> dict[str, FunctionType]:
     """The public methods that a class and its parents have, torch's left out, and the constructor."""
     found: dict[str, FunctionType] = {}
     for each in cls.__mro__:

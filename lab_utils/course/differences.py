@@ -66,7 +66,8 @@ def explain_kinds(right: Any, got: Any, method: str = "") -> str:
     for number, (should, is_) in enumerate(zip(right, got, strict=True)):
         if describe_kind(is_) != describe_kind(should):
             name = getattr(right, "_fields", [f"value {i}" for i in range(len(right))])[number]
-            return f"{who} returns as {name} {describe_kind(is_)}; it should be {describe_kind(should)}."
+            is_, should = describe_kind(is_), describe_kind(should)
+            return f"{who} returns {is_} for `{name}`; it should be {should}."
     return ""
 
 

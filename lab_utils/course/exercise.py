@@ -118,13 +118,17 @@ def parts_of(value: Any) -> Parts:
     return {"result": value}
 
 
-def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
+def call_with_gradients(implementation: Callable, *args: Any, names: Sequence[str] = ()) -> Parts:
     """The returned parts, and the gradient of a fixed weighted sum of them for every float32 or float64 argument.
 
+    `names` are those of the arguments, where they are not just the learner's function's own.
     A bfloat16 argument gets none: its gradient is rounded once each time the argument is converted, so two right
     answers that convert it once and twice differ in the last bit.
     """
     leaves, prepared = {}, []
+    called = dict(
+        enumerate([f"`{name}`" for name in names] or [f"argument {n + 1}" for n in range(len(args))], 1)
+    )
     for number, arg in enumerate(args, 1):
         if isinstance(arg, Tensor) and arg.dtype in (torch.float32, torch.float64):
             leaves[number] = arg.detach().requires_grad_()
@@ -134,13 +138,13 @@ def call_with_gradients(implementation: Callable, *args: Any) -> Parts:
     value = implementation(*prepared)
     for number, leaf in leaves.items():
         if not torch.allclose(prepared[number - 1], leaf, rtol=0, atol=0, equal_nan=True):
-            raise Problem(f"It writes into its argument number {number}, which belongs to the caller.")
+            raise Problem(f"It writes into {called[number]}, which belongs to the caller.")
     parts = parts_of(value)
     total = sum(_weighted_sum(p) for p in parts.values() if isinstance(p, Tensor) and p.requires_grad)
     if isinstance(total, Tensor):
         total.backward()
     gradients = {
-        f"gradient of argument {number}": torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        f"gradient of {called[number]}": torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         for number, leaf in leaves.items()
     }
     return {name: p.detach() if isinstance(p, Tensor) else p for name, p in parts.items()} | gradients

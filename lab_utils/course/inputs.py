@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from lab_utils.course.calls import Watch
 from lab_utils.course.exercise import Case, Exercise
 from lab_utils.course.usual_state import usual_state
+from lab_utils.course.written import LONGEST, MOST_NUMBERS, write_whole
 from lab_utils.show.words import kind_of, plural
 
 Arguments = dict[str, list[str]]  # the lines of each, by its name
 
-MOST_LINES = 24
-MOST_NUMBERS, MOST_ROWS = 24, 6  # of a tensor that is shown whole
-FEW = 6  # of a longer one, or of a list
-LONGEST = 90  # letters of a text or of a line
+MOST_LINES = 8  # more calls are counted
+FEW = 6  # of a longer tensor, or of a list
 
 
 def describe_input(exercise: Exercise, case: Case) -> str:
@@ -101,14 +100,15 @@ def _describe_arguments(given: dict[str, Any]) -> Arguments:
 
 def _describe_argument(name: str, value: Any) -> list[str]:
     if isinstance(value, Tensor) and value.device.type != "meta" and 1 < value.numel() <= MOST_NUMBERS:
-        text = np.array2string(_array(value), precision=4, suppress_small=True, max_line_width=72)
-        rows = [line for line in text.splitlines() if line.strip()]
-        if len(rows) <= MOST_ROWS:
-            return [f"{name}, {_shape(value)}", *(f"  {row}" for row in rows)]
+        rows = write_whole(value)
+        short = f"{name}, {_shape(value)}: {rows[0]}"
+        if len(rows) == 1 and len(short) <= LONGEST:
+            return [short]
+        return [f"{name}, {_shape(value)}", *(f"  {row}" for row in rows)]
     written = _write(value)
     if isinstance(value, Tensor | np.ndarray):
         return [f"{name}, {written}"]
-    return textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ", max_lines=6) or [name]
+    return textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ", max_lines=3) or [name]
 
 
 def _write(value: Any) -> str:
@@ -188,8 +188,3 @@ def _shape(tensor: Tensor) -> str:
     """Its shape, and its number format where that is an unusual one."""
     usual = tensor.dtype in (torch.float32, torch.int64, torch.bool)
     return f"shape {tuple(tensor.shape)}" + ("" if usual else f", {str(tensor.dtype).removeprefix('torch.')}")
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # numpy has no bfloat16

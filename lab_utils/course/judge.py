@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,9 +33,16 @@ from lab_utils.course.differences import are_exchanged, describe_kind, explain_d
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.lines_of_a_test import look_at_lines
+from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
-from lab_utils.course.relations.standins import StandIns, argument_names
+from lab_utils.course.relations.standins import StandIns
 from lab_utils.course.usual_state import usual_state
+
+CHANGES = (
+    "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
+    "next, or is drawn without a seed."
+)
 
 
 class AnswerKey:
@@ -91,7 +101,22 @@ def judge(
     Who judges many answers to one exercise passes the same `key` each time.
     """
     key = key or AnswerKey(exercise)
-    return compare(key, run_cases(exercise, key.cases, answer, seconds), seconds)
+    attempt = run_cases(exercise, key.cases, answer, seconds)
+    result = compare(key, attempt, seconds)
+    if result.case is None:
+        return result
+    if exercise.is_hunt:
+        passes = all(outcome.parts == {TEST: "passes"} for outcome in attempt.outcomes)
+        return replace(result, beside=look_at_lines(answer, passes))
+    if result.diagnoses:
+        return result
+    first = next(o for case, o in zip(key.cases, attempt.outcomes) if case is result.case)
+    with redirect_stdout(io.StringIO()):
+        again = run_cases(exercise, [result.case], answer, seconds)
+    with contextlib.suppress(Exception):  # odd values of a learner's own class, which cannot be compared
+        if not again.why and not _agree(again.outcomes[0], first, exercise.tolerance):
+            return replace(result, violated=(), beside=CHANGES, find_relations=tuple)
+    return result
 
 
 def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> CheckResult:
@@ -107,24 +132,30 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)
     with usual_state():
-        for number in key.order:
-            case, outcome = key.cases[number], outcomes[number]
-            difference = _find_difference(case, key.expected(number), outcome, exercise.tolerance)
-            if difference is not None:
-                if says := _find_order(key, outcomes, number):
-                    difference = replace(difference, says=says)
-                difference = _name_arguments(exercise, difference)
-                return CheckResult(
-                    exercise,
-                    "failed",
-                    n_judged,
-                    difference,
-                    case,
-                    violated=_find_violations(exercise, case, key.expected(number), outcome),
-                    diagnoses=_diagnose(key, outcomes),
-                    find_relations=functools.partial(_relate, key, outcomes),
-                )
-    return CheckResult(exercise, "passed", n_judged)
+        failing = [i for i in key.order if _explain(key, outcomes[i], i) is not None]
+        if not failing:
+            return CheckResult(exercise, "passed", n_judged)
+        diagnoses, beside = _diagnose(key, outcomes, failing)
+        number = next((i for i in failing if i not in beside), failing[0])
+        case, difference = key.cases[number], _explain(key, outcomes[number], number)
+        assert difference is not None
+        if says := _find_order(key, outcomes, number):
+            difference = replace(difference, says=says)
+        elif exercise.is_hunt and all(outcomes[i].parts is None for i in key.order):
+            raised = difference.says.removeprefix("It raises ")
+            says = f"Your test raises {raised}. It does so for every piece, the sound ones too."
+            difference = replace(difference, says=says)
+        return CheckResult(
+            exercise,
+            "failed",
+            n_judged,
+            replace(difference, part=name_arguments(exercise, difference.part)),
+            case,
+            violated=_find_violations(exercise, case, key.expected(number), outcomes[number]),
+            diagnoses=diagnoses,
+            beside=_say_beside(key, outcomes, beside),
+            find_relations=functools.partial(_relate, key, outcomes),
+        )
 
 
 def _relate(key: AnswerKey, outcomes: list[Outcome]) -> tuple[str, ...]:
@@ -136,6 +167,10 @@ def _relate(key: AnswerKey, outcomes: list[Outcome]) -> tuple[str, ...]:
         with contextlib.suppress(Exception):
             return relate(key.stand_ins, expected, [outcome.parts for outcome in outcomes])
     return ()
+
+
+def _explain(key: AnswerKey, outcome: Outcome, number: int) -> Difference | None:
+    return _find_difference(key.cases[number], key.expected(number), outcome, key.exercise.tolerance)
 
 
 def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: float) -> Difference | None:
@@ -152,21 +187,6 @@ def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: f
         if says := explain_difference(right, outcome.parts[name], tolerance):
             return Difference(case.says, says, name, right, outcome.parts[name])
     return None
-
-
-def _name_arguments(exercise: Exercise, difference: Difference) -> Difference:
-    """The difference with the names of arguments where it has their numbers."""
-    names = argument_names(exercise)
-
-    def name(found: re.Match) -> str:
-        number = int(found[2])
-        return f"{found[1]}`{names[number - 1]}`" if number <= len(names) else found[0]
-
-    return replace(
-        difference,
-        part=re.sub(r"^(gradient of )argument (\d+)$", name, difference.part),
-        says=re.sub(r"^(It writes into )its argument number (\d+)(?=, which belongs)", name, difference.says),
-    )
 
 
 def _find_order(key: AnswerKey, outcomes: list[Outcome], number: int) -> str:
@@ -192,42 +212,58 @@ def _list_parts(parts: Parts) -> str:
 
 def _find_violations(exercise: Exercise, case: Case, expected: Parts, outcome: Outcome) -> tuple[str, ...]:
     """The properties that the outcome does not have. Where one cannot be asked, it is not said to be missing."""
-    if outcome.parts is None or _kinds(outcome.parts) != _kinds(expected):
+    given = outcome.parts
+    if given is None or _formats(given) != _formats(expected) or _is_finite(given) < _is_finite(expected):
         return ()
     found: list[str] = []
     for each in exercise.properties:
         with contextlib.suppress(Exception):
-            if not each.holds(outcome.parts, *case.fresh_args()):
+            if not each.holds(given, *case.fresh_args()):
                 found.append(each.says)
     return tuple(found)
 
 
-def _kinds(parts: Parts) -> dict[str, str]:
-    return {name: describe_kind(part) for name, part in parts.items()}
+def _formats(parts: Parts) -> dict[str, tuple[str, Any]]:
+    return {name: (describe_kind(part), getattr(part, "dtype", None)) for name, part in parts.items()}
 
 
-def _diagnose(key: AnswerKey, outcomes: list[Outcome]) -> tuple[Mistake, ...]:
-    """The known mistakes that the answer may have made: several where no case tells them apart, often none.
+def _is_finite(parts: Parts) -> bool:
+    return all(bool(part.isfinite().all()) for part in parts.values() if isinstance(part, Tensor))
 
-    An answer may make a known mistake and forget bfloat16, or a ValueError, as well: without a match these cases are
-    left out.
+
+def _diagnose(
+    key: AnswerKey, outcomes: list[Outcome], failing: list[int]
+) -> tuple[tuple[Mistake, ...], list[int]]:
+    """The known mistakes that the answer may have made, and the failing cases that have a fault of their own.
+
+    Several mistakes where no case tells them apart, often none. An answer may make a known mistake and forget bfloat16,
+    or a ValueError, as well, or raise an error for a rare format: without a match these cases are left out.
     """
     if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
-        return ()  # an error is no verdict on a piece, and the known weak tests raise none
+        return (), []  # an error is no verdict on a piece, and the known weak tests raise none
     everything = list(range(len(key.cases)))
     plain = [i for i in everything if not (key.cases[i].aside or _has_bfloat16(key.cases[i]))]
-    known = key.diagnose(outcomes, everything)
-    if not known and len(plain) < len(everything) and any(_is_wrong(key, outcomes[i], i) for i in plain):
-        known = key.diagnose(outcomes, plain)
-    return known
+    usual = [i for i in plain if not (_is_rare(key.cases[i]) and outcomes[i].parts is None)]
+    for numbers in (everything, plain, usual):
+        if any(i in numbers for i in failing) and (known := key.diagnose(outcomes, numbers)):
+            return known, [i for i in failing if i not in numbers]
+    return (), []
 
 
-def _is_wrong(key: AnswerKey, outcome: Outcome, number: int) -> bool:
-    case = key.cases[number]
-    return (
-        case.judged
-        and _find_difference(case, key.expected(number), outcome, key.exercise.tolerance) is not None
-    )
+def _say_beside(key: AnswerKey, outcomes: list[Outcome], numbers: list[int]) -> str:
+    """What else is wrong, in the first of these cases, as a sentence; empty where there is none."""
+    for number in numbers:
+        if difference := _explain(key, outcomes[number], number):
+            return f"And in another case ({difference.case}): {difference.says}"
+    return ""
+
+
+def _is_rare(case: Case) -> bool:
+    """Whether a case asks for a format or a device beside the usual ones."""
+    formats = [arg.dtype for arg in case.args if isinstance(arg, Tensor)]
+    return torch.float64 in formats or torch.device("meta") in [
+        arg for arg in case.args if isinstance(arg, torch.device)
+    ]
 
 
 def _has_bfloat16(case: Case) -> bool:
@@ -236,7 +272,8 @@ def _has_bfloat16(case: Case) -> bool:
 
 def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
     if one.parts is None or other.parts is None:
-        return one.parts is other.parts and one.problem == other.problem
+        one_says, other_says = (re.sub("0x[0-9a-f]+", "", each.problem) for each in (one, other))
+        return one.parts is other.parts and one_says == other_says
     return list(one.parts) == list(other.parts) and not any(
         explain_difference(one.parts[name], other.parts[name], tolerance) for name in one.parts
     )

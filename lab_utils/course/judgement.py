@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from lab_utils.course.differences import describe_kind
 from lab_utils.course.exercise import TEST, Case, Exercise, Mistake
 from lab_utils.course.inputs import describe_input
+from lab_utils.course.written import as_text
 from lab_utils.show.note import GREEN, VERMILION
 
 # The word beside the bar says the same as its colour.
@@ -57,6 +55,7 @@ class CheckResult:
     case: Case | None = None  # the input of the difference
     violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
     diagnoses: tuple[Mistake, ...] = ()  # several where no case tells them apart
+    beside: str = ""  # what else is wrong, as a sentence
     find_relations: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False, compare=False)
 
     @property
@@ -136,9 +135,13 @@ def sentences(result: CheckResult) -> list[str]:
     found += [
         f"Every right answer has this property, and yours does not: {says}." for says in result.violated
     ]
+    beside = [result.beside] if result.beside else []
+    if result.exercise.is_hunt or not result.diagnoses:
+        found += beside
     if result.diagnoses:
-        return [*found, *_diagnosis_lines(result)]
-    found += [f"What is wrong: {says}" for says in result.relations[:1]]
+        return [*found, *_diagnosis_lines(result), *(() if result.exercise.is_hunt else beside)]
+    for says in result.relations[:1]:  # where it is right says nothing of what is wrong
+        found.append(says if says.startswith(("It is ", "“")) else f"What is wrong: {says}")
     return [*found, *result.relations[1:3], f"Stuck? hint({name})"]
 
 
@@ -196,35 +199,10 @@ def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
         return found
     return [
         *found,
-        (f"expected{_shape(difference.expected)}", as_text(difference.expected)),
-        (f"got{_shape(difference.got)}", as_text(difference.got)),
+        (f"expected{_shape(difference.expected)}", as_text(difference.expected, difference.got)),
+        (f"got{_shape(difference.got)}", as_text(difference.got, difference.expected)),
     ]
 
 
 def _shape(value: Any) -> str:
     return f", shape {tuple(value.shape)}" if isinstance(value, Tensor) and not value.is_nested else ""
-
-
-MOST_LINES = 12  # of one value
-_WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
-
-
-def as_text(value: Any) -> str:
-    """A value in a few lines, twelve at most: four digits, the middle of large tensors left out."""
-    if isinstance(value, Tensor) and describe_kind(value).startswith("a tensor") and not value.is_meta:
-        value = value.float() if value.dtype == torch.bfloat16 else value  # numpy has no bfloat16
-        text = np.array2string(
-            value.cpu().numpy(),
-            precision=4,
-            suppress_small=True,
-            threshold=48,
-            edgeitems=3,
-            max_line_width=72,
-        )
-        lines = [line for line in text.splitlines() if line.strip()]  # numpy parts blocks by empty lines
-        return "\n".join(lines[:MOST_LINES] + ["..."] * (len(lines) > MOST_LINES))
-    try:
-        text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
-    except Exception:  # in a list, an object of the learner's whose text raises
-        text = describe_kind(value)
-    return text if len(text) <= 400 else text[:400] + " ..."

@@ -11,7 +11,8 @@ from lab_utils.course.exercise import Case
 
 REFUSES_EVERYTHING = (
     "The test refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
-    "Run it on the core's function first. Are the numbers that you expect right, and compared with a tolerance?",
+    "Call it with a function that you know to be right. Which `assert` does not hold, and should it? Numbers need a "
+    "tolerance.",
 )
 LOOKS_AT_THE_SHAPE = (
     "The test lets everything through that has the right shape, whatever the numbers are.",

@@ -59,7 +59,7 @@ def _factor(pairs: Sequence[Pair]) -> str:
         if not same(pair.right * factor, pair.got, pair.room) or abs(factor) < 1e-9:
             return ""
         factors.append(factor)
-    if all(math.isclose(factor, 1, rel_tol=1e-3) for factor in factors):
+    if any(math.isclose(factor, 1, rel_tol=1e-3) for factor in factors):
         return ""
     if _all_close(factors, [factors[0]] * len(factors)):
         return _say_factor(factors[0]) if _n_numbers(pairs) >= ENOUGH else ""
@@ -67,7 +67,8 @@ def _factor(pairs: Sequence[Pair]) -> str:
         return f"every number is {name} what it should be"
     if sum(pair.right.numel() - 1 for pair in pairs) < ENOUGH:
         return ""
-    listed = ", ".join(f"{factor:.4g}" for factor in factors[:3]) + ", ..." * (len(factors) > 3)
+    written = list(dict.fromkeys(f"{factor:.4g}" for factor in factors))
+    listed = ", ".join(written[:3]) + ", ..." * (len(written) > 3)
     return f"all numbers of an input have one wrong factor, on each input another ({listed})"
 
 
@@ -200,7 +201,9 @@ def _is_plain(value: Any) -> bool:
 
 def _of_lists(pairs: Sequence[Pair]) -> str:
     """What holds for texts and lists."""
-    if len({(repr(pair.right), repr(pair.got)) for pair in pairs}) == 1 and isinstance(pairs[0].right, str):
+    if len({(repr(pair.right), repr(pair.got)) for pair in pairs}) == 1 and all(
+        isinstance(value, str) for value in (pairs[0].right, pairs[0].got)
+    ):
         return f"{pairs[0].got!r} comes where {pairs[0].right!r} should"[:200]
     if not all(type(p.right) is type(p.got) and _is_plain(p.right) and _is_plain(p.got) for p in pairs):
         return ""

@@ -111,15 +111,25 @@ def _by_size(pairs: Sequence[Pair]) -> str:
         if got.all():
             return "True stands at every place where it should, and at others too"
         return "" if got.any() else "True stands at no wrong place, and is missing at some right ones"
-    off = float(((got - right) / right).abs().max())
-    for bound in (0.01, 0.1, 1):
-        if 100 * off <= bound:
-            return f"no number is off by more than {bound} %: perhaps something is rounded on the way"
+    if rounded := _rounded(right, got):
+        return rounded
     if torch.isclose(got.abs(), right.abs(), rtol=1e-5, atol=0.0).all():
         return "some numbers have the wrong sign, and all have the right size"
     for what, larger in (("large", (got > right).all()), ("small", (got < right).all())):
         if larger:
             return f"every wrong number is too {what}"
+    return ""
+
+
+def _rounded(right: Tensor, got: Tensor) -> str:
+    """Numbers that are near the right ones, and all of them such as a shorter format can hold."""
+    off = float(((got - right) / right).abs().max())
+    told = {x for x in got.tolist() if x != round(x, 1)}  # 0.5 can be held by every format
+    for short in (torch.float16, torch.bfloat16, torch.float32):
+        name, step = str(short).removeprefix("torch."), torch.finfo(short).eps
+        is_shorter = not torch.equal(right.to(short).double(), right)
+        if is_shorter and off <= step and len(told) >= ENOUGH and torch.equal(got.to(short).double(), got):
+            return f"the numbers have the few digits of {name}: something is rounded on the way"
     return ""
 
 

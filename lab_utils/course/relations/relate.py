@@ -13,19 +13,13 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.differences import explain_difference
-from lab_utils.course.exercise import TEST, Case, Exercise, Parts, call_with_gradients
+from lab_utils.course.exercise import TEST, Case, Exercise, Parts
 from lab_utils.course.inputs import entries
+from lab_utils.course.relations.arguments import Path, equal, leaves_of, name_arguments, say_path
 from lab_utils.course.relations.likeness import Pair, liken
 from lab_utils.course.relations.sights import Sight, look, numbers_of
-from lab_utils.course.relations.standins import (
-    Path,
-    StandIns,
-    argument_names,
-    equal,
-    leaves_of,
-    say_path,
-)
-from lab_utils.course.relations.where import say_where
+from lab_utils.course.relations.standins import StandIns
+from lab_utils.course.relations.where import say_how_many, say_where
 
 
 def relate(
@@ -41,13 +35,14 @@ def relate(
         return ()
     if says := _other_arguments(others, seen):
         return (says,)
+    lost = _lost_gradients(exercise, judged)
     found = [
         _ignored(exercise, seen),
-        _parts(exercise, judged),
-        _likeness(exercise, judged),
+        lost or _parts(exercise, judged),
+        "" if lost else _likeness(exercise, judged),
         say_where(exercise, judged),
     ]
-    return tuple(says for says in found if says)
+    return tuple(says for says in found if says) or tuple(filter(None, [say_how_many(judged)]))
 
 
 # ---------------------------------------------------------------- other arguments
@@ -93,17 +88,18 @@ def _ignored(exercise: Exercise, seen: list[Sight]) -> str:
     """Two cases that differ in one argument alone: right results differ there, and the answer's are equal."""
     leaves = [leaves_of(exercise, sight.case) for sight in seen]
     found: dict[Path, list[bool]] = {}
+    clearly = min(100 * exercise.tolerance, 0.05)
     for i, one in enumerate(seen):
         for j, other in enumerate(seen[:i]):
             path = _only_difference(leaves[i], leaves[j])
             if path is None or one.got is None or other.got is None:
                 continue
-            if list(one.right) == list(other.right) and _differ(exercise, one.right, other.right):
-                found.setdefault(path, []).append(not _differ(exercise, one.got, other.got))
-    names = [say_path(path) for path, same in found.items() if all(same)]
-    if not names:
-        return ""
-    return f"It gives the same for two inputs that differ in {names[0]} alone; it should not."
+            if list(one.right) == list(other.right) and _differ(one.right, other.right, clearly):
+                found.setdefault(path, []).append(not _differ(one.got, other.got, 1e-9))
+    # One pair may be equal by chance: a choice of experts, for instance, that another bias does not change.
+    names = [say_path(exercise, path) for path, same in found.items() if all(same) and len(same) > 1]
+    named = next(filter(None, names), "")
+    return f"It gives the same for two inputs that differ in {named} alone; it should not." if named else ""
 
 
 def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | None:
@@ -115,9 +111,9 @@ def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | Non
     return different[0] if len(different) == 1 else None
 
 
-def _differ(exercise: Exercise, one: Parts, other: Parts) -> bool:
+def _differ(one: Parts, other: Parts, tolerance: float) -> bool:
     return list(one) != list(other) or any(
-        explain_difference(one[name], other[name], exercise.tolerance) for name in one
+        explain_difference(one[name], other[name], tolerance) for name in one
     )
 
 
@@ -132,8 +128,7 @@ def _first_wrong_part(failing: list[Sight]) -> str:
 def _say_part(exercise: Exercise, name: str) -> str:
     if name == "result":
         return "The result"
-    if name.startswith("gradient of argument ") and exercise.observe is call_with_gradients:
-        name = f"gradient of `{argument_names(exercise)[int(name.split()[-1]) - 1]}`"
+    name = name_arguments(exercise, name)
     return f"The {name.removeprefix('the ')}" if name.startswith("gradient") else f"Its part “{name}”"
 
 
@@ -146,7 +141,10 @@ def _parts(exercise: Exercise, judged: list[Sight]) -> str:
     if not right or not wrong:
         return ""
     if all(name.startswith("gradient") for name in wrong):
-        return _wrong_gradients(exercise, judged, wrong, right)
+        others = [name for name in right if name.startswith("gradient")]
+        named = _name_gradients(exercise, wrong)
+        also = ", and all others are" if others else ""
+        return f"The result is right on every input; the gradient of {named} is not{also}."
     beside = {
         name for sight in judged if sight.wrong for name in sight.right if _is_content(sight.right[name])
     }
@@ -154,7 +152,8 @@ def _parts(exercise: Exercise, judged: list[Sight]) -> str:
     fine = [f"“{name}”" for name in right if not name.startswith("gradient") and name in beside]
     if not fine or len(values) + len(fine) > 12:
         return ""
-    return f"Wrong: {', '.join(values)}. Right on every input: {', '.join(fine)}."
+    are = "is" if len(values) == 1 else "are"
+    return f"{', '.join(values)} {are} wrong. Right on every input: {', '.join(fine)}."
 
 
 def _is_content(value: Any) -> bool:
@@ -162,16 +161,24 @@ def _is_content(value: Any) -> bool:
     return isinstance(value, Tensor | list)
 
 
-def _wrong_gradients(exercise: Exercise, judged: list[Sight], wrong: list[str], right: list[str]) -> str:
-    values = "The result is right on every input"
-    named = ", ".join(_say_part(exercise, name).removeprefix("The gradient of ") for name in wrong)
-    lost = all(
-        not torch.as_tensor(sight.got[name]).any() for sight in judged for name in sight.wrong if sight.got
-    )
-    if lost:
-        return f"{values}, but no gradient goes back to {named}: it is 0."
-    others = [name for name in right if name.startswith("gradient")]
-    return f"{values}; the gradient of {named} is not{', and all others are' if others else ''}."
+def _is_cost(value: Any) -> bool:
+    """Whether a part is one whole number: what an answer cost, or stored, which its first sentence says."""
+    return type(value) is int
+
+
+def _lost_gradients(exercise: Exercise, judged: list[Sight]) -> str:
+    """That gradients are 0, and all else is right."""
+    wrong = list(dict.fromkeys(name for sight in judged for name in sight.wrong))
+    if not all(sight.comparable for sight in judged) or not all(n.startswith("gradient") for n in wrong):
+        return ""
+    if any(torch.as_tensor(sight.got[name]).any() for sight in judged for name in sight.wrong if sight.got):
+        return ""
+    named = _name_gradients(exercise, wrong)
+    return f"The result is right on every input, but no gradient goes back to {named}: it is 0."
+
+
+def _name_gradients(exercise: Exercise, wrong: list[str]) -> str:
+    return ", ".join(_say_part(exercise, name).removeprefix("The gradient of ") for name in wrong)
 
 
 def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
@@ -181,7 +188,9 @@ def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
         return ""
     if says := _exchanged_parts(failing):
         return says
-    pooled = [(sight, name) for sight in failing for name in sight.wrong]
+    pooled = [
+        (s, name) for s in failing for name in s.wrong if name == "result" or not _is_cost(s.right[name])
+    ]
     names = sorted(dict.fromkeys(name for _, name in pooled), key=lambda name: name.startswith("gradient"))
     groups = [(_say_part(exercise, each), [(s, n) for s, n in pooled if n == each]) for each in names]
     if len(names) > 1 and not any(name.startswith("gradient") for name in names):
@@ -216,8 +225,10 @@ def _holds_what_belongs(sight: Sight, one: str, other: str) -> bool:
 def _pair(exercise: Exercise, sight: Sight, name: str) -> Pair:
     assert sight.got is not None
     leaves = leaves_of(exercise, sight.case).items()
-    tensors = {say_path(path).strip("`"): value for path, value in leaves if isinstance(value, Tensor)}
-    plain = {each: value for each, value in tensors.items() if value.is_floating_point()}
+    tensors = {
+        say_path(exercise, path).strip("`"): value for path, value in leaves if isinstance(value, Tensor)
+    }
+    plain = {each: value for each, value in tensors.items() if each and value.is_floating_point()}
     sizes = numbers_of(exercise, sight.case)
     for each, value in plain.items():
         if value.numel():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import Case, Exercise, Parts
-from lab_utils.course.relations.standins import leaves_of, say_path
+from lab_utils.course.relations.arguments import leaves_of, say_path
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,14 @@ def numbers_of(exercise: Exercise, case: Case) -> dict[str, float]:
     """The numbers and sizes of a case by their names, as code."""
     found: dict[str, float] = {}
     for path, value in leaves_of(exercise, case).items():
-        name = say_path(path).strip("`")
+        name = say_path(exercise, path).strip("`")
+        if not name:
+            continue
         if type(value) in (int, float):
             found[name] = value
         elif isinstance(value, Tensor):
-            found |= {f"{name}.shape[{axis}]": value.shape[axis] for axis in range(-1, -value.ndim - 1, -1)}
+            for axis in range(-1, -value.ndim - 1, -1):
+                found[f"{name}.shape[{0 if axis == -value.ndim < -1 else axis}]"] = value.shape[axis]
             found |= {
                 f"{name}.numel()": value.numel(),
                 f"{name}.shape[:-1].numel()": value.shape[:-1].numel(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import itertools
 import re
 import time
@@ -18,63 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.course.exercise import Case, Exercise, Parts, call, call_on_its_device, call_with_gradients
+from lab_utils.course.exercise import Case, Exercise, Parts
+from lab_utils.course.relations.arguments import Path, argument_names, equal, is_known, leaves_of, say_path
 from lab_utils.course.relations.partstandins import changed_cores
 from lab_utils.course.usual_state import usual_state
 
 ABSENT = object()  # stands for an argument that is left to its default, or a setting that is not given
-Path = tuple[str, ...]  # a name, and the fields in it: ("cfg", "top_k")
-
-
-def argument_names(exercise: Exercise) -> list[str]:
-    """The names of a case's arguments, as the learner's function has them where they are its own."""
-    observes = list(inspect.signature(exercise.observe).parameters.values())[1:]
-    whole = exercise.observe in (call, call_with_gradients, call_on_its_device)
-    if whole or [each.kind for each in observes] == [inspect.Parameter.VAR_POSITIONAL]:
-        observes = list(inspect.signature(exercise.core).parameters.values())
-    return [each.name for each in observes if each.kind is each.POSITIONAL_OR_KEYWORD]
-
-
-def leaves_of(exercise: Exercise, case: Case) -> dict[Path, Any]:
-    """Every argument of a case, and every field of a configuration and entry of a dictionary, by its name."""
-    found: dict[Path, Any] = {}
-    names = argument_names(exercise)
-    for number, arg in enumerate(case.args):
-        found |= _leaves(arg, (names[number] if number < len(names) else f"argument {number + 1}",))
-    return found
-
-
-def _leaves(value: Any, path: Path) -> dict[Path, Any]:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        inner = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        inner = value
-    else:
-        return {path: value}
-    found: dict[Path, Any] = {}
-    for name, each in inner.items():
-        found |= _leaves(each, (*path, name))
-    return found
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Whether two arguments are the same, as far as one can ask them."""
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return (
-            isinstance(one, Tensor)
-            and isinstance(other, Tensor)
-            and (one.dtype, one.shape, one.device) == (other.dtype, other.shape, other.device)
-            and torch.equal(one, other)
-        )
-    try:
-        return one is other or bool(one == other)
-    except (TypeError, ValueError, RuntimeError):
-        return False
-
-
-def say_path(path: Path) -> str:
-    """A name as code: `cfg.top_k`; an entry of a dictionary of settings has its own name alone."""
-    return f"`{'.'.join(path[1:] if path[0] in ('settings', 'chosen') and len(path) > 1 else path)}`"
 
 
 class StandIns:
@@ -120,6 +68,8 @@ def _all_changes(
     """Changes of one argument: a clause that says it, and the case with it, or None where it is no change."""
     leaves, is_module = [leaves_of(exercise, case) for case in cases], isinstance(exercise.core, type)
     for path in dict.fromkeys(path for found in leaves for path in found):
+        if not is_known(exercise, path):
+            continue
         values = [found[path] for found in leaves if path in found]
         if is_module and (len(path) > 2 or isinstance(values[0], Tensor)):
             continue
@@ -127,9 +77,9 @@ def _all_changes(
         if len(path) > 1 and len(values) == len(cases) and all(equal(value, values[0]) for value in values):
             continue
         for says, of in _changes(values, with_arithmetic=not is_module or len(path) == 1):
-            yield says.format(say_path(path)), functools.partial(_with, exercise, path, of)
+            yield says.format(say_path(exercise, path)), functools.partial(_with, exercise, path, of)
     names = argument_names(exercise)
-    for i, j in itertools.combinations(range(len(names)), 2):
+    for i, j in itertools.combinations([n for n, name in enumerate(names) if is_known(exercise, (name,))], 2):
         yield f"`{names[i]}` and `{names[j]}` are exchanged", functools.partial(_exchanged, i, j)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from lab_utils.course.exercise import Exercise
+from lab_utils.course.relations.arguments import Path, leaves_of, say_path
 from lab_utils.course.relations.sights import Sight, numbers_of
-from lab_utils.course.relations.standins import Path, leaves_of, say_path
 
 
 def say_where(exercise: Exercise, judged: list[Sight]) -> str:
     """On which inputs it is right, and on which not."""
     fails = [sight for sight in judged if sight.fails]
-    passes = [sight for sight in judged if not sight.fails]
+    passes = [sight for sight in judged if not sight.fails and _shows(sight, fails)]
     if not passes:
         return ""
     if len(fails) > 1 and len(passes) > 1 and (says := next(_splits(exercise, fails, passes), "")):
@@ -29,6 +29,33 @@ def say_where(exercise: Exercise, judged: list[Sight]) -> str:
     return ""
 
 
+def _shows(right: Sight, fails: list[Sight]) -> bool:
+    """Whether an input asks for a part that is wrong elsewhere: where none is asked for, nothing is right about it."""
+    if not all(sight.comparable for sight in fails):
+        return True
+    return any(name in right.right for sight in fails for name in sight.wrong)
+
+
+def say_how_many(judged: list[Sight]) -> str:
+    """On which inputs it is right, where nothing else is known."""
+    passes = [sight.case.says for sight in judged if not sight.fails]
+    if not passes:
+        numbers = all(sight.comparable and _has_its_formats(sight) for sight in judged)
+        return f"It is wrong on each of the {len(judged)} inputs." if numbers and len(judged) > 1 else ""
+    fails = [sight.case.says for sight in judged if sight.fails]
+    few, word = (passes, "right") if len(passes) <= len(fails) else (fails, "wrong")
+    more = f"; and {len(few) - 6} more" if len(few) > 6 else ""
+    return f"It is {word} on {len(few)} of {len(judged)} inputs: {'; '.join(few[:6])}{more}."
+
+
+def _has_its_formats(sight: Sight) -> bool:
+    got = sight.got or {}
+    return all(
+        type(value) is type(got[name]) and getattr(value, "dtype", None) == getattr(got[name], "dtype", None)
+        for name, value in sight.right.items()
+    )
+
+
 def _these(sights: list[Sight]) -> str:
     return "this one" if len(sights) == 1 else "these"
 
@@ -37,15 +64,16 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
     """Arguments whose value tells the inputs on which it is wrong from all others, the plainest first."""
     of_fails, of_passes = ([leaves_of(exercise, s.case) for s in group] for group in (fails, passes))
     paths = list(dict.fromkeys(path for found in [*of_fails, *of_passes] for path in found))
+    named = {path: name for path in paths if (name := say_path(exercise, path))}
     for say in (_say_presence, _say_value):
-        for path in paths:
+        for path, name in named.items():
             wrong, right = ({say(f, path) for f in group} for group in (of_fails, of_passes))
             if None in wrong | right or wrong & right:
                 continue
             if len(wrong) == 1:
-                yield f"It is wrong on the inputs where {say_path(path)} {wrong.pop()}, and right on all others."
+                yield f"It is wrong on the inputs where {name} {wrong.pop()}, and right on all others."
             elif len(right) == 1:
-                yield f"It is right on the inputs where {say_path(path)} {right.pop()}, and wrong on all others."
+                yield f"It is right on the inputs where {name} {right.pop()}, and wrong on all others."
     numbers = [[numbers_of(exercise, s.case) for s in group] for group in (fails, passes)]
     for name in dict.fromkeys(n for group in numbers for found in group for n in found):
         if any(type(found.get(name)) is not int for group in numbers for found in group):

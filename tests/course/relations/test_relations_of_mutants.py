@@ -12,7 +12,8 @@ from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import AnswerKey, judge
-from lab_utils.course.relations.standins import StandIns, leaves_of
+from lab_utils.course.relations.arguments import leaves_of
+from lab_utils.course.relations.standins import StandIns
 from nanokimi.router import expert_load
 from tests.course.mutants import mutants
 

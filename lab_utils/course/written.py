@@ -1,0 +1,91 @@
+"""How values are written in a panel: a few lines each, small ones whole, of large ones the place that counts."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab_utils.course.differences import describe_kind
+
+MOST_NUMBERS = 24  # of a tensor that is shown whole
+MOST_LINES = 4  # of one value
+WIDTH = 72
+LONGEST = 90  # letters of a line
+_AROUND = 3  # entries on each side of the place that differs
+_ROWS = 3  # of a large tensor
+_WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
+
+
+def as_text(value: Any, beside: Any = None) -> str:
+    """A value in four lines at most. Of a large one the entries around the first that is not as in `beside`."""
+    if _holds_numbers(value):
+        return "\n".join(write_whole(value) if value.numel() <= MOST_NUMBERS else _write_rows(value, beside))
+    try:
+        text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
+        if len(text) > LONGEST and isinstance(value, list | str) and type(value) is type(beside):
+            text = _write_stretch(value, beside)
+    except Exception:  # in a list, an object of the learner's whose text raises
+        text = describe_kind(value)
+    return text if len(text) <= 300 else text[:300] + " ..."
+
+
+def write_whole(tensor: Tensor) -> list[str]:
+    """All numbers of a small tensor, its rows below each other where these are few."""
+    array = as_array(tensor)
+    rows = np.array2string(array, precision=4, suppress_small=True, max_line_width=WIDTH).splitlines()
+    rows = [row for row in rows if row.strip()]  # numpy parts blocks by empty lines
+    if len(rows) <= MOST_LINES and tensor.ndim <= 2:
+        return rows
+    text = np.array2string(array, precision=4, suppress_small=True, separator=", ", max_line_width=10_000)
+    text = re.sub(r"(?<=\[) +| +(?=[,\]])", "", re.sub(r"\s+", " ", text))
+    return textwrap.wrap(text, WIDTH, max_lines=MOST_LINES, placeholder=" ...")
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """The numbers for numpy, which has no bfloat16."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _holds_numbers(value: Any) -> bool:
+    return isinstance(value, Tensor) and describe_kind(value).startswith("a tensor") and not value.is_meta
+
+
+def _write_rows(tensor: Tensor, beside: Any) -> list[str]:
+    """The first rows with an entry that differs, each after its place; the first rows where none can be compared."""
+    array = as_array(tensor)
+    rows = array.reshape(-1, array.shape[-1])
+    wrong = np.zeros(rows.shape, dtype=bool)
+    if _holds_numbers(beside) and beside.shape == tensor.shape:
+        wrong = ~np.isclose(rows, as_array(beside).reshape(rows.shape), rtol=1e-5, atol=1e-5, equal_nan=True)
+    chosen = np.flatnonzero(wrong.any(axis=1))[:_ROWS] if wrong.any() else range(min(_ROWS, len(rows)))
+    lines = []
+    for row in chosen:
+        first = int(wrong[row].argmax())
+        place = ", ".join(str(int(i)) for i in np.unravel_index(row, array.shape[:-1]))
+        part, left, right = _window(len(rows[row]), first)
+        text = np.array2string(rows[row][part], precision=4, suppress_small=True, max_line_width=10_000)
+        lines.append(f"{f'[{place}]  ' if place else ''}{left}{text.strip('[]').strip()}{right}")
+    return lines + ["..."] * (len(lines) < len(rows))
+
+
+def _write_stretch(value: Any, beside: Any) -> str:
+    """The entries of a list, or the letters of a text, around the first that differs, after its place."""
+    first = next((i for i, pair in enumerate(zip(value, beside)) if pair[0] != pair[1]), len(beside))
+    around = 30 if isinstance(value, str) else _AROUND
+    part = slice(max(0, first - around), first + around + 1)
+    return f"[{part.start}:{min(part.stop, len(value))}]  {value[part]!r}"
+
+
+def _window(n: int, place: int) -> tuple[slice, str, str]:
+    """The entries of a row around a place, and what stands for those that are left out on both sides."""
+    if n <= 2 * _AROUND + 2:
+        return slice(0, n), "", ""
+    start = max(0, min(place - _AROUND, n - 2 * _AROUND - 1))
+    stop = start + 2 * _AROUND + 1
+    return slice(start, stop), "... " * (start > 0), f" ... ({start} to {stop - 1} of {n})"
