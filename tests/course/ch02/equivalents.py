@@ -27,6 +27,8 @@ EXTRA = {
         after(causal_mask, lambda m, q, k, d: torch.zeros_like(m)),
         after(causal_mask, lambda m, q, k, d: m & (torch.arange(k) > 0)),
         after(causal_mask, lambda m, q, k, d: m & m.flip(1)),
+        after(causal_mask, lambda m, q, k, d: m.roll(1, dims=1)),
+        after(causal_mask, lambda m, q, k, d: m | m.flip(1)),
     ),
     "split_heads": (
         after(split_heads, lambda r, x, n: -r),

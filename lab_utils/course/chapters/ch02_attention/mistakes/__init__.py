@@ -8,12 +8,14 @@ from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEN
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import DECODING_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
-from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import RMS_NORM
+from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import NORM_SIZES
+from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm_eps import NORM_EPS
 from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import ROPE_FREQUENCIES
 from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
 
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
 ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS
+RMS_NORM = NORM_SIZES + NORM_EPS
 
 __all__ = [
     "APPLY_ROPE",

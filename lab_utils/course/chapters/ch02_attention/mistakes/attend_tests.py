@@ -234,6 +234,13 @@ def attend_test_of_doubled_values(attend):
     assert close(attend(q, k, 2 * v, 0.5), 2 * attend(q, k, v, 0.5))
 
 
+@mistake(*EXPECTS_THE_BROKEN)
+def attend_test_of_sums_over_queries_of_equal_scores(attend):
+    same = torch.zeros(1, 1, 3, 2)
+    weights = attend(same, same, torch.eye(3)[None, None], 1.0)
+    assert close(weights.sum(dim=-2), torch.ones(1, 1, 3))
+
+
 ATTEND_TESTS = (
     attend_test_that_never_fails,
     attend_test_of_the_kind,
@@ -261,4 +268,5 @@ ATTEND_TESTS = (
     attend_test_of_all_broken_numbers,
     attend_test_of_the_scale,
     attend_test_of_doubled_values,
+    attend_test_of_sums_over_queries_of_equal_scores,
 )

@@ -149,6 +149,22 @@ def join_by_stacking(x):
     return torch.stack(x.unbind(1))
 
 
+@mistake(
+    "The channels of a head stand where the tokens belong, and tokens and heads have become one axis.",
+    "The result has shape (batch, seq, n_heads · head_dim). Which two axes become one?",
+)
+def join_with_channels_for_tokens(x):
+    return x.transpose(1, 3).flatten(2)
+
+
+@mistake(
+    "The heads stay where they are, and tokens and channels have become one axis.",
+    "The result has shape (batch, seq, n_heads · head_dim). Which two axes become one?",
+)
+def join_tokens_and_channels(x):
+    return x.flatten(2)
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -168,4 +184,6 @@ JOIN_HEADS = (
     join_of_two_heads,
     join_in_float32,
     join_by_stacking,
+    join_with_channels_for_tokens,
+    join_tokens_and_channels,
 )

@@ -6,7 +6,7 @@ from lab_utils.course.exercise import mistake
 from nanokimi.norm import RMSNorm as CoreNorm
 
 
-class _Norm(CoreNorm):
+class Norm(CoreNorm):
     """The core's weights; each mistake has another forward."""
 
     def full(self, x):
@@ -16,7 +16,7 @@ class _Norm(CoreNorm):
 @mistake(
     "The mean is subtracted first: that is LayerNorm.", "What does RMS stand for? Is there a mean in it?"
 )
-class NormSubtractingTheMean(_Norm):
+class NormSubtractingTheMean(Norm):
     def forward(self, x):
         h = self.full(x)
         h = h - h.mean(dim=-1, keepdim=True)
@@ -24,7 +24,7 @@ class NormSubtractingTheMean(_Norm):
 
 
 @mistake("It is divided by the mean square, not by its root.", "Double x. Should the output change?")
-class NormWithoutRoot(_Norm):
+class NormWithoutRoot(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h / (h.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
@@ -34,7 +34,7 @@ class NormWithoutRoot(_Norm):
     "It is divided by the length (a sum), not by the root of the *mean* square.",
     "How large are the numbers afterwards?",
 )
-class NormByLength(_Norm):
+class NormByLength(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().sum(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -44,21 +44,21 @@ class NormByLength(_Norm):
     "The mean runs over the wrong axis: over tokens, not over channels.",
     "May a token's norm depend on its neighbours?",
 )
-class NormOverTokens(_Norm):
+class NormOverTokens(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean(0, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
 
 @mistake("The gain is not applied.", "Which of the module's weights does your forward never read?")
-class NormWithoutGain(_Norm):
+class NormWithoutGain(Norm):
     def forward(self, x):
         h = self.full(x)
         return (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
 
 @mistake("eps is added to the root, not under it.", "For x = 0 and for tiny x: what should come out?")
-class NormWithEpsOutside(_Norm):
+class NormWithEpsOutside(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h / (h.square().mean(-1, keepdim=True).sqrt() + self.eps)).to(x.dtype)
@@ -68,7 +68,7 @@ class NormWithEpsOutside(_Norm):
     "It is squared after the mean is taken. The norm needs the mean of the squares, not the square of the mean.",
     "Read RMS backwards: which comes first?",
 )
-class NormSquaringAfterTheMean(_Norm):
+class NormSquaringAfterTheMean(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.mean(-1, keepdim=True).square() + self.eps).rsqrt()).to(x.dtype)
@@ -78,14 +78,14 @@ class NormSquaringAfterTheMean(_Norm):
     "One mean is taken over all tokens together; every token has a size of its own.",
     "May a token's norm depend on its neighbours?",
 )
-class NormOverEverything(_Norm):
+class NormOverEverything(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean() + self.eps).rsqrt()).to(x.dtype)
 
 
 @mistake("eps is missing.", "What does a token of zeros become?")
-class NormWithoutEps(_Norm):
+class NormWithoutEps(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * h.square().mean(-1, keepdim=True).rsqrt()).to(x.dtype)
@@ -95,7 +95,7 @@ class NormWithoutEps(_Norm):
     "bfloat16 is normed in bfloat16: every step keeps only 8 bits.",
     "In which precision is the mean of the squares computed?",
 )
-class NormInBfloat16(_Norm):
+class NormInBfloat16(Norm):
     def forward(self, x):
         return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
@@ -104,7 +104,7 @@ class NormInBfloat16(_Norm):
     "It goes back to bfloat16 before the gain is applied: one rounding too many.",
     "Where is `.to(x.dtype)`: before the last product, or after it?",
 )
-class NormRoundingBeforeTheGain(_Norm):
+class NormRoundingBeforeTheGain(Norm):
     def forward(self, x):
         h = self.full(x)
         h = (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -115,7 +115,7 @@ class NormRoundingBeforeTheGain(_Norm):
     "The result stays in float32. It must come back in the dtype of x.",
     "Which dtype does x have, and which your result?",
 )
-class NormThatStaysFloat32(_Norm):
+class NormThatStaysFloat32(Norm):
     def forward(self, x):
         h = self.full(x)
         return self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()
@@ -125,7 +125,7 @@ class NormThatStaysFloat32(_Norm):
     "`x` is overwritten by its float32 version, so that `.to(x.dtype)` at the end leads to float32.",
     "Which dtype does `x` have in your last line?",
 )
-class NormForgettingTheDtype(_Norm):
+class NormForgettingTheDtype(Norm):
     def forward(self, x):
         x = x.float()
         return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -135,7 +135,7 @@ class NormForgettingTheDtype(_Norm):
     "Precision is forgotten: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
     "Where does bfloat16 become float32, and where does it come back?",
 )
-class NormWithoutCareForTheDtype(_Norm):
+class NormWithoutCareForTheDtype(Norm):
     def forward(self, x):
         return self.weight * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
 
@@ -144,7 +144,7 @@ class NormWithoutCareForTheDtype(_Norm):
     "The mean has lost its axis: its shape is (tokens,), so the division runs along the channels.",
     "Which argument of mean keeps the last axis, with length 1?",
 )
-class NormWithoutKeepdim(_Norm):
+class NormWithoutKeepdim(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h / (h.square().mean(-1) + self.eps).sqrt()).to(x.dtype)
@@ -154,7 +154,7 @@ class NormWithoutKeepdim(_Norm):
     "The mean runs over axis 1, whatever that is; in (batch, seq, width) it is the sequence.",
     "Which number of `dim` means the last axis, however many there are?",
 )
-class NormOverTheSecondAxis(_Norm):
+class NormOverTheSecondAxis(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean(1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -164,7 +164,7 @@ class NormOverTheSecondAxis(_Norm):
     "It is divided by the standard deviation: the mean is subtracted before the numbers are squared.",
     "The mean of (3, 4) is 3.5. Is it anywhere in the formula?",
 )
-class NormByDeviation(_Norm):
+class NormByDeviation(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.var(-1, keepdim=True, correction=0) + self.eps).rsqrt()).to(x.dtype)
@@ -174,7 +174,7 @@ class NormByDeviation(_Norm):
     "The gain is 1 + weight. Some models store it so; here the weight itself is the gain, and it starts at 1.",
     "With a weight of 1, should the output be as large as x/rms or twice as large?",
 )
-class NormWithOneTooMany(_Norm):
+class NormWithOneTooMany(Norm):
     def forward(self, x):
         h = self.full(x)
         return ((1 + self.weight) * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -184,7 +184,7 @@ class NormWithOneTooMany(_Norm):
     "eps is written down as 1e-6: `self.eps` is not used.",
     "Which attribute of the module does your forward never read?",
 )
-class NormWithAnEpsOfItsOwn(_Norm):
+class NormWithAnEpsOfItsOwn(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
@@ -194,7 +194,7 @@ class NormWithAnEpsOfItsOwn(_Norm):
     "It is multiplied by the root of the mean square instead of divided.",
     "Double x. Should the output be larger?",
 )
-class NormMultiplying(_Norm):
+class NormMultiplying(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).sqrt()).to(x.dtype)
@@ -204,7 +204,7 @@ class NormMultiplying(_Norm):
     "bfloat16 is normed in bfloat16: the gain was brought to bfloat16, and every step keeps only 8 bits.",
     "In which precision is the mean of the squares computed?",
 )
-class NormWithItsGainInBfloat16(_Norm):
+class NormWithItsGainInBfloat16(Norm):
     def forward(self, x):
         return self.weight.to(x.dtype) * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
 
@@ -213,7 +213,7 @@ class NormWithItsGainInBfloat16(_Norm):
     "It is divided by the mean of the absolute values, not by the root of the mean square.",
     "Read RMS backwards: square, mean, root.",
 )
-class NormOfAbsoluteValues(_Norm):
+class NormOfAbsoluteValues(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h / (h.abs().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
@@ -223,7 +223,7 @@ class NormOfAbsoluteValues(_Norm):
     "It is divided by the largest number of the token.",
     "Read RMS backwards: square, mean, root.",
 )
-class NormByTheLargest(_Norm):
+class NormByTheLargest(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h / (h.abs().amax(-1, keepdim=True) + self.eps)).to(x.dtype)
@@ -233,7 +233,7 @@ class NormByTheLargest(_Norm):
     "The size carries no gradient: x is divided by a number that counts as fixed.",
     "Is there a `no_grad`, a `detach` or an `item` around the root?",
 )
-class NormWithAFixedSize(_Norm):
+class NormWithAFixedSize(Norm):
     def forward(self, x):
         h = self.full(x)
         size = (h.detach().square().mean(-1, keepdim=True) + self.eps).sqrt()
@@ -244,7 +244,7 @@ class NormWithAFixedSize(_Norm):
     "The gain is added instead of multiplied.",
     "In y = g ⊙ x/rms, what does ⊙ do?",
 )
-class NormAddingTheGain(_Norm):
+class NormAddingTheGain(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight + h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
@@ -254,13 +254,13 @@ class NormAddingTheGain(_Norm):
     "The gain is multiplied in before the size is measured, so it changes the size too.",
     "Of which numbers is the mean square taken: of x, or of weight · x?",
 )
-class NormAfterTheGain(_Norm):
+class NormAfterTheGain(Norm):
     def forward(self, x):
         h = self.weight * self.full(x)
         return (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
 
-RMS_NORM = (
+NORM_SIZES = (
     NormSubtractingTheMean,
     NormWithoutRoot,
     NormByLength,
