@@ -139,9 +139,7 @@ def run_norm(implementation: type, x: Tensor, eps: float) -> Parts:
     module.to(
         torch.promote_types(x.dtype, torch.float32)
     )  # float64 stays float64, bfloat16 meets float32 gains
-    parts = call_with_gradients(lambda x: module(x), x)
-    if "gradient of argument 1" in parts:
-        parts["gradient of `x`"] = parts.pop("gradient of argument 1")
+    parts = call_with_gradients(lambda x: module(x), x, names=["x"])
     grad = module.weight.grad
     return parts | {"gradient of weight": torch.zeros_like(module.weight) if grad is None else grad}
 

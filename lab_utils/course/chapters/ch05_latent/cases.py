@@ -221,7 +221,7 @@ def observe_compress(compress: Callable, n_heads: int, n_latents: int, blocks: T
     d_model, block_len = blocks.shape[-1], blocks.shape[-2]
     cfg = BlockLatentConfig(n_latents=n_latents, block_len=block_len)
     layer = harsh_(BlockLatentAttention(d_model, n_heads, cfg))
-    parts = call_with_gradients(lambda blocks: compress(layer, blocks), blocks)
+    parts = call_with_gradients(lambda blocks: compress(layer, blocks), blocks, names=["blocks"])
     return parts | {
         f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad
         for name, p in layer.named_parameters()
@@ -237,11 +237,6 @@ def compress_cases() -> list[Case]:
         Case("no complete block", (2, 2, normal(2, 0, 3, 4))),
         Case("large numbers", (2, 2, 10 * normal(1, 3, 4, 4))),
     ]
-
-
-def gives_every_block_its_latents(parts: Parts, n_heads: int, n_latents: int, blocks: Tensor) -> bool:
-    batch, n_blocks, _, d_model = blocks.shape
-    return parts["result"].shape == (batch, n_blocks, n_latents, d_model)
 
 
 # ---------------------------------------------------------------- cache_elements

@@ -115,9 +115,6 @@ EXERCISES = (
         observe=cases.observe_compress,
         mistakes=mistakes.COMPRESS,
         tolerance=1e-4,
-        properties=(
-            Property("every block gives n_latents vectors of d_model numbers", cases.gives_every_block_its_latents),
-        ),
         hints=(
             "It is attention with one head: what are the queries, the keys and the values?",
             "q = self.latent_q_proj(self.latents) is (n_latents, d_model); matmul broadcasts it over the blocks.",
