@@ -100,6 +100,25 @@ def generate_with_a_false_zero(model, prompt, max_new_tokens, *, stop_id=None, *
     return decode(model, prompt, max_new_tokens, **settings, stop_id=stop_id or None)
 
 
+@mistake(
+    "The text ends at its first token where the prompt already holds the stop token. Only what is drawn may end it.",
+    "Do you ask whether the new token is the stop token, or whether the whole text holds it?",
+)
+def generate_ended_by_the_prompt(model, prompt, max_new_tokens, *, stop_id=None, **settings):
+    new = decode(model, prompt, max_new_tokens, **settings, stop_id=stop_id)
+    return [] if stop_id in prompt else new
+
+
+@mistake(
+    "The prompt is added to: it belongs to the caller. `list(prompt)` makes a list of your own.",
+    "What does the caller find in its prompt afterwards?",
+)
+def generate_adding_to_the_prompt(model, prompt, max_new_tokens, **settings):
+    new = list(decode(model, prompt, max_new_tokens, **settings))
+    prompt.extend(new)
+    return new
+
+
 # ---------------------------------------------------------------- the loop
 
 
@@ -174,6 +193,8 @@ GENERATE = (
     generate_with_a_sliding_window,
     generate_refusing_nothing,
     generate_with_a_false_zero,
+    generate_ended_by_the_prompt,
+    generate_adding_to_the_prompt,
     generate_one_too_many,
     generate_one_too_few,
     generate_with_the_prompt,

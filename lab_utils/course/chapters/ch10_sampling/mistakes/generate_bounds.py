@@ -17,15 +17,16 @@ def decode(
     if wrong.get("refuse", True):
         core_probs(torch.zeros(3), temperature, top_k, top_p)
     generator = torch.Generator().manual_seed(seed)
-    tokens, cache, new, held = list(prompt), model.new_cache(), list(prompt), []
+    tokens, cache, new, held, read = list(prompt), model.new_cache(), list(prompt), [], []
     with torch.inference_mode():
         for _ in range(max_new_tokens + wrong.get("more", 0)):
             if cache[0].length + len(new) > context and not wrong.get("bounded", True):
                 return
             used = cache[0].length + len(new) + (wrong.get("early", 0) if held else 0)
             if used > context and wrong.get("forget", True):
-                cache, new, held = model.new_cache(), wrong.get("keep", newest_half)(tokens, context), []
-            held = held + new
+                text = read if wrong.get("late") else tokens
+                cache, new, held = model.new_cache(), wrong.get("keep", newest_half)(text, context), []
+            held, read = held + new, read + new
             if wrong.get("forgetful"):
                 cache, new = model.new_cache(), held
             logits = model(torch.tensor([new]), None if wrong.get("no_cache") else cache).logits
@@ -145,6 +146,25 @@ def generate_losing_the_newest(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
+    "When the context is full, the newest token is lost: it is no part of the text yet when the half is taken.",
+    "In which order does your loop draw a token, put it to the text and look whether the context is full?",
+)
+def generate_adding_the_newest_too_late(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, late=True)
+
+
+@mistake(
+    "When the context is full, one token more than half of it is read again: the half is taken of the full context and "
+    "the newest token together.",
+    "How many tokens are max_seq_len // 2, and how many does your text hold then?",
+)
+def generate_with_half_of_one_more(model, prompt, max_new_tokens, **settings):
+    return decode(
+        model, prompt, max_new_tokens, **settings, keep=lambda tokens, n: tokens[-(n + 1 - (n + 1) // 2) :]
+    )
+
+
+@mistake(
     "The older half is forgotten one token too early: the last place of the context stays empty.",
     "With eleven tokens in a context of twelve, does one more fit?",
 )
@@ -179,6 +199,8 @@ BOUNDS = (
     generate_with_half_rounded_up,
     generate_forgetting_one_of_any,
     generate_losing_the_newest,
+    generate_adding_the_newest_too_late,
+    generate_with_half_of_one_more,
     generate_forgetting_early,
     generate_of_no_tokens,
     generate_cutting_the_prompt,

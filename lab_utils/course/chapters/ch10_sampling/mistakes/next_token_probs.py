@@ -37,6 +37,14 @@ def probs_with_temperature_last(logits, temperature=1.0, top_k=None, top_p=None)
 
 
 @mistake(
+    "With top_k the temperature is not used. It divides the logits whatever is cut.",
+    "Which logits does your function cut to k, those before the temperature or those after it?",
+)
+def probs_without_temperature_at_top_k(logits, temperature=1.0, top_k=None, top_p=None):
+    return core_probs(logits, temperature if top_k is None else temperature and 1.0, top_k, top_p)
+
+
+@mistake(
     "Temperature 0 is treated as 1. It means greedy: all probability is on the likeliest token.",
     "What does the docstring say about temperature 0?",
 )
@@ -181,6 +189,7 @@ NEXT_TOKEN_PROBS = (
     probs_multiplying_by_temperature,
     probs_without_temperature,
     probs_with_temperature_last,
+    probs_without_temperature_at_top_k,
     probs_with_zero_as_one,
     probs_sharing_at_zero,
     probs_with_the_last_at_zero,

@@ -156,11 +156,43 @@ def probs_going_on_at_p(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
+    "Top-p keeps every token that ties with the last one of the nucleus. Of equal probabilities the lower ids stay, as "
+    "many as it takes to reach p.",
+    "Four equal logits and p = 0.6: how many tokens reach p?",
+)
+def probs_keeping_all_ties_of_the_nucleus(logits, temperature=1.0, top_k=None, top_p=None):
+    def stays(ordered, p):
+        return ordered >= ordered[min(int((ordered.cumsum(dim=-1) < p).sum()), len(ordered) - 1)]
+
+    return cut(logits, temperature, top_k, top_p, stays=stays)
+
+
+@mistake(
+    "Top-p keeps two tokens at least. One is enough where it reaches p alone.",
+    "One token of probability 0.9 and p = 0.5: how many are left with your rule?",
+)
+def probs_of_two_at_least(logits, temperature=1.0, top_k=None, top_p=None):
+    def stays(ordered, p):
+        return (ordered.cumsum(dim=-1) - ordered < p) | (torch.arange(len(ordered)) < 2)
+
+    return cut(logits, temperature, top_k, top_p, stays=stays)
+
+
+@mistake(
     "Each token is compared with p by itself. Top-p adds the probabilities up, from the likeliest on.",
     "Ten tokens of probability 0.1 each and p = 0.5: how many should stay?",
 )
 def probs_above_a_threshold(logits, temperature=1.0, top_k=None, top_p=None):
     return cut(logits, temperature, top_k, top_p, stays=lambda ordered, p: ordered >= p)
+
+
+@mistake(
+    "Each token is compared with a share p of the likeliest one. That is min-p, another rule: top-p adds the "
+    "probabilities up, from the likeliest on.",
+    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+)
+def probs_of_min_p_itself(logits, temperature=1.0, top_k=None, top_p=None):
+    return cut(logits, temperature, top_k, top_p, stays=lambda ordered, p: ordered >= p * ordered.max())
 
 
 @mistake(
@@ -252,6 +284,9 @@ CUTS = (
     probs_that_may_keep_nothing,
     probs_that_keep_less_than_p,
     probs_going_on_at_p,
+    probs_keeping_all_ties_of_the_nucleus,
+    probs_of_two_at_least,
+    probs_of_min_p_itself,
     probs_above_a_threshold,
     probs_of_min_p,
     probs_above_the_rest_of_p,

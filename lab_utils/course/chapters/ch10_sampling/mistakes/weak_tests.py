@@ -15,7 +15,7 @@ def sampling_test_that_never_fails(next_token_probs):
 
 @mistake(
     "It refuses every piece that was tried, the sound ones too.",
-    "Run it on the core's next_token_probs first.",
+    "Run it on a right next_token_probs first.",
 )
 def sampling_test_that_always_fails(next_token_probs):
     raise AssertionError
@@ -37,6 +37,17 @@ def sampling_test_of_the_sum(next_token_probs):
 def sampling_test_at_temperature_one(next_token_probs):
     probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0, -9.0]), top_p=0.7)
     assert (probs > 0).tolist() == [True, True, False, False]
+
+
+@mistake(
+    "It passes for a piece that never cuts to p, and refuses one that never cuts to k: with top-k alone the order "
+    "changes nothing.",
+    "Which of the two cuts depends on the temperature?",
+)
+def sampling_test_with_top_k(next_token_probs):
+    kept = torch.tensor([2.0, 0.0]).div(2).softmax(dim=0)
+    probs = next_token_probs(torch.tensor([2.0, 0.0, -1.0]), temperature=2.0, top_k=2)
+    assert torch.allclose(probs, torch.tensor([*kept, 0.0]), atol=1e-4)
 
 
 @mistake(
@@ -80,6 +91,7 @@ SAMPLING_TESTS = (
     sampling_test_of_the_sum,
     sampling_test_at_temperature_one,
     sampling_test_of_temperature_alone,
+    sampling_test_with_top_k,
     sampling_test_where_both_keep_the_same,
     sampling_test_of_equal_bits,
 )
@@ -94,7 +106,7 @@ def top_k_test_that_never_fails(next_token_probs):
 
 @mistake(
     "It refuses every piece that was tried, the sound ones too.",
-    "Run it on the core's next_token_probs first.",
+    "Run it on a right next_token_probs first.",
 )
 def top_k_test_that_always_fails(next_token_probs):
     raise AssertionError
