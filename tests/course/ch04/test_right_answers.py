@@ -23,7 +23,7 @@ def route_by_ranks(logits, expert_bias, cfg):
     rows = [scores[b, t, expert_idx[b, t]] for b in range(logits.shape[0]) for t in range(logits.shape[1])]
     weights = torch.stack(rows).view(expert_idx.shape)
     if cfg.norm_topk_prob:
-        weights = weights / weights.sum(-1, keepdim=True)
+        weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-20)
     return RouterStats(logits, scores, expert_idx, weights * scaling_factor(cfg))
 
 
@@ -58,6 +58,17 @@ def factor_by_sorting(n_experts, top_k, n_samples=20_000):
     return float(torch.cat(found).mean())
 
 
+def factor_with_torchs_generator_put_back(n_experts, top_k, n_samples=20_000):
+    found, generator = [], torch.default_generator
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for _ in range(-(-n_samples // 1000)):
+            best = torch.randn(1000, n_experts, generator=generator, dtype=torch.float64).topk(top_k).values
+            p = F.normalize(best.sigmoid(), p=1, dim=-1)
+            found.append((p @ p.mT).diagonal().rsqrt())
+    return torch.cat(found).mean().item()
+
+
 # ---------------------------------------------------------------- load and losses
 
 
@@ -76,6 +87,10 @@ def load_in_int32(expert_idx, n_experts):
 def violation_of_a_list(load):
     fair = load.sum() / len(load)
     return max(load.tolist()) / fair.item() - 1
+
+
+def violation_by_sorting(load):
+    return (len(load) * load.sort().values[-1] / load.sum()).item() - 1
 
 
 def loss_in_float64(stats):
@@ -170,10 +185,12 @@ RIGHT = [
     ("topk_route", route_in_float64_inside),
     ("topk_route", route_widening_twice),
     ("derived_scaling_factor", factor_by_sorting),
+    ("derived_scaling_factor", factor_with_torchs_generator_put_back),
     ("expert_load", load_by_one_hot),
     ("expert_load", load_in_a_loop),
     ("expert_load", load_in_int32),
     ("max_violation", violation_of_a_list),
+    ("max_violation", violation_by_sorting),
     ("load_balance_loss", loss_in_float64),
     ("load_balance_loss", loss_expert_by_expert),
     ("sequence_balance_loss", sequence_loss_in_a_loop),
@@ -201,6 +218,41 @@ def route_without_the_weights_gradient(logits, expert_bias, cfg):
     return right._replace(weights=torch.tensor(right.weights.tolist()))
 
 
+def route_for_nobody_to_balance(logits, expert_bias, cfg):
+    right = route_by_ranks(logits, expert_bias, cfg)
+    return right._replace(logits=right.logits.detach(), scores=right.scores.detach())
+
+
+def route_with_nan_at_low_scores(logits, expert_bias, cfg):
+    right = route_by_ranks(logits, expert_bias, cfg)
+    chosen = right.scores.gather(-1, right.expert_idx)
+    shares = chosen / chosen.sum(-1, keepdim=True) if cfg.norm_topk_prob else chosen
+    return right._replace(weights=shares * scaling_factor(cfg))
+
+
+def factor_that_seeds_everybody(n_experts, top_k, n_samples=20_000):
+    torch.manual_seed(0)
+    return factor_by_sorting(n_experts, top_k, n_samples)
+
+
+def violation_of_all_who_have_more(load):
+    above = [float(c / load.mean()) - 1 for c in load if c > load.mean()]
+    return sum(above) / max(len(above), 1)
+
+
+def sequence_loss_of_all_as_good_as_the_last(stats):
+    top_k, n_experts = stats.expert_idx.shape[-1], stats.scores.shape[-1]
+    least = stats.scores.sort(dim=-1, descending=True).values[..., top_k - 1 : top_k]
+    f = (stats.scores >= least).float().mean(dim=1) * n_experts / top_k
+    return (f * F.normalize(stats.scores, p=1, dim=-1).mean(dim=1)).sum(-1).mean()
+
+
+def bias_in_half_the_bits(expert_bias, load, rate):
+    load = load.half()
+    delta = (load < load.mean()).float() - (load > load.mean()).float()
+    expert_bias += rate * (delta - delta.mean())
+
+
 def load_by_adding_once(expert_idx, n_experts):
     load = torch.zeros(n_experts, dtype=torch.long)
     load[expert_idx.flatten()] += 1
@@ -217,6 +269,12 @@ def dispatch_of_all_pairs(x, expert_idx, weights, bank):
     ("name", "answer"),
     [
         ("topk_route", route_without_the_weights_gradient),
+        ("topk_route", route_for_nobody_to_balance),
+        ("topk_route", route_with_nan_at_low_scores),
+        ("derived_scaling_factor", factor_that_seeds_everybody),
+        ("max_violation", violation_of_all_who_have_more),
+        ("sequence_balance_loss", sequence_loss_of_all_as_good_as_the_last),
+        ("update_expert_bias_", bias_in_half_the_bits),
         ("expert_load", load_by_adding_once),
         ("dispatch", dispatch_of_all_pairs),
     ],

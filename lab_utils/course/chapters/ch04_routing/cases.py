@@ -1,8 +1,7 @@
-"""The inputs of the exercises of notebook 04, and what is looked at in their answers."""
+"""The inputs of topk_route, derived_scaling_factor and dispatch, and what is looked at in their answers."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from lab_utils.course.exercise import Case, Parts, call, call_with_gradients
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
-from nanokimi.router import RouterStats, topk_route
+from nanokimi.router import RouterStats
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -21,23 +20,34 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def observe_route(implementation: Callable, logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> Parts:
-    """The choice without its order: the weight of every expert, 0 where it was not chosen; and the gradient of
-    float32 logits through the weights. (That of bfloat16 logits is rounded where the learner converts them.)
+    """The choice without its order: the weight of every expert, 0 where it was not chosen; and the gradients of
+    float32 logits through all that comes back. (Those of bfloat16 logits are rounded where the learner converts them.)
+
+    Where all scores are 0 only weights that are nan count: the core divides by logarithms there, a learner by 1e-20.
     """
     if logits.dtype == torch.float32:
         logits = logits.detach().requires_grad_()
     stats = implementation(logits, expert_bias, cfg)
     if not isinstance(stats, RouterStats):
         stats = RouterStats(*stats)
+    if cfg.scoring == "sigmoid" and not logits.float().sigmoid().any():
+        return {"weights that are nan": int(stats.weights.isnan().sum())}
     dense = torch.zeros_like(stats.scores).scatter(-1, stats.expert_idx, stats.weights.to(stats.scores.dtype))
     chosen = torch.zeros_like(stats.scores).scatter(-1, stats.expert_idx, 1.0).int()
     parts = {"logits": stats.logits, "scores": stats.scores, "chosen": chosen, "weights by expert": dense}
     if logits.requires_grad:
-        if stats.weights.requires_grad:
-            (dense * numbers(*dense.shape)).sum().backward()
-        moved = torch.zeros_like(logits) if logits.grad is None else logits.grad
-        parts["gradient of the logits, by the weights"] = moved
+        for name, part in (("weights", dense), ("scores", stats.scores), ("logits returned", stats.logits)):
+            parts[f"gradient of the logits, by the {name}"] = _gradient(part, logits)
     return parts
+
+
+def _gradient(part: Tensor, leaf: Tensor) -> Tensor:
+    """The gradient of a fixed weighted sum of `part`."""
+    if not part.requires_grad:
+        return torch.zeros_like(leaf)
+    total = (part * numbers(*part.shape)).sum()
+    (found,) = torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(leaf) if found is None else found
 
 
 def route_cases() -> list[Case]:
@@ -61,162 +71,30 @@ def route_cases() -> list[Case]:
         Case("one expert per token", (z, b, replace(cfg, top_k=1))),
         Case("all experts chosen: the bias must not show", (z, 3 * b, replace(cfg, top_k=4))),
         Case("bfloat16 logits: float32 throughout", (z.bfloat16(), b, cfg)),
+        Case("logits so low that all scores are 0", (one - 200, torch.zeros(4), cfg), aside=True),
     ]
 
 
 def weights_sum_to_the_factor(parts: Parts, logits: Tensor, bias: Tensor, cfg: MoEConfig) -> bool:
-    if not cfg.norm_topk_prob or cfg.routed_scaling_factor is None:
+    if "weights by expert" not in parts or not cfg.norm_topk_prob or cfg.routed_scaling_factor is None:
         return True
+    if not (parts["chosen"].sum(dim=-1) == cfg.top_k).all():
+        return True  # who names an expert twice gave it two weights, and one of them is seen
     total = parts["weights by expert"].sum(dim=-1)
     # As wide as bfloat16 rounds: who returns that is told of the format, and not of the sum as well.
     return torch.allclose(total.float(), torch.full_like(total.float(), cfg.routed_scaling_factor), atol=0.02)
 
 
-def no_bias_when_all_are_chosen(parts: Parts, logits: Tensor, bias: Tensor, cfg: MoEConfig) -> bool:
-    if cfg.top_k < cfg.n_routed_experts:
-        return True
-    right = topk_route(logits, torch.zeros_like(bias), cfg)
-    dense = torch.zeros_like(right.scores).scatter(-1, right.expert_idx, right.weights)
-    return torch.allclose(parts["weights by expert"], dense, atol=1e-5)
-
-
-# ---------------------------------------------------------------- load and losses
-
-
-def counts_of(implementation: Callable, expert_idx: Tensor, n_experts: int) -> Parts:
-    """The counts, as int64 where they are whole numbers of another width."""
-    parts = call(implementation, expert_idx, n_experts)
-    return {
-        name: part.long()
-        if isinstance(part, Tensor) and part.dtype in (torch.int32, torch.int16, torch.uint8)
-        else part
-        for name, part in parts.items()
-    }
-
-
-def load_cases() -> list[Case]:
-    return [
-        Case("one token, one choice", (torch.tensor([[2]]), 4)),
-        Case("two tokens, two choices each", (torch.tensor([[0, 1], [1, 3]]), 4)),
-        Case("nobody chose the last experts", (torch.tensor([[0, 1], [1, 0], [0, 1]]), 6)),
-        Case(
-            "a batch of sequences",
-            (torch.randint(5, (2, 7, 3), generator=torch.Generator().manual_seed(0)), 5),
-        ),
-        Case("everything to one expert", (torch.full((9, 1), 3), 8)),
-        # Counts of 8 or 16 bits run over.
-        Case("33,000 tokens to one of two experts", (torch.ones(33_000, 1, dtype=torch.long), 2)),
-    ]
-
-
-def violation_cases() -> list[Case]:
-    loads = (
-        [5.0, 5.0, 5.0],
-        [6.0, 2.0],
-        [0.0, 0.0, 12.0, 0.0],
-        [5.0, 5.0, 5.0, 1.0],
-        [1.0, 2.0, 3.0, 8.0],
-        [7.0],
-        [0.5, 0.25, 0.25],
-    )
-    says = (
-        "an even load",
-        "two experts, three to one",
-        "everything to one of four",
-        "one expert far below the others",
-        "four experts",
-        "one expert",
-        "shares instead of counts",
-    )
-    return [Case(text, (torch.tensor(load),)) for text, load in zip(says, loads, strict=True)]
-
-
-def stats_from(
-    logits: Tensor, top_k: int, bias: Tensor | float = 0.0, scoring: str = "sigmoid"
-) -> RouterStats:
-    scores = logits.sigmoid() if scoring == "sigmoid" else logits.softmax(dim=-1)
-    idx = (scores.detach() + bias).topk(top_k, dim=-1).indices
-    return RouterStats(logits, scores, idx, scores.gather(-1, idx))
-
-
-def loss_and_gradient(
-    implementation: Callable, logits: Tensor, top_k: int, bias: Tensor | float, scoring: str
-) -> Parts:
-    """The loss as a function of the logits, and its gradient."""
-    return call_with_gradients(lambda z: implementation(stats_from(z, top_k, bias, scoring)), logits)
-
-
-# Every expert is liked most by one of four tokens, second by one, and so on: even, and no two scores of a token are
-# equal, for among equal scores each way of choosing the best is right and gives another gradient.
-EVEN_LOGITS = torch.stack([torch.tensor([1.5, 0.5, -0.5, -1.5]).roll(t) for t in range(4)])[None]
-
-
-def loss_cases() -> list[Case]:
-    bias = torch.tensor([0.0, 0.9, 0.0, -0.9])
-    return [
-        Case("one token, K = 1", (torch.tensor([[[2.0, 0.0, -1.0, 1.0]]]), 1, 0.0, "sigmoid")),
-        Case("an even router", (EVEN_LOGITS, 2, 0.0, "sigmoid")),
-        Case("three tokens, K = 2", (numbers(1, 3, 4), 2, 0.0, "sigmoid")),
-        Case("a batch, K = 2", (numbers(3, 5, 4), 2, 0.0, "sigmoid")),
-        Case("softmax scores", (numbers(2, 5, 4), 2, 0.0, "softmax")),
-        Case("a bias that changes the choice", (numbers(2, 6, 4), 2, bias, "sigmoid")),
-        Case("five tokens, K = 1", (numbers(1, 5, 4), 1, 0.0, "sigmoid")),
-        Case("collapsed, K = 1", (torch.tensor([12.0, 0.0, 0.0]).expand(1, 5, 3).clone(), 1, 0.0, "sigmoid")),
-    ]
-
-
-def one_when_even(parts: Parts, logits: Tensor, *_: Any) -> bool:
-    return not torch.equal(logits, EVEN_LOGITS) or abs(float(parts["result"]) - 1) < 1e-4
-
-
-def gradient_flows(parts: Parts, logits: Tensor, *_: Any) -> bool:
-    """Where the tokens differ and the load is uneven the loss can be made smaller."""
-    moves = next(p for name, p in parts.items() if name.startswith("gradient"))
-    nothing_to_gain = logits.shape[1] < 3 or torch.equal(logits, EVEN_LOGITS) or float(logits.max()) > 11
-    return nothing_to_gain or bool(moves.any())
-
-
-# ---------------------------------------------------------------- update_expert_bias_
-
-
-def bias_after(implementation: Callable, bias: Tensor, load: Tensor, rate: float, times: int) -> Parts:
-    for _ in range(times):
-        implementation(bias, load, rate)
-    return {"bias afterwards": bias}
-
-
-def bias_cases() -> list[Case]:
-    return [
-        Case("two experts", (torch.zeros(2), torch.tensor([3, 1]), 0.1, 1)),
-        Case("one busy, three idle", (torch.zeros(4), torch.tensor([9, 1, 1, 1]), 0.1, 1)),
-        Case("a mean that is no whole number", (torch.zeros(4), torch.tensor([4, 3, 2, 2]), 0.1, 1)),
-        Case("an even load changes nothing", (torch.tensor([0.2, -0.2]), torch.tensor([4, 4]), 0.1, 1)),
-        Case(
-            "a bias that is there already", (torch.tensor([0.5, -0.5, 0.0]), torch.tensor([7, 2, 3]), 0.01, 1)
-        ),
-        Case(
-            "a bias whose mean is not 0", (torch.tensor([0.5, -0.25, 0.0]), torch.tensor([7, 2, 3]), 0.01, 1)
-        ),
-        Case("three steps", (torch.zeros(3), torch.tensor([7, 2, 3]), 0.01, 3)),
-        Case("a load at exactly the mean", (torch.zeros(3), torch.tensor([4, 3, 2]), 0.1, 1)),
-        # The steps of the last case have the mean 0; here they have not.
-        Case("a load at the mean, and more below it", (torch.zeros(4), torch.tensor([6, 3, 2, 1]), 0.1, 1)),
-        Case("a mean half way between two loads", (torch.zeros(4), torch.tensor([4, 3, 2, 1]), 0.1, 1)),
-        Case("biases beyond 1 and -1", (torch.tensor([1.5, -1.25, 0.5]), torch.tensor([7, 2, 3]), 0.01, 1)),
-        Case("an expert without tokens", (torch.zeros(4), torch.tensor([3, 3, 3, 0]), 0.1, 1)),
-    ]
-
-
-def mean_stays(parts: Parts, bias: Tensor, *_: Any) -> bool:
-    return abs(float(parts["bias afterwards"].mean() - bias.mean())) < 1e-6
-
-
-def busiest_does_not_rise(parts: Parts, bias: Tensor, load: Tensor, *_: Any) -> bool:
-    busiest = int(load.argmax())
-    return float(parts["bias afterwards"][busiest]) < float(bias[busiest]) + 1e-6
-
-
 # ---------------------------------------------------------------- derived_scaling_factor
+
+
+def observe_factor(implementation: Callable, *args: int) -> Parts:
+    """The factor, and whether torch's own generator is left alone: who sets its seed changes every later draw."""
+    torch.manual_seed(17)  # a seed that no answer sets by chance
+    before = torch.get_rng_state()
+    parts = call(implementation, *args)
+    left = torch.equal(before, torch.get_rng_state())
+    return parts | {"torch's own generator": "as it was" if left else "drawn from, or its seed set"}
 
 
 def factor_cases() -> list[Case]:
@@ -242,17 +120,19 @@ def bank_of(n_experts: int, d_model: int, width: int) -> ExpertBank:
 
 
 def observe_dispatch(
-    implementation: Callable, x: Tensor, idx: Tensor, weights: Tensor, bank: ExpertBank
+    implementation: Callable, x: Tensor, expert_idx: Tensor, weights: Tensor, bank: ExpertBank
 ) -> Parts:
     """The output, the gradients of the tokens, of the weights and of the experts, and whether work was wasted."""
     rows_run: list[int] = []
     bank.register_forward_pre_hook(lambda module, args: rows_run.append(len(args[0])))
-    parts = call_with_gradients(lambda x, weights: implementation(x, idx, weights, bank), x, weights)
+    parts = call_with_gradients(
+        lambda x, weights: implementation(x, expert_idx, weights, bank), x, weights, names=["x", "weights"]
+    )
     grads = {
         f"gradient of {n}": torch.zeros_like(p) if p.grad is None else p.grad
         for n, p in bank.named_parameters()
     }
-    return parts | grads | {"rows run beyond tokens · K": max(0, sum(rows_run) - idx.numel())}
+    return parts | grads | {"rows run beyond tokens · K": max(0, sum(rows_run) - expert_idx.numel())}
 
 
 def dispatch_cases() -> list[Case]:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab_utils.course.chapters.ch04_routing import cases
+from lab_utils.course.chapters.ch04_routing import balance_cases, cases
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.router import (
@@ -29,7 +29,7 @@ def test_sound_router(topk_route) -> None:
 
 def test_sound_loss(load_balance_loss) -> None:
     """Equal logits, and choices that name all four experts in turn: the loss of an even router is exactly 1."""
-    stats = cases.stats_from(torch.zeros(1, 4, 4), top_k=1)
+    stats = balance_cases.stats_from(torch.zeros(1, 4, 4), top_k=1)
     even = stats._replace(expert_idx=torch.arange(4).view(1, 4, 1))
     assert abs(load_balance_loss(even).item() - 1) < 1e-5
 

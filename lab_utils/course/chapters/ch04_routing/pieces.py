@@ -1,5 +1,6 @@
 """The pieces that every answer to the bug hunts of notebook 04 is tried on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,14 +9,38 @@ from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import bugs, hunts
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
-from lab_utils.course.probes import wavering, widened
+from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
 from nanokimi.router import RouterStats, load_balance_loss, topk_route
 
 
+def _asking_for_shapes(cases: list[Case], explain: Callable[..., str]) -> list[Case]:
+    """The pieces, each of which says what it takes where a test gives it tensors of other shapes."""
+
+    def asking(piece: Callable) -> Callable:
+        def asked(*args: Any) -> Any:
+            if says := explain(*args):
+                raise ValueError(says)
+            return piece(*args)
+
+        return asked
+
+    return [replace(case, args=(asking(case.args[0]),)) for case in cases]
+
+
 def router_cases() -> list[Case]:
+    return _asking_for_shapes(_router_cases(), _explain_logits)
+
+
+def _explain_logits(logits: Tensor, *_: Any) -> str:
+    if logits.ndim == 3:
+        return ""
+    return f"logits of the shape {tuple(logits.shape)}, where a router takes (batch, seq, n_experts)"
+
+
+def _router_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.route_of_a_colleague,)),
         Case("a hidden piece with the same fault, which also knows groups", (bugs.route_with_late_weights,)),
@@ -23,6 +48,11 @@ def router_cases() -> list[Case]:
         Case("a sound piece that names the best expert last", (hunts.route_in_a_loop,)),
         Case("a sound piece that computes in float64", (hunts.route_in_float64,)),
         *[Case(says, (_route_with(of),), judged=False) for says, of in ROUTES.items()],
+        Case(
+            "a piece that names a token's experts in the order of their numbers",
+            (_route_in_order,),
+            judged=False,
+        ),
         Case("a piece that chooses without the bias", (_route_without_bias,), judged=False),
         Case("a piece that does not normalise", (_route_without_normalising,), judged=False),
         Case("a piece whose scores hold the bias", (_route_with_biased_scores,), judged=False),
@@ -52,6 +82,12 @@ def _route_with(of: Any) -> Any:
     return piece
 
 
+def _route_in_order(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
+    found = topk_route(logits, expert_bias, cfg)
+    idx, order = found.expert_idx.sort(dim=-1)
+    return found._replace(expert_idx=idx, weights=found.weights.gather(-1, order))
+
+
 def _route_without_bias(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
     return topk_route(logits, torch.zeros_like(expert_bias), cfg)
 
@@ -73,6 +109,20 @@ def _route_without_scaling(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) 
 
 
 def loss_cases() -> list[Case]:
+    return _asking_for_shapes(_loss_cases(), _explain_stats)
+
+
+def _explain_stats(stats: RouterStats) -> str:
+    logits, idx = tuple(stats.logits.shape), tuple(stats.expert_idx.shape)
+    if len(logits) == len(idx) == 3 and logits[:2] == idx[:2]:
+        return ""
+    return (
+        f"logits of the shape {logits} with an expert_idx of {idx}, where (batch, seq, n_experts) and (batch, seq, "
+        "top_k) belong"
+    )
+
+
+def _loss_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.balance_loss_of_a_colleague,)),
         Case("a hidden piece with the same fault, expert by expert", (bugs.balance_loss_by_expert,)),
@@ -87,7 +137,8 @@ def loss_cases() -> list[Case]:
         Case("a piece without the factor E", (_loss_without_factor,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(load_balance_loss),
-        wavering(load_balance_loss),
+        # Ten times as much, so that it is beyond E each time.
+        wavering(lambda stats: 10 * load_balance_loss(stats)),
     ]
 
 
@@ -132,6 +183,20 @@ def _loss_without_factor(stats: RouterStats) -> Tensor:
 
 
 def capacity_cases() -> list[Case]:
+    return _asking_for_shapes(_capacity_cases(), _explain_tokens)
+
+
+def _explain_tokens(x: Tensor, expert_idx: Tensor, weights: Tensor, bank: ExpertBank) -> str:
+    if x.ndim == 2 and expert_idx.ndim == 2 and expert_idx.shape == weights.shape:
+        return ""
+    given = ", ".join(str(tuple(each.shape)) for each in (x, expert_idx, weights))
+    return (
+        f"x, expert_idx and weights of the shapes {given}, where (tokens, d_model), (tokens, top_k) and "
+        "(tokens, top_k) belong"
+    )
+
+
+def _capacity_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.dispatch_of_a_colleague,)),
         Case("a hidden piece with the same fault, token by token", (bugs.dispatch_until_full,)),
@@ -150,6 +215,7 @@ def capacity_cases() -> list[Case]:
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(dispatch),
         widened(dispatch),
+        shifted(dispatch),
         wavering(dispatch),
     ]
 

@@ -64,7 +64,7 @@ def capacity_test_of_finite_numbers(dispatch):
 
 
 @mistake(
-    "In the test no expert is full: each gets no more than 1.25 fair shares, and for these there is room.",
+    "In the test no expert is full. There is room for 1.25 fair shares and one row more, and no expert gets more.",
     "For which choice of experts would the room be too small?",
 )
 def capacity_test_of_an_even_load(dispatch):
@@ -188,7 +188,70 @@ def capacity_test_against_many_calls(dispatch):
     assert len(seen) <= bank.down_proj.shape[0]
 
 
+@mistake(
+    "The test lets everything through that has the right shape and finite numbers, whatever the numbers are.",
+    "Is there an `assert` that looks at a number? What do the last tokens get in the piece above?",
+)
+def capacity_test_of_shape_and_finite_numbers(dispatch):
+    y = dispatch(*layer(ONE))
+    assert y.shape == (8, 3) and y.isfinite().all()
+
+
+@mistake(
+    "The test asks only whether every token gets something other than 0. In its load every token keeps an expert that "
+    "has room.",
+    "Which choice of experts leaves a token with nothing?",
+)
+def capacity_test_of_anything_for_everybody(dispatch):
+    idx = torch.stack([torch.zeros(30, dtype=torch.long), 1 + torch.arange(30) % 3], dim=1)
+    assert (dispatch(*layer(idx)).abs().sum(dim=-1) > 0).all()
+
+
+@mistake(
+    "The test asks that no expert gets more rows than there is room for. That is the defect itself: a sound piece "
+    "gives an expert all its tokens.",
+    "What should an expert do that everybody chooses?",
+)
+def capacity_test_of_a_limit(dispatch):
+    x, idx, weights, bank = layer(ONE)
+    seen = torch.zeros(4)
+
+    def count(_, args):
+        seen.add_(torch.tensor(args[1]))
+
+    bank.register_forward_pre_hook(count)
+    dispatch(x, idx, weights, bank)
+    assert seen.max() <= 1.25 * 8 / 4 + 1
+
+
+@mistake(
+    "The test compares one number of all tokens, as their mean, and leaves much room: plainly wrong results pass.",
+    "What do the last tokens get, each by itself?",
+)
+def capacity_test_of_the_mean(dispatch):
+    assert abs(dispatch(*layer(ONE)).mean() - by_hand(*layer(ONE)).mean()) < 50
+
+
+@mistake(
+    "The tolerance of the test is as large as the results: zeros pass, and so does a dropped token.",
+    "How large are the right numbers? The tolerance must be much smaller.",
+)
+def capacity_test_that_takes_zeros(dispatch):
+    right = by_hand(*layer(ONE))
+    assert torch.allclose(dispatch(*layer(ONE)), right, atol=1.2 * float(right.abs().max()), rtol=0)
+
+
+@mistake(
+    "The test asks whether weights twice as large give twice as much. They do in the broken piece too.",
+    "Which number should come out? Work it out by hand, or by the formula.",
+)
+def capacity_test_of_doubled_weights(dispatch):
+    one, two = (dispatch(*layer(ONE, weight)) for weight in (0.5, 1.0))
+    assert close(2 * one, two)
+
+
 CAPACITY_TESTS = (
+    capacity_test_of_doubled_weights,
     capacity_test_that_never_fails,
     capacity_test_of_the_kind,
     capacity_test_that_always_fails,
@@ -209,4 +272,9 @@ CAPACITY_TESTS = (
     capacity_test_of_repetition,
     capacity_test_of_the_first_tokens,
     capacity_test_against_many_calls,
+    capacity_test_of_shape_and_finite_numbers,
+    capacity_test_of_anything_for_everybody,
+    capacity_test_of_a_limit,
+    capacity_test_of_the_mean,
+    capacity_test_that_takes_zeros,
 )

@@ -31,7 +31,8 @@ def factor_of_logits(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "The scores are a softmax over all experts; the rule is for sigmoids.",
+    "The weights are a softmax, over all experts or over the best K, which comes to the same. The rule is for "
+    "sigmoids, divided by their sum.",
     "Which of the two does Moonlight's router use?",
 )
 def factor_of_softmax(n_experts, top_k, n_samples=20_000):
@@ -124,7 +125,7 @@ def factor_of_sums(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "The draws come from another seed, or from torch's own generator.",
+    "The draws come from a generator with another seed: 1.",
     "From which generator, with which seed, does the text above ask you to draw?",
 )
 def factor_of_another_seed(n_experts, top_k, n_samples=20_000):
@@ -186,6 +187,42 @@ def factor_of_the_mean_p(n_experts, top_k, n_samples=20_000):
     return 1 / every.mean(dim=0).norm().item()
 
 
+@mistake(
+    "It is the median of the factors, the mean of the two in the middle; asked for is the mean of all.",
+    "What does the docstring say that comes back?",
+)
+def factor_in_the_middle_of_two(n_experts, top_k, n_samples=20_000):
+    every = torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)]).sort().values
+    return every[len(every) // 2 - 1 : len(every) // 2 + 1].mean().item()
+
+
+@mistake(
+    "It is the root of the mean of 1/||p||²; the rule is the mean of 1/||p||. The two differ a little.",
+    "1/0.4 and 1/0.6: what is their mean, and what is the root of the mean of their squares?",
+)
+def factor_as_root_of_the_mean(n_experts, top_k, n_samples=20_000):
+    every = torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples)])
+    return every.square().mean().sqrt().item()
+
+
+@mistake(
+    "It is one over the largest entry of p; it should be one over the length.",
+    "What is the length of (3, 4): 4 or 5?",
+)
+def factor_of_the_largest(n_experts, top_k, n_samples=20_000):
+    return sample_mean(n_experts, top_k, n_samples, lambda z, k: 1 / normalise(z.sigmoid(), k).amax(dim=-1))
+
+
+@mistake(
+    "Under the root stands the mean of the squares; the length has their sum there.",
+    "What is the length of (3, 4)?",
+)
+def factor_with_a_mean_of_squares(n_experts, top_k, n_samples=20_000):
+    return sample_mean(
+        n_experts, top_k, n_samples, lambda z, k: 1 / normalise(z.sigmoid(), k).square().mean(dim=-1).sqrt()
+    )
+
+
 DERIVED_SCALING_FACTOR = (
     *DRAWS,
     factor_without_normalising,
@@ -207,4 +244,8 @@ DERIVED_SCALING_FACTOR = (
     factor_of_softmax_of_the_best,
     factor_in_the_middle,
     factor_of_the_mean_p,
+    factor_in_the_middle_of_two,
+    factor_as_root_of_the_mean,
+    factor_of_the_largest,
+    factor_with_a_mean_of_squares,
 )

@@ -2,6 +2,7 @@
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.dispatch_pairs import PAIRS
 from lab_utils.course.exercise import mistake
 from nanokimi.moe import dispatch as core_dispatch
 
@@ -287,4 +288,5 @@ DISPATCH = (
     dispatch_without_the_sum,
     dispatch_weighting_twice,
     dispatch_of_positive_weights,
+    *PAIRS,
 )

@@ -110,7 +110,48 @@ def factor_going_on_at_the_end(n_experts, top_k, n_samples=20_000):
     return sample_mean(n_experts, top_k, n_samples // 1000 * 1000 + 1000, factors)
 
 
+def mean_factor(n_experts, top_k, n_samples, generator):
+    return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples, generator)]).mean().item()
+
+
+@mistake(
+    "The generator has no seed of yours: it begins with torch's own number. The text asks for seed 0.",
+    "Which method of a torch.Generator sets the seed?",
+)
+def factor_without_a_seed(n_experts, top_k, n_samples=20_000):
+    return mean_factor(n_experts, top_k, n_samples, torch.Generator())
+
+
+@mistake(
+    "The draws come from a generator with another seed: 42.",
+    "From which generator, with which seed, does the text above ask you to draw?",
+)
+def factor_of_seed_42(n_experts, top_k, n_samples=20_000):
+    return mean_factor(n_experts, top_k, n_samples, torch.Generator().manual_seed(42))
+
+
+@mistake(
+    "The number is right, but torch's own generator got another seed: whatever draws from it later is changed.",
+    "Make a generator of your own with torch.Generator(). Where does it go in torch.randn?",
+)
+def factor_from_torchs_own_generator(n_experts, top_k, n_samples=20_000):
+    torch.manual_seed(0)
+    return mean_factor(n_experts, top_k, n_samples, torch.default_generator)
+
+
+@mistake(
+    "The draws come from torch's own generator, as it is; the result is another one in each call.",
+    "From which generator, with which seed, does the text above ask you to draw?",
+)
+def factor_of_torchs_own_draws(n_experts, top_k, n_samples=20_000):
+    return mean_factor(n_experts, top_k, n_samples, torch.default_generator)
+
+
 DRAWS = (
+    factor_of_torchs_own_draws,
+    factor_without_a_seed,
+    factor_of_seed_42,
+    factor_from_torchs_own_generator,
     factor_of_exactly_so_many,
     factor_rounding_down,
     factor_of_one_thousand,

@@ -2,19 +2,10 @@
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.balance_loss import balance_loss, shares
+from lab_utils.course.chapters.ch04_routing.mistakes.balance_parts import PARTS
 from lab_utils.course.exercise import mistake
 from nanokimi.router import expert_load as core_load
-
-
-def balance_loss(stats, share=None, probability=None, factor=None):
-    """E · sum f_i P_i, with the places where a mistake goes."""
-    n_experts = stats.logits.shape[-1]
-    if share is None:
-        share = core_load(stats.expert_idx, n_experts) / stats.expert_idx.numel()
-    if probability is None:
-        probability = stats.logits.softmax(dim=-1)
-    product = (share * probability.flatten(0, -2).mean(dim=0)).sum()
-    return (n_experts if factor is None else factor) * product
 
 
 @mistake(
@@ -90,12 +81,6 @@ def loss_of_squares(stats):
 )
 def loss_summed_over_tokens(stats):
     return balance_loss(stats) * stats.logits.flatten(0, -2).shape[0]
-
-
-def shares(stats, idx=None):
-    n_experts = stats.logits.shape[-1]
-    idx = stats.expert_idx if idx is None else idx
-    return core_load(idx, n_experts) / idx.numel()
 
 
 @mistake(
@@ -291,4 +276,5 @@ LOAD_BALANCE_LOSS = (
     loss_of_chosen_probabilities,
     loss_of_products_by_token,
     loss_by_the_experts_in_use,
+    *PARTS,
 )

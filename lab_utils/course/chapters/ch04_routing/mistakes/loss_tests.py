@@ -2,6 +2,15 @@
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.loss_inputs import (
+    COMPARE,
+    EVEN,
+    close,
+    loss_by_formula,
+    some,
+    stats_of,
+)
+from lab_utils.course.chapters.ch04_routing.mistakes.loss_tests_of_ranges import MORE
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     COMPARES_WITH_ITSELF,
@@ -11,32 +20,7 @@ from lab_utils.course.probes import (
     REFUSES_EVERYTHING,
     REFUSES_THE_RIGHT,
 )
-from nanokimi.router import RouterStats, expert_load
-
-COMPARE = "Compare with a value that you know: what is the loss of an even router?"
-EVEN = torch.arange(4).view(1, 4, 1)  # four tokens, each to an expert of its own
-
-
-def stats_of(logits, idx=None):
-    """What a router with sigmoid scores and K = 2 would say of these logits."""
-    scores = logits.sigmoid()
-    idx = scores.topk(2, dim=-1).indices if idx is None else idx
-    return RouterStats(logits, scores, idx, torch.ones(idx.shape))
-
-
-def some():
-    """Two sequences of five tokens, as they come."""
-    return stats_of(1.5 * torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(1)))
-
-
-def loss_by_formula(stats, p=None, idx=None):
-    idx = stats.expert_idx if idx is None else idx
-    p = stats.logits.softmax(dim=-1) if p is None else p
-    return 4 * (expert_load(idx, 4) / idx.numel() * p.flatten(0, -2).mean(dim=0)).sum()
-
-
-def close(one, other):
-    return abs(float(one) - float(other)) < 1e-4
+from nanokimi.router import RouterStats
 
 
 @mistake(*LOOKS_AT_NOTHING)
@@ -83,7 +67,7 @@ def loss_test_of_all_chosen(load_balance_loss):
 
 
 @mistake(
-    "Equal probabilities are not enough: with all tokens at one expert the broken piece gives 1 as well.",
+    "Equal probabilities are not enough: with all tokens at the same expert the broken piece gives 1 as well.",
     "Which experts does your `expert_idx` name? An even router uses all of them.",
 )
 def loss_test_of_one_busy_expert(load_balance_loss):
@@ -241,4 +225,5 @@ LOSS_TESTS = (
     loss_test_of_repetition,
     loss_test_of_at_least_one,
     loss_test_of_a_gradient_everywhere,
+    *MORE,
 )

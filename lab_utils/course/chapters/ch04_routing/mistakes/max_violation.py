@@ -161,6 +161,84 @@ def violation_upside_down(load):
     return (load.mean() / load.max() - 1).item()
 
 
+@mistake(
+    "The excess of all experts above the mean is added up. MaxVio asks only for the busiest expert.",
+    "Four experts have 6, 4, 1 and 1 tokens: how far above the mean is the busiest?",
+)
+def violation_of_all_above_added(load):
+    return ((load - load.mean()).clamp(min=0).sum() / load.mean()).item()
+
+
+@mistake(
+    "It is the mean excess of the experts above the mean. MaxVio asks only for the busiest expert.",
+    "Four experts have 6, 4, 1 and 1 tokens: how far above the mean is the busiest?",
+)
+def violation_of_all_above_on_average(load):
+    above = load[load > load.mean()]
+    return (above.mean() / load.mean() - 1).item() if len(above) else 0.0
+
+
+@mistake(
+    "It is the mean excess of the experts above the mean, and nan where none is. MaxVio asks only for the busiest.",
+    "Four experts have 6, 4, 1 and 1 tokens: how far above the mean is the busiest? And of 5, 5 and 5?",
+)
+def violation_of_all_above_or_nan(load):
+    return (load[load > load.mean()].mean() / load.mean() - 1).item()
+
+
+@mistake(
+    "The excesses of all experts are squared and added, and the root is taken. MaxVio asks only for the busiest.",
+    "Four experts have 6, 4, 1 and 1 tokens: how far above the mean is the busiest?",
+)
+def violation_as_length(load):
+    return (load / load.mean() - 1).clamp(min=0).norm().item()
+
+
+@mistake(
+    "The mean is divided with //, which rounds down. A fair share may lie between two whole numbers.",
+    "What is a fair share of 14 tokens for 4 experts?",
+)
+def violation_by_a_whole_mean(load):
+    return (load.max() / (load.sum() // len(load)) - 1).item()
+
+
+@mistake(
+    "The mean is divided with //, which rounds down, to 0 where the loads are shares. A fair share may lie between two "
+    "whole numbers.",
+    "What is a fair share of 14 tokens for 4 experts?",
+)
+def violation_by_a_whole_mean_of_a_list(load):
+    numbers = load.tolist()
+    return max(numbers) / (sum(numbers) // len(numbers)) - 1
+
+
+@mistake(
+    "It is the spread (standard deviation) of the loads, which does not exist for one expert.",
+    "Which single expert does the word *max* speak of?",
+)
+def violation_as_spread_of_a_sample(load):
+    spread = load.std() if len(load) > 1 else load.new_tensor(float("nan"))  # torch's, without its warning
+    return (spread / load.mean()).item()
+
+
+@mistake(
+    "The busiest is compared with the mean of the other experts, and there are none beside one. A fair share is the "
+    "mean of all.",
+    "What is a fair share of 8 tokens for 2 experts, when one has 6 of them?",
+)
+def violation_above_the_others_or_nan(load):
+    others = (load.sum() - load.max()) / (len(load) - 1)
+    return (load.max() / others - 1).item()
+
+
+@mistake(
+    "It says which expert is the busiest, not how much that one has.",
+    "What is the difference between .argmax() and .max()?",
+)
+def violation_of_a_number(load):
+    return (load.argmax() / load.mean() - 1).item()
+
+
 MAX_VIOLATION = (
     violation_without_minus_one,
     violation_by_the_sum,
@@ -182,4 +260,13 @@ MAX_VIOLATION = (
     violation_above_the_others,
     violation_in_parts_of_all,
     violation_upside_down,
+    violation_of_all_above_added,
+    violation_of_all_above_on_average,
+    violation_of_all_above_or_nan,
+    violation_as_length,
+    violation_by_a_whole_mean,
+    violation_by_a_whole_mean_of_a_list,
+    violation_as_spread_of_a_sample,
+    violation_above_the_others_or_nan,
+    violation_of_a_number,
 )

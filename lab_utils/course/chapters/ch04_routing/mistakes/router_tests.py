@@ -4,6 +4,17 @@ from dataclasses import replace
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.router_inputs import (
+    BIAS,
+    CFG,
+    EVERYBODY,
+    LOGITS,
+    by_expert,
+    chosen,
+    close,
+    shares,
+)
+from lab_utils.course.chapters.ch04_routing.mistakes.router_tests_of_parts import MORE
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     EXPECTS_THE_BROKEN,
@@ -11,31 +22,6 @@ from lab_utils.course.probes import (
     REFUSES_EVERYTHING,
     REFUSES_THE_RIGHT,
 )
-from nanokimi.config import MoEConfig
-
-CFG = MoEConfig(n_routed_experts=4, top_k=2, routed_scaling_factor=1.0)
-EVERYBODY = replace(CFG, top_k=4)
-LOGITS = torch.tensor([[[2.0, 1.0, 0.0, -1.0], [0.0, 1.0, -1.0, 2.0]]])
-BIAS = torch.tensor([0.0, 0.0, 0.5, -0.1])  # both tokens go to expert 2 in the place of expert 1
-
-
-def by_expert(stats):
-    """The weight of every expert, 0 where it was not chosen."""
-    return torch.zeros(1, 2, 4).scatter(-1, stats.expert_idx, stats.weights)
-
-
-def chosen(stats):
-    return torch.zeros(1, 2, 4).scatter(-1, stats.expert_idx, 1.0)
-
-
-def shares(stats, scores):
-    """What the weights should be, of `scores`."""
-    weights = scores.gather(-1, stats.expert_idx)
-    return weights / weights.sum(dim=-1, keepdim=True)
-
-
-def close(one, other):
-    return torch.allclose(one, other, atol=1e-4)
 
 
 @mistake(*LOOKS_AT_NOTHING)
@@ -139,7 +125,7 @@ def router_test_of_an_order(topk_route):
 
 
 @mistake(
-    "The test compares weights of two calls place by place. The experts stand in another order in each.",
+    "The test compares weights of two calls place by place. The experts may stand in another order in each.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_place_by_place(topk_route):
@@ -241,4 +227,5 @@ ROUTER_TESTS = (
     router_test_of_the_factor,
     router_test_of_the_order_of_scores,
     router_test_of_softmax,
+    *MORE,
 )

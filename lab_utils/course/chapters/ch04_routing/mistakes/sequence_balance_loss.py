@@ -2,22 +2,11 @@
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.sequence_loss import sequence_loss
+from lab_utils.course.chapters.ch04_routing.mistakes.sequence_parts import SEQUENCE_PARTS
 from lab_utils.course.exercise import mistake
 from nanokimi.router import RouterStats, load_balance_loss
 from nanokimi.router import sequence_balance_loss as core_sequence_loss
-
-
-def sequence_loss(stats, chosen=None, probability=None, over=-2):
-    """mean over the batch of sum f_i P_i, with the places where a mistake goes."""
-    seq_len, n_experts = stats.scores.shape[-2:]
-    top_k = stats.expert_idx.shape[-1]
-    chosen = stats.scores.topk(top_k, dim=-1).indices if chosen is None else chosen
-    counts = torch.zeros_like(stats.scores).scatter(-1, chosen, 1.0).sum(dim=over, keepdim=True)
-    if probability is None:
-        probability = stats.scores / stats.scores.sum(dim=-1, keepdim=True)
-    tokens = seq_len * (len(stats.scores) if over != -2 else 1)
-    mean = probability.mean(dim=over, keepdim=True)
-    return (counts * n_experts / (top_k * tokens) * mean).sum(dim=-1).mean()
 
 
 @mistake(
@@ -139,8 +128,9 @@ def sequence_loss_of_the_worst(stats):
 
 
 @mistake(
-    "The scores are divided by their sum over the tokens; they should be divided by their sum over the experts.",
-    "What do the numbers of one token sum to after your division?",
+    "Your loss is E/T, whatever the scores are. Something is taken along the tokens that should be taken along the "
+    "experts: the sum that divides, or the K best.",
+    "Which axis of the scores has n_experts entries?",
 )
 def sequence_loss_normalised_over_tokens(stats):
     return sequence_loss(stats, probability=stats.scores / stats.scores.sum(dim=1, keepdim=True))
@@ -251,4 +241,5 @@ SEQUENCE_BALANCE_LOSS = (
     sequence_loss_over_the_other_axis,
     sequence_loss_less_one,
     sequence_loss_over_the_chosen,
+    *SEQUENCE_PARTS,
 )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from lab_utils.course.chapters.ch04_routing.mistakes.topk_gradients import GRADIENTS
 from lab_utils.course.chapters.ch04_routing.mistakes.topk_weights import WEIGHTS, route
 from lab_utils.course.exercise import mistake
 from nanokimi.router import RouterStats, scaling_factor
@@ -44,7 +45,7 @@ def route_to_the_worst(logits, expert_bias, cfg):
     idx = (right.scores + expert_bias).topk(cfg.top_k, dim=-1, largest=False).indices
     weights = right.scores.gather(-1, idx)
     if cfg.norm_topk_prob:
-        weights = weights / weights.sum(dim=-1, keepdim=True)
+        weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
     return RouterStats(right.logits, right.scores, idx, weights * scaling_factor(cfg))
 
 
@@ -250,6 +251,7 @@ def route_returning_biased_logits(logits, expert_bias, cfg):
 
 TOPK_ROUTE = (
     *WEIGHTS,
+    *GRADIENTS,
     route_weighting_with_the_bias,
     route_without_bias,
     route_always_sigmoid,

@@ -174,6 +174,86 @@ def route_with_a_large_epsilon(logits, expert_bias, cfg):
     return right._replace(weights=right.weights / total) if cfg.norm_topk_prob else right
 
 
+@mistake(
+    "The weights are a softmax over the logits of the chosen experts, as in Mixtral. They should be the scores, "
+    "divided by their sum: with sigmoids these differ.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
+)
+def route_normalising_by_softmax_of_the_logits(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg)
+    if not cfg.norm_topk_prob:
+        return right
+    weights = right.logits.gather(-1, right.expert_idx).softmax(dim=-1)
+    return right._replace(weights=weights * scaling_factor(cfg))
+
+
+@mistake(
+    "The weights are always a softmax over the logits of the chosen experts, as in Mixtral. They should be the scores, "
+    "divided by their sum where `cfg.norm_topk_prob` asks for it.",
+    "Two chosen scores of 0.9 and 0.3: which weights follow, 0.75 and 0.25, or others?",
+)
+def route_with_softmax_of_the_chosen_logits(logits, expert_bias, cfg):
+    right = core_route(logits, expert_bias, cfg)
+    weights = right.logits.gather(-1, right.expert_idx).softmax(dim=-1)
+    return right._replace(weights=weights * scaling_factor(cfg))
+
+
+@mistake(
+    "Where `cfg.routed_scaling_factor` is None the factor is 1 here. It is derived there, by `scaling_factor(cfg)`.",
+    "What does `scaling_factor(cfg)` give when the field is None?",
+)
+def route_taking_none_for_one(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, scaled=False)
+    return right._replace(weights=right.weights * (cfg.routed_scaling_factor or 1.0))
+
+
+@mistake(
+    "The weights are divided by the sum over all tokens. Each token's weights have a sum of their own.",
+    "What should the weights of one token sum to? Over which axis is your sum?",
+)
+def route_dividing_by_the_sum_of_all_tokens(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, normalise=False)
+    total = right.weights.sum() / scaling_factor(cfg) + 1e-20
+    return right._replace(weights=right.weights / total) if cfg.norm_topk_prob else right
+
+
+@mistake(
+    "The weights are divided by their sum over the tokens of a sequence. The sum is over the experts of a token.",
+    "What should the weights of one token sum to? Over which axis is your sum?",
+)
+def route_dividing_over_the_sequence(logits, expert_bias, cfg):
+    right = route(logits, expert_bias, cfg, normalise=False)
+    total = right.weights.sum(dim=1, keepdim=True) / scaling_factor(cfg) + 1e-20
+    return right._replace(weights=right.weights / total) if cfg.norm_topk_prob else right
+
+
+@mistake(
+    "The weights of a token are sorted, and its experts are not: they no longer belong together.",
+    "Which expert does your first weight belong to?",
+)
+def route_sorting_the_weights_alone(logits, expert_bias, cfg):
+    right = by_biased_scores(logits, expert_bias, cfg)
+    return right._replace(weights=right.weights.sort(dim=-1, descending=True).values)
+
+
+@mistake(
+    "The experts of a token are sorted after their weights were looked up: they no longer belong together.",
+    "Which expert does your first weight belong to?",
+)
+def route_sorting_the_experts_alone(logits, expert_bias, cfg):
+    right = by_biased_scores(logits, expert_bias, cfg)
+    return right._replace(expert_idx=right.expert_idx.sort(dim=-1).values)
+
+
+def by_biased_scores(logits, expert_bias, cfg):
+    """The right router; the expert with the best biased score comes first."""
+    right = core_route(logits, expert_bias, cfg)
+    order = (right.scores + expert_bias).gather(-1, right.expert_idx).argsort(dim=-1, descending=True)
+    return right._replace(
+        expert_idx=right.expert_idx.gather(-1, order), weights=right.weights.gather(-1, order)
+    )
+
+
 WEIGHTS = (
     route_without_normalising,
     route_without_scaling,
@@ -191,4 +271,11 @@ WEIGHTS = (
     route_dividing_by_the_largest,
     route_dividing_by_the_factor,
     route_with_a_large_epsilon,
+    route_normalising_by_softmax_of_the_logits,
+    route_with_softmax_of_the_chosen_logits,
+    route_taking_none_for_one,
+    route_dividing_by_the_sum_of_all_tokens,
+    route_dividing_over_the_sequence,
+    route_sorting_the_weights_alone,
+    route_sorting_the_experts_alone,
 )

@@ -1,0 +1,128 @@
+"""More tests that cannot tell, of test_sound_router, of notebook 04: they look at what is right in the broken piece."""
+
+from dataclasses import replace
+
+import torch
+
+from lab_utils.course.chapters.ch04_routing.mistakes.router_inputs import (
+    BIAS,
+    CFG,
+    LOGITS,
+    chosen,
+    close,
+    shares,
+)
+from lab_utils.course.exercise import mistake
+from nanokimi.config import MoEConfig
+
+
+@mistake(
+    "The test compares the weights of two calls whose biases choose other experts. Where the choice changes, the "
+    "weights must change with it.",
+    "For which K is the choice the same, whatever the bias?",
+)
+def router_test_of_another_choice(topk_route):
+    bias = torch.tensor([-0.05, 0.35, 0.0, 0.0])
+    logits = torch.tensor([[[2.0, 0.0, -1.0, 1.0]]])
+    found = [topk_route(logits, each, CFG).weights for each in (torch.zeros(4), bias)]
+    assert close(*found)
+
+
+@mistake(
+    "The test expects the weights without the scaling factor, which is not 1 in its configuration.",
+    "What is `routed_scaling_factor` where your configuration does not name it, and what does `scaling_factor` make of "
+    "it?",
+)
+def router_test_without_the_factor(topk_route):
+    found = topk_route(LOGITS, BIAS, MoEConfig(n_routed_experts=4, top_k=2))
+    assert close(found.weights, shares(found, LOGITS.sigmoid()))
+
+
+@mistake(
+    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do.",
+    "Each single weight should be its expert's score, divided by the sum of the chosen scores, times the factor.",
+)
+def router_test_of_a_larger_sum(topk_route):
+    found = topk_route(LOGITS, BIAS, replace(CFG, routed_scaling_factor=2.0))
+    assert close(found.weights.sum(-1), torch.full((1, 2), 2.0))
+
+
+RIGHT = "What should the weight of each chosen expert be, as a number?"
+CHOSEN = torch.tensor([[[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]]])
+
+
+@mistake(
+    "The test asks for the choice and for the sum of the weights. Both are right in the broken piece.", RIGHT
+)
+def router_test_of_choice_and_sum(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert torch.equal(chosen(found), CHOSEN)
+    assert close(found.weights.sum(-1), torch.ones(1, 2))
+
+
+@mistake(
+    "The test asks for the scores and for the sum of the weights. Both are right in the broken piece.", RIGHT
+)
+def router_test_of_scores_and_sum(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert close(found.scores, LOGITS.sigmoid())
+    assert close(found.weights.sum(-1), torch.ones(1, 2))
+
+
+@mistake("The test asks for the choice and for the scores. Both are right in the broken piece.", RIGHT)
+def router_test_of_choice_and_scores(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert torch.equal(chosen(found), CHOSEN)
+    assert close(found.scores, LOGITS.sigmoid())
+
+
+@mistake(
+    "The test asks for the choice, the scores and the sum of the weights. All three are right in the broken piece.",
+    RIGHT,
+)
+def router_test_of_all_but_the_weights(topk_route):
+    found = topk_route(LOGITS, BIAS, CFG)
+    assert torch.equal(chosen(found), CHOSEN)
+    assert close(found.scores, LOGITS.sigmoid())
+    assert close(found.weights.sum(-1), torch.ones(1, 2))
+
+
+@mistake(
+    "In the test a token has one expert. A single weight is divided by itself: it is the scaling factor, whatever the "
+    "bias is.",
+    "How many experts must a token have for the bias to show in its weights?",
+)
+def router_test_of_one_expert(topk_route):
+    found = topk_route(LOGITS, BIAS, replace(CFG, top_k=1))
+    assert close(found.weights, shares(found, LOGITS.sigmoid()))
+
+
+@mistake(
+    "The test asks only that no weight is below 0. In the broken piece none is.",
+    "What should the weight of each chosen expert be, as a number?",
+)
+def router_test_of_no_sign(topk_route):
+    assert (topk_route(LOGITS, torch.full((4,), -5.0), CFG).weights >= 0).all()
+
+
+@mistake(
+    "The test asks only which expert has the largest weight. In the broken piece it is the same one, for this bias.",
+    "How large must a bias be to lift a weight over another one?",
+)
+def router_test_of_the_largest_weight(topk_route):
+    found = topk_route(LOGITS[:, :1], torch.tensor([0.0, 0.05, 0.0, 0.0]), CFG)
+    assert found.expert_idx[0, 0, found.weights[0, 0].argmax()] == 0
+
+
+MORE = (
+    router_test_of_another_choice,
+    router_test_without_the_factor,
+    router_test_of_a_larger_sum,
+    router_test_of_choice_and_sum,
+    router_test_of_scores_and_sum,
+    router_test_of_choice_and_scores,
+    router_test_of_all_but_the_weights,
+    router_test_of_one_expert,
+    router_test_of_no_sign,
+    router_test_of_the_largest_weight,
+)
