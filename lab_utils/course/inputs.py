@@ -18,7 +18,7 @@ from lab_utils.show.words import kind_of, plural
 
 Arguments = dict[str, list[str]]  # the lines of each, by its name
 
-MOST_LINES = 8  # more calls are counted
+MOST_LINES = 11  # more calls are counted
 FEW = 6  # of a longer tensor, or of a list
 
 

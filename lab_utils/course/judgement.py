@@ -197,11 +197,13 @@ def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
         found.append(("input", text))
     if difference is None or not difference.part or difference.part == TEST:
         return found
-    return [
-        *found,
+    pair = [
         (f"expected{_shape(difference.expected)}", as_text(difference.expected, difference.got)),
         (f"got{_shape(difference.got)}", as_text(difference.got, difference.expected)),
     ]
+    # Where both look the same, as lists of tensors, or numbers in two formats, the first sentence says how they differ.
+    look_alike = pair[0][1] == pair[1][1] and _shape(difference.expected) == _shape(difference.got)
+    return found if look_alike else found + pair
 
 
 def _shape(value: Any) -> str:

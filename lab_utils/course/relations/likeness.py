@@ -199,12 +199,36 @@ def _is_plain(value: Any) -> bool:
     )
 
 
+def _other_order(pairs: Sequence[Pair]) -> str:
+    """Lists of tensors whose entries are right ones in another order."""
+    reversed_, moved = [], []
+    for pair in pairs:
+        right, got = pair.right, pair.got
+        if not isinstance(right, list) or not isinstance(got, list) or len(right) != len(got) or not right:
+            return ""
+        if not all(isinstance(each, Tensor) for each in [*right, *got]):
+            return ""
+        found = [[j for j, each in enumerate(right) if _equal(each, x)] for x in got]
+        reversed_.append(all(len(got) - 1 - i in places for i, places in enumerate(found)))
+        # Each of them somewhere, and none of them twice.
+        moved.append(sorted(j for places in found for j in places) == list(range(len(right))))
+    if all(reversed_):
+        return "the right entries stand in the opposite order"
+    return "the right entries stand in another order" if all(moved) else ""
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and same(one, other)
+
+
 def _of_lists(pairs: Sequence[Pair]) -> str:
     """What holds for texts and lists."""
     if len({(repr(pair.right), repr(pair.got)) for pair in pairs}) == 1 and all(
         isinstance(value, str) for value in (pairs[0].right, pairs[0].got)
     ):
         return f"{pairs[0].got!r} comes where {pairs[0].right!r} should"[:200]
+    if says := _other_order(pairs):
+        return says
     if not all(type(p.right) is type(p.got) and _is_plain(p.right) and _is_plain(p.got) for p in pairs):
         return ""
     looks: dict[str, Callable[[Any, Any], bool]] = {

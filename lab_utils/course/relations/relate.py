@@ -158,7 +158,9 @@ def _parts(exercise: Exercise, judged: list[Sight]) -> str:
 
 def _is_content(value: Any) -> bool:
     """Whether a part is what was computed, not what it cost or where it lies."""
-    return isinstance(value, Tensor | list)
+    return isinstance(value, Tensor) or (
+        isinstance(value, list) and not all(isinstance(each, str) for each in value)
+    )
 
 
 def _is_cost(value: Any) -> bool:

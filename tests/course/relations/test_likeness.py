@@ -84,3 +84,27 @@ def test_all_others_are_wrong_means_every_entry_of_them():
 def test_a_lost_part_is_no_wrong_length():
     """The first two columns are 0 and the others right: one factor for each column, which says nothing."""
     assert "factor" not in liken(pairs(lambda x: x * (torch.arange(5) > 1), (4, 5)))
+
+
+def test_lists_of_tensors_in_another_order():
+    a, b, c = torch.ones(2), torch.zeros(3), torch.full((2,), 5.0)
+    assert liken([Pair([a, b, c], [c, b, a])]) == "the right entries stand in the opposite order"
+    assert liken([Pair([a, b, c], [b, a, c])]) == "the right entries stand in another order"
+    assert liken([Pair([a, b, c], [a, a, c])]) == ""
+
+
+def test_rounding_is_said_of_numbers_of_a_shorter_format_alone():
+    right = torch.linspace(0.1, 3.0, 40, dtype=torch.float64).sqrt()
+    assert "few digits of bfloat16" in liken([Pair(right, right.bfloat16().double())])
+    assert "rounded" not in liken(
+        [Pair(right, right * (1 + 1e-4 * torch.linspace(-1, 1, 40, dtype=torch.float64)))]
+    )
+
+
+def test_a_factor_that_rounds_to_one_is_not_said():
+    assert "factor" not in liken(
+        [
+            Pair(torch.tensor([1.0, 2.0, 3.5, 4.0]), torch.tensor([1.0, 2.0, 3.5, 4.0])),
+            Pair(torch.tensor([1.0, 2.0, 3.5, 4.0]), torch.tensor([2.0, 4.0, 7.0, 8.0])),
+        ]
+    )
