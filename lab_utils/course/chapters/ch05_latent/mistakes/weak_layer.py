@@ -35,7 +35,7 @@ def cache_test_that_never_fails(mla_class):
     decode(mla_class)
 
 
-@mistake("The test fails for every layer, the sound ones too.", "Run it on the core's class first.")
+@mistake("The test fails for every layer, the sound ones too.", "Run it on a right class first.")
 def cache_test_that_always_fails(mla_class):
     raise AssertionError
 
@@ -127,7 +127,7 @@ def cache_test_with_two_bytes(mla_class):
 
 @mistake(
     "The test says the opposite: it refuses sound layers and lets broken ones through.",
-    "Run it on the core's class first. Is a sign the wrong way round?",
+    "Run it on a right class first. Is a sign the wrong way round?",
 )
 def cache_test_of_the_opposite(mla_class):
     assert decode(mla_class)[2].nbytes > 3 * (6 + 4) * 4

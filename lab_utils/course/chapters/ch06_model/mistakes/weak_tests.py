@@ -110,7 +110,7 @@ def moe_test_that_never_fails(moe_class):
     moe(x)
 
 
-@mistake("It refuses every layer that was tried, the sound ones too.", "Run it on the core's MoE first.")
+@mistake("It refuses every layer that was tried, the sound ones too.", "Run it on a right MoE first.")
 def moe_test_that_always_fails(moe_class):
     raise AssertionError
 

@@ -15,7 +15,7 @@ def clip_test_that_never_fails(clip_qk_, layer, largest_logits):
 
 @mistake(
     "The test fails for every clip, the sound one too.",
-    "Run it on the core's clip_qk_ first.",
+    "Run it on a right clip_qk_ first.",
 )
 def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
     raise AssertionError
@@ -149,7 +149,7 @@ def clip_test_of_no_change(clip_qk_, layer, largest_logits):
 
 @mistake(
     "The test says the opposite: it refuses sound clips and lets broken ones through.",
-    "Run it on the core's clip_qk_ first. Is there a `not` too many?",
+    "Run it on a right clip_qk_ first. Is there a `not` too many?",
 )
 def clip_test_of_the_opposite(clip_qk_, layer, largest_logits):
     before, after, tau = clip_at_the_mean(clip_qk_, layer, largest_logits)

@@ -26,7 +26,7 @@ def muon_test_that_never_fails(optimizer):
 
 @mistake(
     "The test fails for every optimizer, the sound one too.",
-    "Run it on the core's Muon first.",
+    "Run it on a right Muon first.",
 )
 def muon_test_that_always_fails(optimizer):
     raise AssertionError
@@ -185,7 +185,7 @@ def muon_test_of_exactly_uv(optimizer):
 
 @mistake(
     "The test says the opposite: it refuses sound optimizers and lets broken ones through.",
-    "Run it on the core's Muon first. Is a sign the wrong way round?",
+    "Run it on a right Muon first. Is a sign the wrong way round?",
 )
 def muon_test_of_the_opposite(optimizer):
     s = torch.linalg.svdvals(measure_update(optimizer))

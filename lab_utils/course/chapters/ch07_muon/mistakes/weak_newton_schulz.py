@@ -15,7 +15,7 @@ def newton_schulz_test_that_never_fails(newton_schulz):
     newton_schulz(bank(2, 3, 4), 5, torch.float32)
 
 
-@mistake("The test fails for every function, the sound one too.", "Run it on the core's newton_schulz first.")
+@mistake("The test fails for every function, the sound one too.", "Run it on a right newton_schulz first.")
 def newton_schulz_test_that_always_fails(newton_schulz):
     raise AssertionError
 
@@ -109,7 +109,7 @@ def newton_schulz_test_of_scaled_banks(newton_schulz):
 
 @mistake(
     "The test says the opposite: it refuses sound pieces and lets broken ones through.",
-    "Run it on the core's newton_schulz first. Is there a `not` too many?",
+    "Run it on a right newton_schulz first. Is there a `not` too many?",
 )
 def newton_schulz_test_of_the_opposite(newton_schulz):
     s = singular_values(newton_schulz, bank(2, 3, 4))
