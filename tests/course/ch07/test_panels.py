@@ -44,7 +44,7 @@ def test_a_model_is_called_by_the_name_that_the_learner_reads():
     def without_experts(model, cfg):
         built = core(model, cfg)
         if any("experts" in name for name, _ in model.named_parameters()):
-            built[0].param_groups[0]["lr"] *= 2
+            built[-1].param_groups[0]["lr"] *= 2
         return built
 
     found = judge(find("build_optimizers"), without_experts).relations

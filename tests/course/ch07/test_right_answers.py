@@ -76,10 +76,10 @@ def a_group_a_parameter(model, cfg):
     for name, p in model.named_parameters():
         if p.ndim == 1:
             free.append(p)
-        elif any(table in name for table in TABLES) or cfg.optimizer != "muon":
+        elif any(part in TABLES for part in name.split(".")) or cfg.optimizer != "muon":
             decayed.append(p)
         else:
-            fused_rows = next((n for part, n in FUSED_ROWS.items() if part in name), 1)
+            fused_rows = next((n for part, n in FUSED_ROWS.items() if part in name.split(".")), 1)
             matrices.append({"params": [p], "fused_rows": fused_rows})
     groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(groups, cfg.lr, (cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay)

@@ -17,7 +17,7 @@ EXERCISES = (
         core=newton_schulz,
         cases=muon.newton_schulz_cases,
         observe=muon.observe_newton_schulz,
-        mistakes=mistakes.NEWTON_SCHULZ_NORM + mistakes.NEWTON_SCHULZ_ROUNDS,
+        mistakes=mistakes.NEWTON_SCHULZ_NORM + mistakes.NEWTON_SCHULZ_ROUNDS + mistakes.NEWTON_SCHULZ_POWERS,
         properties=(
             Property("no singular value is above 1.21 after five steps or more", muon.nothing_above),
         ),
@@ -80,7 +80,7 @@ EXERCISES = (
         core=build_optimizers,
         cases=optimizers.build_optimizers_cases,
         observe=optimizers.observe_build_optimizers,
-        mistakes=mistakes.OPTIMIZER_GROUPS + mistakes.OPTIMIZER_SETTINGS,
+        mistakes=mistakes.OPTIMIZER_GROUPS + mistakes.OPTIMIZER_SETTINGS + mistakes.OPTIMIZER_NAMES,
         hints=(
             "One loop over model.named_parameters() sorts them into three: Muon, AdamW with decay, without.",
             "One dimension: no decay. Muon: cfg.optimizer says so, and no part of name.split('.') is in TABLES. "
@@ -96,7 +96,7 @@ EXERCISES = (
         core=lr_at,
         cases=optimizers.lr_at_cases,
         observe=optimizers.observe_lr_at,
-        mistakes=mistakes.LR_AT_COSINE + mistakes.LR_AT_WSD,
+        mistakes=mistakes.LR_AT_COSINE + mistakes.LR_AT_WSD + mistakes.LR_AT_ENDS,
         properties=(
             Property("the last step has the rate lr·min_lr_ratio", optimizers.ends_at_the_floor),
             Property("no step has a rate above the peak", optimizers.below_the_peak),
@@ -115,7 +115,7 @@ EXERCISES = (
         notebook="07",
         core=max_logit,
         cases=qk_clip.max_logit_cases,
-        mistakes=mistakes.MAX_LOGIT,
+        mistakes=mistakes.MAX_LOGIT + mistakes.MAX_LOGIT_PAIRS,
         properties=(
             Property("no visible logit is above the head's maximum", qk_clip.none_above),
             Property("some visible logit reaches the head's maximum", qk_clip.one_reaches),

@@ -16,18 +16,22 @@ def group_parameters(
     decay_free=0.0,
     adamw=None,
     uses_muon=lambda cfg: cfg.optimizer == "muon",
+    n_matrices=None,
+    keep=lambda name, p: True,
     **muon,
 ):
     """Written out, with the places where a mistake goes."""
     is_table = is_table or (lambda name, p: bool(set(name.split(".")) & set(TABLES)))
     parts: dict[int, list] = {}
     decayed, free = [], []
+    n_matrices = n_matrices or (lambda name, p: next((fused[x] for x in name.split(".") if x in fused), 1))
     for name, p in model.named_parameters():
+        if not keep(name, p):
+            continue
         if is_free(name, p):
             free.append(p)
         elif uses_muon(cfg) and not is_table(name, p):
-            n = next((fused[part] for part in name.split(".") if part in fused), 1)
-            parts.setdefault(n, []).append(p)
+            parts.setdefault(n_matrices(name, p), []).append(p)
         else:
             decayed.append(p)
     found = []

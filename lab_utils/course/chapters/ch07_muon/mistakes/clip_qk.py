@@ -159,7 +159,84 @@ def clip_qk_squaring_rope(self, max_qk_logit, tau):
     scale_rows(self, g.sqrt(), g**2, g.sqrt())
 
 
+@mistake(
+    "The query's nope rows stay as they are: their product with the factor is a new tensor, and the weight keeps the "
+    "old numbers, or nothing is multiplied at all.",
+    "Which of your lines change a weight, and which only give a new tensor a name?",
+)
+def clip_qk_without_the_querys_nope_rows(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, None, g, g.sqrt())
+
+
+@mistake(
+    "The factor is S/tau, and 1 for heads above tau: it shrinks those below, and a head above stays as it is.",
+    "A head with S = 10 and tau = 5: which g brings its logit down to tau?",
+)
+def clip_qk_by_the_inverse(self, max_qk_logit, tau):
+    g = (max_qk_logit / tau).clamp(max=1)[:, None, None]
+    scale_rows(self, g.sqrt(), g, g.sqrt())
+
+
+@mistake(
+    "In the query the nope rows are cut off where the rope's width ends. A head's rows are nope, then rope.",
+    "Which of qk_nope_head_dim and qk_rope_head_dim says how many rows come first?",
+)
+def clip_qk_cut_at_the_ropes_width(self, max_qk_logit, tau):
+    g, r = factor(max_qk_logit, tau), self.cfg.qk_rope_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    with torch.no_grad():
+        q = q_proj.weight.unflatten(0, (self.n_heads, -1))
+        q[:, :r].mul_(g.sqrt())
+        q[:, r:].mul_(g)
+    scale_rows(self, k_nope=g.sqrt())
+
+
+@mistake(
+    "In query and key the nope rows are cut off where the rope's width ends.",
+    "Which of qk_nope_head_dim and qk_rope_head_dim says how many rows come first?",
+)
+def clip_qk_cut_at_the_ropes_width_twice(self, max_qk_logit, tau):
+    g, r = factor(max_qk_logit, tau), self.cfg.qk_rope_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    with torch.no_grad():
+        q = q_proj.weight.unflatten(0, (self.n_heads, -1))
+        q[:, :r].mul_(g.sqrt())
+        q[:, r:].mul_(g)
+        self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :r].mul_(g.sqrt())
+
+
+@mistake(
+    "The rows of a head in kv_b_proj are counted with the query's width, nope + rope. There a head has nope + v rows.",
+    "Which rows of kv_b_proj belong to head 1?",
+)
+def clip_qk_counting_rows_of_the_query(self, max_qk_logit, tau):
+    g, n = factor(max_qk_logit, tau), self.cfg.qk_nope_head_dim
+    scale_rows(self, g.sqrt(), g)
+    with torch.no_grad():
+        for h, each in enumerate(g.sqrt()):
+            start = h * (n + self.cfg.qk_rope_head_dim)
+            self.kv_b_proj.weight[start : start + n].mul_(each[0])
+
+
+@mistake(
+    "In kv_b_proj the last rows of a head are taken for the key's. The nope rows come first, the values after them.",
+    "In which order does the comment beside kv_b_proj name a head's rows?",
+)
+def clip_qk_with_values_first(self, max_qk_logit, tau):
+    g, n = factor(max_qk_logit, tau), self.cfg.qk_nope_head_dim
+    scale_rows(self, g.sqrt(), g)
+    with torch.no_grad():
+        self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, -n:].mul_(g.sqrt())
+
+
 CLIP_QK_PARTS = (
+    clip_qk_without_the_querys_nope_rows,
+    clip_qk_by_the_inverse,
+    clip_qk_cut_at_the_ropes_width,
+    clip_qk_cut_at_the_ropes_width_twice,
+    clip_qk_counting_rows_of_the_query,
+    clip_qk_with_values_first,
     clip_qk_with_root_on_rope,
     clip_qk_squared,
     clip_qk_of_values_too,

@@ -29,6 +29,7 @@ def clip_qk_of_every_head(self, max_qk_logit, tau):
     "The rope rows are treated as the first ones. In a head's rows the nope part comes first.",
     "In which order does the layer split a head's query?",
 )
+@torch.no_grad()
 def clip_qk_with_rope_first(self, max_qk_logit, tau):
     g = factor(max_qk_logit, tau)
     r = self.cfg.qk_rope_head_dim
@@ -43,6 +44,7 @@ def clip_qk_with_rope_first(self, max_qk_logit, tau):
     "The clip expects all nope rows first, and all rope rows (or values) after them. The rows are ordered by head.",
     "Two heads of two nope and one rope rows: to which head does the third row belong?",
 )
+@torch.no_grad()
 def clip_qk_ordered_by_part(self, max_qk_logit, tau):
     g = factor(max_qk_logit, tau)
     n, r = self.cfg.qk_nope_head_dim, self.cfg.qk_rope_head_dim
@@ -189,7 +191,61 @@ def clip_qk_with_the_querys_heads_inside(self, max_qk_logit, tau):
     scale_rows(self, k_nope=g.sqrt())
 
 
+@mistake(
+    "The loop over the heads ends at the first one below tau: those behind it are not clipped.",
+    "`break` or `continue`: which of them goes on with the next head?",
+)
+def clip_qk_up_to_the_first_below(self, max_qk_logit, tau):
+    above = (max_qk_logit > tau).cumprod(dim=0).bool()
+    g = factor(max_qk_logit.where(above, tau), tau)
+    scale_rows(self, g.sqrt(), g, g.sqrt())
+
+
+@mistake(
+    "A low-rank query is not clipped, and the key's nope rows take all of g there. The heads' queries are in q_b_proj.",
+    "Which projection makes the heads' queries if q_lora_rank is set?",
+)
+def clip_qk_of_the_key_alone_for_low_ranks(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    if self.cfg.q_lora_rank is None:
+        scale_rows(self, g.sqrt(), g, g.sqrt())
+    else:
+        scale_rows(self, k_nope=g)
+
+
+GRADIENTS_ON = (
+    "The change is recorded for a backward pass, and torch lets nobody change a weight in place there.",
+    "Which line stands above `def clip_qk_` in the stub?",
+)
+
+
+@mistake(*GRADIENTS_ON)
+def clip_qk_with_gradients_on(self, max_qk_logit, tau):
+    with torch.enable_grad():
+        self.kv_b_proj.weight[:1].mul_(1.0)
+
+
+@mistake(*GRADIENTS_ON)
+def clip_qk_of_leaves(self, max_qk_logit, tau):
+    with torch.enable_grad():
+        self.kv_b_proj.weight.mul_(1.0)
+
+
+@mistake(
+    "`max_qk_logit` is changed in place. It belongs to the caller, who may report it.",
+    "Which of your calls end in _, and which tensor does each of them change?",
+)
+def clip_qk_changing_the_logits(self, max_qk_logit, tau):
+    g = (tau / max_qk_logit.clamp_(min=tau))[:, None, None]
+    scale_rows(self, g.sqrt(), g, g.sqrt())
+
+
 CLIP_QK_HEADS = (
+    clip_qk_up_to_the_first_below,
+    clip_qk_of_the_key_alone_for_low_ranks,
+    clip_qk_with_gradients_on,
+    clip_qk_of_leaves,
+    clip_qk_changing_the_logits,
     clip_qk_that_blows_up,
     clip_qk_of_every_head,
     clip_qk_with_rope_first,

@@ -190,7 +190,41 @@ class MuonWithoutNewtonSchulz(MuonByParameter):
         return matrices
 
 
+@mistake(
+    "`ns_dtype` is not used: Newton-Schulz runs in the format of the parameter.",
+    "Which arguments does newton_schulz get in your step?",
+)
+class MuonInTheFormatOfTheParameter(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return optim.newton_schulz(matrices, group["ns_steps"], matrices.dtype)
+
+
+@mistake(
+    "Rows are dealt out in turn: the first to one matrix, the second to the next. The rows of a matrix lie together, "
+    "one matrix below the other.",
+    "Six rows and fused_rows = 2: to which matrix does row 1 belong?",
+)
+class MuonDealingOutRows(MuonByParameter):
+    def change(self, p, buffer, group):
+        update = self.momentum(p.grad, buffer, group["momentum"])
+        matrices = update.unflatten(-2, (-1, group["fused_rows"])).transpose(-3, -2)
+        update = self.orthogonal(matrices, group) * self.scale(matrices)
+        self.apply(p, update.transpose(-3, -2).reshape(p.shape), group)
+
+
+@mistake(
+    "Gate and up are orthogonalised together, as one matrix; only the scale is that of a part.",
+    "Is it cut apart before newton_schulz, or after it?",
+)
+class MuonCuttingForTheScaleOnly(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return super().orthogonal(matrices.flatten(-3, -2), group).view_as(matrices)
+
+
 MUON_MOMENTUM = (
+    MuonInTheFormatOfTheParameter,
+    MuonDealingOutRows,
+    MuonCuttingForTheScaleOnly,
     MuonWithoutNesterov,
     MuonThatForgets,
     MuonWithoutMemory,

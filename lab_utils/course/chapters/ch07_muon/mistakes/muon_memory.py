@@ -1,5 +1,7 @@
 """The known wrong answers to Muon, of notebook 07, about what is kept between two steps, and where."""
 
+import torch
+
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
 from lab_utils.course.exercise import mistake
 
@@ -102,7 +104,51 @@ class MuonOfMeasuredLength(MuonByParameter):
         return 1.0
 
 
+@mistake(
+    "The momentum is not in self.state, so state_dict() does not save it: a training that is loaded begins with none.",
+    "What does optimizer.state_dict()['state'] hold after a step?",
+)
+class MuonWithAMemoryOfItsOwn(MuonByParameter):
+    def change(self, p, buffer, group):
+        kept = self.__dict__.setdefault("kept", {})
+        super().change(p, kept.setdefault(p, torch.zeros_like(p)), group)
+
+
+@mistake(
+    "Parameters of one shape in a group share one momentum. Every parameter needs its own.",
+    "By which key do you look the buffer up, and can two parameters have the same?",
+)
+class MuonSharingMomentum(MuonByParameter):
+    def change(self, p, buffer, group):
+        shared = self.state[group["params"][0]].setdefault(str(tuple(p.shape)), buffer)
+        super().change(p, shared, group)
+
+
+@mistake(
+    "p.grad is overwritten by the update. Who adds up gradients, or reads their size, finds another one there.",
+    "Which of your calls end in _, and which tensor does each of them change?",
+)
+class MuonOverwritingGradients(MuonByParameter):
+    def momentum(self, grad, buffer, mu):
+        buffer.lerp_(grad, 1 - mu)
+        return grad.lerp_(buffer, mu)
+
+
+@mistake(
+    "The step is recorded for a backward pass, and torch lets nobody change a weight in place there.",
+    "Which line stands above `def step` in the stub?",
+)
+class MuonWithGradientsOn(MuonByParameter):
+    def apply(self, p, update, group):
+        with torch.enable_grad():
+            super().apply(p, update, group)
+
+
 MUON_MEMORY = (
+    MuonWithAMemoryOfItsOwn,
+    MuonSharingMomentum,
+    MuonOverwritingGradients,
+    MuonWithGradientsOn,
     MuonWithTheFirstDecay,
     MuonWithTheFirstMomentum,
     MuonWithTheFirstSteps,

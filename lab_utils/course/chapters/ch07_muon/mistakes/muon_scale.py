@@ -99,7 +99,48 @@ class MuonScaledByTheExperts(MuonByParameter):
         self.apply(p, update.reshape(p.shape), group)
 
 
+@mistake(
+    "The scale counts the rows of all matrices of the parameter together. Only the sides of one matrix count.",
+    "A bank of five small matrices: which numbers go into max?",
+)
+class MuonScaledByAllRows(MuonByParameter):
+    def scale(self, matrices):
+        return 0.2 * math.sqrt(max(matrices.flatten(0, -2).shape))
+
+
+@mistake(
+    "The scale divides by the root of the longer side. It should make up for it: a long matrix gets a larger factor.",
+    "Does the root mean square of an orthogonal matrix grow or fall with its longer side?",
+)
+class MuonDividedByTheRoot(MuonByParameter):
+    def scale(self, matrices):
+        return 0.2 / math.sqrt(max(matrices.shape[-2:]))
+
+
+@mistake(
+    "The scale takes the product of both sides. Only the longer one counts.",
+    "Measure the root mean square of an orthogonal matrix of 4 x 100.",
+)
+class MuonScaledByTheProduct(MuonByParameter):
+    def scale(self, matrices):
+        return 0.2 * math.sqrt(matrices.shape[-2] * matrices.shape[-1])
+
+
+@mistake(
+    "Two things are those of the first Muon: the scale is sqrt(max(1, rows/cols)), and the decay comes last.",
+    "Which formula stands above the exercise? Which W is on its right side?",
+)
+class MuonAsTheFirst(MuonScaledAsTheFirst.wrong):
+    def apply(self, p, update, group):
+        p.sub_(update, alpha=group["lr"])
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+
+
 MUON_SCALE = (
+    MuonScaledByAllRows,
+    MuonDividedByTheRoot,
+    MuonScaledByTheProduct,
+    MuonAsTheFirst,
     MuonScaledByTheParameter,
     MuonScaledByTheShorterSide,
     MuonWithoutScale,

@@ -137,7 +137,68 @@ class MuonThatStands(MuonByParameter):
         return None
 
 
+@mistake(
+    "The rate, the decay and the momentum are read from self.defaults. A group may have its own, and a schedule "
+    "changes them there.",
+    "Where are the settings of the group at hand?",
+)
+class MuonWithThreeDefaults(MuonByParameter):
+    def change(self, p, buffer, group):
+        super().change(p, buffer, group | {n: self.defaults[n] for n in ("lr", "weight_decay", "momentum")})
+
+
+class MuonThatStops(MuonByParameter):
+    """Muon that ends a loop at a parameter without a gradient."""
+
+    ends_all: bool
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    if self.ends_all:
+                        return
+                    break
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                self.change(p, buffer, group)
+
+
+@mistake(
+    "A parameter without a gradient ends the step: those behind it do not move, in other groups neither.",
+    "`return`, `break` or `continue`: which of them goes on with the next parameter?",
+)
+class MuonEndingAtAnIdleParameter(MuonThatStops):
+    ends_all = True
+
+
+@mistake(
+    "A parameter without a gradient ends its group: those behind it in the group do not move.",
+    "`return`, `break` or `continue`: which of them goes on with the next parameter?",
+)
+class MuonEndingAGroupAtAnIdleParameter(MuonThatStops):
+    ends_all = False
+
+
+@mistake(
+    "Only the first parameter of a group moves.",
+    "How many parameters does group['params'] hold?",
+)
+class MuonOfTheFirstParameter(MuonByParameter):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            p = group["params"][0]
+            if p.grad is not None:
+                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                self.change(p, buffer, group)
+
+
 MUON_WEIGHTS = (
+    MuonWithThreeDefaults,
+    MuonEndingAtAnIdleParameter,
+    MuonEndingAGroupAtAnIdleParameter,
+    MuonOfTheFirstParameter,
     MuonWithDecayInTheGradient,
     MuonWithoutDecay,
     MuonThatDecaysTheUpdate,

@@ -153,7 +153,45 @@ def newton_schulz_by_the_largest_entry(g, steps=5, dtype=torch.bfloat16):
     return iterate(x / x.abs().amax((-2, -1), keepdim=True).clamp(min=1e-7), steps, dtype, divide=False)
 
 
+@mistake(
+    "Every column is divided by its own norm. The docstring asks for one number per matrix: its Frobenius norm.",
+    "Two columns of different length: which of them should be the shorter one afterwards?",
+)
+def newton_schulz_with_a_norm_a_column(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, norm_over=-2)
+
+
+@mistake(
+    "The norm runs over the first two dimensions. In a bank the first one counts matrices; rows and columns are the "
+    "last two.",
+    "Over which dimensions does your norm run, if `g` has three of them?",
+)
+def newton_schulz_with_the_norm_of_the_first_dimensions(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype, norm_over=(0, 1))
+
+
+@mistake(
+    "The result is multiplied by the norm of g. U·Vᵀ does not know how large g was.",
+    "Ten times the gradient: should the result change?",
+)
+def newton_schulz_of_the_old_length(g, steps=5, dtype=torch.bfloat16):
+    return iterate(g, steps, dtype) * g.to(dtype).norm(dim=(-2, -1), keepdim=True)
+
+
+@mistake(
+    "A matrix whose norm is less than 1e-7 gives zeros. It should be divided by 1e-7, and its rounds go on.",
+    "What does your function return for a matrix whose norm is 1e-8?",
+)
+def newton_schulz_of_little_is_zero(g, steps=5, dtype=torch.bfloat16):
+    norm = g.to(dtype).norm(dim=(-2, -1), keepdim=True)
+    return iterate(g.to(dtype) * (norm >= 1e-7), steps, dtype)
+
+
 NEWTON_SCHULZ_NORM = (
+    newton_schulz_with_a_norm_a_column,
+    newton_schulz_with_the_norm_of_the_first_dimensions,
+    newton_schulz_of_the_old_length,
+    newton_schulz_of_little_is_zero,
     newton_schulz_without_norm,
     newton_schulz_with_one_norm_for_all,
     newton_schulz_with_a_norm_a_row,

@@ -1,0 +1,143 @@
+"""Notebook 07: answers with one habit that a training would pay for are refused, and told which."""
+
+import math
+
+import pytest
+import torch
+
+from lab_utils.course.chapters import find
+from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
+from lab_utils.course.judge import judge
+from nanokimi.mask import causal_mask
+from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
+
+
+def clip(logits_of, below=lambda scale, part: part.mul_(scale)):
+    """A clip in plain lines: `logits_of(max_qk_logit, tau)` is the divisor, `below` multiplies rows."""
+
+    def clip_qk_(self, max_qk_logit, tau):
+        n, g = self.cfg.qk_nope_head_dim, (tau / logits_of(max_qk_logit, tau))[:, None, None]
+        q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+        q = q_proj.weight.unflatten(0, (self.n_heads, -1))
+        k = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))
+        below(g.sqrt(), q[:, :n])
+        below(g, q[:, n:])
+        below(g.sqrt(), k[:, :n])
+
+    return clip_qk_
+
+
+clip_with_gradients_on = clip(lambda s, tau: s.clamp(min=tau))
+clip_of_the_callers_logits = torch.no_grad()(clip(lambda s, tau: s.clamp_(min=tau)))
+clip_rightly = torch.no_grad()(clip(lambda s, tau: s.clamp(min=tau)))
+
+
+class MuonByShape(MuonByParameter):
+    def change(self, p, buffer, group):
+        super().change(p, group.setdefault(f"momentum of {p.shape}", buffer), group)
+
+
+class MuonInFloat32(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        wide = torch.promote_types(matrices.dtype, torch.float32)
+        return newton_schulz(matrices, group["ns_steps"], wide)
+
+
+class MuonWithADictionary(MuonByParameter):
+    def change(self, p, buffer, group):
+        if not hasattr(self, "by_id"):
+            self.by_id = {}
+        super().change(p, self.by_id.setdefault(id(p), torch.zeros_like(p)), group)
+
+
+class MuonWithAnEntryOfItsOwn(MuonByParameter):
+    """Right: the momentum lies in self.state under another name, as a sum, beside a count."""
+
+    def change(self, p, buffer, group):
+        state, mu = self.state[p], group["momentum"]
+        state["n"] = state.get("n", 0) + 1
+        state["total"] = mu * state.get("total", torch.zeros_like(p)) + p.grad
+        matrices = self.matrices(p.grad + mu * state["total"], group)
+        update = self.orthogonal(matrices, group) * 0.2 * math.sqrt(max(matrices.shape[-2:]))
+        self.apply(p, update.reshape(p.shape), group)
+
+
+def sort(is_table, fused, keep=lambda p: True):
+    """build_optimizers with another way to look names up."""
+
+    def build_optimizers(model, cfg):
+        matrices, decayed, free = [], [], []
+        for name, p in model.named_parameters():
+            if not keep(p):
+                continue
+            if p.ndim == 1:
+                free.append(p)
+            elif is_table(name) or cfg.optimizer != "muon":
+                decayed.append(p)
+            else:
+                matrices.append({"params": [p], "fused_rows": fused(name)})
+        groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+        adamw = torch.optim.AdamW(groups, cfg.lr, (cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay)
+        settings = (cfg.lr, cfg.weight_decay, cfg.muon_momentum, cfg.ns_steps, torch.float32)
+        return [adamw, *([Muon(matrices, *settings)] if matrices else [])]
+
+    return build_optimizers
+
+
+def is_table(name):
+    return not set(TABLES).isdisjoint(name.split("."))
+
+
+def fused(name):
+    return max((n for part, n in FUSED_ROWS.items() if part in name.split(".")), default=1)
+
+
+by_letters = sort(lambda name: any(t in name for t in TABLES), fused)
+fused_by_letters = sort(
+    is_table, lambda name: max((n for f, n in FUSED_ROWS.items() if f in name), default=1)
+)
+without_frozen = sort(is_table, fused, lambda p: p.requires_grad)
+by_whole_parts = sort(is_table, fused)
+
+
+def hidden_at(number):
+    def max_logit(q, k, scale, visible=None):
+        visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+        return torch.where(visible, q @ k.mT * scale, number).float().amax(dim=(0, 2, 3))
+
+    return max_logit
+
+
+WRONG = [
+    ("clip_qk_", clip_with_gradients_on, "Which line stands above"),
+    ("clip_qk_", clip_of_the_callers_logits, "`max_qk_logit` is changed"),
+    ("Muon", MuonByShape, "share one momentum"),
+    ("Muon", MuonInFloat32, "`ns_dtype` is not used"),
+    ("Muon", MuonWithADictionary, "state_dict() does not save it"),
+    ("build_optimizers", by_letters, "holds the letters"),
+    ("build_optimizers", fused_by_letters, "holds the letters"),
+    ("build_optimizers", without_frozen, "requires_grad=False"),
+    ("max_logit", hidden_at(-100.0), "not small enough"),
+    ("max_logit", hidden_at(-1000.0), "not small enough"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "says"), WRONG)
+def test_a_habit_that_costs_is_refused_and_named(name, answer, says):
+    result = judge(find(name), answer)
+    assert result.status == "failed", result
+    assert says in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("clip_qk_", clip_rightly),
+        ("Muon", MuonWithAnEntryOfItsOwn),
+        ("build_optimizers", by_whole_parts),
+        ("max_logit", hidden_at(-1e30)),
+    ],
+)
+def test_the_same_without_the_habit_passes(name, answer):
+    result = judge(find(name), answer)
+    assert result.status == "passed", result
