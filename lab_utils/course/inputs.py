@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lab_utils.course.calls import Watch
 from lab_utils.course.exercise import Case, Exercise
 from lab_utils.course.usual_state import usual_state
-from lab_utils.course.written import LONGEST, MOST_NUMBERS, write_whole
+from lab_utils.course.written import LONGEST, write_whole
 from lab_utils.show.words import kind_of, plural
 
 Arguments = dict[str, list[str]]  # the lines of each, by its name
@@ -99,8 +99,8 @@ def _describe_arguments(given: dict[str, Any]) -> Arguments:
 
 
 def _describe_argument(name: str, value: Any) -> list[str]:
-    if isinstance(value, Tensor) and value.device.type != "meta" and 1 < value.numel() <= MOST_NUMBERS:
-        rows = write_whole(value)
+    is_here = isinstance(value, Tensor) and value.device.type != "meta" and value.numel() > 1
+    if is_here and (rows := write_whole(value)):
         short = f"{name}, {_shape(value)}: {rows[0]}"
         if len(rows) == 1 and len(short) <= LONGEST:
             return [short]

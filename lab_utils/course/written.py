@@ -24,7 +24,7 @@ _WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
 def as_text(value: Any, beside: Any = None) -> str:
     """A value in four lines at most. Of a large one the entries around the first that is not as in `beside`."""
     if _holds_numbers(value):
-        return "\n".join(write_whole(value) if value.numel() <= MOST_NUMBERS else _write_rows(value, beside))
+        return "\n".join(write_whole(value) or _write_rows(value, beside))
     try:
         text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
         if len(text) > LONGEST and isinstance(value, list | str) and type(value) is type(beside):
@@ -35,7 +35,9 @@ def as_text(value: Any, beside: Any = None) -> str:
 
 
 def write_whole(tensor: Tensor) -> list[str]:
-    """All numbers of a small tensor, its rows below each other where these are few."""
+    """All numbers of a small tensor, the rows of a matrix below each other; empty where that is not plain to read."""
+    if tensor.numel() > MOST_NUMBERS:
+        return []
     array = as_array(tensor)
     rows = np.array2string(array, precision=4, suppress_small=True, max_line_width=WIDTH).splitlines()
     rows = [row for row in rows if row.strip()]  # numpy parts blocks by empty lines
@@ -43,7 +45,8 @@ def write_whole(tensor: Tensor) -> list[str]:
         return rows
     text = np.array2string(array, precision=4, suppress_small=True, separator=", ", max_line_width=10_000)
     text = re.sub(r"(?<=\[) +| +(?=[,\]])", "", re.sub(r"\s+", " ", text))
-    return textwrap.wrap(text, WIDTH, max_lines=MOST_LINES, placeholder=" ...")
+    lines = textwrap.wrap(text, WIDTH)
+    return lines if len(lines) <= (2 if tensor.ndim > 2 else MOST_LINES) else []
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
