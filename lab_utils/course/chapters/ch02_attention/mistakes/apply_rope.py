@@ -159,6 +159,28 @@ def rope_that_takes_no_bfloat16(x, rotation):
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
 
 
+@mistake(
+    "Two layouts are mixed: the angles are laid out for neighbours, and the channels are mixed as halves.",
+    "With which channel should channel 0 be mixed, and by which angle?",
+)
+def rope_of_halves_with_angles_of_neighbours(x, rotation):
+    h = x.to(torch.promote_types(x.dtype, torch.float32))
+    c, s = (part.repeat_interleave(2, dim=-1) for part in (rotation.real, rotation.imag))
+    a, b = h.chunk(2, dim=-1)
+    return (h * c + torch.cat([-b, a], dim=-1) * s).to(x.dtype)
+
+
+@mistake(
+    "Two layouts are mixed: the channels are mixed as neighbours, and the angles are laid out for halves.",
+    "With which channel should channel 0 be mixed, and by which angle?",
+)
+def rope_of_neighbours_with_angles_of_halves(x, rotation):
+    h = x.to(torch.promote_types(x.dtype, torch.float32))
+    c, s = (part.repeat(1, 2) for part in (rotation.real, rotation.imag))
+    turned = torch.stack([-h[..., 1::2], h[..., 0::2]], dim=-1).flatten(-2)
+    return (h * c + turned * s).to(x.dtype)
+
+
 ROPE_PAIRS = (
     rope_on_halves,
     rope_that_reflects,
@@ -177,4 +199,6 @@ ROPE_PAIRS = (
     rope_that_adds,
     rope_on_halves_backwards,
     rope_that_takes_no_bfloat16,
+    rope_of_halves_with_angles_of_neighbours,
+    rope_of_neighbours_with_angles_of_halves,
 )

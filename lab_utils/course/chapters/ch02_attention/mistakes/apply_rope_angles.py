@@ -118,6 +118,22 @@ def rope_of_the_last_position(x, rotation):
     return core_rope(x, rotation[-1:].expand_as(rotation))
 
 
+@mistake(
+    "Every pair is turned by half of its angle.",
+    "By how much should one row of `rotation` turn (1, 0)?",
+)
+def rope_by_half_the_angle(x, rotation):
+    return core_rope(x, torch.polar(rotation.abs(), rotation.angle() / 2))
+
+
+@mistake(
+    "The pairs get the angles of the opposite order: the last pair that of the first.",
+    "Column i of `rotation` belongs to pair i.",
+)
+def rope_with_pairs_in_reverse(x, rotation):
+    return core_rope(x, rotation.flip(1))
+
+
 ROPE_ANGLES = (
     rope_backwards,
     rope_of_position_zero,
@@ -132,4 +148,6 @@ ROPE_ANGLES = (
     rope_of_asin,
     rope_with_tokens_before_heads,
     rope_of_the_last_position,
+    rope_by_half_the_angle,
+    rope_with_pairs_in_reverse,
 )

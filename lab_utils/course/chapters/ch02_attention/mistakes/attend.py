@@ -219,6 +219,48 @@ def attend_with_weights_transposed(q, k, v, scale, visible=None):
     return weights.mT @ v
 
 
+@mistake(
+    "k is not turned over: `@` sums over the last axis of q and the last but one of k, and these are not the channels.",
+    "Which shapes do q and k have, and which two axes should the product sum over?",
+)
+def attend_with_k_as_it_is(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k * scale).masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "Tokens and heads are exchanged in the result.",
+    "The result has shape (batch, n_heads, queries, v_dim). In which order are your axes?",
+)
+def attend_giving_tokens_before_heads(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible).transpose(1, 2)
+
+
+@mistake(
+    "The heads are put side by side already: that is the task of join_heads.",
+    "Which shape should the result have?",
+)
+def attend_joining_the_heads(q, k, v, scale, visible=None):
+    return attention(q, k, v, scale, visible).transpose(1, 2).flatten(2)
+
+
+@mistake(
+    "The weights are logarithms: `log_softmax` needs an exponential after it.",
+    "What should the weights of one query sum to?",
+)
+def attend_with_logarithms(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.mT * scale).masked_fill(~visible, -1e30).log_softmax(dim=-1) @ v
+
+
+@mistake(
+    "The scores are computed in bfloat16, which keeps 8 bits.",
+    "Which dtype do q and k have when they are multiplied?",
+)
+def attend_in_bfloat16(q, k, v, scale, visible=None):
+    return attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), scale, visible).to(q.dtype)
+
+
 ATTEND_WEIGHTS = (
     attend_with_softmax_over_queries,
     attend_without_scale,
@@ -244,4 +286,9 @@ ATTEND_WEIGHTS = (
     attend_with_exponentials_filled_later,
     attend_in_float32,
     attend_with_weights_transposed,
+    attend_with_k_as_it_is,
+    attend_giving_tokens_before_heads,
+    attend_joining_the_heads,
+    attend_with_logarithms,
+    attend_in_bfloat16,
 )

@@ -200,6 +200,26 @@ def attend_asking_for_one_truth(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible or causal_mask(q.shape[-2], k.shape[-2], q.device))
 
 
+@mistake(
+    "A mask of 0 and 1 is multiplied by -inf. Where it is 0, the product is nan, not 0.",
+    "What is 0 times infinity? Which call fills in -inf only where a mask says so?",
+)
+def attend_multiplying_infinity(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.mT * scale + (1 - visible.to(q.dtype)) * -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "The causal mask is shifted by one: a query sees the key that follows it.",
+    "May the token at t read the token at t + 1? Look at s <= t.",
+)
+def attend_to_the_next(q, k, v, scale, visible=None):
+    if visible is None:
+        ones = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool)
+        visible = ones.tril(k.shape[-2] - q.shape[-2] + 1)
+    return attention(q, k, v, scale, visible)
+
+
 ATTEND_MASKS = (
     attend_to_the_future,
     attend_masking_with_zero,
@@ -222,4 +242,6 @@ ATTEND_MASKS = (
     attend_hiding_what_the_caller_shows,
     attend_with_visible_transposed,
     attend_asking_for_one_truth,
+    attend_multiplying_infinity,
+    attend_to_the_next,
 )

@@ -211,6 +211,31 @@ def mask_with_batch_and_heads(n_queries, n_keys, device):
     return causal_mask(n_queries, n_keys, device)[None, None]
 
 
+@mistake(
+    "The mask is uint8; it should be bool.",
+    "What does the docstring say about the dtype of the result?",
+)
+def mask_of_bytes(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device).to(torch.uint8)
+
+
+@mistake(
+    "The mask is made to be added to the scores: 0 where a query may look, a very low number elsewhere. Asked for is "
+    "True or False.",
+    "What does the docstring say about the dtype of the result?",
+)
+def mask_of_low_numbers(n_queries, n_keys, device):
+    return torch.full((n_queries, n_keys), -1e9, device=device).triu(n_keys - n_queries + 1)
+
+
+@mistake(
+    "Every query sees what the first one sees.",
+    "Which row of your mask has one True more than the row before?",
+)
+def mask_of_the_first_query(n_queries, n_keys, device):
+    return causal_mask(n_queries, n_keys, device)[:1].expand(n_queries, n_keys)
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
@@ -237,4 +262,7 @@ CAUSAL_MASK = (
     mask_as_lists,
     mask_with_a_batch,
     mask_with_batch_and_heads,
+    mask_of_bytes,
+    mask_of_low_numbers,
+    mask_of_the_first_query,
 )

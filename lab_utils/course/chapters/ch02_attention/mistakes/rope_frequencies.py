@@ -241,6 +241,14 @@ def theta_in_bfloat16(rope_dim, cfg):
     return (cfg.base ** (-torch.arange(0, rope_dim, 2).bfloat16() / rope_dim)).float()
 
 
+@mistake(
+    "i counts the channels one by one, without its factor 2: there are twice as many frequencies as pairs.",
+    "How many pairs do r channels make? theta_i = base^(-2i/r).",
+)
+def theta_of_every_channel_by_itself(rope_dim, cfg):
+    return frequencies(rope_dim, cfg, lambda i: -i / rope_dim, pairs=rope_dim)
+
+
 ROPE_FREQUENCIES = (
     theta_without_two,
     theta_with_two_twice,
@@ -271,4 +279,5 @@ ROPE_FREQUENCIES = (
     theta_in_whole_turns,
     theta_growing_backwards,
     theta_in_bfloat16,
+    theta_of_every_channel_by_itself,
 )

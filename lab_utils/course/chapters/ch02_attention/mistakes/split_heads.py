@@ -151,6 +151,22 @@ def split_with_tokens_backwards(x, n_heads):
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2).flip(2)
 
 
+@mistake(
+    "Every head gets all channels; each should get its own part of them.",
+    "How many channels does one head have?",
+)
+def split_giving_all_to_each(x, n_heads):
+    return x[:, None].repeat(1, n_heads, 1, 1)
+
+
+@mistake(
+    "Every head gets the channels of the first.",
+    "Which channels does head 1 get?",
+)
+def split_giving_the_first_to_each(x, n_heads):
+    return x.chunk(n_heads, dim=-1)[0][:, None].repeat(1, n_heads, 1, 1)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
@@ -170,4 +186,6 @@ SPLIT_HEADS = (
     split_in_float32,
     split_with_batch_and_heads_in_one,
     split_with_tokens_backwards,
+    split_giving_all_to_each,
+    split_giving_the_first_to_each,
 )

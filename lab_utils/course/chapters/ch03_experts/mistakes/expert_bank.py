@@ -209,6 +209,26 @@ class BankOfDetachedRows(Bank):
         return torch.cat(self.results(rows.detach(), counts))
 
 
+@mistake(
+    "Each run meets the `down` of its own expert, and the gate and up of another.",
+    "With which number do you index `gate_up_proj`, and with which `down_proj`?",
+)
+class BankWithTheGateBefore(Bank):
+    def forward(self, rows, counts):
+        gate_up = self.gate_up_proj.roll(1, dims=0)
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, gate_up[e], self.down_proj[e]) for e, run in runs])
+
+
+@mistake(
+    "The results of the experts are stacked; they have different lengths, and belong one after the other.",
+    "What joins tensors along their first axis?",
+)
+class BankOfAStack(Bank):
+    def forward(self, rows, counts):
+        return torch.stack(self.results(rows, counts))
+
+
 BANK_RESULTS = (
     BankWithOneExpert,
     BankBackwards,
@@ -229,4 +249,6 @@ BANK_RESULTS = (
     BankWithTheNextDown,
     BankInFloat32,
     BankOfDetachedRows,
+    BankWithTheGateBefore,
+    BankOfAStack,
 )

@@ -236,6 +236,33 @@ class BankOfOneRowEach(Bank):
         return out
 
 
+@mistake(
+    "`chunk` cuts the rows into runs of one length, whatever `counts` says.",
+    "How many rows does expert 1 get when counts is [5, 1]?",
+)
+class BankOfChunks(Bank):
+    def forward(self, rows, counts):
+        return torch.cat([self.expert(run, e) for e, run in enumerate(rows.chunk(len(counts)))])
+
+
+@mistake(
+    "Only the run of the first expert comes back: perhaps `return` stands in the loop.",
+    "How often does your loop run before it returns?",
+)
+class BankOfTheFirstRun(Bank):
+    def forward(self, rows, counts):
+        return self.expert(rows[: counts[0]], 0)
+
+
+@mistake(
+    "The experts are counted from 1: the last one does not exist.",
+    "Which number has the first expert?",
+)
+class BankCountedFromOne(Bank):
+    def forward(self, rows, counts):
+        return torch.cat([self.expert(run, e + 1) for e, run in enumerate(rows.split(list(counts)))])
+
+
 BANK_RUNS = (
     BankOfEqualRuns,
     BankThatSkipsTheIdle,
@@ -256,4 +283,7 @@ BANK_RUNS = (
     BankOfZerosAfterTheIdle,
     BankThatWritesAtTheStart,
     BankOfOneRowEach,
+    BankOfChunks,
+    BankOfTheFirstRun,
+    BankCountedFromOne,
 )

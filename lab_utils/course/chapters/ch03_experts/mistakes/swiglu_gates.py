@@ -142,6 +142,51 @@ def swiglu_that_overflows_upwards(x, gate_up, down):
     return F.linear(gate * gate.exp() / (1 + gate.exp()) * up, down)
 
 
+@mistake(
+    "The gate goes through GELU, in the form with tanh; silu(z) is z · sigmoid(z).",
+    "Compare your activation with z · sigmoid(z) at z = -1.",
+)
+def swiglu_with_gelu_by_tanh(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.gelu(gate, approximate="tanh") * up, down)
+
+
+@mistake(
+    "The gate goes through hardswish, which is made of straight pieces and a parabola; silu(z) is z · sigmoid(z).",
+    "Compare your activation with z · sigmoid(z) at z = 4.",
+)
+def swiglu_with_hardswish(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.hardswish(gate) * up, down)
+
+
+@mistake(
+    "The gate goes through mish, z · tanh(softplus(z)); silu(z) is z · sigmoid(z).",
+    "Compare your activation with z · sigmoid(z) at z = 1.",
+)
+def swiglu_with_mish(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.mish(gate) * up, down)
+
+
+@mistake(
+    "The gate goes through the square of ReLU; silu(z) is z · sigmoid(z).",
+    "Compare your activation with z · sigmoid(z) at z = 2.",
+)
+def swiglu_with_squared_relu(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.relu(gate).square() * up, down)
+
+
+@mistake(
+    "The gate goes through the logarithm of the sigmoid; silu(z) is z · sigmoid(z).",
+    "Which function of torch do you call, and what does it give for z = 10?",
+)
+def swiglu_with_logsigmoid(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.logsigmoid(gate) * up, down)
+
+
 SWIGLU_GATES = (
     swiglu_with_silu_of_the_product,
     swiglu_without_silu,
@@ -158,4 +203,9 @@ SWIGLU_GATES = (
     swiglu_with_the_sign_of_the_exponent,
     swiglu_with_quick_gelu,
     swiglu_that_overflows_upwards,
+    swiglu_with_gelu_by_tanh,
+    swiglu_with_hardswish,
+    swiglu_with_mish,
+    swiglu_with_squared_relu,
+    swiglu_with_logsigmoid,
 )
