@@ -241,7 +241,8 @@ def _diagnose(
     """
     if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
         return (), []  # an error is no verdict on a piece, and the known weak tests raise none
-    everything = list(range(len(key.cases)))
+    # Few known mistakes are wrong where this answer is: asked there first, most of them run on one case alone.
+    everything = sorted(range(len(key.cases)), key=lambda number: number not in failing)
     plain = [i for i in everything if not (key.cases[i].aside or _has_bfloat16(key.cases[i]))]
     usual = [i for i in plain if not (_is_rare(key.cases[i]) and outcomes[i].parts is None)]
     for numbers in (everything, plain, usual):

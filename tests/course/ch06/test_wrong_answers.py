@@ -80,7 +80,9 @@ class WithPartsCalledDirectly(KimiBlock):
         return x + y, stats, largest
 
 
-def model(start=lambda cache: cache[0].length, refuse_first=True, routed=tuple):
+def model(
+    start=lambda cache: cache[0].length, refuse_first=True, routed=tuple, kept=lambda cache, i: cache[i]
+):
     class Model(Kimi):
         def forward(self, tokens, cache=None, with_max_qk_logit=False):
             first = start(cache) if cache and cache[0].length else 0
@@ -90,7 +92,7 @@ def model(start=lambda cache: cache[0].length, refuse_first=True, routed=tuple):
             turns = rotations(torch.arange(first, first + tokens.shape[1]), self.rope_dim, self.cfg.rope)
             x, routing, largest = self.embed_tokens(tokens), [], []
             for i, layer in enumerate(self.layers):
-                x, stats, each = layer(x, turns, cache[i] if cache else None, with_max_qk_logit)
+                x, stats, each = layer(x, turns, kept(cache, i) if cache else None, with_max_qk_logit)
                 routing += [stats] if stats is not None else []
                 largest.append(each)
             if end > self.cfg.max_seq_len:
@@ -134,6 +136,7 @@ NAMED = [
     ("Kimi", model(start=len), "KimiFromTheNumberOfLayers"),
     ("Kimi", model(refuse_first=False), "KimiRefusingTooLate"),
     ("Kimi", model(routed=lambda routing: tuple(reversed(routing))), "KimiRoutingReversed"),
+    ("Kimi", model(kept=lambda cache, i: cache[0]), "KimiWithOneCache"),
     ("Kimi", model(start=lambda cache: min(4, cache[0].length)), None),
     ("test_sound_moe", asks_that_it_is_not_the_sum_above, "moe_test_of_the_wrong_sum"),
     ("test_sound_block", asks_whether_a_seed_makes_the_block, "block_test_of_the_kind"),

@@ -212,7 +212,8 @@ def kimi_cases() -> list[Case]:
         Case("ordinary heads, with a cache", (_config(**HEADS), tokens(1, 5), (3, 1, 1))),
         Case("dense layers only, as long as the context", (_config(moe=None), tokens(1, 12), ())),
         Case("a model of other sizes", (_OTHER, tokens(1, 5) % 7, ())),
-        Case("three layers, with a cache", (_OTHER, tokens(2, 5) % 7, (2, 1, 2))),
+        # Room for more, so that nothing is refused where all layers fill one cache.
+        Case("three layers, with a cache", (replace(_OTHER, max_seq_len=20), tokens(2, 5) % 7, (2, 1, 2))),
         Case("ordinary heads", (_config(**HEADS), tokens(1, 4), ())),
         Case("one layer, with a cache", (_config(n_layers=1), tokens(1, 4), (2, 1, 1))),
         Case("two hundred words", (_config(vocab_size=200, n_layers=1), torch.arange(180, 192)[None], ())),

@@ -212,9 +212,7 @@ def generate_cases() -> list[Case]:
     greedy = {"temperature": 0.0}
     stop = list(generate(gpt, [1, 2, 3], 6, temperature=0.0))[3]
     drawn = list(generate(gpt, [1, 2, 3], 9, seed=5))
-    # The first one tells most wrong answers apart: it is told first whether a known mistake is the learner's.
     settings = [
-        ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("one token, greedy", gpt, [4], 1, greedy),
         ("a prompt of three, greedy", gpt, [1, 2, 3], 5, greedy),
         ("drawn with a seed", gpt, [1, 2, 3], 8, {"seed": 3}),
@@ -231,6 +229,7 @@ def generate_cases() -> list[Case]:
         ("a stop token that is drawn", gpt, [1, 2, 3], 9, {"seed": 5, "stop_id": drawn[4]}),
         ("the stop token has the id 0", kimi, [3], 6, {"seed": 4, "stop_id": 0}),
         ("the prompt holds the stop token too", gpt, [4, 2, 3], 9, {"seed": 7, "stop_id": 4}),
+        ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
         ("past the end of a context of seven tokens", small_model("gpt", context=7), [1, 2, 3], 9, greedy),
         ("a context of one token", small_model("gpt", context=1), [3], 3, greedy),
