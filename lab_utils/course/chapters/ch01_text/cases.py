@@ -85,17 +85,14 @@ def window_cases() -> list[Case]:
 
 
 def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
-    """The new list as a list and the pair as a tuple, each as whatever list or tuple it comes."""
+    """The new list and the pair as lists, whether they come as lists or as tuples."""
     before = list(ids)
     parts = parts_of(implementation(ids, new_id))
     if ids != before:
         raise Problem("It changes the list `ids`, which belongs to the caller.")
-    names = (
-        ("new list", "pair", *parts) if len(parts) > 1 else parts
-    )  # a third part keeps the name that it has
-    kind = {name: tuple if name == "pair" else list for name in names}
+    names = ("new list", "pair", *parts) if len(parts) > 1 else parts  # a third part keeps its name
     return {
-        name: kind[name](part) if isinstance(part, list | tuple) else part
+        name: list(part) if isinstance(part, list | tuple) else part
         for name, part in zip(names, parts.values())
     }
 
