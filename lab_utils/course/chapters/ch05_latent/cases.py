@@ -221,6 +221,9 @@ def observe_compress(compress: Callable, n_heads: int, n_latents: int, blocks: T
     d_model, block_len = blocks.shape[-1], blocks.shape[-2]
     cfg = BlockLatentConfig(n_latents=n_latents, block_len=block_len)
     layer = harsh_(BlockLatentAttention(d_model, n_heads, cfg))
+    if bool((blocks.abs() > 1000).any()):
+        with torch.no_grad():  # where one token takes all of the weight, a gradient is rounding alone
+            return parts_of(compress(layer, blocks))
     parts = call_with_gradients(lambda blocks: compress(layer, blocks), blocks, names=["blocks"])
     return parts | {
         f"gradient of {name}": torch.zeros_like(p) if p.grad is None else p.grad
@@ -236,6 +239,7 @@ def compress_cases() -> list[Case]:
         Case("a batch, as many latents as tokens", (4, 3, 2 * normal(2, 2, 3, 8))),
         Case("no complete block", (2, 2, normal(2, 0, 3, 4))),
         Case("large numbers", (2, 2, 10 * normal(1, 3, 4, 4))),
+        Case("scores far above 100, without gradients", (2, 2, 4000 * normal(1, 3, 4, 4))),
     ]
 
 

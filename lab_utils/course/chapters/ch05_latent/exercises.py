@@ -113,7 +113,7 @@ EXERCISES = (
         core=compress,
         cases=cases.compress_cases,
         observe=cases.observe_compress,
-        mistakes=mistakes.COMPRESS,
+        mistakes=mistakes.COMPRESS + mistakes.COMPRESS_WEIGHTS,
         tolerance=1e-4,
         hints=(
             "It is attention with one head: what are the queries, the keys and the values?",
@@ -128,7 +128,7 @@ EXERCISES = (
         core=block_visibility,
         cases=cases.visibility_cases,
         observe=call_on_its_device,
-        mistakes=mistakes.BLOCK_VISIBILITY,
+        mistakes=mistakes.BLOCK_VISIBILITY + mistakes.BLOCK_BORDERS,
         hints=(
             "Two masks side by side: one for the latents' columns, one for the tokens'. Draw them for b = 2, T = 4.",
             "block = position // block_len. The latents' blocks are 0, 0, 1, 1, ... for two latents a block.",
@@ -142,7 +142,7 @@ EXERCISES = (
         core=cache_elements,
         cases=cases.element_cases,
         observe=cases.observe_elements,
-        mistakes=mistakes.CACHE_ELEMENTS,
+        mistakes=mistakes.CACHE_ELEMENTS + mistakes.CACHE_TERMS,
         hints=(
             "Three kinds of attention, three formulas; all of them times n_layers. A GPTConfig has ordinary heads.",
             "Blocks: divmod(n_tokens, block_len) gives full blocks and open tokens.",

@@ -172,7 +172,68 @@ def absorb_with_the_sum_of_the_expansions(q, expand_k):
     return core_absorb(q, expand_k.sum(dim=0, keepdim=True).expand_as(expand_k))
 
 
+@mistake(
+    "The rope queries are averaged over the heads. The rope key is shared; the queries are not.",
+    "Compare the last channels of every head of your result with those of q.",
+)
+def absorb_with_the_mean_of_the_rope_queries(q, expand_k):
+    made, rank = core_absorb(q, expand_k), expand_k.shape[2]
+    rope = made[..., rank:].mean(dim=1, keepdim=True).expand(-1, q.shape[1], -1, -1)
+    return torch.cat([made[..., :rank], rope], dim=-1)
+
+
+@mistake(
+    "The pseudo-inverse of expand_k stands where expand_k itself belongs. Nothing is undone here: the same sum is "
+    "taken in another order.",
+    "q·(W c) = (Wᵀ q)·c: which matrix does the query meet?",
+)
+def absorb_with_the_pseudo_inverse(q, expand_k):
+    return core_absorb(q, torch.linalg.pinv(expand_k).mT)
+
+
+@mistake(
+    "The rope channels are multiplied by the root of latent width over nope width. They pass as they are.",
+    "Compare the last channels of your result with those of q.",
+)
+def absorb_stretching_the_rope_part(q, expand_k):
+    made, (_, nope, rank) = core_absorb(q, expand_k), expand_k.shape
+    return torch.cat([made[..., :rank], made[..., rank:] * (rank / nope) ** 0.5], dim=-1)
+
+
+@mistake(
+    "The query is multiplied by the root of its new width over its old one, so that another scale could follow. The "
+    "scale that follows is the naive form's own.",
+    "What does the docstring say of the scale?",
+)
+def absorb_making_up_for_the_width(q, expand_k):
+    made = core_absorb(q, expand_k)
+    return made * (made.shape[-1] / q.shape[-1]) ** 0.5
+
+
+@mistake(
+    "expand_k is reshaped to (n_heads, latent, nope), which mixes its numbers. It is a transposition that exchanges "
+    "two axes.",
+    "Number the entries of a 2 x 3 matrix. Where are they after reshape(3, 2), and where after .T?",
+)
+def absorb_with_a_reshaped_matrix(q, expand_k):
+    return core_absorb(q, expand_k.reshape(len(expand_k), expand_k.shape[2], expand_k.shape[1]).mT)
+
+
+@mistake(
+    "The heads of expand_k are in the opposite order.",
+    "Which head of expand_k belongs to which head of q?",
+)
+def absorb_with_heads_reversed(q, expand_k):
+    return core_absorb(q, expand_k.flip(0))
+
+
 ABSORB_QUERY = (
+    absorb_with_the_mean_of_the_rope_queries,
+    absorb_with_the_pseudo_inverse,
+    absorb_stretching_the_rope_part,
+    absorb_making_up_for_the_width,
+    absorb_with_a_reshaped_matrix,
+    absorb_with_heads_reversed,
     absorb_with_rope_first,
     absorb_without_rope,
     absorb_with_the_first_head,

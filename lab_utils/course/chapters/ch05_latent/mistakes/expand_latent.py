@@ -166,7 +166,68 @@ def expand_adding_the_rope_key(latent, k_rope, expand_k, expand_v):
     return k[..., :nope] + k_rope[:, None, :, :nope], v
 
 
+@mistake(
+    "expand_k and expand_v are reshaped to (n_heads, latent, width), which mixes their numbers. It is a transposition "
+    "that exchanges two axes.",
+    "Number the entries of a 2 x 3 matrix. Where are they after reshape(3, 2), and where after .T?",
+)
+def expand_with_reshaped_matrices(latent, k_rope, expand_k, expand_v):
+    reshaped = (each.reshape(len(each), each.shape[2], each.shape[1]).mT for each in (expand_k, expand_v))
+    return core_expand(latent, k_rope, *reshaped)
+
+
+@mistake(
+    "The latent is normed here. It comes normed: c is what kv_a_layernorm gave.",
+    "Does the docstring's formula contain a norm?",
+)
+def expand_norming_the_latent(latent, k_rope, expand_k, expand_v):
+    size = latent.square().mean(dim=-1, keepdim=True).add(1e-6).sqrt()
+    return core_expand(latent / size, k_rope, expand_k, expand_v)
+
+
+@mistake(
+    "The rope key is repeated along the tokens and cut into heads: each head gets keys of other tokens. One key per "
+    "token goes to all heads.",
+    "Compare the last channels of head 0 with k_rope, token by token.",
+)
+def expand_repeating_the_rope_key(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    batch, n_heads, seq, _ = k.shape
+    repeated = k_rope.repeat_interleave(n_heads, dim=1).view(batch, n_heads, seq, -1)
+    return torch.cat([k[..., : expand_k.shape[1]], repeated], dim=-1), v
+
+
+@mistake(
+    "The heads of the keys are in the opposite order. Those of the values are right.",
+    "Which head of expand_k made the keys of head 0?",
+)
+def expand_with_the_keys_heads_reversed(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k.flip(0), expand_v)
+
+
+@mistake(
+    "The heads of keys and values are in the opposite order.",
+    "Which head of expand_k made the keys of head 0?",
+)
+def expand_with_heads_reversed(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k.flip(0), expand_v.flip(0))
+
+
+@mistake(
+    "The values have no heads of their own: each gets the mean of all heads' values.",
+    "What is the first axis of expand_v?",
+)
+def expand_with_the_mean_of_the_values(latent, k_rope, expand_k, expand_v):
+    return core_expand(latent, k_rope, expand_k, expand_v.mean(0, keepdim=True).expand_as(expand_v))
+
+
 EXPAND_LATENT = (
+    expand_with_reshaped_matrices,
+    expand_norming_the_latent,
+    expand_repeating_the_rope_key,
+    expand_with_the_keys_heads_reversed,
+    expand_with_heads_reversed,
+    expand_with_the_mean_of_the_values,
     expand_rope_first,
     expand_mixing_heads_and_tokens,
     expand_rope_for_the_first_head,
