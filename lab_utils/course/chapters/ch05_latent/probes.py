@@ -118,6 +118,11 @@ class _KeepsAHundredTimes(_Layer):
         cache.append(*own.entries() * 100)
 
 
+class _KeepsWideRows(_Layer):
+    def keep(self, cache, own, x):
+        cache.append(torch.cat([*own.entries()] * 100, dim=-1))
+
+
 class _KeepsItsInput(_Layer):
     def keep(self, cache, own, x):
         cache.append(*own.entries(), x)
@@ -194,6 +199,7 @@ def layer_probes() -> list[Case]:
         "a layer that keeps nothing": _KeepsNothing,
         "a layer that keeps everything twice": _KeepsTwice,
         "a layer that keeps everything a hundred times": _KeepsAHundredTimes,
+        "a layer that keeps rows a hundred times as wide": _KeepsWideRows,
         "a layer that keeps its input too": _KeepsItsInput,
         "a layer that keeps the latent alone": _KeepsTheLatentAlone,
         "a layer that keeps the rope key alone": _KeepsTheRopeKeyAlone,

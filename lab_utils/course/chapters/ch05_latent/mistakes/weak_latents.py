@@ -28,6 +28,18 @@ def scale_test_that_always_fails(attend_latents):
     raise AssertionError
 
 
+@mistake(
+    "The test expects heads that see later tokens too: its own naive form has no causal mask, so no sound "
+    "version passes.",
+    "What may the first token see in your expected numbers?",
+)
+def scale_test_without_a_mask(attend_latents):
+    q, latent, k_rope, expand_k, expand_v = inputs()
+    k, v = expand_latent(latent, k_rope, expand_k, expand_v)
+    expected = (q @ k.mT * q.shape[-1] ** -0.5).softmax(dim=-1) @ v
+    assert torch.allclose(attend_latents(q, latent, k_rope, expand_k, expand_v), expected, atol=1e-4)
+
+
 @mistake("The test looks at the shape only.", "The piece has the right shapes. Which numbers are wrong?")
 def scale_test_of_the_shape(attend_latents):
     assert attend_latents(*inputs()).shape == (1, 2, 3, 3)
@@ -194,6 +206,7 @@ LATENTS_TESTS = (
     scale_test_that_never_fails,
     scale_test_of_the_kind,
     scale_test_that_always_fails,
+    scale_test_without_a_mask,
     scale_test_of_the_shape,
     scale_test_with_equal_widths,
     scale_test_with_one_token,

@@ -35,7 +35,10 @@ def cache_test_that_never_fails(mla_class):
     decode(mla_class)
 
 
-@mistake("The test fails for every layer, the sound ones too.", "Run it on a right class first.")
+@mistake(
+    "The test fails for every layer, the sound ones too.",
+    "What does it measure for a right class, and does it compare bytes with bytes, numbers with numbers?",
+)
 def cache_test_that_always_fails(mla_class):
     raise AssertionError
 
@@ -185,7 +188,30 @@ def cache_test_of_finite_numbers(mla_class):
     assert decode(mla_class)[0].isfinite().all()
 
 
+@mistake(
+    "The test looks at the width of one stored row. A head's expanded key is not wider, and there is a row per head.",
+    "Over which axes does the piece store its keys? Count all numbers, or bytes.",
+)
+def cache_test_of_the_width_of_a_row(mla_class):
+    assert decode(mla_class)[2].entries()[0].shape[-1] <= 6 + 4
+
+
+@mistake(
+    "The test asks that the cache does not grow. It grows with every token, in a sound layer too, by a little.",
+    "How many numbers should a second token add?",
+)
+def cache_test_of_no_growth(mla_class):
+    (layer, x, rotation), cache = layer_and_text(mla_class), SequenceCache()
+    with torch.no_grad():
+        layer(x[:, :1], rotation[:1], cache)
+        before = cache.nbytes
+        layer(x[:, 1:], rotation[1:], cache)
+    assert cache.nbytes == before
+
+
 LAYER_TESTS = (
+    cache_test_of_the_width_of_a_row,
+    cache_test_of_no_growth,
     cache_test_that_never_fails,
     cache_test_of_the_kind,
     cache_test_that_always_fails,

@@ -111,8 +111,9 @@ def future_test_of_the_order(layer):
 
 
 @mistake(
-    "Of all layers that were tried, the test refuses only those that give nan, or other numbers each time.",
-    "Which tokens are different in your second text?",
+    "Of all layers that were tried, the test refuses only those that give nan, or other numbers each time: what it "
+    "changes in the text does not show.",
+    "Are any tokens of your second text different, and by much more than the tolerance?",
 )
 def future_test_of_repeating(layer):
     assert torch.allclose(layer(text()), layer(text()), atol=1e-6)

@@ -26,7 +26,8 @@ def muon_test_that_never_fails(optimizer):
 
 @mistake(
     "The test fails for every optimizer, the sound one too.",
-    "Run it on a right Muon first.",
+    "Which singular values does it measure for a right Muon: those of the change alone, without the old weight and "
+    "without a decay?",
 )
 def muon_test_that_always_fails(optimizer):
     raise AssertionError
