@@ -224,7 +224,10 @@ def _find_violations(exercise: Exercise, case: Case, expected: Parts, outcome: O
 
 
 def _formats(parts: Parts) -> dict[str, tuple[str, Any]]:
-    return {name: (describe_kind(part), getattr(part, "dtype", None)) for name, part in parts.items()}
+    return {
+        name: (describe_kind(part), part.dtype if isinstance(part, Tensor) else None)
+        for name, part in parts.items()
+    }
 
 
 def _is_finite(parts: Parts) -> bool:

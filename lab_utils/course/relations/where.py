@@ -48,10 +48,14 @@ def say_how_many(judged: list[Sight]) -> str:
     return f"It is {word} on {len(few)} of {len(judged)} inputs: {'; '.join(few[:6])}{more}."
 
 
+def _dtype(value: Any) -> Any:
+    return value.dtype if isinstance(value, Tensor) else None
+
+
 def _has_its_formats(sight: Sight) -> bool:
     got = sight.got or {}
     return all(
-        type(value) is type(got[name]) and getattr(value, "dtype", None) == getattr(got[name], "dtype", None)
+        type(value) is type(got[name]) and _dtype(value) == _dtype(got[name])
         for name, value in sight.right.items()
     )
 
