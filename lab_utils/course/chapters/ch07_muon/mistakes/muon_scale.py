@@ -130,7 +130,10 @@ class MuonScaledByTheProduct(MuonByParameter):
     "Two things are those of the first Muon: the scale is sqrt(max(1, rows/cols)), and the decay comes last.",
     "Which formula stands above the exercise? Which W is on its right side?",
 )
-class MuonAsTheFirst(MuonScaledAsTheFirst.wrong):
+class MuonAsTheFirst(MuonByParameter):
+    def scale(self, matrices):
+        return max(1.0, matrices.shape[-2] / matrices.shape[-1]) ** 0.5
+
     def apply(self, p, update, group):
         p.sub_(update, alpha=group["lr"])
         p.mul_(1 - group["lr"] * group["weight_decay"])

@@ -194,7 +194,22 @@ def clip_test_of_the_order(clip_qk_, layer, largest_logits):
     assert torch.equal(before.argsort(), after.argsort())
 
 
+@mistake(
+    "The test clips twice with the logits of before the first clip. The second clip then shrinks heads that are at tau "
+    "already: a sound one does too.",
+    "Which logits does your second call get, and which would a training give it?",
+)
+def clip_test_of_clipping_twice_with_old_logits(clip_qk_, layer, largest_logits):
+    before = largest_logits()
+    tau = before.median().item()
+    clip_qk_(layer, before, tau)
+    once = largest_logits()
+    clip_qk_(layer, before, tau)
+    assert torch.allclose(once, largest_logits(), rtol=1e-3)
+
+
 CLIP_TESTS = (
+    clip_test_of_clipping_twice_with_old_logits,
     clip_test_that_never_fails,
     clip_test_that_always_fails,
     clip_test_of_smaller_logits,

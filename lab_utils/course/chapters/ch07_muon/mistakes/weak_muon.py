@@ -227,7 +227,18 @@ def muon_test_of_equal_rows(optimizer):
     assert rows.max() < 1.7 * rows.min()
 
 
+@mistake(
+    "The gradient of the test has rank one: one singular value is not zero, and there is nothing to make equal.",
+    "How many singular values of your gradient are not zero?",
+)
+def muon_test_of_one_direction(optimizer):
+    grad = torch.outer(torch.tensor([1.0, -2, 3, 4]), torch.tensor([1.0, 2, -3, 4, 5, 6]))
+    s = torch.linalg.svdvals(measure_update(optimizer, shape=(4, 6), grad=grad, lr=1.0))
+    assert s[0] > 0.3 and s[1] < 0.05
+
+
 MUON_TESTS = (
+    muon_test_of_one_direction,
     muon_test_that_never_fails,
     muon_test_that_always_fails,
     muon_test_of_the_size,
