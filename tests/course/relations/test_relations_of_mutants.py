@@ -12,7 +12,7 @@ from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import AnswerKey, judge
-from lab_utils.course.relations.arguments import leaves_of
+from lab_utils.course.relations.arguments import leaves_of, say_path
 from lab_utils.course.relations.standins import StandIns
 from nanokimi.router import expert_load
 from tests.course.mutants import mutants
@@ -33,9 +33,10 @@ def number(text: str, sizes: dict) -> float:
 def sizes_of(exercise, case) -> dict:
     found = {}
     for path, value in leaves_of(exercise, case).items():
-        name = ".".join(path[1:] if path[0] in ("settings", "chosen") and len(path) > 1 else path)
+        name = say_path(exercise, path).strip("`")
         if isinstance(value, torch.Tensor):
             found |= {f"{name}.shape[{-1 - i}]": n for i, n in enumerate(reversed(value.shape))}
+            found |= {f"{name}.shape[{i}]": n for i, n in enumerate(value.shape)}
             found |= {
                 f"{name}.numel()": value.numel(),
                 f"{name}.shape[:-1].numel()": math.prod(value.shape[:-1]),
@@ -109,9 +110,16 @@ def verify(exercise: Exercise, key: AnswerKey, outcomes, sentence: str) -> bool 
             return True
         return any(differs(right[n], got[n], exercise.tolerance) for n in right)
 
+    def wrong_parts(i):
+        right, got = key.expected(i), outcomes[i].parts
+        return [n for n in right if n not in got or differs(right[n], got[n], exercise.tolerance)]
+
     if match := re.match(r"It is (right|wrong) on all inputs but (?:this one|these): (.+)\.$", sentence):
         listed, wrong = match[2].split("; "), match[1] == "wrong"
-        return all(fails(i) is (wrong is (key.cases[i].says not in listed)) for i in judged)
+        # An input that asks for nothing that is wrong elsewhere says neither that it is right nor that it is wrong.
+        parts = {n for i in judged if outcomes[i].parts for n in wrong_parts(i)}
+        asked = [i for i in judged if fails(i) or not parts or parts & set(key.expected(i))]
+        return all(fails(i) is (wrong is (key.cases[i].says not in listed)) for i in asked)
     if match := re.match(
         r"(The result|Its part “(.+)”), (on every input|wherever it is wrong): (.+)\.$", sentence
     ):
