@@ -88,8 +88,8 @@ def router_test_of_all_but_the_weights(topk_route):
 
 
 @mistake(
-    "In the test every token has one expert. A single weight is divided by itself: it is the scaling factor, whatever the "
-    "bias is.",
+    "In the test every token has one expert. A single weight is divided by itself: it is the scaling factor, whatever "
+    "the bias is.",
     "How many experts must a token have for the bias to show in its weights?",
 )
 def router_test_of_one_expert(topk_route):
