@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import textwrap
 from typing import Any
 
@@ -40,12 +42,32 @@ def describe_input(exercise: Exercise, case: Case) -> str:
     with usual_state():
         exercise.observe(Watch(note).of(exercise.core), *case.fresh_args())
     lines: list[str] = []
+    calls = _join_numbers(calls)
     for number, call in enumerate(calls):
         if lines and len(lines) + len(call) > MOST_LINES:
             lines.append(f"... and {plural(len(calls) - number, 'more call')}")
             break
         lines += call
     return "\n".join(lines)
+
+
+def _join_numbers(calls: list[list[str]]) -> list[list[str]]:
+    """The calls, those after each other that differ in one number alone in one line: `step = 1, 2, 3, ..., 14`."""
+
+    def what(call: list[str]) -> str:
+        found = re.fullmatch(r"(\w+) = [-+.\w]+", call[0]) if len(call) == 1 else None
+        return found[1] if found else ""
+
+    joined: list[list[str]] = []
+    for name, same in itertools.groupby(calls, what):
+        group = list(same)
+        if not name or len(group) == 1:
+            joined += group
+            continue
+        values = [line.removeprefix(f"{name} = ") for (line,) in group]
+        few = values if len(values) <= FEW else [*values[: FEW - 2], "...", values[-1]]
+        joined.append([f"{name} = {', '.join(few)}, one after the other"])
+    return joined
 
 
 def entries(value: Any) -> int:

@@ -142,9 +142,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         if says := _find_order(key, outcomes, number):
             difference = replace(difference, says=says)
         elif exercise.is_hunt and all(outcomes[i].parts is None for i in key.order):
-            raised = difference.says.removeprefix("It raises ")
-            says = f"Your test raises {raised}. It does so for every piece, the sound ones too."
-            difference = replace(difference, says=says)
+            says = difference.says.replace("It raises ", "Your test raises ", 1).removesuffix(".")
+            difference = replace(difference, says=f"{says}. So it is for every piece, the sound ones too.")
         return CheckResult(
             exercise,
             "failed",

@@ -93,3 +93,10 @@ def test_attention_that_returns_its_values_is_shown_on_two_tokens():
     assert result.difference.part == "result"
     assert result.difference.expected.numel() <= 2
     assert result.diagnosis is not None
+
+
+def test_numbers_one_after_the_other_are_one_line():
+    exercise = find("lr_at")
+    case = next(c for c in exercise.cases() if "five steps" in c.says)
+    lines = describe_input(exercise, case).splitlines()
+    assert lines[0] == "step = 0" and lines[-1] == "step = 1, 2, 3, 4, one after the other"

@@ -203,5 +203,5 @@ def test_a_tuple_in_an_assert_and_a_comparison_alone_are_seen():
         exec(compile(source, "a cell", "exec"), made)
     assert "a pair is never false" in panel("test_sound_attend", made["by_a_pair"])
     assert "nothing looks at what comes out: `torch.allclose(" in panel("test_sound_attend", by_nothing)
-    assert "It does so for every piece, the sound ones too." in panel("test_sound_attend", by_an_error)
+    assert "So it is for every piece, the sound ones too." in panel("test_sound_attend", by_an_error)
     assert "compares, and" not in panel("test_sound_attend", by_a_right_assert)
