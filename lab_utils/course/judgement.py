@@ -153,7 +153,7 @@ def _diagnosis_lines(result: CheckResult) -> list[str]:
     several = len(result.diagnoses) > 1
     which = f"one of these {len(result.diagnoses)} mistakes" if several else "this mistake"
     title = (
-        f"Diagnosis: of every piece it says the same as a test with {which}."
+        f"Diagnosis: it passes and fails for the same pieces as a test with {which}."
         if result.exercise.is_hunt
         else ""
     )

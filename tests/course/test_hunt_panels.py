@@ -164,7 +164,7 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
     result = judge(exercise, lambda attend: None)
     assert result.diagnoses == (one, other) and result.diagnosis is one
     assert repr(result).splitlines()[2:] == [
-        "  Diagnosis: of every piece it says the same as a test with one of these 2 mistakes.",
+        "  Diagnosis: it passes and fails for the same pieces as a test with one of these 2 mistakes.",
         "  1. It is A. Look at this: Look at A.",
         "  2. It is B. Look at this: Look at B.",
     ]
