@@ -29,8 +29,9 @@ from lab_utils.course.attempt import (
     run_case,
     run_cases,
 )
-from lab_utils.course.differences import are_exchanged, describe_kind, explain_difference, find_exchanged
+from lab_utils.course.differences import are_exchanged, explain_difference, find_exchanged
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
+from lab_utils.course.formats import ROOM_FOR_BFLOAT16, formats_of, has_bfloat16, is_rare, like, widen
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.lines_of_a_test import look_at_lines
@@ -43,7 +44,6 @@ CHANGES = (
     "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
     "next, or is drawn without a seed."
 )
-
 
 class AnswerKey:
     """The cases of an exercise, and what the core and the known mistakes give for them.
@@ -83,6 +83,20 @@ class AnswerKey:
                 agree(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
             )
         )
+
+    def explains(self, known: Mistake, number: int, outcome: Outcome) -> bool:
+        """Whether a known mistake gives the same for a case, apart from rounding: it may lack care for bfloat16."""
+        exercise, case = self.exercise, self.cases[number]
+        if _agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
+            return True
+        right = self.expected(number)
+        if outcome.parts is None or not has_bfloat16(case) or formats_of(outcome.parts) != formats_of(right):
+            return False
+        with usual_state(), warnings.catch_warnings(action="ignore"):
+            wide = run_case(exercise, known.wrong, widen(case))
+        if wide.parts is None or list(wide.parts) != list(right):
+            return wide.parts is None
+        return _agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
 
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
         key = implementation, number
@@ -152,7 +166,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             case,
             violated=_find_violations(exercise, case, key.expected(number), outcomes[number]),
             diagnoses=diagnoses,
-            beside=_say_beside(key, outcomes, beside),
+            beside=_say_beside(key, outcomes, beside, diagnoses),
             find_relations=functools.partial(_relate, key, outcomes),
         )
 
@@ -212,7 +226,7 @@ def _list_parts(parts: Parts) -> str:
 def _find_violations(exercise: Exercise, case: Case, expected: Parts, outcome: Outcome) -> tuple[str, ...]:
     """The properties that the outcome does not have. Where one cannot be asked, it is not said to be missing."""
     given = outcome.parts
-    if given is None or _formats(given) != _formats(expected) or _is_finite(given) < _is_finite(expected):
+    if given is None or formats_of(given) != formats_of(expected) or _is_finite(given) < _is_finite(expected):
         return ()
     found: list[str] = []
     for each in exercise.properties:
@@ -220,13 +234,6 @@ def _find_violations(exercise: Exercise, case: Case, expected: Parts, outcome: O
             if not each.holds(given, *case.fresh_args()):
                 found.append(each.says)
     return tuple(found)
-
-
-def _formats(parts: Parts) -> dict[str, tuple[str, Any]]:
-    return {
-        name: (describe_kind(part), part.dtype if isinstance(part, Tensor) else None)
-        for name, part in parts.items()
-    }
 
 
 def _is_finite(parts: Parts) -> bool:
@@ -245,32 +252,23 @@ def _diagnose(
         return (), []  # an error is no verdict on a piece, and the known weak tests raise none
     # Few known mistakes are wrong where this answer is: asked there first, most of them run on one case alone.
     everything = sorted(range(len(key.cases)), key=lambda number: number not in failing)
-    plain = [i for i in everything if not (key.cases[i].aside or _has_bfloat16(key.cases[i]))]
-    usual = [i for i in plain if not (_is_rare(key.cases[i]) and outcomes[i].parts is None)]
+    plain = [i for i in everything if not (key.cases[i].aside or has_bfloat16(key.cases[i]))]
+    usual = [i for i in plain if not (is_rare(key.cases[i]) and outcomes[i].parts is None)]
     for numbers in (everything, plain, usual):
         if any(i in numbers for i in failing) and (known := key.diagnose(outcomes, numbers)):
             return known, [i for i in failing if i not in numbers]
     return (), []
 
 
-def _say_beside(key: AnswerKey, outcomes: list[Outcome], numbers: list[int]) -> str:
-    """What else is wrong, in the first of these cases, as a sentence; empty where there is none."""
+def _say_beside(
+    key: AnswerKey, outcomes: list[Outcome], numbers: list[int], diagnoses: tuple[Mistake, ...]
+) -> str:
+    """What else is wrong, in the first of these cases, as a sentence; empty where the known mistake explains all."""
     for number in numbers:
-        if difference := _explain(key, outcomes[number], number):
+        difference = _explain(key, outcomes[number], number)
+        if difference and not any(key.explains(known, number, outcomes[number]) for known in diagnoses):
             return f"And in another case ({difference.case}): {difference.says}"
     return ""
-
-
-def _is_rare(case: Case) -> bool:
-    """Whether a case asks for a format or a device beside the usual ones."""
-    formats = [arg.dtype for arg in case.args if isinstance(arg, Tensor)]
-    return torch.float64 in formats or torch.device("meta") in [
-        arg for arg in case.args if isinstance(arg, torch.device)
-    ]
-
-
-def _has_bfloat16(case: Case) -> bool:
-    return any(isinstance(arg, Tensor) and arg.dtype == torch.bfloat16 for arg in case.args)
 
 
 def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:

@@ -104,7 +104,7 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
     from lab_utils.machine.widgets import take_place
 
     # Only a live notebook needs widgets, and their import takes time.
-    layout, style = {"width": "34em"}, {"description_width": "12em"}
+    layout, style = {"width": "34em", "max_width": "100%"}, {"description_width": "12em"}
     start = (
         cfg.d_model,
         cfg.n_layers,
@@ -115,8 +115,8 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
     )
     sliders = {
         label: ipywidgets.SelectionSlider(
-            options=values,
-            value=min(values, key=lambda v, at=at: abs(v - at)),
+            options=sorted({*values, at}),
+            value=at,
             description=label,
             layout=layout,
             style=style,

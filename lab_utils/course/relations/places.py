@@ -109,8 +109,8 @@ def _by_size(pairs: Sequence[Pair]) -> str:
         return ""
     if has_flags(pairs[0]):
         if got.all():
-            return "True stands at every place where it should, and at others too"
-        return "" if got.any() else "True stands at no wrong place, and is missing at some right ones"
+            return "nothing that should be True is False, and some that should be False is True"
+        return "" if got.any() else "nothing that should be False is True, and some that should be True is False"
     if rounded := _rounded(right, got):
         return rounded
     if torch.isclose(got.abs(), right.abs(), rtol=1e-5, atol=0.0).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,15 +70,16 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
     of_fails, of_passes = ([leaves_of(exercise, s.case) for s in group] for group in (fails, passes))
     paths = list(dict.fromkeys(path for found in [*of_fails, *of_passes] for path in found))
     named = {path: name for path in paths if (name := say_path(exercise, path))}
+    yield from _equal_numbers(named, of_fails, of_passes)
     for say in (_say_presence, _say_value):
         for path, name in named.items():
-            wrong, right = ({say(f, path) for f in group} for group in (of_fails, of_passes))
-            if None in wrong | right or wrong & right:
+            wrong, right = ([say(f, path) for f in group] for group in (of_fails, of_passes))
+            if None in wrong + right or set(wrong) & set(right):
                 continue
-            if len(wrong) == 1:
-                yield f"It is wrong on the inputs where {name} {wrong.pop()}, and right on all others."
-            elif len(right) == 1:
-                yield f"It is right on the inputs where {name} {right.pop()}, and wrong on all others."
+            if _is_telling(wrong, right):
+                yield f"It is wrong on the inputs where {name} {wrong[0]}, and right on all others."
+            elif _is_telling(right, wrong):
+                yield f"It is right on the inputs where {name} {right[0]}, and wrong on all others."
     numbers = [[numbers_of(exercise, s.case) for s in group] for group in (fails, passes)]
     for name in dict.fromkeys(n for group in numbers for found in group for n in found):
         if any(type(found.get(name)) is not int for group in numbers for found in group):
@@ -86,6 +88,26 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
         # Where sizes grow together any of them would do: only what there is one of, or none, is worth a sentence.
         if max(right) <= 1 and min(wrong) > max(right) and len(set(right)) == 1:
             yield f"It is right where `{name}` is {max(right):g}, and wrong from {min(wrong):g} on."
+
+
+def _is_telling(ones: list[str], others: list[str]) -> bool:
+    """Whether one value marks a group of inputs. A number that few of them have does so by coincidence."""
+    is_number = ones[0].removeprefix("is ")[:1] in tuple("-.0123456789")
+    return len(set(ones)) == 1 and (not is_number or (len(ones) > 2 and len(set(others)) > 1))
+
+
+def _equal_numbers(named: dict[Path, str], fails: list[dict], passes: list[dict]) -> Iterator[str]:
+    """Two whole numbers that are equal on the inputs where it is right, or wrong, and on no others."""
+    whole = [path for path in named if all(type(leaves.get(path)) is int for leaves in [*fails, *passes])]
+    for one, other in itertools.combinations(whole, 2):
+        for same, rest, word, else_ in ((passes, fails, "right", "wrong"), (fails, passes, "wrong", "right")):
+            several = len({leaves[one] for leaves in same}) > 1
+            if (
+                several
+                and all(leaves[one] == leaves[other] for leaves in same)
+                and all(leaves[one] != leaves[other] for leaves in rest)
+            ):
+                yield f"It is {word} where {named[one]} is {named[other]}, and {else_} where they differ."
 
 
 def _say_presence(leaves: dict[Path, Any], path: Path) -> str:

@@ -135,6 +135,7 @@ def _loss_cases() -> list[Case]:
         Case("a piece that measures each sequence by itself", (_loss_by_sequence,), judged=False),
         Case("a piece that counts K times as much", (_loss_of_shares_of_tokens,), judged=False),
         Case("a piece without the factor E", (_loss_without_factor,), judged=False),
+        Case("a piece that gives less where experts are idle", (_loss_by_the_busy,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(load_balance_loss),
         # Ten times as much, so that it is beyond E each time.
@@ -146,6 +147,7 @@ LOSSES = {
     "a piece that gives zero": lambda loss: 0 * loss,
     "a piece of another shape": lambda loss: loss.expand(3),
     "half the loss": lambda loss: loss / 2,
+    "a loss that is 2 % too small": lambda loss: 0.98 * loss,
     "a piece that says 1 to every router": lambda loss: 0 * loss + 1,
     "a loss without a gradient": lambda loss: loss.detach(),
     "a loss whose gradient has the other sign": lambda loss: 2 * loss.detach() - loss,
@@ -173,6 +175,10 @@ def _loss_by_sequence(stats: RouterStats) -> Tensor:
 
 def _loss_of_shares_of_tokens(stats: RouterStats) -> Tensor:
     return load_balance_loss(stats) * stats.expert_idx.shape[-1]
+
+
+def _loss_by_the_busy(stats: RouterStats) -> Tensor:
+    return load_balance_loss(stats) * len(stats.expert_idx.unique()) / stats.logits.shape[-1]
 
 
 def _loss_without_factor(stats: RouterStats) -> Tensor:

@@ -62,7 +62,7 @@ def loss_test_of_the_gradient_of_all(load_balance_loss):
 
 
 @mistake(
-    "The test asks whether the loss lies in a range, its ends left out. That of the broken piece does.",
+    "The test asks whether the loss lies in a range. That of the broken piece does.",
     COMPARE,
 )
 def loss_test_of_an_open_range(load_balance_loss):

@@ -114,6 +114,26 @@ def router_test_of_the_largest_weight(topk_route):
     assert found.expert_idx[0, 0, found.weights[0, 0].argmax()] == 0
 
 
+ALWAYS_THE_FACTOR = (
+    "The test compares two calls by their weights at K = 1, or by the sum of a token's weights. Both are the scaling "
+    "factor for every bias, in the broken piece too.",
+    "Take K = 2 or more. Which single weight changes with the bias in the piece above?",
+)
+
+
+@mistake(*ALWAYS_THE_FACTOR)
+def router_test_of_one_expert_in_two_calls(topk_route):
+    found = [topk_route(LOGITS, bias, replace(CFG, top_k=1)).weights for bias in (0 * BIAS, BIAS)]
+    assert close(*found)
+
+
+@mistake(*ALWAYS_THE_FACTOR)
+def router_test_of_one_other_expert_in_two_calls(topk_route):
+    one, other = (topk_route(LOGITS[:, :1], bias, replace(CFG, top_k=1)) for bias in (0 * BIAS, 2 * BIAS))
+    assert one.expert_idx.item() == 0 and other.expert_idx.item() == 2
+    assert close(one.weights, other.weights)
+
+
 MORE = (
     router_test_of_another_choice,
     router_test_without_the_factor,
@@ -123,6 +143,8 @@ MORE = (
     router_test_of_choice_and_scores,
     router_test_of_all_but_the_weights,
     router_test_of_one_expert,
+    router_test_of_one_expert_in_two_calls,
+    router_test_of_one_other_expert_in_two_calls,
     router_test_of_no_sign,
     router_test_of_the_largest_weight,
 )
