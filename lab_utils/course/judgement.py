@@ -141,29 +141,25 @@ def sentences(result: CheckResult) -> list[str]:
     if result.diagnoses:
         return [*found, *_diagnosis_lines(result), *(() if result.exercise.is_hunt else beside)]
     for says in result.relations[:1]:  # where it is right says nothing of what is wrong
-        found.append(says if says.startswith(("It is ", "“")) else f"What is wrong: {says}")
+        found.append(says if says.startswith(("It is ", "Of the ", "“")) else f"What is wrong: {says}")
     return [*found, *result.relations[1:3], f"Stuck? hint({name})"]
 
 
 def _diagnosis_lines(result: CheckResult) -> list[str]:
     """What is wrong and where to look, for each mistake that it may be.
 
-    A test is known only by what it says of the pieces, and the panel says so.
+    A test is known only by what it says of the pieces, and the panel says so at the end.
     """
-    several = len(result.diagnoses) > 1
-    which = f"one of these {len(result.diagnoses)} mistakes" if several else "this mistake"
-    title = (
-        f"Diagnosis: it passes and fails for the same pieces as a test with {which}."
-        if result.exercise.is_hunt
-        else ""
-    )
-    if not several:
+    if len(result.diagnoses) == 1:
         (known,) = result.diagnoses
-        return [f"{title or 'Diagnosis:'} {known.says}", f"Look at this: {known.look_at}"]
-    lines = [title or f"Diagnosis: {which}."]
-    for number, known in enumerate(result.diagnoses, 1):
-        lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
-    return lines
+        lines = [f"Diagnosis: {known.says}", f"Look at this: {known.look_at}"]
+        such = "a test with this mistake passes and fails"
+    else:
+        lines = [f"Diagnosis: one of these {len(result.diagnoses)} mistakes."]
+        for number, known in enumerate(result.diagnoses, 1):
+            lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
+        such = "tests with them pass and fail"
+    return [*lines, *([f"It is told by the pieces: {such} for the same ones."] * result.exercise.is_hunt)]
 
 
 def _describe(difference: Difference) -> str:

@@ -85,21 +85,36 @@ def _gives(exercise: Exercise, parts: Parts | None, sight: Sight, part: str) -> 
 
 
 def _ignored(exercise: Exercise, seen: list[Sight]) -> str:
-    """Two cases that differ in one argument alone: right results differ there, and the answer's are equal."""
+    """Cases that differ in one argument alone: right results differ there, and the answer's are equal, everywhere."""
     leaves = [leaves_of(exercise, sight.case) for sight in seen]
-    found: dict[Path, list[bool]] = {}
+    found: dict[Path, list[tuple[int, int]]] = {}
+    read: set[Path] = set()
     clearly = min(100 * exercise.tolerance, 0.05)
     for i, one in enumerate(seen):
         for j, other in enumerate(seen[:i]):
             path = _only_difference(leaves[i], leaves[j])
             if path is None or one.got is None or other.got is None:
                 continue
-            if list(one.right) == list(other.right) and _differ(one.right, other.right, clearly):
-                found.setdefault(path, []).append(not _differ(one.got, other.got, 1e-9))
-    # One pair may be equal by chance: a choice of experts, for instance, that another bias does not change.
-    names = [say_path(exercise, path) for path, same in found.items() if all(same) and len(same) > 1]
+            if _differ(one.got, other.got, 1e-9):
+                read.add(path)
+            elif list(one.right) == list(other.right) and _differ(one.right, other.right, clearly):
+                found.setdefault(path, []).append((i, j))
+    names = [say_path(exercise, path) for path, same in found.items() if path not in read and _is_often(same)]
     named = next(filter(None, names), "")
     return f"It gives the same for two inputs that differ in {named} alone; it should not." if named else ""
+
+
+def _is_often(pairs: list[tuple[int, int]]) -> bool:
+    """Whether inputs have the same result more than once: in two pairs that share no input, or in three of each other.
+
+    Once may be by chance, in a choice of experts that another bias does not change, or by rounding two numbers to one.
+    """
+    apart = any(not {*one} & {*other} for one, other in itertools.combinations(pairs, 2))
+    numbers = sorted({number for pair in pairs for number in pair}, reverse=True)
+    return apart or any(
+        {(one, other), (one, third), (other, third)} <= set(pairs)
+        for one, other, third in itertools.combinations(numbers, 3)
+    )
 
 
 def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | None:
@@ -145,9 +160,8 @@ def _parts(exercise: Exercise, judged: list[Sight]) -> str:
         named = _name_gradients(exercise, wrong)
         also = ", and all others are" if others else ""
         return f"The result is right on every input; the gradient of {named} is not{also}."
-    beside = {
-        name for sight in judged if sight.wrong for name in sight.right if _is_content(sight.right[name])
-    }
+    # A part that not every failing input has may be right only where it asks for less.
+    beside = {name for name in right if all(_is_content(s.right.get(name)) for s in judged if s.wrong)}
     values = [f"“{name}”" for name in wrong if not name.startswith("gradient")]
     fine = [f"“{name}”" for name in right if not name.startswith("gradient") and name in beside]
     if not fine or len(values) + len(fine) > 12:
@@ -195,15 +209,27 @@ def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
     ]
     names = sorted(dict.fromkeys(name for _, name in pooled), key=lambda name: name.startswith("gradient"))
     groups = [(_say_part(exercise, each), [(s, n) for s, n in pooled if n == each]) for each in names]
+    shown = min(failing, key=lambda sight: entries(sight.case.args))
+    groups.sort(key=lambda group: all(sight is not shown for sight, _ in group[1]))
     if len(names) > 1 and not any(name.startswith("gradient") for name in names):
         groups.append(("Each wrong part", pooled))
     for subject, chosen in groups:
         # Where values are wrong, gradients differ everywhere: only a factor, or 0, says something.
         plainly = chosen[0][1].startswith("gradient") and not names[0].startswith("gradient")
         if says := liken([_pair(exercise, sight, name) for sight, name in chosen], plainly):
-            everywhere = len({id(sight) for sight, _ in chosen}) == len(judged)
-            return f"{subject}, {'on every input' if everywhere else 'wherever it is wrong'}: {says}."
+            where = _say_where_of(list({id(s): s for s, _ in chosen}.values()), shown, len(judged))
+            return f"{subject}, {where}: {says}."
     return ""
+
+
+def _say_where_of(sights: list[Sight], shown: Sight, n_judged: int) -> str:
+    """Where a clause holds: with the names of the cases, where the one that the panel shows is none of them."""
+    if len(sights) == n_judged:
+        return "on every input"
+    if any(sight is shown for sight in sights):
+        return "wherever it is wrong"
+    more = f"; and {len(sights) - 3} more" if len(sights) > 3 else ""
+    return f"where it is wrong ({'; '.join(sight.case.says for sight in sights[:3])}{more})"
 
 
 def _exchanged_parts(failing: list[Sight]) -> str:
@@ -258,16 +284,22 @@ def _relate_test(
             if i not in judged and lets[i] and expected[i] != {TEST: "passes"}
         ]
         also = f" These pass too, and are wrong: {'; '.join(more[:3])}." if more else ""
-        return (f"Your test lets the broken pieces through as well as the sound ones.{also}",)
+        return (f"Your test lets every broken piece that counts through, as well as the sound ones.{also}",)
     wrong = [i for i in judged if lets[i] != (expected[i] == {TEST: "passes"})]
     through, refused = [i for i in wrong if lets[i]], [i for i in wrong if not lets[i]]
+    if len(wrong) == len(judged):
+        return (
+            "Your test is upside down. It refuses every sound piece, and lets all others that count through.",
+        )
     found = []
     if len(through) > 1:
         found.append(
-            f"It lets {len(through)} broken pieces through: {'; '.join(cases[i].says for i in through)}."
+            f"Of the broken pieces it lets {len(through)} through: {'; '.join(cases[i].says for i in through)}."
         )
     if len(refused) > 1:
-        found.append(f"It refuses {len(refused)} sound pieces: {'; '.join(cases[i].says for i in refused)}.")
+        found.append(
+            f"Of the sound pieces it refuses {len(refused)}: {'; '.join(cases[i].says for i in refused)}."
+        )
     if len(wrong) == 1:
         found.append("It is right about all other pieces that count.")
     return tuple(found)

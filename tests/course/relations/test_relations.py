@@ -183,6 +183,29 @@ def test_odd_results_cost_no_judgement():
 def test_of_a_blind_test_only_wrong_pieces_are_listed():
     (says,) = relations_of("test_sound_attend", lambda attend: None)
     assert says.startswith(
-        "Your test lets the broken pieces through as well as the sound ones. These pass too, and "
+        "Your test lets every broken piece that counts through, as well as the sound ones. These pass too, and "
     )
     assert "a piece that gives zeros" in says and "sound piece," not in says
+
+
+def test_a_test_that_is_wrong_about_every_piece_is_said_to_be_upside_down():
+    def upside_down(attend):
+        try:
+            find("test_sound_attend").core(attend)
+        except AssertionError:
+            return
+        raise AssertionError
+
+    (says,) = relations_of("test_sound_attend", upside_down)
+    assert says.startswith("Your test is upside down. It refuses every sound piece")
+
+
+def test_a_list_of_pieces_is_not_called_what_is_wrong():
+    def keeps_the_order(split_documents):
+        documents = [f"story {i}" for i in range(20)]
+        training, validation = split_documents(documents, 0.1)
+        assert training + validation == documents
+
+    bare = dataclasses.replace(find("test_sound_split"), mistakes=())
+    text = repr(judge(bare, keeps_the_order))
+    assert "What is wrong" not in text and "Of the sound pieces it refuses 2: " in text, text
