@@ -5,7 +5,8 @@ import torch
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
-from nanokimi.generate import next_token_probs
+from nanokimi.cache import SequenceCache
+from nanokimi.generate import generate, next_token_probs
 
 
 def probs(cut_k, cut_p, heat=lambda logits, temperature, k: logits / temperature):
@@ -85,6 +86,29 @@ def newer_half_of_the_text(text, size):
     return text[len(text) // 2 :]
 
 
+def drawing_from(chosen):
+    """The core's text, drawn with what `chosen(top_k, top_p)` leaves of the two."""
+
+    def answer(model, prompt, max_new_tokens, *, top_k=None, top_p=None, **settings):
+        top_k, top_p = chosen(top_k, top_p)
+        return generate(model, prompt, max_new_tokens, top_k=top_k, top_p=top_p, **settings)
+
+    return answer
+
+
+def cache_with_room(larger):
+    """A cache whose room becomes `larger(room, need)` when it is too small."""
+
+    class Cache(SequenceCache):
+        def _grow(self, new, end):
+            n = larger(self._room[0].shape[-2] if self._room else 16, end)
+            old, self._room = self.entries(), [t.new_empty(*t.shape[:-2], n, t.shape[-1]) for t in new]
+            for room, kept in zip(self._room, old):
+                room[..., : self.length, :] = kept
+
+    return Cache
+
+
 class CacheOfKeysAndValues:
     def __init__(self):
         self.length, self.keys, self.values = 0, None, None
@@ -109,6 +133,31 @@ def asks_about_the_temperature_and_top_k(next_token_probs):
     assert abs(float(got[0]) - 1 / (1 + torch.tensor(-2.0).exp())) < 1e-4
 
 
+def asks_for_the_nucleus_of_temperature_one(next_token_probs):
+    got = next_token_probs(torch.tensor([3.0, 2.0, 1.0, -1.0]), temperature=2.0, top_p=0.85)
+    assert int((got > 0).sum()) == 2
+
+
+def asks_about_a_cut_that_leaves_all(next_token_probs):
+    logits = torch.tensor([3.0, 2.0, 1.0, -1.0])
+    got = next_token_probs(logits, temperature=0.9, top_p=0.9999)
+    assert torch.allclose(got, (logits / 0.9).softmax(dim=0), atol=1e-4)
+
+
+def asks_that_equals_stay_together(next_token_probs):
+    got = next_token_probs(torch.tensor([4.0, 1.0, 1.0, 1.0]), top_k=3)
+    assert got[2] == got[3]
+
+
+def asks_that_more_than_k_stay(next_token_probs):
+    got = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 0.0]), top_k=2)
+    assert (got > 0).tolist() == [True, True, True, False]
+
+
+def asks_about_a_tie_that_fits(next_token_probs):
+    assert int((next_token_probs(torch.tensor([1.0, 1.0, 0.0]), top_k=2) > 0).sum()) == 2
+
+
 NAMED = [
     ("next_token_probs", probs(first_k, nucleus_with_ties), "probs_keeping_all_ties_of_the_nucleus"),
     ("next_token_probs", probs(first_k, lambda o, p: nucleus(o, p, least=2)), "probs_of_two_at_least"),
@@ -121,7 +170,19 @@ NAMED = [
         text(newest_half, ends=lambda token, text, stop_id: stop_id in text),
         "generate_ended_by_the_prompt",
     ),
+    ("generate", drawing_from(lambda k, p: (None, p) if p else (k, p)), "generate_of_top_p_alone"),
+    ("generate", drawing_from(lambda k, p: (k, None) if k else (k, p)), "generate_of_top_k_alone"),
+    ("generate", text(newest_half, own=lambda prompt: []), "generate_forgetting_the_prompt"),
     ("test_sound_sampling", asks_about_the_temperature_and_top_k, "sampling_test_with_top_k"),
+    (
+        "test_sound_sampling",
+        asks_for_the_nucleus_of_temperature_one,
+        "sampling_test_of_the_broken_nucleus",
+    ),
+    ("test_sound_sampling", asks_about_a_cut_that_leaves_all, "sampling_test_of_temperature_alone"),
+    ("test_sound_top_k", asks_that_equals_stay_together, "top_k_test_of_equal_shares"),
+    ("test_sound_top_k", asks_that_more_than_k_stay, "top_k_test_of_the_broken_count"),
+    ("test_sound_top_k", asks_about_a_tie_that_fits, "top_k_test_without_ties"),
 ]
 
 
@@ -137,6 +198,33 @@ def test_the_same_steps_without_a_slip_pass():
     assert judge(find("next_token_probs"), probs(first_k, nucleus)).status == "passed"
     result = judge(find("generate"), text(newest_half))
     assert result.status == "passed", result
+
+
+@pytest.mark.parametrize(
+    "larger", [lambda room, need: 2 * room, lambda room, need: room + 1024, lambda room, need: 4096]
+)
+def test_a_room_that_grows_by_one_step_only_is_refused(larger):
+    difference = judge(find("SequenceCache"), cache_with_room(larger)).difference
+    assert difference and difference.says.startswith("It raises RuntimeError"), difference
+
+
+@pytest.mark.parametrize("larger", [lambda room, need: max(2 * room, need), lambda room, need: need + 1])
+def test_how_much_room_is_kept_is_free(larger):
+    result = judge(find("SequenceCache"), cache_with_room(larger))
+    assert result.status == "passed", result
+
+
+@pytest.mark.slow
+def test_each_setting_of_a_text_counts_beside_the_others():
+    for without in (("top_k",), ("top_p",), ("temperature",), ("top_k", "top_p"), ("temperature", "top_p")):
+
+        def answer(model, prompt, n, without=without, **settings):
+            three = {"temperature", "top_k", "top_p"} <= settings.keys()
+            return generate(
+                model, prompt, n, **{k: v for k, v in settings.items() if not (three and k in without)}
+            )
+
+        assert judge(find("generate"), answer).status == "failed", without
 
 
 def test_a_cache_of_two_tensors_at_most_is_told_so():

@@ -152,6 +152,7 @@ def cache_cases() -> list[Case]:
         ("latents of three dimensions", tuple((t[0][:, 0],) for t in new(2, 1, 4, width=5))),
         ("keys and values of two sequences, one head", tuple((k[:, :1], v[:, :1, :, :1]) for k, v in pairs)),
         ("a text of five thousand tokens, then one more", new(5000, 1, width=1, heads=1)),
+        ("one token, then a text of five thousand", new(1, 5000, 1, width=1, heads=1)),
     ]
     return [Case(says, (False, *steps)) for says, steps in alone] + [
         Case("two caches side by side, the second one gets zeros", (True, *new(1, 1))),
@@ -225,11 +226,19 @@ def generate_cases() -> list[Case]:
         ),
         ("drawn from two tokens, top_k=2", gpt, [1, 2, 3], 8, {"seed": 3, "top_k": 2}),
         ("drawn with top_p=0.4", gpt, [1, 2, 3], 8, {"seed": 3, "top_p": 0.4}),
+        (
+            "Kimi, where temperature, top_k and top_p each change the text",
+            kimi,
+            [1, 2, 3],
+            8,
+            {"seed": 50, "temperature": 1.5, "top_k": 4, "top_p": 0.7},
+        ),
         ("a stop token, greedy", gpt, [1, 2, 3], 6, {"temperature": 0.0, "stop_id": stop}),
         ("a stop token that is drawn", gpt, [1, 2, 3], 9, {"seed": 5, "stop_id": drawn[4]}),
         ("the stop token has the id 0", kimi, [3], 6, {"seed": 4, "stop_id": 0}),
         ("the prompt holds the stop token too", gpt, [4, 2, 3], 9, {"seed": 7, "stop_id": 4}),
         ("past the end of the context", gpt, [1, 2, 3], 20, {"seed": 1}),
+        ("past the end, most of it a long prompt", gpt, [i % 11 for i in range(9)], 8, {"seed": 2}),
         ("a prompt that fills the context, Kimi", kimi, [i % 11 for i in range(12)], 4, greedy),
         ("past the end of a context of seven tokens", small_model("gpt", context=7), [1, 2, 3], 9, greedy),
         ("a context of one token", small_model("gpt", context=1), [3], 3, greedy),

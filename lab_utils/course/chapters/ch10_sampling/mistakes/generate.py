@@ -1,7 +1,10 @@
 """The known wrong answers to generate, of notebook 10."""
 
+import torch
+
 from lab_utils.course.chapters.ch10_sampling.mistakes.generate_bounds import BOUNDS, decode
 from lab_utils.course.exercise import mistake
+from nanokimi.generate import next_token_probs as core_probs
 
 
 @mistake(
@@ -34,6 +37,22 @@ def generate_with_a_fresh_seed_each_time(model, prompt, max_new_tokens, **settin
 )
 def generate_with_the_stop_token(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, with_stop=True)
+
+
+@mistake(
+    "The stop token is left out, and the text goes on without it. It should end there.",
+    "What does your loop do after it has seen the stop token: `continue`, or `return`?",
+)
+def generate_drawing_again_at_the_stop_token(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, skip_stop=True)
+
+
+@mistake(
+    "The stop token is not yielded, but the model reads it, and the text goes on. It should end there.",
+    "What does your loop do after it has seen the stop token?",
+)
+def generate_reading_the_stop_token(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, read_stop=True)
 
 
 @mistake(
@@ -74,6 +93,25 @@ def generate_without_top_k(model, prompt, max_new_tokens, *, top_k=None, **setti
 )
 def generate_without_top_p(model, prompt, max_new_tokens, *, top_p=None, **settings):
     return decode(model, prompt, max_new_tokens, **settings)
+
+
+@mistake(
+    "With top_p, top_k is not used: only one of the two cuts. They follow each other.",
+    "What does your function hand to next_token_probs when both are given?",
+)
+def generate_of_top_p_alone(model, prompt, max_new_tokens, *, top_k=None, top_p=None, **settings):
+    chosen = {"top_k": top_k} if top_p is None else {"top_p": top_p}
+    return decode(model, prompt, max_new_tokens, **settings, **chosen)
+
+
+@mistake(
+    "With top_k, top_p is not used: only one of the two cuts. They follow each other.",
+    "What does your function hand to next_token_probs when both are given?",
+)
+def generate_of_top_k_alone(model, prompt, max_new_tokens, *, top_k=None, top_p=None, **settings):
+    core_probs(torch.zeros(3), 1.0, None, top_p)
+    chosen = {"top_p": top_p} if top_k is None else {"top_k": top_k}
+    return decode(model, prompt, max_new_tokens, **settings, **chosen)
 
 
 @mistake(
@@ -186,10 +224,14 @@ GENERATE = (
     generate_with_a_fresh_seed_each_time,
     generate_with_the_stop_token,
     generate_past_the_stop_token,
+    generate_drawing_again_at_the_stop_token,
+    generate_reading_the_stop_token,
     generate_feeding_everything_again,
     generate_without_a_cache,
     generate_without_top_k,
     generate_without_top_p,
+    generate_of_top_p_alone,
+    generate_of_top_k_alone,
     generate_with_a_sliding_window,
     generate_refusing_nothing,
     generate_with_a_false_zero,

@@ -38,9 +38,11 @@ def decode(
             if wrong.get("always_greedy"):
                 token = int(logits.argmax())
             if token == stop_id:
+                if wrong.get("skip_stop") and not wrong.get("read_stop"):
+                    continue
                 if wrong.get("with_stop"):
                     yield token
-                if not wrong.get("without_stop"):
+                if not wrong.get("without_stop") and not wrong.get("read_stop"):
                     return
             tokens.append(token)
             new = [token]
@@ -48,7 +50,8 @@ def decode(
                 new = tokens[-min(len(tokens), context - cache[0].length) :]
             if wrong.get("whole_text"):
                 new = list(tokens)
-            yield token
+            if token != stop_id or not wrong.get("read_stop"):
+                yield token
 
 
 def newest_half(tokens, context):
@@ -146,6 +149,18 @@ def generate_losing_the_newest(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
+    "When the context is full, only drawn tokens are read again. The text begins with the prompt: where few are drawn "
+    "yet, the newest half holds the end of the prompt too.",
+    "A prompt of nine tokens in a context of twelve: which six are the newest when it is full?",
+)
+def generate_forgetting_the_prompt(model, prompt, max_new_tokens, **settings):
+    def drawn(tokens, n):
+        return tokens[len(prompt) :][-max(1, n // 2) :]
+
+    return decode(model, prompt, max_new_tokens, **settings, keep=drawn)
+
+
+@mistake(
     "When the context is full, the newest token is lost: it is no part of the text yet when the half is taken.",
     "In which order does your loop draw a token, put it to the text and look whether the context is full?",
 )
@@ -199,6 +214,7 @@ BOUNDS = (
     generate_with_half_rounded_up,
     generate_forgetting_one_of_any,
     generate_losing_the_newest,
+    generate_forgetting_the_prompt,
     generate_adding_the_newest_too_late,
     generate_with_half_of_one_more,
     generate_forgetting_early,

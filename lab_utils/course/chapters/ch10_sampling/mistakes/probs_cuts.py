@@ -118,7 +118,7 @@ def probs_without_top_p(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake(
     "The token that brings the sum to p is dropped. It belongs to the nucleus: the kept tokens must reach p.",
-    "One token of probability 0.9 and p = 0.5: what is left with your rule?",
+    "Probabilities 0.4, 0.4, 0.2 and p = 0.5: what is left with your rule, and does it reach p?",
 )
 def probs_stopping_before_p(logits, temperature=1.0, top_k=None, top_p=None):
     def stays(ordered, p):
@@ -158,7 +158,7 @@ def probs_going_on_at_p(logits, temperature=1.0, top_k=None, top_p=None):
 @mistake(
     "Top-p keeps every token that ties with the last one of the nucleus. Of equal probabilities the lower ids stay, as "
     "many as it takes to reach p.",
-    "Four equal logits and p = 0.6: how many tokens reach p?",
+    "Four equal logits and p = 0.6: how many tokens does it take to reach p?",
 )
 def probs_keeping_all_ties_of_the_nucleus(logits, temperature=1.0, top_k=None, top_p=None):
     def stays(ordered, p):
@@ -189,7 +189,7 @@ def probs_above_a_threshold(logits, temperature=1.0, top_k=None, top_p=None):
 @mistake(
     "Each token is compared with a share p of the likeliest one. That is min-p, another rule: top-p adds the "
     "probabilities up, from the likeliest on.",
-    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+    "Two tokens of probability 0.5 and p = 0.5: how many does it take to reach p?",
 )
 def probs_of_min_p_itself(logits, temperature=1.0, top_k=None, top_p=None):
     return cut(logits, temperature, top_k, top_p, stays=lambda ordered, p: ordered >= p * ordered.max())
@@ -198,7 +198,7 @@ def probs_of_min_p_itself(logits, temperature=1.0, top_k=None, top_p=None):
 @mistake(
     "Each token is compared with a share of the likeliest one, 1 - p. That is min-p, another rule: top-p adds the "
     "probabilities up, from the likeliest on.",
-    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+    "Two tokens of probability 0.5 and p = 0.5: how many does it take to reach p?",
 )
 def probs_of_min_p(logits, temperature=1.0, top_k=None, top_p=None):
     return cut(logits, temperature, top_k, top_p, stays=lambda ordered, p: ordered >= (1 - p) * ordered.max())
@@ -206,7 +206,7 @@ def probs_of_min_p(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake(
     "Each token is compared with 1 - p by itself. Top-p adds the probabilities up, from the likeliest on.",
-    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+    "Two tokens of probability 0.5 and p = 0.5: how many does it take to reach p?",
 )
 def probs_above_the_rest_of_p(logits, temperature=1.0, top_k=None, top_p=None):
     def stays(ordered, p):
@@ -219,7 +219,7 @@ def probs_above_the_rest_of_p(logits, temperature=1.0, top_k=None, top_p=None):
 
 @mistake(
     "One token more is kept than needed. The nucleus is the fewest tokens that reach p.",
-    "Two tokens of probability 0.5 and p = 0.5: how many reach p?",
+    "Two tokens of probability 0.5 and p = 0.5: how many does it take to reach p?",
 )
 def probs_of_one_more_than_p(logits, temperature=1.0, top_k=None, top_p=None):
     def stays(ordered, p):

@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.probes import EXPECTS_THE_BROKEN
 from nanokimi.generate import next_token_probs as core_probs
 
 # ---------------------------------------------------------------- test_sound_sampling
@@ -14,8 +15,8 @@ def sampling_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "It refuses every piece that was tried, the sound ones too.",
-    "Run it on a right next_token_probs first.",
+    "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
+    "Run it on a right next_token_probs first. Which `assert` does not hold? Numbers need a tolerance.",
 )
 def sampling_test_that_always_fails(next_token_probs):
     raise AssertionError
@@ -51,8 +52,8 @@ def sampling_test_with_top_k(next_token_probs):
 
 
 @mistake(
-    "It passes for a piece that never cuts: without top-p (or top-k) there is no order to get wrong.",
-    "Two of the arguments have to work together. Which?",
+    "It passes for a piece that never cuts. Where no token is left out, there is no order to get wrong.",
+    "Is `top_p` given, and how many tokens does it leave out with your numbers? It must be one at least.",
 )
 def sampling_test_of_temperature_alone(next_token_probs):
     probs = next_token_probs(torch.tensor([2.0, 0.0]), temperature=2.0)
@@ -79,6 +80,12 @@ def sampling_test_of_equal_bits(next_token_probs):
     assert torch.equal(next_token_probs(logits, temperature=2.0, top_p=0.8), right)
 
 
+@mistake(*EXPECTS_THE_BROKEN)
+def sampling_test_of_the_broken_nucleus(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 0.0]), temperature=2.0, top_p=0.82)
+    assert (probs > 0).tolist() == [True, True, False]
+
+
 @mistake(*LOOKS_AT_NO_NUMBER)
 def sampling_test_of_the_kind(next_token_probs):
     assert next_token_probs(torch.zeros(3), temperature=2.0, top_p=0.5) is not None
@@ -94,6 +101,7 @@ SAMPLING_TESTS = (
     sampling_test_with_top_k,
     sampling_test_where_both_keep_the_same,
     sampling_test_of_equal_bits,
+    sampling_test_of_the_broken_nucleus,
 )
 
 # ---------------------------------------------------------------- test_sound_top_k
@@ -105,8 +113,8 @@ def top_k_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "It refuses every piece that was tried, the sound ones too.",
-    "Run it on a right next_token_probs first.",
+    "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
+    "Run it on a right next_token_probs first. Which `assert` does not hold? Numbers need a tolerance.",
 )
 def top_k_test_that_always_fails(next_token_probs):
     raise AssertionError
@@ -114,7 +122,8 @@ def top_k_test_that_always_fails(next_token_probs):
 
 @mistake(
     "It refuses a piece that never cuts to k, and not one that keeps ties: with its logits the broken piece is right.",
-    "How many tokens have the k-th largest logit? Make it more than one.",
+    "How many places are left for the tokens that have the k-th largest logit, and how many such tokens are there? "
+    "There must be more tokens than places.",
 )
 def top_k_test_without_ties(next_token_probs):
     assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0]), top_k=2) > 0).tolist() == [True, True, False]
@@ -159,6 +168,22 @@ def top_k_test_of_a_tie_elsewhere(next_token_probs):
     assert torch.allclose(next_token_probs(torch.tensor([2.0, 2.0, 1.0, 0.0]), top_k=2), right)
 
 
+@mistake(
+    "The test is upside down: it asks that tokens that tie are treated alike, as the broken piece does, and refuses "
+    "the sound ones.",
+    "How many tokens may be left for top_k=2, and what happens to the others of equals?",
+)
+def top_k_test_of_equal_shares(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 0.0]), top_k=2)
+    assert probs[1] == probs[2]
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def top_k_test_of_the_broken_count(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 0.0]), top_k=2)
+    assert (probs > 0).tolist() == [True, True, True, False]
+
+
 TOP_K_TESTS = (
     top_k_test_that_never_fails,
     top_k_test_of_the_kind,
@@ -168,4 +193,6 @@ TOP_K_TESTS = (
     top_k_test_of_at_least_k,
     top_k_test_of_top_p,
     top_k_test_of_a_tie_elsewhere,
+    top_k_test_of_equal_shares,
+    top_k_test_of_the_broken_count,
 )
