@@ -164,9 +164,10 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
     result = judge(exercise, lambda attend: None)
     assert result.diagnoses == (one, other) and result.diagnosis is one
     assert repr(result).splitlines()[2:] == [
-        "  Diagnosis: it passes and fails for the same pieces as a test with one of these 2 mistakes.",
+        "  Diagnosis: one of these 2 mistakes.",
         "  1. It is A. Look at this: Look at A.",
         "  2. It is B. Look at this: Look at B.",
+        "  It is told by the pieces: tests with them pass and fail for the same ones.",
     ]
 
 
