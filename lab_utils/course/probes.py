@@ -11,8 +11,8 @@ from lab_utils.course.exercise import Case
 
 REFUSES_EVERYTHING = (
     "The test refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
-    "Call it with a function that you know to be right. Which `assert` does not hold, and should it? Numbers need a "
-    "tolerance.",
+    "Call it with a function that you know to be right. Which `assert` does not hold, and should it? What comes "
+    "out, and what does the test expect?",
 )
 LOOKS_AT_THE_SHAPE = (
     "The test lets everything through that has the right shape, whatever the numbers are.",

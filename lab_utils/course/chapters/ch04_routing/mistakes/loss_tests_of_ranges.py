@@ -2,7 +2,14 @@
 
 import torch
 
-from lab_utils.course.chapters.ch04_routing.mistakes.loss_inputs import COMPARE, EVEN, close, some, stats_of
+from lab_utils.course.chapters.ch04_routing.mistakes.loss_inputs import (
+    COMPARE,
+    EVEN,
+    close,
+    loss_by_formula,
+    some,
+    stats_of,
+)
 from lab_utils.course.exercise import mistake
 
 
@@ -52,16 +59,6 @@ def loss_test_of_at_least_one_with_one_choice(load_balance_loss):
 
 
 @mistake(
-    "The test asks whether every number of the gradient is other than 0. It is in the broken piece too.",
-    COMPARE,
-)
-def loss_test_of_the_gradient_of_all(load_balance_loss):
-    logits = some().logits.requires_grad_()
-    load_balance_loss(stats_of(logits)).backward()
-    assert (logits.grad != 0).all()
-
-
-@mistake(
     "The test asks whether the loss lies in a range. That of the broken piece does.",
     COMPARE,
 )
@@ -88,14 +85,84 @@ def loss_test_for_an_exact_one(load_balance_loss):
     assert load_balance_loss(stats_of(torch.zeros(1, 6, 3), third)).item() == 1
 
 
+TOO_LOW = (
+    "The test asks only that the loss is not too large: zero passes, and the negative. The broken piece never gives "
+    "more than a sound one.",
+    COMPARE,
+)
+TOO_HIGH = (
+    "The test asks only that the loss is not too small: a thousand times as much passes. That of the broken piece is "
+    "large enough for it.",
+    COMPARE,
+)
+ROOM = (
+    "The test leaves room for other numbers: a loss that is 2 % too small passes, and so does that of the piece above.",
+    "How far apart are the right number and that of the piece above? Leave less room, or take an input where they lie "
+    "farther apart.",
+)
+
+
+@mistake(*TOO_LOW)
+def loss_test_of_a_low_bound(load_balance_loss):
+    assert load_balance_loss(some()) < 1.3
+
+
+@mistake(*TOO_LOW)
+def loss_test_of_at_most_one(load_balance_loss):
+    assert load_balance_loss(stats_of(torch.zeros(1, 4, 4), EVEN)) < 1.001
+
+
+@mistake(*TOO_HIGH)
+def loss_test_of_a_large_collapse(load_balance_loss):
+    collapsed = torch.tensor([[[10.0, 0.0, 0.0, 0.0]] * 4])
+    assert load_balance_loss(stats_of(collapsed, 0 * EVEN)) > 3.9
+
+
+@mistake(*TOO_HIGH)
+def loss_test_of_a_collapse_above_one(load_balance_loss):
+    collapsed = torch.tensor([[[10.0, 0.0, 0.0, 0.0]] * 4])
+    assert load_balance_loss(stats_of(collapsed, 0 * EVEN)) > 1
+
+
+@mistake(*TOO_HIGH)
+def loss_test_of_the_least(load_balance_loss):
+    assert load_balance_loss(stats_of(torch.zeros(1, 4, 4), 0 * EVEN)) >= 0.9999
+
+
+@mistake(
+    "The test asks whether the loss lies in a range. That of the broken piece does.",
+    COMPARE,
+)
+def loss_test_of_zero_to_one(load_balance_loss):
+    assert 0 < load_balance_loss(stats_of(torch.zeros(1, 4, 4), PAIRS)).item() < 1.001
+
+
+@mistake(*ROOM)
+def loss_test_with_half_a_unit_of_room(load_balance_loss):
+    assert abs(load_balance_loss(some()).item() - loss_by_formula(some()).item()) < 0.5
+
+
+@mistake(*ROOM)
+def loss_test_of_a_collapse_with_room(load_balance_loss):
+    collapsed = torch.tensor([[[6.0, 0.0, 0.0, 0.0]] * 4])
+    assert abs(load_balance_loss(stats_of(collapsed, 0 * EVEN)).item() - 4) < 0.2
+
+
 MORE = (
     loss_test_of_two_busy_experts,
     loss_test_of_an_even_k,
     loss_test_of_an_even_share,
     loss_test_of_an_even_share_of_k,
     loss_test_of_at_least_one_with_one_choice,
-    loss_test_of_the_gradient_of_all,
     loss_test_of_an_open_range,
     loss_test_of_shifted_logits,
     loss_test_for_an_exact_one,
+    loss_test_of_a_low_bound,
+    loss_test_of_at_most_one,
+    loss_test_of_a_large_collapse,
+    loss_test_of_a_collapse_above_one,
+    loss_test_of_the_least,
+    loss_test_of_zero_to_one,
+    loss_test_with_half_a_unit_of_room,
+    loss_test_of_a_collapse_with_room,
 )
