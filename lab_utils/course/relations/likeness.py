@@ -115,7 +115,25 @@ def _named(found: Sequence[float], pairs: Sequence[Pair], forms: Forms) -> str:
         for form, of in forms.items():
             if _all_close([of(size) for size in sizes], found):
                 return form.format(name)
-    return ""
+    return _named_by_two(found, pairs) if forms is _FACTORS else ""
+
+
+def _named_by_two(found: Sequence[float], pairs: Sequence[Pair]) -> str:
+    """One factor for each input as the product or the quotient of two sizes, where no other two sizes explain it."""
+    if len({round(factor, 4) for factor in found}) < ENOUGH:
+        return ""
+    sizes: dict[tuple[float, ...], str] = {}  # of those that are the same on every input the first
+    for name in dict.fromkeys(name for pair in pairs for name in pair.sizes):
+        values = tuple(pair.sizes.get(name, 0) for pair in pairs)
+        if all(type(value) is int and value > 0 for value in values) and len(set(values)) > 1:
+            sizes.setdefault(values, name)
+    fits = []
+    for (ones, one), (others, other) in itertools.permutations(sizes.items(), 2):
+        if one < other and _all_close([a * b for a, b in zip(ones, others)], found):
+            fits.append(f"`{one}` · `{other}` times")
+        if _all_close([a / b for a, b in zip(ones, others)], found):
+            fits.append(f"`{one}`/`{other}` times")
+    return fits[0] if len(fits) == 1 else ""
 
 
 def _offset(pairs: Sequence[Pair]) -> str:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
-from nanokimi.router import RouterStats, scaling_factor
+from nanokimi.router import RouterStats, scaling_factor, sequence_balance_loss
 
 
 @functools.cache
@@ -147,6 +147,11 @@ NAMED = [
         "sequence_balance_loss",
         by_sequence(lambda s, k: (s >= s.topk(k).values[..., -1:]).sum(1), lambda s, k: F.normalize(s, p=1, dim=-1)),
         "sequence_loss_counting_equals",
+    ),
+    (
+        "sequence_balance_loss",
+        lambda stats: sequence_balance_loss(stats) * stats.expert_idx.shape[-1] * len(stats.scores),
+        "sequence_loss_summed_without_k",
     ),
     ("update_expert_bias_", biased(lambda c: ((c.max() + c.min()) / 2 - c).sign()), "bias_by_the_middle_of_the_range"),
     ("update_expert_bias_", biased(lambda c: (1 / len(c) - c).sign()), "bias_by_a_share_of_one"),

@@ -108,3 +108,30 @@ def test_a_factor_that_rounds_to_one_is_not_said():
             Pair(torch.tensor([1.0, 2.0, 3.5, 4.0]), torch.tensor([2.0, 4.0, 7.0, 8.0])),
         ]
     )
+
+
+SIZES = [{"n": 2, "k": 3}, {"n": 5, "k": 2}, {"n": 3, "k": 4}, {"n": 7, "k": 4}]
+
+
+@pytest.mark.parametrize(
+    ("of", "sizes", "says"),
+    [
+        (lambda n, k: n * k, SIZES, "every number is `k` · `n` times what it should be"),
+        (lambda n, k: n / k, SIZES, "every number is `n`/`k` times what it should be"),
+        (lambda n, k: n * k, SIZES[:2], ""),  # two inputs prove nothing
+        (lambda n, k: n + k, SIZES, ""),
+        # m/l is the same here: neither is named.
+        (
+            lambda n, k: n * k,
+            [its | {"m": its["n"] * its["k"] * (i + 1), "l": i + 1} for i, its in enumerate(SIZES)],
+            "",
+        ),
+    ],
+)
+def test_a_factor_of_two_sizes(of, sizes, says):
+    found = liken([Pair(1.5 + i, (1.5 + i) * of(**_both(its)), its) for i, its in enumerate(sizes)])
+    assert found == says
+
+
+def _both(sizes):
+    return {name: sizes[name] for name in ("n", "k")}

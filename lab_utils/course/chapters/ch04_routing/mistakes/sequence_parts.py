@@ -95,6 +95,26 @@ def sequence_loss_of_products_by_token(stats):
     return n_experts / top_k * best.sum(dim=-1).mean()
 
 
+BY_HAND = (
+    "Put all scores to the same value, in a batch of two sequences with K = 2, and compute your loss by hand."
+)
+
+
+@mistake("Two slips: the factor K is missing in f, and the losses of the sequences are summed.", BY_HAND)
+def sequence_loss_summed_without_k(stats):
+    return of_each_sequence(stats).sum() * stats.expert_idx.shape[-1]
+
+
+@mistake("Two slips: the factor E is missing in f, and the losses of the sequences are summed.", BY_HAND)
+def sequence_loss_summed_without_e(stats):
+    return of_each_sequence(stats).sum() / stats.scores.shape[-1]
+
+
+@mistake("Two slips: the factors E and K are both missing in f.", BY_HAND)
+def sequence_loss_without_e_and_k(stats):
+    return sequence_loss(stats) * stats.expert_idx.shape[-1] / stats.scores.shape[-1]
+
+
 SEQUENCE_PARTS = (
     sequence_loss_counting_equals,
     sequence_loss_counting_no_equals,
@@ -106,4 +126,7 @@ SEQUENCE_PARTS = (
     sequence_loss_divided_by_a_fixed_sum,
     sequence_loss_of_squares,
     sequence_loss_of_products_by_token,
+    sequence_loss_summed_without_k,
+    sequence_loss_summed_without_e,
+    sequence_loss_without_e_and_k,
 )
