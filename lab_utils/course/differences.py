@@ -22,7 +22,8 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
             return f"It is {describe_kind(got)}; it should be a list."
         if len(right) != len(got):
             return f"It has {plural(len(got), 'entry', 'entries')}; it should have {len(right)}."
-        return next((why for pair in zip(right, got) if (why := explain_difference(*pair, tolerance))), "")
+        found = (explain_difference(*pair, tolerance) for pair in zip(right, got))
+        return next((f"At [{i}], {why[0].lower()}{why[1:]}" for i, why in enumerate(found) if why), "")
     if right == REFUSED and isinstance(got, str):
         raised = got.removeprefix("refused with ") if got.startswith("refused with ") else "nothing"
         return "" if got == right else f"It should raise a ValueError here, and raises {raised}."

@@ -21,6 +21,7 @@ from lab_utils.show.words import kind_of, plural
 Arguments = dict[str, list[str]]  # the lines of each, by its name
 
 MOST_LINES = 11  # more calls are counted
+MOST_OF_ONE = 3  # of one argument
 FEW = 6  # of a longer tensor, or of a list
 
 
@@ -111,13 +112,30 @@ def _describe_arguments(given: dict[str, Any]) -> Arguments:
     """The lines of each argument: `x, shape (2, 2)` and its numbers below, or `scale = 0.5`."""
     found: Arguments = {}
     for name, value in given.items():
-        if isinstance(value, tuple) and any(isinstance(each, Tensor | tuple) for each in value):
+        if isinstance(value, tuple) and value and all(map(_is_report, value)):
+            found |= {f"{name}[{i}]": _describe_report(f"{name}[{i}]", each) for i, each in enumerate(value)}
+        elif isinstance(value, tuple) and any(isinstance(each, Tensor | tuple) for each in value):
             names = getattr(value, "_fields", None)
             inside = {f"{name}.{names[i]}" if names else f"{name}[{i}]": v for i, v in enumerate(value)}
             found |= _describe_arguments(inside)
         else:
             found[name] = _describe_argument(name, value)
     return found
+
+
+def _is_report(value: Any) -> bool:
+    """Whether it is what a layer reports: tensors with names."""
+    return (
+        isinstance(value, tuple)
+        and hasattr(value, "_fields")
+        and all(isinstance(each, Tensor) for each in value)
+    )
+
+
+def _describe_report(name: str, value: Any) -> list[str]:
+    """What one of several layers reports, without its numbers: nobody reads all of them."""
+    shapes = ", ".join(f"{field} {tuple(each.shape)}" for field, each in zip(value._fields, value))
+    return textwrap.wrap(f"{name} = {type(value).__name__} of {shapes}", LONGEST, subsequent_indent="    ")
 
 
 def _describe_argument(name: str, value: Any) -> list[str]:
@@ -130,7 +148,13 @@ def _describe_argument(name: str, value: Any) -> list[str]:
     written = _write(value)
     if isinstance(value, Tensor | np.ndarray):
         return [f"{name}, {written}"]
-    return textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ", max_lines=3) or [name]
+    many = len(textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ")) > MOST_OF_ONE
+    if many and (dataclasses.is_dataclass(value) or isinstance(value, nn.Module)):
+        # All settings, and of those that hold others the name alone: no line ends in the middle of one.
+        written = re.sub(r"(?<=\w=)(\w+)\([^()]*\)", r"\1(...)", written)
+    return textwrap.wrap(f"{name} = {written}", LONGEST, subsequent_indent="    ", max_lines=MOST_OF_ONE) or [
+        name
+    ]
 
 
 def _write(value: Any) -> str:

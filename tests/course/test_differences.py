@@ -42,3 +42,17 @@ def test_a_sentence_only_where_they_differ(right, got, same):
 )
 def test_numbers_have_as_many_digits_as_they_need_to_differ(right, got, says):
     assert explain_difference(right, got, 1e-6) == says
+
+
+@pytest.mark.parametrize(
+    ("right", "got", "says"),
+    [
+        ([1, 9, 3], [1, 7, 4], "At [1], it is 7; it should be 9."),
+        ([0.5, 1.0], [0.5, None], "At [1], it is nothing; it should be a Python number."),
+        ([1, [2, 3]], [1, [2, 4]], "At [1], at [1], it is 4; it should be 3."),
+        ([torch.zeros(2)], [torch.zeros(3)], "At [0], its shape is (3,); it should be (2,)."),
+        ([1, 2], [1], "It has 1 entry; it should have 2."),
+    ],
+)
+def test_of_a_list_the_first_place_that_differs_is_named(right, got, says):
+    assert explain_difference(right, got, 1e-6) == says

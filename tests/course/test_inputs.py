@@ -100,3 +100,25 @@ def test_numbers_one_after_the_other_are_one_line():
     case = next(c for c in exercise.cases() if "five steps" in c.says)
     lines = describe_input(exercise, case).splitlines()
     assert lines[0] == "step = 0" and lines[-1] == "step = 1, 2, 3, 4, one after the other"
+
+
+@pytest.mark.parametrize("name", ["Kimi", "KimiBlock", "MoE", "generate", "balance_term"])
+def test_no_line_ends_in_the_middle_of_a_setting(name):
+    for case in find(name).cases():
+        text = describe_input(find(name), case)
+        assert "[...]" not in text and text.count("(") == text.count(")"), text
+
+
+def test_a_configuration_shows_all_its_own_settings_and_the_names_of_those_inside():
+    exercise = find("Kimi")
+    text = " ".join(describe_input(exercise, exercise.cases()[0]).split())
+    assert "norm_eps=0.001, rope=RopeConfig(...), mla=MLAConfig(...), moe=MoEConfig(...))" in text
+
+
+def test_what_layers_report_is_shown_by_its_shapes():
+    exercise = find("balance_term")
+    case = next(c for c in exercise.cases() if c.says == "all three, two layers")
+    lines = describe_input(exercise, case).splitlines()
+    assert lines[0].startswith("routing[0] = RouterStats of logits (2, 6, 4), scores (2, 6, 4)")
+    assert lines[-1] == "cfg = BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)"
+    assert len(lines) == 5
