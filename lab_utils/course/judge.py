@@ -13,9 +13,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from lab_utils.course.attempt import (
@@ -44,6 +42,7 @@ CHANGES = (
     "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
     "next, or is drawn without a seed."
 )
+
 
 class AnswerKey:
     """The cases of an exercise, and what the core and the known mistakes give for them.
@@ -94,8 +93,8 @@ class AnswerKey:
             return False
         with usual_state(), warnings.catch_warnings(action="ignore"):
             wide = run_case(exercise, known.wrong, widen(case))
-        if wide.parts is None or list(wide.parts) != list(right):
-            return wide.parts is None
+        if wide.parts is None:
+            return True  # the known mistake cannot be asked
         return _agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
 
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
@@ -246,18 +245,23 @@ def _diagnose(
     """The known mistakes that the answer may have made, and the failing cases that have a fault of their own.
 
     Several mistakes where no case tells them apart, often none. An answer may make a known mistake and forget bfloat16,
-    or a ValueError, as well, or raise an error for a rare format: without a match these cases are left out.
+    or a ValueError, as well, or have trouble with a rare format: without a match these cases are left out.
     """
     if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
         return (), []  # an error is no verdict on a piece, and the known weak tests raise none
     # Few known mistakes are wrong where this answer is: asked there first, most of them run on one case alone.
     everything = sorted(range(len(key.cases)), key=lambda number: number not in failing)
     plain = [i for i in everything if not (key.cases[i].aside or has_bfloat16(key.cases[i]))]
-    usual = [i for i in plain if not (is_rare(key.cases[i]) and outcomes[i].parts is None)]
+    usual = [i for i in plain if not (is_rare(key.cases[i]) and _is_of_another_kind(key, outcomes[i], i))]
     for numbers in (everything, plain, usual):
         if any(i in numbers for i in failing) and (known := key.diagnose(outcomes, numbers)):
             return known, [i for i in failing if i not in numbers]
     return (), []
+
+
+def _is_of_another_kind(key: AnswerKey, outcome: Outcome, number: int) -> bool:
+    """Whether an answer raised an error, or gave another format than it should."""
+    return outcome.parts is None or formats_of(outcome.parts) != formats_of(key.expected(number))
 
 
 def _say_beside(

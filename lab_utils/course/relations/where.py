@@ -73,8 +73,9 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
     yield from _equal_numbers(named, of_fails, of_passes)
     for say in (_say_presence, _say_value):
         for path, name in named.items():
-            wrong, right = ([say(f, path) for f in group] for group in (of_fails, of_passes))
-            if None in wrong + right or set(wrong) & set(right):
+            said = [[say(leaves, path) for leaves in group] for group in (of_fails, of_passes)]
+            wrong, right = ([each for each in group if each is not None] for group in said)
+            if [wrong, right] != said or set(wrong) & set(right):
                 continue
             if _is_telling(wrong, right):
                 yield f"It is wrong on the inputs where {name} {wrong[0]}, and right on all others."
