@@ -119,6 +119,59 @@ def gate_of_exp_over_one_plus_exp(x, gate_up, down):
     return (up * gate * gate.exp() / (gate.exp() + 1)) @ down.T
 
 
+class FromCountToCount(Bank):
+    def forward(self, rows, counts):
+        out, places = torch.zeros_like(rows), [*counts, len(rows)]
+        for e in range(len(counts)):
+            if places[e] < places[e + 1]:
+                out[places[e] : places[e + 1]] = self.one(e, rows[places[e] : places[e + 1]])
+        return out
+
+
+class StartingBehindTheEnd(Bank):
+    def forward(self, rows, counts):
+        out, start = rows.new_zeros(rows.shape), 0
+        for e, n in enumerate(counts):
+            end = start + n
+            out[start:end] = self.one(e, rows[start:end])
+            start = end + 1
+        return out
+
+
+class StartingBehindTheEndInFloat32(StartingBehindTheEnd):
+    def forward(self, rows, counts):
+        return super().forward(rows, counts).to(torch.float32)
+
+
+class JoinedBehindTheEnd(Bank):
+    def forward(self, rows, counts):
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        starts = [end - n + e for e, (end, n) in enumerate(zip(ends, counts))]
+        return torch.cat([self.one(e, rows[s : s + n]) for e, (s, n) in enumerate(zip(starts, counts))])
+
+
+class OneRowTooFew(Bank):
+    def forward(self, rows, counts):
+        out, start = torch.zeros_like(rows), 0
+        for e, n in enumerate(counts):
+            if n > 1:
+                out[start : start + n - 1] = self.one(e, rows[start : start + n - 1])
+            start += n
+        return out
+
+
+def gate_up_to_the_width_of_x(x, gate_up, down):
+    d = x.shape[-1]
+    gate, up = F.linear(x, gate_up[:d]), F.linear(x, gate_up[d:])
+    return F.linear(F.silu(gate) * up, down)
+
+
+def gate_in_a_safe_form(x, gate_up, down):
+    gate, up = F.linear(x, gate_up).tensor_split(2, -1)
+    e = (-gate.abs()).exp()
+    return F.linear(gate * torch.where(gate < 0, e, 1.0) / (1 + e) * up, down)
+
+
 # ---------------------------------------------------------------- tests
 
 
@@ -161,6 +214,13 @@ def nothing_for_minus_three(swiglu):
     assert torch.equal(out, torch.zeros(1, 1))
 
 
+def form_and_change(swiglu):
+    torch.manual_seed(2)
+    x, gate_up, down = torch.randn(3, 4), torch.randn(12, 4), torch.randn(4, 6)
+    out = swiglu(x, gate_up, down)
+    assert out.shape == x.shape and (out - swiglu(-3 * x, gate_up, down)).abs().max() > 1e-3
+
+
 def twice_the_gate(swiglu):
     torch.manual_seed(1)
     x, gate, up, down = (torch.randn(s) for s in ((3, 4), (2, 4), (2, 4), (4, 2)))
@@ -181,6 +241,13 @@ NAMED = [
     ("swiglu", gate_of_width_d, "swiglu_cut_at_d_model"),
     ("swiglu", gate_over_one_plus_exp, "swiglu_with_the_sign_of_the_exponent"),
     ("swiglu", gate_of_exp_over_one_plus_exp, "swiglu_that_overflows_upwards"),
+    ("swiglu", gate_up_to_the_width_of_x, "swiglu_cut_once_at_d_model"),
+    ("ExpertBank", FromCountToCount, "BankThatWritesToTheNextPlace"),
+    ("ExpertBank", StartingBehindTheEnd, "BankThatLeavesARowOut"),
+    ("ExpertBank", StartingBehindTheEndInFloat32, "BankThatLeavesARowOut"),
+    ("ExpertBank", JoinedBehindTheEnd, "BankThatCutsARowOut"),
+    ("ExpertBank", OneRowTooFew, "BankWithoutTheLastOfEachRun"),
+    ("test_sound_swiglu", form_and_change, "gate_test_of_the_shape_and_a_difference"),
     ("test_sound_dispatch", rows_below_everything, "chosen_test_without_idle_experts"),
     ("test_sound_dispatch", rows_with_all_chosen, "chosen_test_without_idle_experts"),
     ("test_sound_dispatch", two_calls, "chosen_test_of_one_call"),
@@ -199,3 +266,13 @@ def test_a_wrong_answer_is_named(name, answer, mistake):
 
 def test_memory_is_not_counted():
     assert judged("ExpertBank", WithMatricesOfEachRow).status == "passed"
+
+
+def test_a_second_slip_in_float64_is_said_beside():
+    result = judged("ExpertBank", StartingBehindTheEndInFloat32)
+    assert "(float64)" in result.beside and "float32" in result.beside
+    assert judged("ExpertBank", StartingBehindTheEnd).beside == ""
+
+
+def test_a_safe_form_of_silu_passes():
+    assert judged("swiglu", gate_in_a_safe_form).status == "passed"

@@ -32,11 +32,9 @@ def sees_itself(parts: dict, n_queries: int, n_keys: int, device: torch.device) 
     return device == META or bool(parts["result"][torch.arange(n_queries), own].all())
 
 
-def _qkv(
-    queries: int, keys: int, dtype: torch.dtype = torch.float32, qk: int = 4, v: int = 3
-) -> tuple[Tensor, ...]:
+def _qkv(queries: int, keys: int, dtype: torch.dtype = torch.float32, texts: int = 2) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(queries * 100 + keys)
-    shapes = ((2, 2, queries, qk), (2, 2, keys, qk), (2, 2, keys, v))
+    shapes = ((texts, 2, queries, 4), (texts, 2, keys, 4), (texts, 2, keys, 3))
     # Twice the usual spread, so that a wrong scale moves the weights.
     return tuple(2 * torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes)
 
@@ -45,6 +43,7 @@ def attend_cases() -> list[Case]:
     q, k, v = _qkv(3, 3)
     every_other = torch.tensor([[True, False, False], [True, True, False], [True, False, True]])
     ahead = torch.tensor([[True, False, True], [True, True, False], [True, False, True]])
+    after_a_cache = torch.tensor([[True, False, True, True, True], [False, True, True, False, True]])
     # Whole numbers, so that every order of adding up gives the same scores.
     large_q, large_k = (100 * q).round(), (4 * k).round()
     # Scores of plus and minus two millions, 250 or more apart, so that every softmax gives 0 and 1 exactly.
@@ -59,11 +58,14 @@ def attend_cases() -> list[Case]:
         Case("one token", (*_qkv(1, 1), 0.5)),
         Case("two tokens, one channel", (*two, 0.5)),
         Case("three tokens", (*_qkv(3, 3), 0.5)),
+        Case("three texts of two heads", (*_qkv(3, 3, texts=3), 0.5)),
         Case("one new token after a cache of four", (*_qkv(1, 5), 0.5)),
         Case("two new tokens after a cache of three", (*_qkv(2, 5), 0.5)),
         Case("float64", (*_qkv(6, 6, torch.float64), 0.5)),
         Case("a mask of the caller's", (q, k, v, 0.7, every_other)),
         Case("a mask of the caller's that shows the future", (q, k, v, 0.7, ahead)),
+        Case("a mask of the caller's that shows everything", (q, k, v, 0.7, torch.ones_like(ahead))),
+        Case("a mask of the caller's after a cache", (*_qkv(2, 5), 0.7, after_a_cache)),
         Case("scores in the hundreds", (large_q, large_k, v, 0.25)),
         Case("scores of plus and minus two millions", (far_q, far_k, v, 0.25)),
         Case("equal scores", (torch.zeros_like(q), k, v, 0.5)),
@@ -84,9 +86,11 @@ def split_cases() -> list[Case]:
     return [
         Case("one token, two heads of one channel", (torch.tensor([[[1.0, 2.0]]]), 2)),
         Case("two tokens, two heads", (numbers(1, 2, 4), 2)),
-        Case("three heads", (numbers(2, 5, 6), 3)),
+        Case("three heads", (numbers(1, 5, 6), 3)),
         Case("one head", (numbers(2, 3, 4), 1)),
-        Case("float64", (numbers(1, 4, 8, dtype=torch.float64), 4)),
+        Case("two texts of two heads", (numbers(2, 3, 4), 2)),
+        Case("two texts of three heads", (numbers(2, 5, 6), 3)),
+        Case("float64", (numbers(1, 2, 4, dtype=torch.float64), 2)),
     ]
 
 
@@ -94,9 +98,11 @@ def join_cases() -> list[Case]:
     return [
         Case("two heads of one channel", (torch.tensor([[[[1.0]], [[2.0]]]]),)),
         Case("two heads, two tokens", (numbers(1, 2, 2, 3),)),
-        Case("three heads", (numbers(2, 3, 5, 4),)),
+        Case("three heads", (numbers(1, 3, 5, 4),)),
         Case("one head", (numbers(2, 1, 3, 4),)),
-        Case("float64", (numbers(1, 4, 5, 2, dtype=torch.float64),)),
+        Case("two texts of two heads", (numbers(2, 2, 3, 4),)),
+        Case("two texts of three heads", (numbers(2, 3, 5, 4),)),
+        Case("float64", (numbers(1, 2, 2, 3, dtype=torch.float64),)),
     ]
 
 
@@ -118,6 +124,7 @@ def rope_cases() -> list[Case]:
     return [
         Case("one token at position 1, one pair", (torch.tensor([[1.0, 2.0]]), _turns(1, 2, start=1))),
         Case("three tokens, two pairs", (numbers(3, 4), _turns(3, 4))),
+        Case("three pairs", (numbers(5, 6), _turns(5, 6))),
         Case("heads and a batch", (numbers(2, 2, 5, 6), _turns(5, 6))),
         Case("positions after a cache", (numbers(1, 2, 3, 4), _turns(3, 4, start=9))),
         Case("float64", (numbers(1, 4, 4, dtype=torch.float64), _turns(4, 4))),

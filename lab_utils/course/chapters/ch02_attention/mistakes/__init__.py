@@ -3,6 +3,7 @@
 from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope import ROPE_PAIRS
 from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope_angles import ROPE_ANGLES
 from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND_WEIGHTS
+from lab_utils.course.chapters.ch02_attention.mistakes.attend_limits import ATTEND_LIMITS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_masks import ATTEND_MASKS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEND_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
@@ -14,7 +15,7 @@ from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import R
 from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
 
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
-ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS
+ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS + ATTEND_LIMITS
 RMS_NORM = NORM_SIZES + NORM_EPS
 
 __all__ = [

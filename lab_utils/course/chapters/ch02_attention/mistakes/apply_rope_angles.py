@@ -134,6 +134,26 @@ def rope_with_pairs_in_reverse(x, rotation):
     return core_rope(x, rotation.flip(1))
 
 
+@mistake(
+    "The position counts twice: `rotation` holds position times theta already, and the angle is multiplied by the "
+    "number of the row once more.",
+    "Which angle does row t of `rotation` have?",
+)
+def rope_counting_positions_twice(x, rotation):
+    row = torch.arange(x.shape[-2])[:, None]
+    return core_rope(x, torch.polar(rotation.abs(), rotation.angle() * row))
+
+
+@mistake(
+    "The position counts twice: `rotation` holds position times theta already, and the angle is multiplied by the "
+    "number of the row once more, counted from 1.",
+    "Which angle does row t of `rotation` have?",
+)
+def rope_counting_positions_twice_from_one(x, rotation):
+    row = torch.arange(1, x.shape[-2] + 1)[:, None]
+    return core_rope(x, torch.polar(rotation.abs(), rotation.angle() * row))
+
+
 ROPE_ANGLES = (
     rope_backwards,
     rope_of_position_zero,
@@ -150,4 +170,6 @@ ROPE_ANGLES = (
     rope_of_the_last_position,
     rope_by_half_the_angle,
     rope_with_pairs_in_reverse,
+    rope_counting_positions_twice,
+    rope_counting_positions_twice_from_one,
 )

@@ -236,6 +236,15 @@ def mask_of_the_first_query(n_queries, n_keys, device):
     return causal_mask(n_queries, n_keys, device)[:1].expand(n_queries, n_keys)
 
 
+@mistake(
+    "A query sees as many keys as there are queries, the newest ones. The older ones in the cache are hidden.",
+    "One new query after four cached keys: how many of the five keys may it see?",
+)
+def mask_of_a_window_of_queries(n_queries, n_keys, device):
+    mask = causal_mask(n_queries, n_keys, device)
+    return mask & ~mask.tril(n_keys - n_queries - n_queries)
+
+
 CAUSAL_MASK = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
@@ -265,4 +274,5 @@ CAUSAL_MASK = (
     mask_of_bytes,
     mask_of_low_numbers,
     mask_of_the_first_query,
+    mask_of_a_window_of_queries,
 )

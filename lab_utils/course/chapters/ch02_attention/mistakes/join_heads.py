@@ -165,6 +165,23 @@ def join_tokens_and_channels(x):
     return x.flatten(2)
 
 
+@mistake(
+    "All tokens of a text are put side by side too: one axis too many is flattened.",
+    "The result has three axes: (batch, seq, width).",
+)
+def join_flattening_the_tokens_too(x):
+    return x.transpose(1, 2).flatten(1)
+
+
+@mistake(
+    "Heads of different texts are mixed: the numbers are read head by head, not text by text.",
+    "Take two texts. Which numbers does the first token of the first one get?",
+)
+def join_mixing_the_texts(x):
+    heads = x.transpose(0, 1).reshape(x.shape)
+    return heads.transpose(1, 2).flatten(2)
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -186,4 +203,6 @@ JOIN_HEADS = (
     join_by_stacking,
     join_with_channels_for_tokens,
     join_tokens_and_channels,
+    join_flattening_the_tokens_too,
+    join_mixing_the_texts,
 )

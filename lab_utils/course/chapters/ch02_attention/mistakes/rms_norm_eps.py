@@ -86,6 +86,17 @@ class NormOfADetachedInput(Norm):
         return super().forward(x.detach())
 
 
+@mistake(
+    "It is divided by the length over the width. The mean square is length² over width.",
+    "mean(x²) is sum(x²)/width. What is its root?",
+)
+class NormByTheLengthOverWidthUnderTheRoot(Norm):
+    def forward(self, x):
+        h = self.full(x)
+        mean = h.square().sum(-1, keepdim=True) / x.shape[-1] ** 2
+        return (self.weight * h * (mean + self.eps).rsqrt()).to(x.dtype)
+
+
 NORM_EPS = (
     NormWithAFloor,
     NormWithEpsInTheSum,
@@ -93,6 +104,7 @@ NORM_EPS = (
     NormWithTorchsEps,
     NormByNormalize,
     NormByTheLengthOverWidth,
+    NormByTheLengthOverWidthUnderTheRoot,
     NormWithAFixedGain,
     NormOfADetachedInput,
 )

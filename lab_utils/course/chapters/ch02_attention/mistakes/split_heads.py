@@ -167,6 +167,15 @@ def split_giving_the_first_to_each(x, n_heads):
     return x.chunk(n_heads, dim=-1)[0][:, None].repeat(1, n_heads, 1, 1)
 
 
+@mistake(
+    "Heads of different texts are mixed: the pieces lie head by head in memory, and are read text by text.",
+    "Take two texts. Which numbers does head 1 of the first one get?",
+)
+def split_mixing_the_texts(x, n_heads):
+    pieces = torch.cat(x.chunk(n_heads, dim=-1))
+    return pieces.view(x.shape[0], n_heads, x.shape[1], -1)
+
+
 SPLIT_HEADS = (
     split_taking_every_nth,
     split_without_transpose,
@@ -188,4 +197,5 @@ SPLIT_HEADS = (
     split_with_tokens_backwards,
     split_giving_all_to_each,
     split_giving_the_first_to_each,
+    split_mixing_the_texts,
 )

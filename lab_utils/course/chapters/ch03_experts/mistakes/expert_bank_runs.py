@@ -109,69 +109,6 @@ class BankThatDeals(Bank):
 
 
 @mistake(
-    "A run starts after the rows of one expert, the one before it. The rows of all experts before it count.",
-    "Write down, for counts [1, 2, 1], at which row each run starts.",
-)
-class BankThatStartsAfterOneCount(Bank):
-    def forward(self, rows, counts):
-        runs = zip([0, *counts[:-1]], counts)
-        return torch.cat([self.expert(rows[start : start + n], e) for e, (start, n) in enumerate(runs)])
-
-
-@mistake(
-    "A run is read and written after the rows of one expert, the one before it. The rows of all before it count.",
-    "Write down, for counts [1, 2, 1], at which row each run starts.",
-)
-class BankThatWritesAfterOneCount(Bank):
-    def forward(self, rows, counts):
-        out = torch.zeros_like(rows)
-        for e, (start, n) in enumerate(zip([0, *counts[:-1]], counts)):
-            out[start : start + n] = self.expert(rows[start : start + n], e)
-        return out
-
-
-@mistake(
-    "`counts` is read as a list of places: rows are cut and written from counts[e - 1] to counts[e].",
-    "counts [2, 1] are the lengths of two runs. At which row does the second one end?",
-)
-class BankThatWritesBetweenPlaces(Bank):
-    def forward(self, rows, counts):
-        out, start = torch.zeros_like(rows), 0
-        for e, end in enumerate(counts):
-            if end > start:
-                out[start:end] = self.expert(rows[start:end], e)
-            start = end
-        return out
-
-
-@mistake(
-    "`start` grows before the run is cut: expert 0 begins after its own rows, and gets those of expert 1.",
-    "Write down, for counts [2, 1], at which row each run starts.",
-)
-class BankThatStartsLate(Bank):
-    def forward(self, rows, counts):
-        out, start = torch.zeros_like(rows), 0
-        for e, n in enumerate(counts):
-            start += n
-            run = rows[start : start + n]
-            out[start : start + n] = self.expert(run, e)
-        return out
-
-
-@mistake(
-    "The runs that you cut begin too late, after the rows of their own expert, and their results are joined.",
-    "Write down, for counts [2, 1], at which row each run starts.",
-)
-class BankThatCutsLate(Bank):
-    def forward(self, rows, counts):
-        out, start = [], 0
-        for e, n in enumerate(counts):
-            start += n
-            out.append(self.expert(rows[start : start + n], e))
-        return torch.cat(out)
-
-
-@mistake(
     "The experts take their runs in the order of their load, the largest first. Rows are sorted by expert number.",
     "The first counts[0] rows belong to expert 0, whatever the others have.",
 )
@@ -273,11 +210,6 @@ BANK_RUNS = (
     BankThatStopsAtTheIdle,
     BankWithoutTheLast,
     BankThatDeals,
-    BankThatStartsAfterOneCount,
-    BankThatWritesAfterOneCount,
-    BankThatWritesBetweenPlaces,
-    BankThatStartsLate,
-    BankThatCutsLate,
     BankByLoad,
     BankByLoadUpwards,
     BankOfZerosAfterTheIdle,

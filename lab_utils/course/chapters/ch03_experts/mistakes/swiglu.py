@@ -153,6 +153,15 @@ def swiglu_of_a_list_of_tokens(x, gate_up, down):
     return F.linear(F.silu(gate) * up, down)
 
 
+@mistake(
+    "The gate is cut off after d_model channels, and all others are taken for `up`; each of them has `width` channels.",
+    "How many rows of `gate_up` belong to the gate? Which argument knows it?",
+)
+def swiglu_cut_once_at_d_model(x, gate_up, down):
+    h, d = x @ gate_up.T, x.shape[-1]
+    return (F.silu(h[..., :d]) * h[..., d:]) @ down.T
+
+
 SWIGLU_PRODUCTS = (
     swiglu_with_gate_and_up_exchanged,
     swiglu_with_alternating_rows,
@@ -170,4 +179,5 @@ SWIGLU_PRODUCTS = (
     swiglu_with_alternating_rows_exchanged,
     swiglu_with_up_past_the_gate,
     swiglu_of_a_list_of_tokens,
+    swiglu_cut_once_at_d_model,
 )

@@ -15,6 +15,12 @@ from lab_utils.course.probes import (
 )
 from nanokimi.experts import swiglu as core_swiglu
 
+COMPARES_NO_NUMBER = (
+    "The test compares no number with what it should be. What it asks for, such as a shape, or two results that "
+    "differ, the piece above gives too.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+
 
 def draw():
     """Three tokens of four channels, and weights of width 5."""
@@ -137,13 +143,24 @@ def gate_test_of_the_gradient(swiglu):
     assert gate_up.grad.abs().sum() > 0
 
 
-@mistake(
-    "The test asks whether two results differ when the rows change places. In the piece above they differ too.",
-    "With which number, worked out by hand, can one result be compared?",
-)
+@mistake(*COMPARES_NO_NUMBER)
 def gate_test_of_a_difference(swiglu):
     x, gate_up, down = draw()
     assert not close(swiglu(x, gate_up, down), swiglu(x, gate_up.roll(5, dims=0), down))
+
+
+@mistake(*COMPARES_NO_NUMBER)
+def gate_test_of_a_difference_of_numbers(swiglu):
+    x, gate_up, down = draw()
+    difference = swiglu(x, gate_up, down) - swiglu(2 * x, gate_up, down)
+    assert difference.abs().max() > 1e-3
+
+
+@mistake(*COMPARES_NO_NUMBER)
+def gate_test_of_the_shape_and_a_difference(swiglu):
+    x, gate_up, down = draw()
+    out = swiglu(x, gate_up, down)
+    assert out.shape == x.shape and (out - swiglu(2 * x, gate_up, down)).abs().max() > 1e-3
 
 
 @mistake(*ASKS_FOR_BITS)
@@ -259,6 +276,8 @@ SWIGLU_TESTS = (
     gate_test_of_learning,
     gate_test_of_the_gradient,
     gate_test_of_a_difference,
+    gate_test_of_a_difference_of_numbers,
+    gate_test_of_the_shape_and_a_difference,
     gate_test_for_equal_bits,
     gate_test_with_much_room,
     gate_test_of_the_broken_numbers,
