@@ -79,6 +79,27 @@ def asks_with_windows_of_one_token(cut_pairs):
     assert cut_pairs(torch.arange(9), [2, 5], 1)[1].tolist() == [[3], [6]]
 
 
+def asks_behind_the_end(cut_pairs):
+    inputs, targets = cut_pairs(torch.arange(10), torch.tensor([0, 6]), 4)
+    assert torch.equal(targets, inputs + 1)
+
+
+def asks_up_to_the_end(cut_pairs):
+    inputs, targets = cut_pairs(torch.arange(10), torch.tensor([0, 5]), 4)
+    assert torch.equal(targets, inputs + 1)
+
+
+def sizes_by_value(zero_at_the_separator):
+    def answer(encoding):
+        found = np.zeros(encoding.n_vocab, dtype=np.int64)
+        values = [len(each) for each in encoding.token_byte_values()]
+        found[: len(values)] = values
+        found[encoding.eot_token] = 0
+        return found if zero_at_the_separator else values
+
+    return answer
+
+
 def asks_about_the_first_document(split_documents):
     training, validation = split_documents([chr(97 + i) for i in range(26)], 0.2)
     assert training.count(validation[0]) == 0
@@ -103,6 +124,12 @@ NAMED = [
     ("merge_most_frequent", merging(lambda pair: (-pair[0], pair[1])), None),
     ("merge_most_frequent", merge_in_the_long_run, "merge_only_what_comes_twice"),
     ("token_bytes", sizes_by_text, "bytes_of_one_for_a_part_of_a_character"),
+    ("token_bytes", sizes_by_value(True), "bytes_in_another_order_with_zero_at_the_separator"),
+    (
+        "token_bytes",
+        lambda encoding: np.array(sizes_by_value(False)(encoding)),
+        "bytes_in_another_order_without_the_separator",
+    ),
     ("next_token_loss", smoothed, "loss_with_smoothed_labels"),
     ("windows", windows_by_roll, "windows_in_a_ring"),
     ("test_sound_pairs", asks_that_targets_are_later_inputs, "pairs_test_without_the_last_target"),
@@ -121,6 +148,12 @@ def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
     result = judge(find(name), answer)
     assert result.status == "failed"
     assert (result.diagnosis and result.diagnosis.name) == mistake, result
+
+
+def test_a_test_that_asks_behind_the_end_of_its_text_is_told_so_and_one_up_to_the_end_is_not():
+    says = judge(find("test_sound_pairs"), asks_behind_the_end).difference.says
+    assert "the last one is token 10, and a text of 10 tokens ends with token 9" in says, says
+    assert judge(find("test_sound_pairs"), asks_up_to_the_end).status == "passed"
 
 
 @pytest.mark.parametrize("kind", [lambda pair: bytes(each % 256 for each in pair), str, set, np.array])

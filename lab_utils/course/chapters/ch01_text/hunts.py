@@ -1,9 +1,12 @@
 """The bug hunts of notebook 01: a test that finds each bug, and the pieces that every answer is tried on."""
 
+from collections.abc import Callable
+
 import torch
 
 from lab_utils.course.chapters.ch01_text import bugs
-from lab_utils.course.exercise import Case, give_nothing
+from lab_utils.course.exercise import Case, Problem, give_nothing
+from lab_utils.show.words import plural
 
 
 def test_sound_pairs(cut_pairs) -> None:
@@ -61,34 +64,42 @@ def split_the_first_off(documents, val_share):
     return documents[n_val:], documents[:n_val]
 
 
+def _within_the_text(piece: Callable) -> Callable:
+    """`piece`, which says so where a test asks for a target behind the end of its text: there nothing is right."""
+
+    def cut(tokens, starts, seq_len):
+        last = max((int(start) for start in starts), default=0)
+        if last + seq_len >= len(tokens):
+            raise Problem(
+                f"Your test asks for {plural(seq_len, 'target')} from the start {last} on: the last one is token "
+                f"{last + seq_len}, and a text of {plural(len(tokens), 'token')} ends with token {len(tokens) - 1}."
+            )
+        return piece(tokens, starts, seq_len)
+
+    return cut
+
+
 def pairs_cases() -> list[Case]:
-    return [
-        Case("the piece above", (bugs.pairs_of_a_colleague,)),
-        Case("a hidden piece with the same fault, which cuts by a table of places", (bugs.pairs_by_index,)),
-        Case("a hidden piece whose last target in each row is the first input", (bugs.pairs_in_a_ring,)),
-        Case("a hidden piece whose targets lie three tokens further on", (bugs.pairs_three_apart,)),
-        Case("a hidden piece that shifts the first row only", (bugs.pairs_shifted_once,)),
-        Case("a hidden piece that shifts only the last target of each row", (bugs.pairs_shifted_at_the_end,)),
-        Case("a piece whose targets are zeros", (_with_targets_of_zeros,), judged=False),
-        Case("a sound piece that cuts one token more and uses the piece twice", (cut_pairs,)),
-        Case("a sound piece that cuts by a table of places", (cut_pairs_from_two_texts,)),
-        Case("a sound piece that cuts inputs and targets one by one", (cut_pairs_apart,)),
-        Case(
-            "a piece of another shape",
-            (lambda t, s, n: tuple(x[:1, :1] for x in cut_pairs(t, s, n)),),
-            judged=False,
-        ),
-        Case(
-            "a piece that gives zeros",
-            (lambda t, s, n: tuple(0 * x for x in cut_pairs(t, s, n)),),
-            judged=False,
-        ),
-        Case(
-            "a piece with other inputs",
-            (lambda t, s, n: tuple(x + 1 for x in cut_pairs(t, s, n)),),
-            judged=False,
-        ),
-        Case("a piece that gives nothing", (give_nothing,), judged=False),
+    pieces = [
+        ("the piece above", bugs.pairs_of_a_colleague),
+        ("a hidden piece with the same fault, which cuts by a table of places", bugs.pairs_by_index),
+        ("a hidden piece whose last target in each row is the first input", bugs.pairs_in_a_ring),
+        ("a hidden piece whose targets lie three tokens further on", bugs.pairs_three_apart),
+        ("a hidden piece that shifts the first row only", bugs.pairs_shifted_once),
+        ("a hidden piece that shifts only the last target of each row", bugs.pairs_shifted_at_the_end),
+        ("a sound piece that cuts one token more and uses the piece twice", cut_pairs),
+        ("a sound piece that cuts by a table of places", cut_pairs_from_two_texts),
+        ("a sound piece that cuts inputs and targets one by one", cut_pairs_apart),
+    ]
+    probing = [
+        ("a piece whose targets are zeros", _with_targets_of_zeros),
+        ("a piece of another shape", lambda t, s, n: tuple(x[:1, :1] for x in cut_pairs(t, s, n))),
+        ("a piece that gives zeros", lambda t, s, n: tuple(0 * x for x in cut_pairs(t, s, n))),
+        ("a piece with other inputs", lambda t, s, n: tuple(x + 1 for x in cut_pairs(t, s, n))),
+        ("a piece that gives nothing", give_nothing),
+    ]
+    return [Case(says, (_within_the_text(piece),)) for says, piece in pieces] + [
+        Case(says, (piece,), judged=False) for says, piece in probing
     ]
 
 

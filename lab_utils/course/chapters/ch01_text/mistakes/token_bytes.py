@@ -125,6 +125,25 @@ def bytes_in_another_order_around_the_separator(encoding):
 
 
 @mistake(
+    "The sizes are not in the order of the ids. Entry i belongs to token i.",
+    "In which order does token_byte_values give the tokens?",
+)
+def bytes_in_another_order_with_zero_at_the_separator(encoding):
+    found = np.array([len(token) for token in encoding.token_byte_values()] + [0])
+    found[encoding.eot_token] = 0
+    return found
+
+
+@mistake(
+    "Two things: the sizes are not in the order of the ids, and there is no entry for `<|endoftext|>`. Entry i belongs "
+    "to token i, and that of the separator is 0.",
+    "In which order does token_byte_values give the tokens, and how many are there?",
+)
+def bytes_in_another_order_without_the_separator(encoding):
+    return np.array([len(token) for token in encoding.token_byte_values()])
+
+
+@mistake(
     "A part of a character counts as one byte. It may have two or three.",
     "How many bytes does decode_single_token_bytes give for a token whose text is `�`?",
 )
@@ -193,6 +212,8 @@ TOKEN_BYTES = (
     bytes_without_the_separator,
     bytes_in_another_order,
     bytes_in_another_order_around_the_separator,
+    bytes_in_another_order_with_zero_at_the_separator,
+    bytes_in_another_order_without_the_separator,
     bytes_of_one_for_a_part_of_a_character,
     bytes_without_parts_of_characters,
     bytes_of_all_tokens,
