@@ -125,7 +125,54 @@ def asks_whether_a_seed_makes_the_block(make_block):
     assert torch.equal(*outs)
 
 
+class WithRowsOfTheSequenceFirst(MoE):
+    def forward(self, x):
+        batch, seq, d_model = x.shape
+        stats = self.route(x)
+        rows, n = x.transpose(0, 1).reshape(-1, d_model), batch * seq
+        y = dispatch(rows, stats.expert_idx.reshape(n, -1), stats.weights.reshape(n, -1), self.experts)
+        y = y.view(seq, batch, d_model).transpose(0, 1)
+        return y if self.shared_experts is None else y + self.shared_experts(x), stats
+
+
+def filled(moe_class, factor):
+    torch.manual_seed(0)
+    cfg = MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=8, routed_scaling_factor=factor)
+    layer = moe_class(8, cfg)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    return layer, torch.randn(2, 3, 8)
+
+
+def asks_for_the_sum(
+    factor, of_shared, close=lambda y, right: torch.allclose(y, right, rtol=1e-3, atol=1e-3)
+):
+    def test_sound_moe(moe_class):
+        layer, x = filled(moe_class, factor)
+        y, stats = layer(x)
+        rows = dispatch(
+            x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), layer.experts
+        )
+        assert close(y, rows.view_as(x) + of_shared * layer.shared_experts(x))
+
+    return test_sound_moe
+
+
+def asks_without_routed_at_a_factor_of_one(moe_class):
+    layer, x = filled(moe_class, 1.0)
+    nn.init.zeros_(layer.experts.down_proj)
+    assert torch.allclose(layer(x)[0], layer.shared_experts(x))
+
+
 NAMED = [
+    ("MoE", WithRowsOfTheSequenceFirst, "MoEWithRowsOfTheSequenceFirst"),
+    ("test_sound_moe", asks_for_the_sum(1.0, 1.0), "moe_test_of_the_sum_with_a_factor_of_one"),
+    (
+        "test_sound_moe",
+        asks_without_routed_at_a_factor_of_one,
+        "moe_test_of_the_shared_with_a_factor_of_one",
+    ),
+    ("test_sound_moe", asks_for_the_sum(3.0, 3.0), "moe_test_of_the_scaled_sum"),
     ("balance_term", half_and_half, "balance_as_a_running_mean"),
     ("balance_term", outer_layers, "balance_of_the_first_and_the_last"),
     ("balance_term", middle_of_the_layers, None),
@@ -155,6 +202,14 @@ def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
 def test_what_the_stub_allows_passes(name, answer):
     result = judge(find(name), answer)
     assert result.status == "passed", result
+
+
+def test_a_sum_that_leaves_room_for_rounding_passes_and_one_that_leaves_none_is_told_to():
+    assert judge(find("test_sound_moe"), asks_for_the_sum(3.0, 1.0)).status == "passed"
+
+    by_bits = asks_for_the_sum(3.0, 1.0, lambda y, right: torch.equal(y, right * (1 + 1e-6)))
+    wrong = judge(find("test_sound_moe"), by_bits)
+    assert wrong.diagnosis and "leave room for rounding" in wrong.diagnosis.look_at
 
 
 def test_the_hint_to_a_weak_test_of_a_block_asks_for_no_number():

@@ -182,6 +182,20 @@ class MoEInAnotherOrder(CoreMoE):
 
 
 @mistake(
+    "The tokens go to `dispatch` sequence first, and the decisions of the router batch first; what comes out is put "
+    "back as if both had the same order.",
+    "Which token stands in row 1 of the flattened x, and which in row 1 of the flattened weights?",
+)
+class MoEWithRowsOfTheSequenceFirst(CoreMoE):
+    def forward(self, x):
+        stats = self.route(x)
+        rows = x.transpose(0, 1)
+        flat = (t.flatten(0, 1) for t in (stats.expert_idx, stats.weights))
+        y = dispatch(rows.flatten(0, 1), *flat, self.experts).view_as(rows).transpose(0, 1)
+        return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
+
+
+@mistake(
     "The router's logits are computed in `forward` itself, so under autocast in bfloat16. `self.route` keeps them in "
     "float32: rounded scores would flip experts at random.",
     "What does self.route(x) do that your line does not?",
@@ -275,6 +289,7 @@ MOE = (
     MoEAlwaysSharing,
     MoELeftFlat,
     MoEInAnotherOrder,
+    MoEWithRowsOfTheSequenceFirst,
     MoERoutingByHand,
     MoEAveragingTheChosen,
     MoEWithScoresForWeights,

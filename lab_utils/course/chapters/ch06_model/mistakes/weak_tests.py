@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.probes import EXPECTS_THE_BROKEN
 from nanokimi.config import MoEConfig
 from nanokimi.moe import MoE, dispatch
 
@@ -17,7 +18,8 @@ def block_test_that_never_fails(make_block):
 
 
 @mistake(
-    "It refuses every block that was tried, the sound ones too.", "Run it on a block that you trust first."
+    "It refuses every block that was tried, the sound ones too: what it expects is not what a sound one gives.",
+    "Run it on a block that you trust first. A sound block may have any number of weights, of any shape.",
 )
 def block_test_that_always_fails(make_block):
     raise AssertionError
@@ -101,6 +103,10 @@ def small_moe(moe_class, factor=2.5):
     return moe, torch.linspace(-1, 1, 8).view(1, 2, 4)
 
 
+def routed_sum(moe, x, stats):
+    return dispatch(*(t.flatten(0, 1) for t in (x, stats.expert_idx, stats.weights)), moe.experts).view_as(x)
+
+
 @mistake(
     "It passes for every layer that was tried, whatever y is, even if there is none.",
     "Is there an `assert`, and does it look at y?",
@@ -110,7 +116,11 @@ def moe_test_that_never_fails(moe_class):
     moe(x)
 
 
-@mistake("It refuses every layer that was tried, the sound ones too.", "Run it on a right MoE first.")
+@mistake(
+    "It refuses every layer that was tried, the sound ones too: what it expects is not what a sound one gives.",
+    "Run it on the lab's MoE first. If y is close there and not equal, leave room for rounding: two sound layers may "
+    "add in another order.",
+)
 def moe_test_that_always_fails(moe_class):
     raise AssertionError
 
@@ -169,14 +179,53 @@ def moe_test_of_two_calls(moe_class):
     assert torch.equal(moe(x)[0], moe(x)[0])
 
 
-@mistake(
-    "It looks at y, and at a scaling factor of 1, where the broken layer and a sound one are the same.",
+FACTOR_OF_ONE = (
+    "It looks at y, and with its numbers the broken layer and a sound one are the same, or closer than it asks: so it "
+    "is with a scaling factor of 1.",
     "By what does the broken layer multiply too much? Make that far from 1.",
 )
+
+
+@mistake(*FACTOR_OF_ONE)
 def moe_test_with_a_factor_of_one(moe_class):
     moe, x = small_moe(moe_class, factor=1.0)
     right = small_moe(MoE, factor=1.0)[0]
     assert torch.allclose(moe(x)[0], right(x)[0], atol=1e-4)
+
+
+@mistake(*FACTOR_OF_ONE)
+def moe_test_of_the_sum_with_a_factor_of_one(moe_class):
+    moe, x = small_moe(moe_class, factor=1.0)
+    y, stats = moe(x)
+    assert torch.allclose(y, routed_sum(moe, x, stats) + moe.shared_experts(x), atol=1e-4)
+
+
+@mistake(*FACTOR_OF_ONE)
+def moe_test_of_the_shared_with_a_factor_of_one(moe_class):
+    moe, x = small_moe(moe_class, factor=1.0)
+    with torch.no_grad():
+        moe.experts.down_proj.zero_()
+    assert torch.allclose(moe(x)[0], moe.shared_experts(x), atol=1e-4)
+
+
+@mistake(*EXPECTS_THE_BROKEN)
+def moe_test_of_the_scaled_sum(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    assert torch.allclose(y, routed_sum(moe, x, stats) + 2.5 * moe.shared_experts(x), atol=1e-4)
+
+
+@mistake(
+    "It asks for the routed sum, and passes for a layer without its shared expert. The bug is in what is done to that "
+    "one.",
+    "Make the other sum 0.",
+)
+def moe_test_of_the_routed_sum(moe_class):
+    moe, x = small_moe(moe_class)
+    with torch.no_grad():
+        moe.shared_experts.down_proj.zero_()
+    y, stats = moe(x)
+    assert torch.allclose(y, routed_sum(moe, x, stats), atol=1e-4)
 
 
 @mistake(
@@ -186,9 +235,7 @@ def moe_test_with_a_factor_of_one(moe_class):
 def moe_test_of_the_wrong_sum(moe_class):
     moe, x = small_moe(moe_class)
     y, stats = moe(x)
-    flat = (t.flatten(0, 1) for t in (x, stats.expert_idx, stats.weights))
-    routed = dispatch(*flat, moe.experts).view_as(x)
-    assert not torch.allclose(y, routed + 2.5 * moe.shared_experts(x), atol=1e-4)
+    assert not torch.allclose(y, routed_sum(moe, x, stats) + 2.5 * moe.shared_experts(x), atol=1e-4)
 
 
 MOE_TESTS = (
@@ -201,5 +248,9 @@ MOE_TESTS = (
     moe_test_of_the_report,
     moe_test_of_two_calls,
     moe_test_with_a_factor_of_one,
+    moe_test_of_the_sum_with_a_factor_of_one,
+    moe_test_of_the_shared_with_a_factor_of_one,
+    moe_test_of_the_scaled_sum,
+    moe_test_of_the_routed_sum,
     moe_test_of_the_wrong_sum,
 )
