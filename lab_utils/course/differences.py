@@ -103,6 +103,8 @@ def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
         return f"It is {describe_kind(got)}; it should be {describe_kind(right)}."
     if got.shape != right.shape:
         return f"Its shape is {tuple(got.shape)}; it should be {tuple(right.shape)}."
+    if got.is_floating_point() and _is_whole(right):  # of which width, an exercise may leave open
+        return f"Its numbers are {_dtype_name(got)}; they should be whole ones, as in {_dtype_name(right)}."
     if got.dtype != right.dtype:
         return f"Its numbers are {_dtype_name(got)}; they should be {_dtype_name(right)}."
     if right.isfinite().all() and not got.isfinite().all():
@@ -121,6 +123,10 @@ def _explain_tensors(right: Tensor, got: Any, tolerance: float) -> str:
     )
 
 
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+
+
 def _widen(tensor: Tensor) -> Tensor:
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
@@ -133,7 +139,10 @@ def _write_apart(got: Any, right: Any) -> tuple[str, str]:
     """Both numbers, with four digits, or as many as it takes to see that they differ."""
     for n_digits in range(4, 18):
         written = tuple(
-            f"{each:.{n_digits}g}" if isinstance(each, float) else str(each) for each in (got, right)
+            f"{each + 0.0:.{n_digits}g}"
+            if isinstance(each, float)
+            else str(each)  # 0 is written without a sign
+            for each in (got, right)
         )
         if written[0] != written[1]:
             break

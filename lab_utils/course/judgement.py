@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
@@ -165,7 +166,9 @@ def _diagnosis_lines(result: CheckResult) -> list[str]:
 def _describe(difference: Difference) -> str:
     """The difference in one sentence, with its part and its case."""
     where = f" ({difference.case})" if difference.case else ""
-    return f"{difference.part}{where}: {difference.says}" if difference.part else f"{difference.says}{where}"
+    if not difference.part:
+        return f"{difference.says}{where}"
+    return f"{difference.part}{where}: {re.sub('^It(?=s? )', 'it', difference.says)}"
 
 
 def _describe_test(difference: Difference) -> str:
@@ -193,8 +196,9 @@ def side_by_side(result: CheckResult) -> list[tuple[str, str]]:
         found.append(("input", text))
     if difference is None or not difference.part or difference.part == TEST:
         return found
+    what = "" if difference.part == "result" else f" {difference.part}"
     pair = [
-        (f"expected{_shape(difference.expected)}", as_text(difference.expected, difference.got)),
+        (f"expected{what}{_shape(difference.expected)}", as_text(difference.expected, difference.got)),
         (f"got{_shape(difference.got)}", as_text(difference.got, difference.expected)),
     ]
     # Where both look the same, as lists of tensors, or numbers in two formats, the first sentence says how they differ.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from lab_utils.course.differences import describe_kind
 
 MOST_NUMBERS = 24  # of a tensor that is shown whole
 MOST_LINES = 4  # of one value
+MOST_ROWS = 8  # of a matrix that is shown whole
 WIDTH = 72
 LONGEST = 90  # letters of a line
 _AROUND = 3  # entries on each side of the place that differs
@@ -22,7 +22,7 @@ _WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 def as_text(value: Any, beside: Any = None) -> str:
-    """A value in four lines at most. Of a large one the entries around the first that is not as in `beside`."""
+    """A value in a few lines. Of a large one the entries around the first that is not as in `beside`."""
     if _holds_numbers(value):
         return "\n".join(write_whole(value) or _write_rows(value, beside))
     try:
@@ -41,18 +41,31 @@ def write_whole(tensor: Tensor) -> list[str]:
     array = as_array(tensor)
     rows = np.array2string(array, precision=4, suppress_small=True, max_line_width=WIDTH).splitlines()
     rows = [row for row in rows if row.strip()]  # numpy parts blocks by empty lines
-    if len(rows) <= MOST_LINES and tensor.ndim <= 2:
+    by_row = tensor.ndim == 2 and len(rows) == len(tensor)
+    if tensor.ndim <= 2 and len(rows) <= (MOST_ROWS if by_row else MOST_LINES):
         return rows
     text = np.array2string(array, precision=4, suppress_small=True, separator=", ", max_line_width=10_000)
     text = re.sub(r"(?<=\[) +| +(?=[,\]])", "", re.sub(r"\s+", " ", text))
-    lines = textwrap.wrap(text, WIDTH)
-    return lines if len(lines) <= (2 if tensor.ndim > 2 else MOST_LINES) else []
+    return [text] if len(text) <= WIDTH else _break_between_rows(text)
+
+
+def _break_between_rows(text: str) -> list[str]:
+    """The rows of a nested list, each in a line of its own, or several in each where they are many; none where long."""
+    rows = re.split(r"(?<=\],) (?=\[)", text)
+    in_a_line = 1 if len(rows) <= MOST_ROWS else -(-len(rows) // MOST_LINES)
+    lines, depth = [], 0
+    for i in range(0, len(rows), in_a_line):
+        line = " ".join(rows[i : i + in_a_line])
+        lines.append(" " * depth + line)
+        depth += line.count("[") - line.count("]")
+    return lines if max(map(len, lines)) <= WIDTH else []
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
-    """The numbers for numpy, which has no bfloat16."""
+    """The numbers for numpy, which has no bfloat16, a zero without its sign."""
     tensor = tensor.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return (tensor + 0.0 if tensor.is_floating_point() else tensor).numpy()
 
 
 def _holds_numbers(value: Any) -> bool:

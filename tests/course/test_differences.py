@@ -56,3 +56,10 @@ def test_numbers_have_as_many_digits_as_they_need_to_differ(right, got, says):
 )
 def test_of_a_list_the_first_place_that_differs_is_named(right, got, says):
     assert explain_difference(right, got, 1e-6) == says
+
+
+@pytest.mark.parametrize("got", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("right", [torch.int64, torch.int32])
+def test_counts_should_be_whole_numbers(right, got):
+    says = explain_difference(torch.ones(2, dtype=right), torch.ones(2, dtype=got), 1e-6)
+    assert "; they should be whole ones, as in int" in says

@@ -1,6 +1,7 @@
 """What a panel must not say: names that the learner has not, properties that the answer has, the same thing twice."""
 
 import linecache
+import math
 import re
 import warnings
 
@@ -19,7 +20,7 @@ from nanokimi.generate import generate
 from nanokimi.mask import causal_mask
 from nanokimi.moe import dispatch
 from nanokimi.norm import RMSNorm
-from nanokimi.router import load_balance_loss, update_expert_bias_
+from nanokimi.router import expert_load, load_balance_loss, update_expert_bias_
 
 COSTLY = {"Kimi", "KimiBlock", "MultiHeadLatentAttention", "Muon", "derived_scaling_factor"}
 EXERCISES = [e for e in all_exercises().values() if not e.is_hunt and e.name not in COSTLY]
@@ -180,9 +181,17 @@ def test_of_large_values_the_place_that_differs_is_shown():
     assert "5." in as_text(got, right) and as_text(got, right).startswith("[2]")
     assert "5." not in as_text(right, got)
     for shape in ((9, 9, 9, 9), (2, 2, 2, 3), (1, 2, 12, 1), (24, 1), (3, 8)):
-        assert 0 < len(as_text(torch.full(shape, 0.123456)).splitlines()) <= 4
+        assert 0 < len(as_text(torch.full(shape, 0.123456)).splitlines()) <= 8
     entries = [1] * 200
     assert "7" in as_text([*entries[:150], 7, *entries[151:]], entries)
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (12, 2), (24, 1), (2, 3, 4), (3, 2, 4), (1, 12, 2), (2, 2, 2, 3)])
+@pytest.mark.parametrize("of", [lambda x: x, lambda x: -x / 7])
+def test_a_line_ends_where_a_row_ends(shape, of):
+    lines = as_text(of(torch.arange(math.prod(shape)).view(shape))).splitlines()
+    assert 1 < len(lines) <= 8 and all(line.rstrip(",").endswith("]") for line in lines)
+    assert "..." not in lines
 
 
 def test_a_tuple_in_an_assert_and_a_comparison_alone_are_seen():
@@ -205,3 +214,15 @@ def test_a_tuple_in_an_assert_and_a_comparison_alone_are_seen():
     assert "nothing looks at what comes out: `torch.allclose(" in panel("test_sound_attend", by_nothing)
     assert "So it is for every piece, the sound ones too." in panel("test_sound_attend", by_an_error)
     assert "compares, and" not in panel("test_sound_attend", by_a_right_assert)
+
+
+def unseen(x):
+    """0 with a gradient of 1."""
+    return (x - x.detach()).sum()
+
+
+def test_a_sentence_goes_on_after_a_colon_and_a_table_says_what_it_is_of():
+    text = panel("expert_load", lambda expert_idx, n_experts: expert_load(expert_idx, n_experts)[None])
+    assert "): its shape is (1, 4); it should be (4,)." in text and "  expected, shape (4,)" in text
+    text = panel("load_balance_loss", lambda stats: load_balance_loss(stats) + unseen(stats.logits))
+    assert "  expected gradient of `stats.logits`, shape" in text
