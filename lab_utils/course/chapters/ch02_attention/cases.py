@@ -56,7 +56,7 @@ def attend_cases() -> list[Case]:
     )
     return [
         Case("one token", (*_qkv(1, 1), 0.5)),
-        Case("two tokens, one channel", (*two, 0.5)),
+        Case("one text, one head: two tokens of one channel", (*two, 0.5)),
         Case("three tokens", (*_qkv(3, 3), 0.5)),
         Case("three texts of two heads", (*_qkv(3, 3, texts=3), 0.5)),
         Case("one new token after a cache of four", (*_qkv(1, 5), 0.5)),
@@ -125,7 +125,7 @@ def rope_cases() -> list[Case]:
         Case("one token at position 1, one pair", (torch.tensor([[1.0, 2.0]]), _turns(1, 2, start=1))),
         Case("three tokens, two pairs", (numbers(3, 4), _turns(3, 4))),
         Case("three pairs", (numbers(5, 6), _turns(5, 6))),
-        Case("heads and a batch", (numbers(2, 2, 5, 6), _turns(5, 6))),
+        Case("heads and a batch, three pairs", (numbers(2, 2, 5, 6), _turns(5, 6))),
         Case("positions after a cache", (numbers(1, 2, 3, 4), _turns(3, 4, start=9))),
         Case("float64", (numbers(1, 4, 4, dtype=torch.float64), _turns(4, 4))),
         Case("bfloat16 comes back as bfloat16", (numbers(2, 4, 4).bfloat16(), _turns(4, 4, start=2))),
