@@ -15,7 +15,8 @@ from torch import Tensor
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts
 from lab_utils.course.inputs import entries
-from lab_utils.course.relations.arguments import Path, equal, leaves_of, name_arguments, say_path
+from lab_utils.course.relations.arguments import leaves_of, name_arguments, say_path
+from lab_utils.course.relations.ignored import say_ignored
 from lab_utils.course.relations.likeness import Pair, liken
 from lab_utils.course.relations.sights import Sight, look, numbers_of
 from lab_utils.course.relations.standins import StandIns
@@ -37,7 +38,7 @@ def relate(
         return (says,)
     lost = _lost_gradients(exercise, judged)
     found = [
-        _ignored(exercise, seen),
+        say_ignored(exercise, seen),
         lost or _parts(exercise, judged),
         "" if lost else _likeness(exercise, judged),
         say_where(exercise, judged),
@@ -81,54 +82,6 @@ def _gives(exercise: Exercise, parts: Parts | None, sight: Sight, part: str) -> 
     ]
     return part in names and not any(
         explain_difference(parts[name], sight.got[name], exercise.tolerance) for name in names
-    )
-
-
-def _ignored(exercise: Exercise, seen: list[Sight]) -> str:
-    """Cases that differ in one argument alone: right results differ there, and the answer's are equal, everywhere."""
-    leaves = [leaves_of(exercise, sight.case) for sight in seen]
-    found: dict[Path, list[tuple[int, int]]] = {}
-    read: set[Path] = set()
-    clearly = min(100 * exercise.tolerance, 0.05)
-    for i, one in enumerate(seen):
-        for j, other in enumerate(seen[:i]):
-            path = _only_difference(leaves[i], leaves[j])
-            if path is None or one.got is None or other.got is None:
-                continue
-            if _differ(one.got, other.got, 1e-9):
-                read.add(path)
-            elif list(one.right) == list(other.right) and _differ(one.right, other.right, clearly):
-                found.setdefault(path, []).append((i, j))
-    names = [say_path(exercise, path) for path, same in found.items() if path not in read and _is_often(same)]
-    named = next(filter(None, names), "")
-    return f"It gives the same for two inputs that differ in {named} alone; it should not." if named else ""
-
-
-def _is_often(pairs: list[tuple[int, int]]) -> bool:
-    """Whether inputs have the same result more than once: in two pairs that share no input, or in three of each other.
-
-    Once may be by chance, in a choice of experts that another bias does not change, or by rounding two numbers to one.
-    """
-    apart = any(not {*one} & {*other} for one, other in itertools.combinations(pairs, 2))
-    numbers = sorted({number for pair in pairs for number in pair}, reverse=True)
-    return apart or any(
-        {(one, other), (one, third), (other, third)} <= set(pairs)
-        for one, other, third in itertools.combinations(numbers, 3)
-    )
-
-
-def _only_difference(one: dict[Path, Any], other: dict[Path, Any]) -> Path | None:
-    different = [
-        path
-        for path in {**one, **other}
-        if path not in one or path not in other or not equal(one[path], other[path])
-    ]
-    return different[0] if len(different) == 1 else None
-
-
-def _differ(one: Parts, other: Parts, tolerance: float) -> bool:
-    return list(one) != list(other) or any(
-        explain_difference(one[name], other[name], tolerance) for name in one
     )
 
 

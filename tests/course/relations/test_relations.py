@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lab_utils.course.chapters import all_exercises, find
+from lab_utils.course.chapters.ch05_latent.mistakes.latent_layer import LatentLayer
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.judgement import panel_text
@@ -18,7 +19,7 @@ from nanokimi.loss import next_token_loss
 from nanokimi.mask import causal_mask
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
-from nanokimi.optim import newton_schulz
+from nanokimi.optim import Muon, lr_at, newton_schulz
 from nanokimi.rope import apply_rope, rope_frequencies
 from nanokimi.router import expert_load, max_violation
 
@@ -209,3 +210,55 @@ def test_a_list_of_pieces_is_not_called_what_is_wrong():
     bare = dataclasses.replace(find("test_sound_split"), mistakes=())
     text = repr(judge(bare, keeps_the_order))
     assert "What is wrong" not in text and "Of the sound pieces it refuses 2: " in text, text
+
+
+# ---------------------------------------------------------------- sentences that would lead elsewhere
+
+
+class MuonOfItsOwnSettings(Muon):
+    """Muon that does not look at what a group or a schedule says."""
+
+    def step(self, closure=None):
+        kept = [dict(group) for group in self.param_groups]
+        for group in self.param_groups:
+            group.update({name: self.defaults[name] for name in ("lr", "momentum")})
+        super().step(closure)
+        for group, its in zip(self.param_groups, kept, strict=True):
+            group.update(its)
+
+
+class TwoSlips(LatentLayer):
+    """The rope key is normed, and a query of low rank is not."""
+
+    def turn_key(self, k_rope, rotation):
+        return super().turn_key(k_rope / k_rope.square().mean(-1, keepdim=True).sqrt(), rotation)
+
+    def project_query(self, x):
+        return self.q_proj(x) if self.cfg.q_lora_rank is None else self.q_b_proj(self.q_a_proj(x))
+
+
+def test_an_argument_that_is_rounded_is_not_called_unused():
+    def rounding_down(step, cfg):
+        n = int(cfg.decay_fraction * cfg.steps)
+        return lr_at(step, dataclasses.replace(cfg, decay_fraction=n / cfg.steps))
+
+    def always_three(step, cfg):
+        return lr_at(step, dataclasses.replace(cfg, decay_fraction=3 / cfg.steps))
+
+    for wrong in (rounding_down, always_three):
+        found = " ".join(relations_of("lr_at", wrong))
+        assert ("`cfg.decay_fraction` alone" in found) is (wrong is always_three), found
+
+
+def test_a_part_that_not_every_failing_input_has_is_not_called_right():
+    found = " ".join(relations_of("Muon", MuonOfItsOwnSettings))
+    assert "parameter 1 after step 1" not in found.partition("Right on every input")[2], found
+    assert "parameter 2" not in found, found
+
+
+@pytest.mark.slow
+def test_a_sentence_about_other_inputs_than_the_shown_one_names_them():
+    found = " ".join(relations_of("MultiHeadLatentAttention", TwoSlips))
+    assert (
+        "q_a_layernorm.weight, where it is wrong (a batch, a query of low rank): every number is 0." in found
+    ), found
