@@ -211,7 +211,7 @@ def test_a_missing_refusal_and_another_error_than_a_value_error():
 def test_two_results_in_the_other_order():
     expand, windows = find("expand_latent").core, find("windows").core
     line = says(lambda *args: expand(*args)[::-1], "expand_latent")
-    assert line == "result 0 and result 1 are in each other's place: each is what the other one should be."
+    assert line == "keys and values are in each other's place: each is what the other one should be."
     line = says(lambda *args: (windows(*args)[1], windows(*args)[0], windows(*args)[2]), "windows")
     assert line == "inputs and targets are in each other's place: each is what the other one should be."
     # In one case only, it is no order.

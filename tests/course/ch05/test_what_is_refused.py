@@ -5,6 +5,10 @@ import torch
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
+from nanokimi.attention import AttentionOutput, attend, join_heads
+from nanokimi.mla import MultiHeadLatentAttention, absorb_query
+from nanokimi.qk_clip import max_logit
+from nanokimi.rope import apply_rope
 
 
 def weigh(powers):
@@ -58,7 +62,48 @@ def until_the_context_is_full(cfg, n_tokens):
     )
 
 
+class LargestOfTheNewKeys(MultiHeadLatentAttention):
+    """Right but for the report with a cache: the maximum is over the keys of this step."""
+
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        if cache is None:
+            return super().forward(x, rotation, None, with_max_qk_logit)
+        nope, rank = self.cfg.qk_nope_head_dim, self.cfg.kv_lora_rank
+        latent, k_rope = self.kv_a_proj(x).tensor_split([rank], dim=-1)
+        new = torch.cat([self.kv_a_layernorm(latent), apply_rope(k_rope, rotation)], dim=-1)
+        (entries,) = cache.append(new)
+        weight = self.kv_b_proj.weight.view(self.n_heads, -1, rank)
+        q = absorb_query(self._queries(x, rotation), weight[:, :nope])
+        k, new = (each[:, None].expand(-1, self.n_heads, -1, -1) for each in (entries, new))
+        heads = attend(q, k, k[..., :rank], self.scale) @ weight[:, nope:].mT
+        largest = max_logit(q, new, self.scale) if with_max_qk_logit else None
+        return AttentionOutput(self.o_proj(join_heads(heads)), largest)
+
+
+def wrong_way(n, first, changed, looked_at, by=3.0):
+    """A test of test_sound_summary that changes the beginning and asks that `looked_at` stays."""
+
+    def test_of_the_past(layer):
+        x = torch.randn(1, n, 8, generator=torch.Generator().manual_seed(first))
+        other = x.clone()
+        other[:, changed] += by
+        assert (layer(x)[:, looked_at] - layer(other)[:, looked_at]).abs().max() < 1e-3
+
+    return test_of_the_past
+
+
 WRONG = [
+    ("MultiHeadLatentAttention", LargestOfTheNewKeys, "the maxima miss the keys"),
+    (
+        "cache_elements",
+        count(lambda L, D, m, b, n: L * D * (2 * m * ((n - 1) // b) + 3 * ((n - 1) % b + 1))),
+        "has just become full counts as open",
+    ),
+    ("test_sound_summary", wrong_way(7, 1, slice(0, 1), slice(1, None)), "looks the wrong way"),
+    ("test_sound_summary", wrong_way(12, 2, slice(0, 1), slice(-1, None)), "looks the wrong way"),
+    ("test_sound_summary", wrong_way(8, 3, slice(0, 4), slice(4, None), -9.0), "looks the wrong way"),
+    ("test_sound_summary", wrong_way(9, 4, slice(0, 3), slice(6, None)), "looks the wrong way"),
+    ("test_sound_summary", wrong_way(6, 5, slice(2, 3), slice(3, None)), "looks the wrong way"),
     ("compress", bare_powers, "A score above 88"),
     ("block_visibility", visible_until(lambda n, b: (n - 1) // b), "where it is just full"),
     (

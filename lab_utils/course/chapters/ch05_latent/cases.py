@@ -58,6 +58,13 @@ def expand_cases() -> list[Case]:
     return [*cases, Case("float64", _latents(1, 5, 2, 6, 3, 4, 2, torch.float64))]
 
 
+def observe_expand(answer: Callable, *args: Tensor) -> Parts:
+    """Keys, values and gradients."""
+    parts = call_with_gradients(answer, *args, names=["latent", "k_rope", "expand_k", "expand_v"])
+    names = {"result 0": "keys", "result 1": "values"}
+    return {names.get(name, name): each for name, each in parts.items()}
+
+
 def absorb_cases() -> list[Case]:
     def case(says: str, batch: int, seq: int, heads: int, rank: int, nope: int, rope: int, **kwargs: Any):
         shapes = ((batch, heads, seq, nope + rope), (heads, nope, rank))
@@ -84,7 +91,7 @@ def logits_stay(parts: Parts, q: Tensor, expand_k: Tensor) -> bool:
 
 def shares_rope_key(parts: Parts, latent: Tensor, k_rope: Tensor, *_: Tensor) -> bool:
     rope = k_rope.shape[-1]
-    return bool((parts["result 0"][..., -rope:] == k_rope[:, None]).all())
+    return bool((parts["keys"][..., -rope:] == k_rope[:, None]).all())
 
 
 # ---------------------------------------------------------------- MultiHeadLatentAttention

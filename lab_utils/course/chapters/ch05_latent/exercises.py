@@ -16,7 +16,7 @@ EXERCISES = (
         notebook="05",
         core=expand_latent,
         cases=cases.expand_cases,
-        observe=call_with_gradients,
+        observe=cases.observe_expand,
         mistakes=mistakes.EXPAND_LATENT,
         properties=(
             Property("the last channels of every head's key are the one rope key", cases.shares_rope_key),
@@ -99,7 +99,7 @@ EXERCISES = (
         core=hunts.test_sound_summary,
         cases=hunts.summary_cases,
         observe=run_test,
-        mistakes=mistakes.SUMMARY_TESTS,
+        mistakes=mistakes.SUMMARY_TESTS + mistakes.SUMMARY_TESTS_OF_THE_PAST,
         hints=(
             "Change something late in the text. Which outputs must not change?",
             "Two inputs that agree up to token 4 must give outputs that agree up to token 4.",

@@ -11,6 +11,7 @@ from lab_utils.course.chapters.ch05_latent.mistakes.expand_latent import EXPAND_
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_attention import LATENT_ATTENTION
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_cache import LATENT_CACHE
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_heads import MLA_HEADS
+from lab_utils.course.chapters.ch05_latent.mistakes.summary_tests_of_the_past import SUMMARY_TESTS_OF_THE_PAST
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_latents import LATENTS_TESTS
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer import LAYER_TESTS
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_summary import SUMMARY_TESTS
@@ -30,4 +31,5 @@ __all__ = [
     "LAYER_TESTS",
     "MLA_HEADS",
     "SUMMARY_TESTS",
+    "SUMMARY_TESTS_OF_THE_PAST",
 ]

@@ -91,6 +91,20 @@ TOKENS_IN_A_BLOCK = named(
     "What does a complete block leave in the cache?",
     blocks=lambda layers, d, m, b, n: layers * d * (2 * b * (n // b) + 3 * (n % b)),
 )
+FULL_AS_OPEN = named(
+    "elements_with_a_full_block_as_open",
+    "A block that has just become full counts as open. It is replaced by its latents at once, not when the next token "
+    "comes.",
+    "Five tokens in blocks of five: what does the cache hold?",
+    blocks=lambda layers, d, m, b, n: layers * d * (2 * m * ((n - 1) // b) + 3 * (n - (n - 1) // b * b)),
+)
+FULL_AND_LOST = named(
+    "elements_with_a_full_block_lost",
+    "A block that has just become full is counted neither as open nor by its latents: its number of blocks is "
+    "(n - 1) // b, and its open tokens are n % b.",
+    "Five tokens in blocks of five: what does the cache hold?",
+    blocks=lambda layers, d, m, b, n: layers * d * (2 * m * ((n - 1) // b) + 3 * (n % b)),
+)
 RANK_ONCE = named(
     "elements_with_rank_once",
     "For MLA the latent is counted once, and only the rope keys for every token and layer.",
@@ -171,6 +185,8 @@ CACHE_TERMS = (
     SIZES_EXCHANGED,
     WAYS_EXCHANGED,
     TOKENS_IN_A_BLOCK,
+    FULL_AS_OPEN,
+    FULL_AND_LOST,
     RANK_ONCE,
     ROPE_ONCE,
     ROPE_OF_ONE_LAYER,

@@ -132,6 +132,29 @@ class MLAReportingInTrainingOnly(LatentLayer):
 
 
 @mistake(
+    "With a cache the largest logits are those of the new entries alone: the maxima miss the keys that were cached "
+    "before. The new queries meet all of them.",
+    "How many keys does the query of a step meet, and over how many of them do you take the maximum?",
+)
+class MLAReportingOnlyTheNew(LatentLayer):
+    def report(self, q, k):
+        return max_logit(q, k[:, :, -q.shape[2] :], self.scale)
+
+
+@mistake(
+    "With a cache the largest logits are those of the cached entries alone, the new ones left out.",
+    "How many keys does the query of a step meet, and over how many of them do you take the maximum?",
+)
+class MLAReportingOnlyTheOld(LatentLayer):
+    def report(self, q, k):
+        n_new = q.shape[2]
+        if k.shape[2] == n_new:
+            return super().report(q, k)
+        n_old = k.shape[2] - n_new
+        return max_logit(q, k[:, :, :n_old], self.scale, torch.ones(n_new, n_old, dtype=torch.bool))
+
+
+@mistake(
     "With a cache the largest logits are reported without the scale. QK-clip compares what goes into the softmax.",
     "Which numbers does the softmax see?",
 )
@@ -142,6 +165,8 @@ class MLAReportingUnscaledWithACache(LatentLayer):
 
 
 MLA_HEADS = (
+    MLAReportingOnlyTheNew,
+    MLAReportingOnlyTheOld,
     MLAWithTheRopeQueryOfHead0,
     MLAViewingQueries,
     MLACuttingRopeFirst,

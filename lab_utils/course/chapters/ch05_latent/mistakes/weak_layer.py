@@ -106,7 +106,7 @@ def cache_test_of_not_empty(mla_class):
 
 @mistake(
     "The bound is so high that expanded keys and values pass as well.",
-    "How many numbers do four heads keep per token, expanded, and how many should be kept?",
+    "How many numbers do all heads together keep per token, expanded, and how many should be kept?",
 )
 def cache_test_with_a_high_bound(mla_class):
     assert decode(mla_class)[2].nbytes <= 3 * 4 * (6 + 4) * 4

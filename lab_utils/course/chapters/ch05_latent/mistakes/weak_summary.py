@@ -47,17 +47,6 @@ def future_test_of_the_last_token(layer):
 
 
 @mistake(
-    "The test looks the wrong way: it changes the first token and asks that the later outputs stay. Seeing the past "
-    "is what attention is for.",
-    "Which triangle of the Jacobian must be zero?",
-)
-def future_test_of_the_past(layer):
-    other = text()
-    other[:, 0] += 1
-    assert torch.allclose(layer(text())[:, 1:], layer(other)[:, 1:], atol=1e-4)
-
-
-@mistake(
     "The test demands that every bit is equal. A sound layer may round differently when more tokens follow.",
     "Compare with a tolerance.",
 )
@@ -178,7 +167,6 @@ SUMMARY_TESTS = (
     future_test_of_the_shape,
     future_test_with_equal_tokens,
     future_test_of_the_last_token,
-    future_test_of_the_past,
     future_test_of_every_bit,
     future_test_of_all_outputs,
     future_test_of_a_tiny_change,
