@@ -51,3 +51,35 @@ def test_a_model_is_called_by_the_name_that_the_learner_reads():
     assert (
         found[0] == "It is wrong on the inputs where `model` is 'Kimi with experts', and right on all others."
     )
+
+
+def test_both_sides_of_a_group_say_its_settings():
+    def with_another_momentum(model, cfg):
+        optimizers = find("build_optimizers").core(model, cfg)
+        for group in optimizers[0].param_groups:
+            group["momentum"] = 0.95
+        return optimizers
+
+    difference = judge(find("build_optimizers"), with_another_momentum).difference
+    assert (
+        difference.got
+        == "Muon in float32, lr 0.003, momentum 0.95, ns_steps 3, fused_rows 1, weight_decay 0.1"
+    )
+    assert difference.expected == difference.got.replace("0.95", "0.7")
+
+
+def test_a_plain_slip_in_newton_schulz_is_shown_on_a_plain_matrix():
+    def squaring_entries(g, steps=5, dtype=torch.bfloat16):
+        x = g.to(dtype) / g.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7).to(dtype)
+        for _ in range(steps):
+            gram = x @ x.mT
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram**2) @ x
+        return x
+
+    case = judge(find("newton_schulz"), squaring_entries).case
+    assert case.args[0].shape == (2, 2) and case.args[1]["steps"] == 1
+
+
+def test_a_zero_has_no_sign():
+    result = judge(find("max_logit"), lambda q, k, scale, visible=None: -torch.zeros(q.shape[1]))
+    assert "[-0" not in repr(result) and ": -0 instead" not in repr(result) and "0 instead" in repr(result)

@@ -108,7 +108,68 @@ def hidden_at(number):
     return max_logit
 
 
+class MuonOfItsOwnRateAndMomentum(MuonByParameter):
+    """It keeps what it was made with, as attributes, and does not look at the group."""
+
+    def __init__(self, groups, lr, weight_decay=0.1, momentum=0.95, ns_steps=5, ns_dtype=torch.bfloat16):
+        super().__init__(groups, lr, weight_decay, momentum, ns_steps, ns_dtype)
+        self.lr, self.mu = lr, momentum
+
+    def change(self, p, buffer, group):
+        super().change(p, buffer, group | {"lr": self.lr, "momentum": self.mu})
+
+
+class MuonOfItsOwnDecayAndSteps(MuonByParameter):
+    def change(self, p, buffer, group):
+        own = {name: self.defaults[name] for name in ("weight_decay", "ns_steps")}
+        super().change(p, buffer, group | own)
+
+
+def rate(length, at_none=None):
+    """lr_at with another length of wsd's decay; `at_none` is the progress where it is 0."""
+
+    def lr_at(step, cfg):
+        peak, last = cfg.optim.lr, cfg.steps - 1
+        floor = peak * cfg.min_lr_ratio
+        if step < cfg.warmup_steps:
+            return peak * (step + 1) / cfg.warmup_steps
+        if cfg.schedule == "cosine":
+            way = (step - cfg.warmup_steps) / max(1, last - cfg.warmup_steps)
+            return floor + (peak - floor) * (1 + math.cos(math.pi * way)) / 2
+        n = length(cfg.decay_fraction * cfg.steps)
+        way = at_none if n == 0 and at_none is not None else max(0.0, (step - (last - n)) / n)
+        return peak + (floor - peak) * way
+
+    return lr_at
+
+
+def singular_values(low, high, shape=(6, 6), lr=1.0, divided=False, seed=0):
+    """A test of test_sound_muon that asks for singular values between two bounds."""
+
+    def test_of_the_bounds(optimizer):
+        p = torch.nn.Parameter(torch.zeros(shape))
+        p.grad = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        optimizer([{"params": [p]}], lr=lr, weight_decay=0.0, ns_dtype=torch.float32).step()
+        s = torch.linalg.svdvals(p.detach()) / (lr if divided else 1.0)
+        assert low < s.min() and s.max() < high
+
+    return test_of_the_bounds
+
+
 WRONG = [
+    ("Muon", MuonOfItsOwnRateAndMomentum, "The rate and momentum are what Muon was made with"),
+    ("Muon", MuonOfItsOwnDecayAndSteps, "The decay and number of steps are what Muon was made with"),
+    ("lr_at", rate(int, 0.0), "is rounded down, and may be 0"),
+    ("lr_at", rate(int), "is rounded down, and may be 0"),
+    ("lr_at", rate(lambda n: max(1, int(n))), "is rounded down."),
+    ("lr_at", rate(round, 0.0), "n is at least 1"),
+    ("lr_at", rate(round), "n is at least 1"),
+    ("test_sound_muon", singular_values(0.6, 1.3, seed=3), "asks for singular values near 1"),
+    ("test_sound_muon", singular_values(0.6, 1.3, (4, 8), seed=1), "asks for singular values near 1"),
+    ("test_sound_muon", singular_values(0.6, 1.3, (5, 7), 0.05, True), "asks for singular values near 1"),
+    ("test_sound_muon", singular_values(0.6, 1.3, (5, 7), 0.05), "asks for singular values near 1"),
+    ("test_sound_muon", singular_values(0.3, 0.7, (5, 7), 0.05), "forgets the learning rate"),
+    ("test_sound_muon", singular_values(5.0, 9.0), "fails for every optimizer"),
     ("clip_qk_", clip_with_gradients_on, "Which line stands above"),
     ("clip_qk_", clip_of_the_callers_logits, "`max_qk_logit` is changed"),
     ("Muon", MuonByShape, "share one momentum"),
@@ -136,6 +197,8 @@ def test_a_habit_that_costs_is_refused_and_named(name, answer, says):
         ("Muon", MuonWithAnEntryOfItsOwn),
         ("build_optimizers", by_whole_parts),
         ("max_logit", hidden_at(-1e30)),
+        ("lr_at", rate(lambda n: max(1, round(n)))),
+        ("test_sound_muon", singular_values(0.2, 0.7, (4, 8))),
     ],
 )
 def test_the_same_without_the_habit_passes(name, answer):

@@ -35,7 +35,11 @@ EXERCISES = (
         core=Muon,
         cases=muon.muon_cases,
         observe=muon.observe_muon,
-        mistakes=mistakes.MUON_MOMENTUM + mistakes.MUON_SCALE + mistakes.MUON_WEIGHTS + mistakes.MUON_MEMORY,
+        mistakes=mistakes.MUON_MOMENTUM
+        + mistakes.MUON_SCALE
+        + mistakes.MUON_WEIGHTS
+        + mistakes.MUON_SETTINGS
+        + mistakes.MUON_MEMORY,
         hints=(
             "For every group, for every parameter with a gradient: momentum, matrices, Newton-Schulz, scale, decay.",
             "self.state[p] is a dictionary that stays; buffer.lerp_(p.grad, 1 - mu) averages in place; "
@@ -66,7 +70,7 @@ EXERCISES = (
         core=hunts.test_sound_muon,
         cases=hunts.muon_cases,
         observe=run_test,
-        mistakes=mistakes.MUON_TESTS,
+        mistakes=mistakes.MUON_TESTS + mistakes.MUON_TESTS_OF_THE_SIZE,
         hints=(
             "What is the one thing that Muon's update has and Adam's lacks?",
             "A parameter of zeros, a random gradient, one step without decay: what it holds then is the update.",

@@ -140,6 +140,25 @@ class _MuonUpwards(MuonByParameter):
         return -orthogonal_by_svd(matrices, dtype=matrices.dtype)
 
 
+class _MuonBySVD(MuonByParameter):
+    def orthogonal(self, matrices, group):
+        return orthogonal_by_svd(matrices, dtype=matrices.dtype)
+
+
+class _MuonBySVDWithoutScale(_MuonBySVD):
+    def scale(self, matrices):
+        return 1.0
+
+
+def _without_rate(kind: type) -> type:
+    """An optimizer whose updates are not multiplied by the rate."""
+
+    def apply(self, p, update, group):
+        p.sub_(update)
+
+    return type("WithoutRate", (kind,), {"apply": apply})
+
+
 class _MuonOfBits(MuonByParameter):
     """The core's numbers, off by a thousandth."""
 
@@ -162,6 +181,9 @@ def muon_probes() -> list[Case]:
     }
     found = {says: _moving(move) for says, move in moves.items()} | {
         "Muon without scale": MuonWithoutScale.wrong,
+        "Muon by singular value decomposition, without scale": _MuonBySVDWithoutScale,
+        "Muon by singular value decomposition, without scale and rate": _without_rate(_MuonBySVDWithoutScale),
+        "Muon by singular value decomposition, without rate": _without_rate(_MuonBySVD),
         "Muon that only decays": _MuonThatOnlyDecays,
         "Muon that climbs": _MuonUpwards,
         "Muon that keeps one direction only": _MuonOfOneDirection,

@@ -23,6 +23,11 @@ def newton_schulz_cases() -> list[Case]:
     settings = [
         ("one number", torch.tensor([[-3.0]]), single),
         ("two singular values, one step", torch.diag(torch.tensor([4.0, 3.0])), single | {"steps": 1}),
+        (
+            "two rows that are not orthogonal, one step",
+            torch.tensor([[4.0, 1], [2, 2]]),
+            single | {"steps": 1},
+        ),
         ("a wide matrix", normal(3, 5), single),
         ("a tall matrix", normal(5, 3), single),
         ("a matrix of zeros", torch.zeros(2, 3), single),
@@ -171,9 +176,11 @@ def observe_muon(answer: Callable, shapes: list[tuple[tuple[int, ...], dict]], s
             optimizer.load_state_dict(saved)
         for p, each in zip(looked_at, history, strict=True):
             each.append(p.detach().clone())
-    if len(parameters) == 1:
-        return {f"the parameter after step {n}": each for n, each in enumerate(history[0], 1)}
-    return {f"parameter {i}, step by step": torch.stack(each) for i, each in enumerate(history, 1)}
+    return {
+        f"parameter {i} after step {n}": each
+        for i, its in enumerate(history, 1)
+        for n, each in enumerate(its, 1)
+    }
 
 
 def _in_bfloat16(answer: Callable, shape: tuple[int, ...], lr: float) -> Parts:

@@ -86,17 +86,18 @@ def observe_build_optimizers(
 
 
 def _group_in_words(optimizer: torch.optim.Optimizer, group: dict, cfg: OptimConfig) -> str:
-    """What differs from group to group, and each other setting that is not as it should be."""
+    """The optimizer and the settings of a group, as `AdamW, lr 0.02, ...`."""
     is_adamw = "betas" in group
     right: dict[str, Any] = {"lr": cfg.lr}
     right |= {"betas": (cfg.beta1, cfg.beta2), "eps": 1e-8} if is_adamw else {}
     right |= {} if is_adamw else {"momentum": cfg.muon_momentum, "ns_steps": cfg.ns_steps}
-    words = [type(optimizer).__name__]
+    ns_dtype = getattr(optimizer, "ns_dtype", torch.float32)
+    words = [f"{type(optimizer).__name__}{'' if is_adamw else f' in {ns_dtype}'.replace('torch.', '')}"]
+    # A tuple and a list of the same numbers are one setting, and so are 1 and 1.0.
     words += [
-        f"{key} {group[key]} for {value}" for key, value in right.items() if group.get(key, value) != value
+        f"{key} {value if (found := group.get(key, value)) == value else found}"
+        for key, value in right.items()
     ]
-    if (found := getattr(optimizer, "ns_dtype", torch.float32)) != torch.float32:
-        words.append(f"ns_dtype {str(found).removeprefix('torch.')} for float32")
     words += [f"{key} {group[key]}" for key in ("fused_rows", "weight_decay") if group.get(key) is not None]
     return ", ".join(words)
 
@@ -115,6 +116,7 @@ def lr_at_cases() -> list[Case]:
         schedule("wsd, a decay of 2.7 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.27),
         schedule("wsd, a decay of 2.3 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.23),
         schedule("wsd, a decay of 2.5 steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.25),
+        schedule("wsd, a decay of six steps", steps=10, warmup_steps=1, schedule="wsd", decay_fraction=0.6),
         schedule("wsd, a decay that begins before the warm-up ends", steps=10, warmup_steps=8, schedule="wsd",
                  decay_fraction=0.5),
         schedule("wsd without a decay, a floor above 1", lr=3.0, steps=5, warmup_steps=0, schedule="wsd",

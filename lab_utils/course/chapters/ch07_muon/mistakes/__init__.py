@@ -11,6 +11,7 @@ from lab_utils.course.chapters.ch07_muon.mistakes.max_logit_pairs import MAX_LOG
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MUON_MOMENTUM
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_memory import MUON_MEMORY
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_scale import MUON_SCALE
+from lab_utils.course.chapters.ch07_muon.mistakes.muon_settings import MUON_SETTINGS
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_weights import MUON_WEIGHTS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ_ROUNDS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_norm import NEWTON_SCHULZ_NORM
@@ -19,6 +20,7 @@ from lab_utils.course.chapters.ch07_muon.mistakes.optimizer_names import OPTIMIZ
 from lab_utils.course.chapters.ch07_muon.mistakes.optimizer_settings import OPTIMIZER_SETTINGS
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_clip import CLIP_TESTS
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_muon import MUON_TESTS
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_muon_size import MUON_TESTS_OF_THE_SIZE
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import NEWTON_SCHULZ_TESTS
 
 __all__ = [
@@ -33,7 +35,9 @@ __all__ = [
     "MUON_MEMORY",
     "MUON_MOMENTUM",
     "MUON_SCALE",
+    "MUON_SETTINGS",
     "MUON_TESTS",
+    "MUON_TESTS_OF_THE_SIZE",
     "MUON_WEIGHTS",
     "NEWTON_SCHULZ_NORM",
     "NEWTON_SCHULZ_POWERS",

@@ -88,16 +88,66 @@ def lr_without_rounding(step, cfg):
     return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
 
 
-@mistake(
-    "A decay of no steps is divided by: n is at least 1.",
-    "What is n for decay_fraction = 0?",
-)
-def lr_dividing_by_zero(step, cfg):
-    n = round(cfg.decay_fraction * cfg.steps)
+def dividing_by(n, nothing, step, cfg):
+    """The rate with a decay of n steps, which may be none; `nothing` is 0 or 0.0: Python's error differs."""
     if step < cfg.warmup_steps or cfg.schedule == "cosine":
         return rate(step, cfg)
-    progress = max(0, step - (cfg.steps - 1 - n)) / n
+    progress = max(nothing, step - (cfg.steps - 1 - n)) / n
     return cfg.optim.lr * (1 + (cfg.min_lr_ratio - 1) * progress)
+
+
+NONE_AT_ALL = ("A decay of no steps is divided by: n is at least 1.", "What is n for decay_fraction = 0?")
+ROUNDED_TO_NONE = (
+    "The length of the decay is rounded down, and may be 0. The docstring asks for the nearest whole number, and for "
+    "1 at least.",
+    "A share of 0.27 of ten steps: how many steps? And a share of 0?",
+)
+
+
+@mistake(*NONE_AT_ALL)
+def lr_dividing_by_zero(step, cfg):
+    return dividing_by(round(cfg.decay_fraction * cfg.steps), 0, step, cfg)
+
+
+@mistake(*NONE_AT_ALL)
+def lr_dividing_by_a_zero_of_floats(step, cfg):
+    return dividing_by(round(cfg.decay_fraction * cfg.steps), 0.0, step, cfg)
+
+
+@mistake(*ROUNDED_TO_NONE)
+def lr_rounding_down_and_dividing(step, cfg):
+    return dividing_by(int(cfg.decay_fraction * cfg.steps), 0, step, cfg)
+
+
+@mistake(*ROUNDED_TO_NONE)
+def lr_rounding_down_and_dividing_floats(step, cfg):
+    return dividing_by(int(cfg.decay_fraction * cfg.steps), 0.0, step, cfg)
+
+
+@mistake(*ROUNDED_TO_NONE)
+def lr_rounding_down_to_none(step, cfg):
+    n = int(cfg.decay_fraction * cfg.steps)
+    if cfg.schedule == "wsd" and n == 0 and step >= cfg.warmup_steps:
+        return cfg.optim.lr
+    return rate(step, cfg, wsd_begin=cfg.steps - 1 - n)
+
+
+@mistake(
+    "The length of the decay is not rounded, and may be 0. The docstring asks for the nearest whole number, and for 1 "
+    "at least.",
+    "A share of 0.27 of ten steps: how many steps? And a share of 0?",
+)
+def lr_without_rounding_or_a_least(step, cfg):
+    return dividing_by(cfg.decay_fraction * cfg.steps, 0.0, step, cfg)
+
+
+@mistake(
+    "The length of the decay is rounded up, and may be 0. The docstring asks for the nearest whole number, and for 1 "
+    "at least.",
+    "A share of 0.23 of ten steps: how many steps? And a share of 0?",
+)
+def lr_rounding_up_and_dividing(step, cfg):
+    return dividing_by(math.ceil(cfg.decay_fraction * cfg.steps), 0, step, cfg)
 
 
 @mistake(
@@ -171,6 +221,12 @@ LR_AT_WSD = (
     lr_decaying_by_a_root,
     lr_without_rounding,
     lr_dividing_by_zero,
+    lr_dividing_by_a_zero_of_floats,
+    lr_rounding_down_and_dividing,
+    lr_rounding_down_and_dividing_floats,
+    lr_rounding_down_to_none,
+    lr_without_rounding_or_a_least,
+    lr_rounding_up_and_dividing,
     lr_above_the_peak,
     lr_that_never_decays,
     lr_decaying_along_a_cosine,

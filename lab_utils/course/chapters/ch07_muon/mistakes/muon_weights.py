@@ -51,15 +51,6 @@ class MuonWithScaledDecay(MuonByParameter):
 
 
 @mistake(
-    "The learning rate is always the first one. A schedule writes a new one into the group before every step.",
-    "Where is the rate that a schedule changes?",
-)
-class MuonWithAFixedRate(MuonByParameter):
-    def apply(self, p, update, group):
-        super().apply(p, update, group | {"lr": self.defaults["lr"]})
-
-
-@mistake(
     "The decay is not multiplied by the learning rate: weights shrink by weight_decay in every step.",
     "With a rate of 0.01 and a decay of 0.1: by which factor should a weight shrink?",
 )
@@ -86,15 +77,6 @@ class MuonWithoutTheRate(MuonByParameter):
 class MuonThatClimbs(MuonByParameter):
     def apply(self, p, update, group):
         super().apply(p, -update, group)
-
-
-@mistake(
-    "The settings are read from self.defaults. A group may have its own.",
-    "Where are the settings of the group at hand?",
-)
-class MuonWithTheDefaults(MuonByParameter):
-    def change(self, p, buffer, group):
-        super().change(p, buffer, self.defaults)
 
 
 @mistake(
@@ -135,16 +117,6 @@ class MuonReplacingWeights(MuonByParameter):
 class MuonThatStands(MuonByParameter):
     def apply(self, p, update, group):
         return None
-
-
-@mistake(
-    "The rate, the decay and the momentum are read from self.defaults. A group may have its own, and a schedule "
-    "changes them there.",
-    "Where are the settings of the group at hand?",
-)
-class MuonWithThreeDefaults(MuonByParameter):
-    def change(self, p, buffer, group):
-        super().change(p, buffer, group | {n: self.defaults[n] for n in ("lr", "weight_decay", "momentum")})
 
 
 class MuonThatStops(MuonByParameter):
@@ -195,7 +167,6 @@ class MuonOfTheFirstParameter(MuonByParameter):
 
 
 MUON_WEIGHTS = (
-    MuonWithThreeDefaults,
     MuonEndingAtAnIdleParameter,
     MuonEndingAGroupAtAnIdleParameter,
     MuonOfTheFirstParameter,
@@ -203,11 +174,9 @@ MUON_WEIGHTS = (
     MuonWithoutDecay,
     MuonThatDecaysTheUpdate,
     MuonWithScaledDecay,
-    MuonWithAFixedRate,
     MuonThatDecaysWithoutTheRate,
     MuonWithoutTheRate,
     MuonThatClimbs,
-    MuonWithTheDefaults,
     MuonWithAFixedMomentum,
     MuonMovingIdleParameters,
     MuonReplacingWeights,

@@ -1,0 +1,89 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_muon that expect another size of the update."""
+
+import torch
+
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_muon import measure_update
+from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
+from lab_utils.course.exercise import mistake
+
+WITHOUT_SCALE = (
+    "The test asks for singular values near 1. Those of a right update are near lr·0.2·sqrt(max(A, B)), so the sound "
+    "pieces fail too.",
+    "Which factor does Muon put before U·Vᵀ? Or compare the singular values with one another alone.",
+)
+WITHOUT_RATE = (
+    "The test forgets the learning rate, by which every update is multiplied: the sound pieces fail too.",
+    "How large is the change of the parameter for lr = 0.1, and how large for lr = 1?",
+)
+
+
+def _lie_between(update, low, high):
+    s = torch.linalg.svdvals(update)
+    assert low < s.min() and s.max() < high
+
+
+def _nearly_singular():
+    """A gradient with a direction so small that five steps of the quintic do not bring it near 1."""
+    u, s, vt = torch.linalg.svd(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))
+    return u * torch.cat([s[:-1], torch.tensor([1e-3])]) @ vt
+
+
+def _with_rows_apart():
+    """A gradient whose rows are nearly orthogonal: to make them equally long is nearly enough."""
+    return torch.diag(torch.tensor([1.0, 2, 3, 4])) @ torch.eye(4, 8) + 0.1 * bank(4, 8)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale(optimizer):
+    _lie_between(measure_update(optimizer), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale_at_a_rate_of_one(optimizer):
+    _lie_between(measure_update(optimizer, lr=1.0), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale_of_a_hard_gradient(optimizer):
+    _lie_between(measure_update(optimizer, shape=(6, 6), grad=_nearly_singular()), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale_of_a_hard_gradient_at_a_rate_of_one(optimizer):
+    _lie_between(measure_update(optimizer, shape=(6, 6), lr=1.0, grad=_nearly_singular()), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale_of_an_easy_gradient(optimizer):
+    _lie_between(measure_update(optimizer, shape=(4, 8), grad=_with_rows_apart()), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_SCALE)
+def muon_test_without_scale_of_an_easy_gradient_at_a_rate_of_one(optimizer):
+    _lie_between(measure_update(optimizer, shape=(4, 8), lr=1.0, grad=_with_rows_apart()), 0.6, 1.3)
+
+
+@mistake(
+    "The test asks for singular values near 1. Those of a right change are near lr·0.2·sqrt(max(A, B)), so the sound "
+    "pieces fail too.",
+    "Which two factors does Muon put before U·Vᵀ? Or compare the singular values with one another alone.",
+)
+def muon_test_without_rate_and_scale(optimizer):
+    _lie_between(0.1 * measure_update(optimizer), 0.6, 1.3)
+
+
+@mistake(*WITHOUT_RATE)
+def muon_test_without_rate(optimizer):
+    _lie_between(0.1 * measure_update(optimizer) / (0.2 * 8**0.5), 0.6, 1.3)
+
+
+MUON_TESTS_OF_THE_SIZE = (
+    muon_test_without_scale,
+    muon_test_without_scale_at_a_rate_of_one,
+    muon_test_without_scale_of_a_hard_gradient,
+    muon_test_without_scale_of_a_hard_gradient_at_a_rate_of_one,
+    muon_test_without_scale_of_an_easy_gradient,
+    muon_test_without_scale_of_an_easy_gradient_at_a_rate_of_one,
+    muon_test_without_rate_and_scale,
+    muon_test_without_rate,
+)
