@@ -1,4 +1,4 @@
-"""The known wrong answers to ExpertBank, of notebook 03: at which row a run starts and ends."""
+"""The known wrong answers to ExpertBank, of notebook 03: where each run starts and ends."""
 
 import torch
 
