@@ -6,6 +6,7 @@ import numpy as np
 import tiktoken
 import torch
 
+from lab_utils.course.differences import describe_kind
 from lab_utils.course.exercise import Case, Parts, Problem, parts_of
 from nanokimi.text import tokenizer
 from nanokimi.text.corpus import Split
@@ -90,11 +91,11 @@ def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
     parts = parts_of(implementation(ids, new_id))
     if ids != before:
         raise Problem("It changes the list `ids`, which belongs to the caller.")
+    values = list(parts.values())
+    if len(values) > 1 and not isinstance(values[1], list | tuple):
+        raise Problem(f"The pair is {describe_kind(values[1])}; it should be a tuple of 2 values.")
     names = ("new list", "pair", *parts) if len(parts) > 1 else parts  # a third part keeps its name
-    return {
-        name: list(part) if isinstance(part, list | tuple) else part
-        for name, part in zip(names, parts.values())
-    }
+    return {name: list(part) if isinstance(part, list | tuple) else part for name, part in zip(names, values)}
 
 
 def merge_cases() -> list[Case]:
