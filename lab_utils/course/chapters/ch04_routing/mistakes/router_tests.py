@@ -50,8 +50,8 @@ def router_test_of_finite_numbers(topk_route):
 
 
 @mistake(
-    "The test uses a bias of zeros, or one that is the same for all experts and very small. There the piece is right.",
-    "Which argument must be something else for the defect to show?",
+    "The test uses a bias of zeros, or one that moves no weight beyond its tolerance. There the piece is right.",
+    "Which argument must be something else for the defect to show, and by how much?",
 )
 def router_test_without_bias(topk_route):
     found = topk_route(LOGITS, torch.zeros(4), CFG)

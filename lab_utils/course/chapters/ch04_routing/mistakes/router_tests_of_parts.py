@@ -121,6 +121,17 @@ ALWAYS_THE_FACTOR = (
 )
 
 
+@mistake(
+    "The test asks for the choice, and for the weights at K = 1 or for their sum. A single weight is divided by "
+    "itself: both are the scaling factor, whatever the bias is.",
+    "Take K = 2 or more. Which single weight changes with the bias in the piece above?",
+)
+def router_test_of_one_expert_and_the_choice(topk_route):
+    found = topk_route(LOGITS, BIAS, replace(CFG, top_k=1))
+    assert found.expert_idx.flatten().tolist() == [2, 3]
+    assert close(found.weights, torch.ones(1, 2, 1))
+
+
 @mistake(*ALWAYS_THE_FACTOR)
 def router_test_of_one_expert_in_two_calls(topk_route):
     found = [topk_route(LOGITS, bias, replace(CFG, top_k=1)).weights for bias in (0 * BIAS, BIAS)]
@@ -143,6 +154,7 @@ MORE = (
     router_test_of_choice_and_scores,
     router_test_of_all_but_the_weights,
     router_test_of_one_expert,
+    router_test_of_one_expert_and_the_choice,
     router_test_of_one_expert_in_two_calls,
     router_test_of_one_other_expert_in_two_calls,
     router_test_of_no_sign,
