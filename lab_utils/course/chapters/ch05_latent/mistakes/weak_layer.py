@@ -37,7 +37,7 @@ def cache_test_that_never_fails(mla_class):
 
 @mistake(
     "The test fails for every layer, the sound ones too.",
-    "What does it measure for a right class, and does it compare bytes with bytes, numbers with numbers?",
+    "Run it on a right class, and print both sides of what it compares: which of them did you not expect?",
 )
 def cache_test_that_always_fails(mla_class):
     raise AssertionError

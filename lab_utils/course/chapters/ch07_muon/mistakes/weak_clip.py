@@ -15,7 +15,7 @@ def clip_test_that_never_fails(clip_qk_, layer, largest_logits):
 
 @mistake(
     "The test fails for every clip, the sound one too.",
-    "What does it compare for a right clip_qk_? Is largest_logits() called once more after the clip?",
+    "Run it on a right clip_qk_, and print both sides of what it compares: which of them did you not expect?",
 )
 def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
     raise AssertionError

@@ -26,7 +26,7 @@ def muon_test_that_never_fails(optimizer):
 
 @mistake(
     "The test fails for every optimizer, the sound one too.",
-    "Run it on the core's Muon, and print both sides of what it compares: which of them did you not expect?",
+    "Run it on a right Muon, and print both sides of what it compares: which of them did you not expect?",
 )
 def muon_test_that_always_fails(optimizer):
     raise AssertionError
