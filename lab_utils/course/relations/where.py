@@ -88,7 +88,10 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
         wrong, right = ([found[name] for found in group] for group in numbers)
         # Where sizes grow together any of them would do: only what there is one of, or none, is worth a sentence.
         if max(right) <= 1 and min(wrong) > max(right) and len(set(right)) == 1:
-            yield f"It is right where `{name}` is {max(right):g}, and wrong from {min(wrong):g} on."
+            # Of other sizes nothing is known.
+            tried = " or ".join(f"{size:g}" for size in sorted(set(wrong)))
+            if len(set(wrong)) <= 4:
+                yield f"It is right where `{name}` is {max(right):g}, and wrong where it is {tried}."
 
 
 def _is_telling(ones: list[str], others: list[str]) -> bool:

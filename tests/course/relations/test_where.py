@@ -11,6 +11,7 @@ from lab_utils.course.relations.sights import Sight
 from lab_utils.course.relations.where import say_where
 from nanokimi.attention import attend
 from nanokimi.mask import causal_mask
+from nanokimi.moe import MoE
 
 
 def where(name, cases, is_wrong):
@@ -107,3 +108,14 @@ def test_a_batch_is_told_from_a_number_of_heads():
 
 def test_right_answers_say_nothing():
     assert relations_of("attend", attend) == ()
+
+
+def test_of_sizes_that_were_not_tried_nothing_is_said():
+    class OffByOneInABatch(MoE):
+        def forward(self, x):
+            y, stats = super().forward(x)
+            return y + (x.shape[0] > 1), stats
+
+    bare = dataclasses.replace(find("MoE"), mistakes=())
+    text = repr(judge(bare, OffByOneInABatch))
+    assert "It is right where `x.shape[0]` is 1, and wrong where it is 2." in text, text
