@@ -101,7 +101,7 @@ def cache_with_room(larger):
 
     class Cache(SequenceCache):
         def _grow(self, new, end):
-            n = larger(self._room[0].shape[-2] if self._room else 16, end)
+            n = larger(self._room[0].shape[-2], end) if self._room else max(16, end)
             old, self._room = self.entries(), [t.new_empty(*t.shape[:-2], n, t.shape[-1]) for t in new]
             for room, kept in zip(self._room, old):
                 room[..., : self.length, :] = kept
