@@ -110,7 +110,9 @@ def _by_size(pairs: Sequence[Pair]) -> str:
     if has_flags(pairs[0]):
         if got.all():
             return "nothing that should be True is False, and some that should be False is True"
-        return "" if got.any() else "nothing that should be False is True, and some that should be True is False"
+        return (
+            "" if got.any() else "nothing that should be False is True, and some that should be True is False"
+        )
     if rounded := _rounded(right, got):
         return rounded
     if torch.isclose(got.abs(), right.abs(), rtol=1e-5, atol=0.0).all():
