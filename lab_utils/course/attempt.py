@@ -129,7 +129,8 @@ def run_case(exercise: Exercise, implementation: Callable, case: Case) -> Outcom
     """The outcome of one case."""
     args, untouched = case.fresh_args(), case.fresh_args()
     try:
-        parts = _observe(exercise, implementation, args)
+        with process_kept():  # what the answer has exchanged must not meet the questions below
+            parts = _observe(exercise, implementation, args)
     except (TimeOver, KeyboardInterrupt):
         raise
     except Problem as problem:
