@@ -135,8 +135,9 @@ def _codes_of(module: ModuleType) -> Iterator[CodeType]:
         members = list(vars(value).values()) if isinstance(value, type) else [value]
         for member in members:
             for each in (member, getattr(member, "__func__", None), getattr(member, "fget", None)):
-                while isinstance(each, FunctionType):
-                    yield from _inner(each.__code__)
+                while isinstance(each, FunctionType) or hasattr(each, "cache_clear"):  # functools.cache
+                    if isinstance(each, FunctionType):
+                        yield from _inner(each.__code__)
                     each = getattr(each, "__wrapped__", None)
 
 
