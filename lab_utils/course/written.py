@@ -39,12 +39,13 @@ def write_whole(tensor: Tensor) -> list[str]:
     if tensor.numel() > MOST_NUMBERS:
         return []
     array = as_array(tensor)
-    rows = np.array2string(array, precision=4, suppress_small=True, max_line_width=WIDTH).splitlines()
+    plainly = _is_written_plainly(array)
+    rows = np.array2string(array, precision=4, suppress_small=plainly, max_line_width=WIDTH).splitlines()
     rows = [row for row in rows if row.strip()]  # numpy parts blocks by empty lines
     by_row = tensor.ndim == 2 and len(rows) == len(tensor)
     if tensor.ndim <= 2 and len(rows) <= (MOST_ROWS if by_row else MOST_LINES):
         return rows
-    text = np.array2string(array, precision=4, suppress_small=True, separator=", ", max_line_width=10_000)
+    text = np.array2string(array, precision=4, suppress_small=plainly, separator=", ", max_line_width=10_000)
     text = re.sub(r"(?<=\[) +| +(?=[,\]])", "", re.sub(r"\s+", " ", text))
     return [text] if len(text) <= WIDTH else _break_between_rows(text)
 
@@ -68,6 +69,12 @@ def as_array(tensor: Tensor) -> np.ndarray:
     return (tensor + 0.0 if tensor.is_floating_point() else tensor).numpy()
 
 
+def _is_written_plainly(array: np.ndarray) -> bool:
+    """Whether digits after the point are enough. Numbers that are all tiny would read 0: they get exponents."""
+    sizes = np.abs(array[np.isfinite(array)])
+    return not 0 < sizes.max(initial=0) < 1e-3
+
+
 def _holds_numbers(value: Any) -> bool:
     return isinstance(value, Tensor) and describe_kind(value).startswith("a tensor") and not value.is_meta
 
@@ -75,7 +82,7 @@ def _holds_numbers(value: Any) -> bool:
 def _write_rows(tensor: Tensor, beside: Any) -> list[str]:
     """The first rows with an entry that differs, each after its place; the first rows where none can be compared."""
     array = as_array(tensor)
-    rows = array.reshape(-1, array.shape[-1])
+    rows, plainly = array.reshape(-1, array.shape[-1]), _is_written_plainly(array)
     wrong = np.zeros(rows.shape, dtype=bool)
     if _holds_numbers(beside) and beside.shape == tensor.shape:
         wrong = ~np.isclose(rows, as_array(beside).reshape(rows.shape), rtol=1e-5, atol=1e-5, equal_nan=True)
@@ -85,7 +92,7 @@ def _write_rows(tensor: Tensor, beside: Any) -> list[str]:
         first = int(wrong[row].argmax())
         place = ", ".join(str(int(i)) for i in np.unravel_index(row, array.shape[:-1]))
         part, left, right = _window(len(rows[row]), first)
-        text = np.array2string(rows[row][part], precision=4, suppress_small=True, max_line_width=10_000)
+        text = np.array2string(rows[row][part], precision=4, suppress_small=plainly, max_line_width=10_000)
         lines.append(f"{f'[{place}]  ' if place else ''}{left}{text.strip('[]').strip()}{right}")
     return lines + ["..."] * (len(lines) < len(rows))
 

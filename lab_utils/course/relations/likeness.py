@@ -209,6 +209,8 @@ def _mapped(pairs: Sequence[Pair]) -> str:
 
 # ---------------------------------------------------------------- lists and texts
 
+LONGEST_TEXTS = 100  # letters of two texts side by side
+
 
 def _is_plain(value: Any) -> bool:
     """Whether it is a text or a list that can be compared: of numbers, texts, or lists of them."""
@@ -244,13 +246,17 @@ def _of_lists(pairs: Sequence[Pair]) -> str:
     if len({(repr(pair.right), repr(pair.got)) for pair in pairs}) == 1 and all(
         isinstance(value, str) for value in (pairs[0].right, pairs[0].got)
     ):
-        return f"{pairs[0].got!r} comes where {pairs[0].right!r} should"[:200]
+        says = f"{pairs[0].got!r} comes where {pairs[0].right!r} should"
+        return says if len(says) <= LONGEST_TEXTS else ""  # the panel shows long ones already
     if says := _other_order(pairs):
         return says
     if not all(type(p.right) is type(p.got) and _is_plain(p.right) and _is_plain(p.got) for p in pairs):
         return ""
+    if all(len(p.got) == 0 < len(p.right) for p in pairs):
+        return "nothing is there"
+    if any(isinstance(p.right, str) for p in pairs):  # the letters of a text are no entries
+        return ""
     looks: dict[str, Callable[[Any, Any], bool]] = {
-        "nothing is there": lambda right, got: len(got) == 0 < len(right),
         "the last entry is missing, and all others are right": lambda right, got: got == right[:-1] != right,
         "the first entry is missing, and all others are right": lambda right, got: got == right[1:] != right,
         "after the right entries come others": lambda right, got: got[: len(right)] == right != got,

@@ -160,6 +160,7 @@ def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
     pooled = [
         (s, name) for s in failing for name in s.wrong if name == "result" or not _is_cost(s.right[name])
     ]
+    pooled = [(s, name) for s, name in pooled if not _follows(name, s)]
     names = sorted(dict.fromkeys(name for _, name in pooled), key=lambda name: name.startswith("gradient"))
     groups = [(_say_part(exercise, each), [(s, n) for s, n in pooled if n == each]) for each in names]
     shown = min(failing, key=lambda sight: entries(sight.case.args))
@@ -173,6 +174,17 @@ def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
             where = _say_where_of(list({id(s): s for s, _ in chosen}.values()), shown, len(judged))
             return f"{subject}, {where}: {says}."
     return ""
+
+
+def _follows(name: str, sight: Sight) -> bool:
+    """Whether a part is what comes after others, of which some are wrong: it need not have a fault of its own."""
+    return _is_after(name) and any(
+        not _is_after(each) and not each.startswith("gradient") for each in sight.wrong
+    )
+
+
+def _is_after(name: str) -> bool:
+    return any(word in ("after", "afterwards") for word in name.split())
 
 
 def _say_where_of(sights: list[Sight], shown: Sight, n_judged: int) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
+from lab_utils.course.written import as_text
 
 HUNT = find("test_sound_newton_schulz")
 
@@ -78,6 +79,14 @@ def test_a_plain_slip_in_newton_schulz_is_shown_on_a_plain_matrix():
 
     case = judge(find("newton_schulz"), squaring_entries).case
     assert case.args[0].shape == (2, 2) and case.args[1]["steps"] == 1
+
+
+@pytest.mark.parametrize("size", [1e-9, -3e-6, 1e-30])
+def test_tiny_numbers_are_not_written_as_zero(size):
+    small, large = torch.tensor([[size, 2 * size], [0.0, size]]), torch.full((9, 9), size)
+    assert "e-" in as_text(small) and "e-" in as_text(large)
+    assert "e-" not in as_text(torch.tensor([size, 1.0])) and "e-" not in as_text(torch.zeros(2))
+    assert "e-" not in as_text(torch.tensor([float("nan"), float("inf"), 0.5]))
 
 
 def test_a_zero_has_no_sign():

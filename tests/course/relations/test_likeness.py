@@ -93,6 +93,15 @@ def test_lists_of_tensors_in_another_order():
     assert liken([Pair([a, b, c], [a, a, c])]) == ""
 
 
+def test_letters_of_a_text_are_no_entries():
+    """Two texts where one begins like the other: what is an entry of a list is none of a text."""
+    assert liken([Pair("decay 0.0", "decay 0"), Pair("rate 1.5, decay 0.0", "rate 1.5, decay 0")]) == ""
+    assert liken([Pair("cab", "ab"), Pair("cabs", "abs")]) == ""
+    assert liken([Pair([1, 2, 3], [1, 2]), Pair([4, 5], [4])]) != ""
+    assert liken([Pair("float32", "bfloat16")]) == "'bfloat16' comes where 'float32' should"
+    assert liken([Pair("a" * 80, "b" * 80)]) == ""  # the panel shows both whole
+
+
 def test_rounding_is_said_of_numbers_of_a_shorter_format_alone():
     right = torch.linspace(0.1, 3.0, 40, dtype=torch.float64).sqrt()
     assert "few digits of bfloat16" in liken([Pair(right, right.bfloat16().double())])
