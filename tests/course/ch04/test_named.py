@@ -117,7 +117,33 @@ def repeated(x, expert_idx, weights, bank):
     return torch.zeros_like(x).index_add(0, order // k, rows)
 
 
+def leaving_small_weights_out(least):
+    return skipping(lambda e, n, w: w > least)
+
+
+def by_pairs_of(top_k):
+    def answer(x, expert_idx, weights, bank):
+        e, order = expert_idx.flatten().sort(stable=True)
+        rows = bank(x[order // top_k], e.bincount(minlength=bank.down_proj.shape[0]).tolist())
+        return torch.zeros_like(x).index_add(0, order // top_k, rows * weights.flatten()[order, None])
+
+    return answer
+
+
+def summed_over(n_experts, top_k, n_samples=20_000):
+    return factor(torch.sum)(n_experts, top_k, n_samples) / n_samples
+
+
 NAMED = [
+    ("dispatch", leaving_small_weights_out(1e-8), "dispatch_of_weights_above_a_thousandth"),
+    ("dispatch", leaving_small_weights_out(0.02), "dispatch_of_weights_above_a_thousandth"),
+    ("dispatch", leaving_small_weights_out(0.05), "dispatch_of_weights_above_a_twentieth"),
+    ("dispatch", leaving_small_weights_out(0.1), "dispatch_of_weights_above_a_tenth"),
+    ("dispatch", leaving_small_weights_out(0.0), "dispatch_of_positive_weights"),
+    ("dispatch", skipping(lambda e, n, w: w.abs() > 1e-4), "dispatch_of_weights_far_from_0"),
+    ("dispatch", by_pairs_of(2), "dispatch_of_two_choices_each"),
+    ("derived_scaling_factor", summed_over, "factor_divided_by_n_samples"),
+    ("load_balance_loss", balance(lambda f, p, n: n * (f * p).mean()), "loss_without_factor"),
     ("topk_route", router(mixtral), "route_normalising_by_softmax_of_the_logits"),
     ("topk_route", router(divide(lambda w: w.sum(1, keepdim=True))), "route_dividing_over_the_sequence"),
     ("topk_route", router(divide(lambda w: w.sum())), "route_dividing_by_the_sum_of_all_tokens"),

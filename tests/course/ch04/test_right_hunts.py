@@ -89,7 +89,21 @@ def by_tokens_without_an_answer(dispatch):
     assert (y.abs().sum(-1) > 0).all()
 
 
+def by_six_digits(topk_route):
+    cfg = MoEConfig(n_routed_experts=4, top_k=2, routed_scaling_factor=1.0)
+    found = topk_route(torch.tensor([[[2.0, 0.0, -1.0, 1.0]]]), torch.tensor([-0.05, 0.35, 0.0, 0.0]), cfg)
+    s = found.scores.gather(-1, found.expert_idx)
+    assert (found.weights - s / s.sum(-1, keepdim=True)).abs().max() < 1e-6
+
+
+def by_two_equal_halves(topk_route):
+    cfg = MoEConfig(n_routed_experts=2, top_k=2, routed_scaling_factor=1.0)
+    assert (topk_route(torch.zeros(1, 1, 2), torch.tensor([0.0, 0.5]), cfg).weights == 0.5).all()
+
+
 RIGHT = [
+    ("test_sound_router", by_six_digits),
+    ("test_sound_router", by_two_equal_halves),
     ("test_sound_router", by_the_routers_own_scores),
     ("test_sound_router", by_sorted_weights_and_the_default_factor),
     ("test_sound_router", by_weights_as_they_are),

@@ -153,5 +153,6 @@ def dispatch_cases() -> list[Case]:
         case("K = E", [[1, 0, 2], [2, 1, 0]], 3),
         # A weight of 0 has a gradient, and its expert runs.
         case("weights of 0, below 0, above 1", [[0, 1], [1, 2]], 3, weights=[[0.0, 1.7], [-0.4, 0.5]]),
+        case("weights near 0", [[0, 1], [1, 2]], 3, weights=[[1e-9, 0.7], [0.4, 1e-9]]),
         case("sixty tokens, K = 4 of 16", many, 16),
     ]

@@ -120,7 +120,54 @@ def dispatch_of_fixed_experts(x, expert_idx, weights, bank):
     return sum(weights[:, k, None] * row.detach() for k, row in enumerate(rows))
 
 
+@mistake(
+    "The number of choices per token is not read from `expert_idx`: it is 2, also where a token has another number.",
+    "For K = 1 and for K = 3: by what do you divide the number of a pair?",
+)
+def dispatch_of_two_choices_each(x, expert_idx, weights, bank):
+    order = expert_idx.flatten().argsort(stable=True)
+    counts = torch.bincount(expert_idx.flatten(), minlength=bank.down_proj.shape[0]).tolist()
+    rows = bank(x[order // 2], counts)
+    return torch.zeros_like(x).index_add(0, order // 2, rows * weights.flatten()[order, None])
+
+
+LEAVES_SMALL_WEIGHTS_OUT = (
+    "Choices with a small weight are left out, and so are those below 0. Every chosen expert runs, however little it "
+    "counts: its weight has a gradient.",
+    "From which number on does your function take a weight? Should there be one?",
+)
+
+
+@mistake(*LEAVES_SMALL_WEIGHTS_OUT)
+def dispatch_of_weights_above_a_thousandth(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, keep(weights, weights > 1e-3), bank)
+
+
+@mistake(*LEAVES_SMALL_WEIGHTS_OUT)
+def dispatch_of_weights_above_a_twentieth(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, keep(weights, weights > 0.05), bank)
+
+
+@mistake(*LEAVES_SMALL_WEIGHTS_OUT)
+def dispatch_of_weights_above_a_tenth(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, keep(weights, weights > 0.1), bank)
+
+
+@mistake(
+    "Choices are left out whose weight is near 0. Every chosen expert runs, however little it counts: its weight has a "
+    "gradient.",
+    "From which number on does your function take a weight? Should there be one?",
+)
+def dispatch_of_weights_far_from_0(x, expert_idx, weights, bank):
+    return core_dispatch(x, expert_idx, keep(weights, weights.abs() > 1e-3), bank)
+
+
 PAIRS = (
+    dispatch_of_two_choices_each,
+    dispatch_of_weights_above_a_thousandth,
+    dispatch_of_weights_above_a_twentieth,
+    dispatch_of_weights_above_a_tenth,
+    dispatch_of_weights_far_from_0,
     dispatch_repeating_the_whole,
     dispatch_listing_by_choice,
     dispatch_of_the_first_with_all_weights,

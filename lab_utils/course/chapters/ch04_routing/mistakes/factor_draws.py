@@ -110,6 +110,14 @@ def factor_going_on_at_the_end(n_experts, top_k, n_samples=20_000):
     return sample_mean(n_experts, top_k, n_samples // 1000 * 1000 + 1000, factors)
 
 
+@mistake(
+    "The sum over all drawn rows is divided by `n_samples`. Where that is no multiple of 1,000, more rows are drawn.",
+    "For n_samples = 2500, how many rows are in your sum?",
+)
+def factor_divided_by_n_samples(n_experts, top_k, n_samples=20_000):
+    return sum(factors(z, top_k).sum().item() for z in drawn(n_experts, n_samples)) / n_samples
+
+
 def mean_factor(n_experts, top_k, n_samples, generator):
     return torch.cat([factors(z, top_k) for z in drawn(n_experts, n_samples, generator)]).mean().item()
 
@@ -154,6 +162,7 @@ DRAWS = (
     factor_from_torchs_own_generator,
     factor_of_exactly_so_many,
     factor_rounding_down,
+    factor_divided_by_n_samples,
     factor_of_one_thousand,
     factor_of_twenty_thousand,
     factor_without_the_rest,

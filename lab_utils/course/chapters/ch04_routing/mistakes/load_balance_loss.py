@@ -9,7 +9,7 @@ from nanokimi.router import expert_load as core_load
 
 
 @mistake(
-    "The factor E is missing: an even router should give 1.",
+    "The factor E is missing, or a mean over the experts takes it away again: an even router should give 1.",
     "Take a router with P = f = 1/4 for each of four experts, and compute your loss by hand.",
 )
 def loss_without_factor(stats):
