@@ -114,7 +114,17 @@ def asks_with_equal_documents(split_documents):
     assert not any(document in training for document in validation)
 
 
+def asks_of_five_documents_that_come_again(split_documents):
+    training, validation = split_documents(list("abcde") * 4, 0.2)
+    assert all(document not in training for document in validation)
+
+
 NAMED = [
+    (
+        "test_sound_split",
+        asks_of_five_documents_that_come_again,
+        "split_test_of_documents_that_come_again",
+    ),
     (
         "merge_most_frequent",
         merging(lambda pair: f"{pair[0]},{pair[1]}"),

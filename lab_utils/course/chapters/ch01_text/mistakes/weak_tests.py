@@ -224,7 +224,17 @@ def split_test_of_all_documents(split_documents):
     assert not set(validation) <= set(training)
 
 
+@mistake(
+    "It passes for a sound piece that holds out every n-th document, and refuses those that hold out a row of them.",
+    "Are all of your documents different? Equal ones may stand on both sides of a sound split.",
+)
+def split_test_of_documents_that_come_again(split_documents):
+    training, validation = split_documents(["a", "b", "c", "d"] * 6, 0.25)
+    assert not set(training) & set(validation)
+
+
 SPLIT_TESTS = (
+    split_test_of_documents_that_come_again,
     split_test_that_never_fails,
     split_test_of_the_kind,
     split_test_that_always_fails,
