@@ -26,6 +26,7 @@ COLOURS = {
     "handed over": GREY,
     "interrupted": GREY,
 }
+GUESSED = "This is guessed from the pieces that your test passes and refuses."
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
@@ -149,18 +150,16 @@ def sentences(result: CheckResult) -> list[str]:
 def _diagnosis_lines(result: CheckResult) -> list[str]:
     """What is wrong and where to look, for each mistake that it may be.
 
-    A test is known only by what it says of the pieces, and the panel says so at the end.
+    A test is known only by what it says of the pieces, so there the panel calls it a guess.
     """
     if len(result.diagnoses) == 1:
         (known,) = result.diagnoses
         lines = [f"Diagnosis: {known.says}", f"Look at this: {known.look_at}"]
-        such = "a test with this mistake passes and fails"
     else:
         lines = [f"Diagnosis: one of these {len(result.diagnoses)} mistakes."]
         for number, known in enumerate(result.diagnoses, 1):
             lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
-        such = "tests with them pass and fail"
-    return [*lines, *([f"It is told by the pieces: {such} for the same ones."] * result.exercise.is_hunt)]
+    return [*lines, *([GUESSED] * result.exercise.is_hunt)]
 
 
 def _describe(difference: Difference) -> str:

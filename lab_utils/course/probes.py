@@ -10,9 +10,10 @@ from torch import Tensor
 from lab_utils.course.exercise import Case
 
 REFUSES_EVERYTHING = (
-    "The test refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
+    "The test refuses every piece that was tried, the sound ones too: no sound piece gives what it asks for, or it "
+    "leaves no room for float32 rounding, about 1e-7 of a number.",
     "Call it with a function that you know to be right. Which `assert` does not hold, and should it? What comes "
-    "out, and what does the test expect?",
+    "out, what does the test expect, and how far apart are the two?",
 )
 LOOKS_AT_THE_SHAPE = (
     "The test lets everything through that has the right shape, whatever the numbers are.",

@@ -167,7 +167,7 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
         "  Diagnosis: one of these 2 mistakes.",
         "  1. It is A. Look at this: Look at A.",
         "  2. It is B. Look at this: Look at B.",
-        "  It is told by the pieces: tests with them pass and fail for the same ones.",
+        "  This is guessed from the pieces that your test passes and refuses.",
     ]
 
 
