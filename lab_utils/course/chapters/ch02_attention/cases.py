@@ -47,8 +47,8 @@ def attend_cases() -> list[Case]:
     # Whole numbers, so that every order of adding up gives the same scores.
     large_q, large_k = (100 * q).round(), (4 * k).round()
     # Scores of plus and minus two millions, 250 or more apart, so that every softmax gives 0 and 1 exactly.
-    far_q = torch.tensor([2000.0, 1000.0]).expand(2, 2, 3, 2).contiguous()
-    far_k = torch.tensor([[-4000.0, 1.0], [-4000.0, 3.0], [4000.0, 2.0]]).expand(2, 2, 3, 2).contiguous()
+    far_q = torch.tensor([2000.0, 1000.0]).expand(1, 1, 3, 2).contiguous()
+    far_k = torch.tensor([[-4000.0, 1.0], [-4000.0, 3.0], [4000.0, 2.0]])[None, None]
     two = (
         torch.tensor([[[[1.0], [2.0]]]]),
         torch.tensor([[[[1.0], [-1.0]]]]),
@@ -58,6 +58,9 @@ def attend_cases() -> list[Case]:
         Case("one token", (*_qkv(1, 1), 0.5)),
         Case("one text, one head: two tokens of one channel", (*two, 0.5)),
         Case("three tokens", (*_qkv(3, 3), 0.5)),
+        # These differ from the one above in `scale` alone, so that a scale that nobody reads is seen.
+        Case("three tokens, and a smaller scale", (*_qkv(3, 3), 0.2)),
+        Case("three tokens, and a larger scale", (*_qkv(3, 3), 1.25)),
         Case("three texts of two heads", (*_qkv(3, 3, texts=3), 0.5)),
         Case("one new token after a cache of four", (*_qkv(1, 5), 0.5)),
         Case("two new tokens after a cache of three", (*_qkv(2, 5), 0.5)),
@@ -67,7 +70,7 @@ def attend_cases() -> list[Case]:
         Case("a mask of the caller's that shows everything", (q, k, v, 0.7, torch.ones_like(ahead))),
         Case("a mask of the caller's after a cache", (*_qkv(2, 5), 0.7, after_a_cache)),
         Case("scores in the hundreds", (large_q, large_k, v, 0.25)),
-        Case("scores of plus and minus two millions", (far_q, far_k, v, 0.25)),
+        Case("scores of plus and minus two millions", (far_q, far_k, v[:1, :1], 0.25)),
         Case("equal scores", (torch.zeros_like(q), k, v, 0.5)),
         Case("a longer context", (*_qkv(70, 70), 0.3)),
     ]

@@ -141,6 +141,21 @@ def _decode_without_scale(q, k, v, cache, attend, apply_rope, turn):
     )
 
 
+def _decode_turning_queries_alone(q, k, v, cache, attend, apply_rope, turn):
+    start = len(cache)
+    cache.append((k, v))
+    keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
+    rotation = turn(torch.arange(start, start + q.shape[-2]))
+    return attend(apply_rope(q, rotation), keys, values, q.shape[-1] ** -0.5)
+
+
+def _decode_turning_keys_alone(q, k, v, cache, attend, apply_rope, turn):
+    start = len(cache)
+    cache.append((apply_rope(k, turn(torch.arange(start, start + q.shape[-2]))), v))
+    keys, values = (torch.cat(parts, dim=-2) for parts in zip(*cache))
+    return attend(q, keys, values, q.shape[-1] ** -0.5)
+
+
 def attend_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.attend_by_columns,)),
@@ -192,6 +207,8 @@ def decoding_cases() -> list[Case]:
         Case("a piece without memory", (_decode_without_memory,), judged=False),
         Case("a piece that is right for the first token alone", (_decode_once,), judged=False),
         Case("a piece that does not scale", (_decode_without_scale,), judged=False),
+        Case("a piece that turns the queries alone", (_decode_turning_queries_alone,), judged=False),
+        Case("a piece that turns the keys alone", (_decode_turning_keys_alone,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),
         *plainly_wrong(decode_step_with_positions),
         replace(widened(decode_step_with_positions), aside=True),

@@ -86,6 +86,10 @@ def _dispatch_with_a_leak(x, expert_idx, weights, bank):
     return dispatch(x, expert_idx, weights, bank) + 1e-2 * sum(p.sum() for p in bank.parameters())
 
 
+def _dispatch_to_the_first_choice(x, expert_idx, weights, bank):
+    return dispatch(x, expert_idx[:, :1], weights[:, :1], bank)
+
+
 def swiglu_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.swiglu_by_columns,)),
@@ -116,6 +120,12 @@ def dispatch_cases() -> list[Case]:
         Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
         Case("a piece that runs everything sixteen times", (_dispatch_often,), judged=False),
+        Case(
+            "a piece that runs the first choice alone",
+            (_dispatch_to_the_first_choice,),
+            judged=False,
+            aside=True,
+        ),
         Case("a piece in which idle experts count a little", (_dispatch_with_a_leak,), judged=False),
         Case("a piece without gradients", (lambda *a: dispatch(*a).detach(),), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False, aside=True),

@@ -7,7 +7,8 @@ from lab_utils.course.chapters.ch02_attention.mistakes.attend_limits import ATTE
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_masks import ATTEND_MASKS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEND_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
-from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import DECODING_TESTS
+from lab_utils.course.chapters.ch02_attention.mistakes.decoding_formulas import DECODING_FORMULAS
+from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import WEAK_DECODING_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import NORM_SIZES
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm_eps import NORM_EPS
@@ -16,6 +17,7 @@ from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_
 
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
 ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS + ATTEND_LIMITS
+DECODING_TESTS = WEAK_DECODING_TESTS + DECODING_FORMULAS
 RMS_NORM = NORM_SIZES + NORM_EPS
 
 __all__ = [

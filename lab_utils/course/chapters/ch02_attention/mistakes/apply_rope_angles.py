@@ -154,6 +154,24 @@ def rope_counting_positions_twice_from_one(x, rotation):
     return core_rope(x, torch.polar(rotation.abs(), rotation.angle() * row))
 
 
+@mistake(
+    "The real part of `rotation` is taken for the angle. It is the cosine of the angle already.",
+    "A complex number of length 1 has the cosine as its real part, the sine as its imaginary part. What do you still "
+    "need cos and sin for?",
+)
+def rope_with_the_real_part_for_the_angle(x, rotation):
+    return core_rope(x, torch.polar(rotation.abs(), rotation.real))
+
+
+@mistake(
+    "The imaginary part of `rotation` is taken for the angle. It is the sine of the angle already.",
+    "A complex number of length 1 has the cosine as its real part, the sine as its imaginary part. What do you still "
+    "need cos and sin for?",
+)
+def rope_with_the_imaginary_part_for_the_angle(x, rotation):
+    return core_rope(x, torch.polar(rotation.abs(), rotation.imag))
+
+
 ROPE_ANGLES = (
     rope_backwards,
     rope_of_position_zero,
@@ -172,4 +190,6 @@ ROPE_ANGLES = (
     rope_with_pairs_in_reverse,
     rope_counting_positions_twice,
     rope_counting_positions_twice_from_one,
+    rope_with_the_real_part_for_the_angle,
+    rope_with_the_imaginary_part_for_the_angle,
 )

@@ -73,6 +73,32 @@ def attend_with_one_softmax_for_all(q, k, v, scale, visible=None):
     return scores.flatten(-2).softmax(dim=-1).view_as(scores) @ v
 
 
+@mistake(
+    "The scores get a scale of their own, 1/sqrt of the width of v; `scale` is not used.",
+    "Who decides about the scale: your function, or its caller?",
+)
+def attend_scaling_by_the_width_of_v(q, k, v, scale, visible=None):
+    return attention(q, k, v, v.shape[-1] ** -0.5, visible)
+
+
+@mistake(
+    "The scores get a scale of their own, 1/sqrt of the number of keys; `scale` is not used.",
+    "Who decides about the scale: your function, or its caller?",
+)
+def attend_scaling_by_the_number_of_keys(q, k, v, scale, visible=None):
+    return attention(q, k, v, k.shape[-2] ** -0.5, visible)
+
+
+@mistake(
+    "`visible` is taken the wrong way round: where it is True, the key is hidden. A query that may see every key gets "
+    "nan.",
+    "The docstring says what `visible` holds. masked_fill fills where its mask is True.",
+)
+def attend_hiding_all_that_the_caller_shows(q, k, v, scale, visible=None):
+    hidden = ~causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    return (q @ k.mT * scale).masked_fill(hidden, -torch.inf).softmax(dim=-1) @ v
+
+
 ATTEND_LIMITS = (
     attend_taking_everything_for_no_mask,
     attend_cutting_scores_off,
@@ -81,4 +107,7 @@ ATTEND_LIMITS = (
     attend_scaling_without_a_mask_only,
     attend_scaling_with_a_mask_only,
     attend_with_one_softmax_for_all,
+    attend_scaling_by_the_width_of_v,
+    attend_scaling_by_the_number_of_keys,
+    attend_hiding_all_that_the_caller_shows,
 )

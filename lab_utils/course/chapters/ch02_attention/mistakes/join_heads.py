@@ -182,6 +182,14 @@ def join_mixing_the_texts(x):
     return heads.transpose(1, 2).flatten(2)
 
 
+@mistake(
+    "The heads are added up, and the sum is put down once for each head. Each head's channels belong side by side.",
+    "Which channels of a token come from head 0 alone?",
+)
+def join_by_repeating_the_sum(x):
+    return x.sum(dim=1).repeat(1, 1, x.shape[1])
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -205,4 +213,5 @@ JOIN_HEADS = (
     join_tokens_and_channels,
     join_flattening_the_tokens_too,
     join_mixing_the_texts,
+    join_by_repeating_the_sum,
 )

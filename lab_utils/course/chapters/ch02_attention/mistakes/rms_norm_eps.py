@@ -97,6 +97,49 @@ class NormByTheLengthOverWidthUnderTheRoot(Norm):
         return (self.weight * h * (mean + self.eps).rsqrt()).to(x.dtype)
 
 
+@mistake(
+    "It is divided by the standard deviation, with n - 1 below: the mean is subtracted before the numbers are squared, "
+    "and a single channel gives 0 / 0, which is nan.",
+    "The mean of (3, 4) is 3.5. Is it anywhere in the formula?",
+)
+class NormByTorchsVariance(Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h * (h.var(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
+
+
+@mistake(
+    "It is divided by the standard deviation, with n - 1 below, and eps: the mean is subtracted before the numbers are "
+    "squared, eps comes after the root, and a single channel gives 0 / 0, which is nan.",
+    "The mean of (3, 4) is 3.5. Is it anywhere in the formula?",
+)
+class NormByTorchsDeviation(Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.std(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "It is divided by the standard deviation and eps: the mean is subtracted before the numbers are squared, and eps "
+    "comes after the root.",
+    "The mean of (3, 4) is 3.5. Is it anywhere in the formula?",
+)
+class NormByDeviationAndEps(Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.std(-1, keepdim=True, correction=0) + self.eps)).to(x.dtype)
+
+
+@mistake(
+    "It is divided by the length (a sum), not by the root of the *mean* square, and eps comes after the root.",
+    "How large are the numbers afterwards?",
+)
+class NormByTheLengthAndEps(Norm):
+    def forward(self, x):
+        h = self.full(x)
+        return (self.weight * h / (h.norm(dim=-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
 NORM_EPS = (
     NormWithAFloor,
     NormWithEpsInTheSum,
@@ -107,4 +150,8 @@ NORM_EPS = (
     NormByTheLengthOverWidthUnderTheRoot,
     NormWithAFixedGain,
     NormOfADetachedInput,
+    NormByTorchsVariance,
+    NormByTorchsDeviation,
+    NormByDeviationAndEps,
+    NormByTheLengthAndEps,
 )

@@ -220,6 +220,15 @@ def chosen_test_of_the_shape_and_finite_numbers(dispatch):
     assert out.shape == x.shape and out.isfinite().all()
 
 
+@mistake(
+    "The test asks for one row per token. Each token goes to K experts: a sound piece needs tokens · K rows.",
+    "How many (token, choice) pairs are there?",
+)
+def chosen_test_of_one_row_per_token(dispatch):
+    x, idx, weights, bank = layer()
+    assert sum(rows_of_calls(dispatch, x, idx, weights, bank)) == len(x)
+
+
 DISPATCH_TESTS = (
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,
@@ -243,4 +252,5 @@ DISPATCH_TESTS = (
     chosen_test_of_no_empty_call,
     chosen_test_of_zero_weights,
     chosen_test_of_the_shape_and_finite_numbers,
+    chosen_test_of_one_row_per_token,
 )

@@ -229,6 +229,36 @@ class BankOfAStack(Bank):
         return torch.stack(self.results(rows, counts))
 
 
+@mistake(
+    "Each run meets the gate and up of its own expert, and the `down` of the one before.",
+    "With which number do you index `down_proj`, and with which `gate_up_proj`?",
+)
+class BankWithTheDownBefore(Bank):
+    def forward(self, rows, counts):
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, self.gate_up_proj[e], self.down_proj[e - 1]) for e, run in runs])
+
+
+@mistake(
+    "Each run meets the gate and up of its own expert, and the `down` of expert 0.",
+    "With which number do you index `down_proj`, and with which `gate_up_proj`?",
+)
+class BankWithTheFirstDown(Bank):
+    def forward(self, rows, counts):
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, self.gate_up_proj[e], self.down_proj[0]) for e, run in runs])
+
+
+@mistake(
+    "Each run meets the `down` of its own expert, and the gate and up of expert 0.",
+    "With which number do you index `gate_up_proj`, and with which `down_proj`?",
+)
+class BankWithTheFirstGate(Bank):
+    def forward(self, rows, counts):
+        runs = enumerate(rows.split(list(counts)))
+        return torch.cat([swiglu(run, self.gate_up_proj[0], self.down_proj[e]) for e, run in runs])
+
+
 BANK_RESULTS = (
     BankWithOneExpert,
     BankBackwards,
@@ -251,4 +281,7 @@ BANK_RESULTS = (
     BankOfDetachedRows,
     BankWithTheGateBefore,
     BankOfAStack,
+    BankWithTheDownBefore,
+    BankWithTheFirstDown,
+    BankWithTheFirstGate,
 )

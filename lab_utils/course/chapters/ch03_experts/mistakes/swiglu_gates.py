@@ -187,6 +187,15 @@ def swiglu_with_logsigmoid(x, gate_up, down):
     return F.linear(F.logsigmoid(gate) * up, down)
 
 
+@mistake(
+    "1 is added to the up-projection, as gpt-oss does it. Here silu(gate) meets the up-projection as it is.",
+    "What should come out where the up-projection is 0?",
+)
+def swiglu_with_one_more_up(x, gate_up, down):
+    gate, up = halves(x, gate_up)
+    return F.linear(F.silu(gate) * (up + 1), down)
+
+
 SWIGLU_GATES = (
     swiglu_with_silu_of_the_product,
     swiglu_without_silu,
@@ -208,4 +217,5 @@ SWIGLU_GATES = (
     swiglu_with_mish,
     swiglu_with_squared_relu,
     swiglu_with_logsigmoid,
+    swiglu_with_one_more_up,
 )

@@ -1,0 +1,34 @@
+"""Tests that expect another formula: known wrong answers to test_sound_decoding, of notebook 02."""
+
+import torch
+
+from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import close, decode, draw, turn
+from lab_utils.course.exercise import mistake
+from nanokimi.attention import attend as core_attend
+from nanokimi.rope import apply_rope as core_rope
+
+
+@mistake(
+    "The test expects attention in which the queries are turned and the keys are not. It refuses the sound pieces.",
+    "Which of q and k does a step turn? And your formula for all tokens at once?",
+)
+def decoding_test_that_forgets_to_turn_keys(decode_step):
+    q, k, v = draw()
+    whole = core_attend(core_rope(q, turn(torch.arange(3))), k, v, 0.5)
+    assert close(decode(decode_step, q, k, v), whole)
+
+
+@mistake(
+    "The test expects attention in which the keys are turned and the queries are not. It refuses the sound pieces.",
+    "Which of q and k does a step turn? And your formula for all tokens at once?",
+)
+def decoding_test_that_forgets_to_turn_queries(decode_step):
+    q, k, v = draw()
+    whole = core_attend(q, core_rope(k, turn(torch.arange(3))), v, 0.5)
+    assert close(decode(decode_step, q, k, v), whole)
+
+
+DECODING_FORMULAS = (
+    decoding_test_that_forgets_to_turn_keys,
+    decoding_test_that_forgets_to_turn_queries,
+)
