@@ -4,11 +4,15 @@ import pytest
 import torch
 
 from lab_utils.course.chapters import find
+from lab_utils.course.chapters.ch05_latent.mistakes.latent_layer import LatentLayer
 from lab_utils.course.judge import judge
 from nanokimi.attention import AttentionOutput, attend, join_heads
+from nanokimi.cache import SequenceCache
+from nanokimi.config import MLAConfig, RopeConfig
+from nanokimi.count import cache_elements as core_elements
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query
 from nanokimi.qk_clip import max_logit
-from nanokimi.rope import apply_rope
+from nanokimi.rope import apply_rope, rotations
 
 
 def weigh(powers):
@@ -80,6 +84,58 @@ class LargestOfTheNewKeys(MultiHeadLatentAttention):
         return AttentionOutput(self.o_proj(join_heads(heads)), largest)
 
 
+class LargestOfTheNopeParts(LatentLayer):
+    """Right but for the report: the rope part is left out of the logits."""
+
+    def report(self, q, k):
+        rope = self.cfg.qk_rope_head_dim
+        return max_logit(q[..., :-rope], k[..., :-rope], self.scale)
+
+
+class TurnedByTheNewestLater(LatentLayer):
+    """Rope keys are stored bare; after the first tokens all of them are turned by the newest position."""
+
+    def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
+        self.turn = rotation
+        self.is_cached = cache is not None
+        return super().forward(x, rotation, cache, with_max_qk_logit)
+
+    def turn_key(self, k_rope, rotation):
+        return k_rope if self.is_cached else super().turn_key(k_rope, rotation)
+
+    def keep(self, cache, latent, k_rope):
+        c, k = super().keep(cache, latent, k_rope).split([self.cfg.kv_lora_rank, k_rope.shape[-1]], dim=-1)
+        turn = self.turn if k.shape[1] == len(self.turn) else self.turn[-1:].expand(k.shape[1], -1)
+        return torch.cat([c, apply_rope(k, turn)], dim=-1)
+
+
+def mla_count(of):
+    """cache_elements with `of(layers, tokens, rank, rope)` for latent heads."""
+
+    def cache_elements(cfg, n_tokens):
+        if getattr(cfg, "attention", "mha") == "mla":
+            return of(cfg.n_layers, n_tokens, cfg.mla.kv_lora_rank, cfg.mla.qk_rope_head_dim)
+        return core_elements(cfg, n_tokens)
+
+    return cache_elements
+
+
+def bytes_below(n_tokens, d_model, rank):
+    """A test of test_sound_layer that leaves no room for the rope key."""
+
+    def test_of_the_bound(mla_class):
+        cfg = MLAConfig(kv_lora_rank=rank, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8)
+        x = torch.randn(1, n_tokens, d_model, generator=torch.Generator().manual_seed(n_tokens))
+        cache = SequenceCache()
+        with torch.no_grad():
+            mla_class(d_model, 8, cfg, RopeConfig())(
+                x, rotations(torch.arange(n_tokens), 8, RopeConfig()), cache
+            )
+        assert cache.nbytes / 4 / n_tokens <= rank
+
+    return test_of_the_bound
+
+
 def wrong_way(n, first, changed, looked_at, by=3.0):
     """A test of test_sound_summary that changes the beginning and asks that `looked_at` stays."""
 
@@ -93,6 +149,29 @@ def wrong_way(n, first, changed, looked_at, by=3.0):
 
 
 WRONG = [
+    ("MultiHeadLatentAttention", TurnedByTheNewestLater, "after that all get the newest token's"),
+    (
+        "cache_elements",
+        mla_count(lambda L, n, rank, rope: L * rank + rope * n),
+        "only the latent is multiplied",
+    ),
+    (
+        "cache_elements",
+        mla_count(lambda L, n, rank, rope: n * rank + rope * L),
+        "only the latent is multiplied",
+    ),
+    (
+        "cache_elements",
+        count(lambda L, D, m, b, n: L * D * 2 * m * ((n + b - 1) // b)),
+        "its tokens are left out",
+    ),
+    (
+        "cache_elements",
+        count(lambda L, D, m, b, n: L * D * (2 * m * (n // b) + 3 * (n % b or min(n, b)))),
+        "counted twice",
+    ),
+    ("test_sound_layer", bytes_below(12, 64, 16), "room for the latent alone"),
+    ("test_sound_layer", bytes_below(5, 16, 12), "room for the latent alone"),
     ("MultiHeadLatentAttention", LargestOfTheNewKeys, "the maxima miss the keys"),
     (
         "cache_elements",
@@ -142,3 +221,9 @@ def test_a_wrong_answer_is_refused_and_named(name, answer, says):
 def test_a_right_answer_in_other_words_passes(name, answer):
     result = judge(find(name), answer)
     assert result.status == "passed", result
+
+
+def test_what_comes_of_another_wrong_part_is_not_called_a_fault():
+    """The output after QK-clip is wrong because the clip was given wrong maxima."""
+    found = " ".join(judge(find("MultiHeadLatentAttention"), LargestOfTheNopeParts).relations)
+    assert "Right on every input: “output”" in found and "axis -2" not in found, found

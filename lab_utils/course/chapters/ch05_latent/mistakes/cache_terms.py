@@ -123,6 +123,31 @@ ROPE_OF_ONE_LAYER = named(
     BRACKETS,
     mla=lambda layers, n, rank, rope: layers * n * rank + n * rope,
 )
+LAYERS_ON_RANK = named(
+    "elements_with_layers_on_rank",
+    "For MLA only the latent is multiplied by the number of layers, and only the rope key by the number of tokens.",
+    BRACKETS,
+    mla=lambda layers, n, rank, rope: layers * rank + rope * n,
+)
+TOKENS_ON_RANK = named(
+    "elements_with_tokens_on_rank",
+    "For MLA only the latent is multiplied by the number of tokens, and only the rope key by the number of layers.",
+    BRACKETS,
+    mla=lambda layers, n, rank, rope: n * rank + rope * layers,
+)
+UP_WITHOUT_OPEN = named(
+    "elements_rounding_up_without_open_tokens",
+    "The open block is counted as if it had its latents already, and its tokens are left out. They keep their inputs, "
+    "keys and values until the block is full.",
+    "Four tokens in blocks of five: how many blocks are full, and what does the cache hold?",
+    blocks=lambda layers, d, m, b, n: layers * 2 * d * m * -(-n // b),
+)
+FULL_TWICE = named(
+    "elements_with_a_full_block_twice",
+    "A block that has just become full is counted twice: by its latents, and by its tokens as if they were open.",
+    "Five tokens in blocks of five: what does the cache hold?",
+    blocks=lambda layers, d, m, b, n: layers * d * (2 * m * (n // b) + 3 * (n and (n % b or b))),
+)
 ROPE_TWICE = named(
     "elements_with_rope_twice",
     "For MLA the rope key is counted twice. There is one per token, and no rope value.",
@@ -190,6 +215,10 @@ CACHE_TERMS = (
     RANK_ONCE,
     ROPE_ONCE,
     ROPE_OF_ONE_LAYER,
+    LAYERS_ON_RANK,
+    TOKENS_ON_RANK,
+    UP_WITHOUT_OPEN,
+    FULL_TWICE,
     ROPE_TWICE,
     PRODUCT,
     elements_without_dense_layers,

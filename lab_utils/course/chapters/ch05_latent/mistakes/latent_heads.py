@@ -89,7 +89,21 @@ class _KeepingBareKeys(LatentLayer):
 class MLATurningWhatItReads(_KeepingBareKeys):
     def keep(self, cache, latent, k_rope):
         entries, rank = super().keep(cache, latent, k_rope), self.cfg.kv_lora_rank
-        return torch.cat([entries[..., :rank], apply_rope(entries[..., rank:], self.rotation[-1:])], dim=-1)
+        newest = self.rotation[-1:].expand(entries.shape[1], -1)
+        return torch.cat([entries[..., :rank], apply_rope(entries[..., rank:], newest)], dim=-1)
+
+
+@mistake(
+    "The cache holds rope keys without their rotation. Read with the first tokens they get their own, and after that "
+    "all get the newest token's. A key is turned by its own position, once, before it is stored.",
+    "In which state does the rope key go into cache.append?",
+)
+class MLATurningLaterReadsByTheNewest(_KeepingBareKeys):
+    def keep(self, cache, latent, k_rope):
+        entries, rank = super().keep(cache, latent, k_rope), self.cfg.kv_lora_rank
+        is_first = len(self.rotation) == entries.shape[1]
+        turn = self.rotation if is_first else self.rotation[-1:].expand(entries.shape[1], -1)
+        return torch.cat([entries[..., :rank], apply_rope(entries[..., rank:], turn)], dim=-1)
 
 
 @mistake(
@@ -173,6 +187,7 @@ MLA_HEADS = (
     MLATurningKeysBackwards,
     MLATurningBackwards,
     MLATurningWhatItReads,
+    MLATurningLaterReadsByTheNewest,
     MLAAppendingTwice,
     MLAWithQueriesFirst,
     MLAReturningTheOutputOnly,

@@ -121,6 +121,14 @@ def cache_test_without_the_rope_key(mla_class):
 
 
 @mistake(
+    "The bound leaves room for the latent alone. The rope key is kept too: it cannot be made from the latent.",
+    "How many numbers should be kept of one token?",
+)
+def cache_test_bounded_by_the_latent(mla_class):
+    assert decode(mla_class)[2].nbytes <= 3 * 6 * 4
+
+
+@mistake(
     "The test expects two bytes per number. The layer runs in float32: four bytes.",
     "How many bytes has a number in float32?",
 )
@@ -224,6 +232,7 @@ LAYER_TESTS = (
     cache_test_of_not_empty,
     cache_test_with_a_high_bound,
     cache_test_without_the_rope_key,
+    cache_test_bounded_by_the_latent,
     cache_test_with_two_bytes,
     cache_test_of_the_opposite,
     cache_test_of_the_axes,
