@@ -98,6 +98,58 @@ fused_by_letters = sort(
 )
 without_frozen = sort(is_table, fused, lambda p: p.requires_grad)
 by_whole_parts = sort(is_table, fused)
+by_the_first_part = sort(lambda name: name.startswith(tuple(TABLES)), fused)
+by_the_last_part_but_one = sort(lambda name: name.split(".")[-2] in TABLES, fused)
+fused_by_the_last_part_but_one = sort(is_table, lambda name: FUSED_ROWS.get(name.split(".")[-2], 1))
+
+
+def sort_with(no_decay, name_first=False):
+    """build_optimizers with one AdamW group a parameter, and with `no_decay` where there is none."""
+
+    def build_optimizers(model, cfg):
+        adamw, matrices = [], []
+        for name, p in model.named_parameters():
+            if p.ndim == 1 and not (name_first and is_table(name)):
+                adamw.append({"params": [p], "weight_decay": no_decay})
+            elif is_table(name) or cfg.optimizer != "muon":
+                adamw.append({"params": [p]})
+            else:
+                matrices.append({"params": [p], "fused_rows": fused(name)})
+        settings = (cfg.lr, cfg.weight_decay, cfg.muon_momentum, cfg.ns_steps, torch.float32)
+        built = [Muon(matrices, *settings)] if matrices else []
+        betas = (cfg.beta1, cfg.beta2)
+        return [*built, torch.optim.AdamW(adamw, cfg.lr, betas, weight_decay=cfg.weight_decay)]
+
+    return build_optimizers
+
+
+def newton_schulz_with_b_in_both(g, steps=5, dtype=torch.bfloat16):
+    x = g.to(dtype)
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        third = -4.7750 * gram @ x
+        x = 3.4445 * x + third + 2.0315 * gram @ third
+    return x
+
+
+@torch.no_grad()
+def clip_of_the_first_rows(self, max_qk_logit, tau):
+    g, n = tau / max_qk_logit.clamp(min=tau), self.cfg.qk_nope_head_dim
+    q_proj = self.q_proj if self.cfg.q_lora_rank is None else self.q_b_proj
+    q = q_proj.weight.unflatten(0, (self.n_heads, -1))
+    q[:, :n] *= g.sqrt()[:, None, None]
+    q[:, n:] *= g[:, None, None]
+    self.kv_b_proj.weight[: self.n_heads * n] *= g.sqrt().repeat_interleave(n)[:, None]
+
+
+def bank_of_one(rows, columns, low, high):
+    def test_of_a_bank_of_one(newton_schulz):
+        g = torch.randn(1, rows, columns, generator=torch.Generator().manual_seed(rows))
+        s = torch.linalg.svdvals(newton_schulz(g, 5, torch.float32)[0])
+        assert low < s.min() and s.max() < high
+
+    return test_of_a_bank_of_one
 
 
 def hidden_at(number):
@@ -157,6 +209,11 @@ def singular_values(low, high, shape=(6, 6), lr=1.0, divided=False, seed=0):
 
 
 WRONG = [
+    ("newton_schulz", newton_schulz_with_b_in_both, "has the factor b·c"),
+    ("clip_qk_", clip_of_the_first_rows, "the keys of all heads are looked for in the first rows"),
+    ("test_sound_newton_schulz", bank_of_one(6, 8, 0.3, 1.4), "bank has one matrix"),
+    ("test_sound_newton_schulz", bank_of_one(4, 9, 0.6, 1.3), "bank has one matrix"),
+    ("test_sound_newton_schulz", bank_of_one(3, 7, 0.5, 1.3), "tries a single matrix"),
     ("Muon", MuonOfItsOwnRateAndMomentum, "The rate and momentum are what Muon was made with"),
     ("Muon", MuonOfItsOwnDecayAndSteps, "The decay and number of steps are what Muon was made with"),
     ("lr_at", rate(int, 0.0), "is rounded down, and may be 0"),
@@ -178,6 +235,10 @@ WRONG = [
     ("build_optimizers", by_letters, "holds the letters"),
     ("build_optimizers", fused_by_letters, "holds the letters"),
     ("build_optimizers", without_frozen, "requires_grad=False"),
+    ("build_optimizers", by_the_first_part, "only by the beginning of its name"),
+    ("build_optimizers", by_the_last_part_but_one, "only by the last part of its name but one"),
+    ("build_optimizers", fused_by_the_last_part_but_one, "`fused_rows` is found only by"),
+    ("build_optimizers", sort_with(0.0, name_first=True), "as the bias of a head"),
     ("max_logit", hidden_at(-100.0), "not small enough"),
     ("max_logit", hidden_at(-1000.0), "not small enough"),
 ]
@@ -196,6 +257,8 @@ def test_a_habit_that_costs_is_refused_and_named(name, answer, says):
         ("clip_qk_", clip_rightly),
         ("Muon", MuonWithAnEntryOfItsOwn),
         ("build_optimizers", by_whole_parts),
+        ("build_optimizers", sort_with(0)),
+        ("build_optimizers", sort_with(0.0)),
         ("max_logit", hidden_at(-1e30)),
         ("lr_at", rate(lambda n: max(1, round(n)))),
         ("test_sound_muon", singular_values(0.2, 0.7, (4, 8))),

@@ -36,14 +36,18 @@ def models() -> dict[str, GPTConfig | KimiConfig]:
 
 
 class ByHand(nn.Module):
-    """A model of our own: names that hold a table's without being one, a tied head, a frozen matrix."""
+    """A model of our own: a tied head with a bias, a frozen matrix, names that only resemble, names deeper inside."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed_tokens, self.lm_head = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
+        self.embed_tokens, self.lm_head = nn.Embedding(5, 4), nn.Linear(4, 5)
         self.lm_head.weight = self.embed_tokens.weight
         self.latents_to_keys, self.qkv_projection = nn.Linear(4, 4), nn.Linear(4, 6, bias=False)
         self.frozen = nn.Linear(4, 3, bias=False).requires_grad_(False)
+        self.latents = nn.Linear(4, 3, bias=False)
+        self.dense = nn.ModuleDict({"gate_up_proj": nn.Linear(4, 6, bias=False)})
+        self.inner = nn.ModuleDict({"embed_tokens": nn.Embedding(3, 4)})
+        self.inner.gate_up_proj = nn.Parameter(torch.zeros(6, 4))
 
 
 def build_optimizers_cases() -> list[Case]:
@@ -56,7 +60,8 @@ def build_optimizers_cases() -> list[Case]:
         Case("Kimi with block latents under Muon", ("Kimi with block latents", muon)),
         Case("Muon with settings of its own", ("Kimi with experts", other)),
         Case(
-            "a model by hand under Muon: its head is its embedding, a matrix is frozen, and some names resemble others",
+            "a model by hand under Muon: its head is its embedding and has a bias, a matrix is frozen, some names "
+            "resemble others, and some stand deeper inside",
             ("a model by hand", muon),
             aside=True,
         ),
@@ -98,7 +103,11 @@ def _group_in_words(optimizer: torch.optim.Optimizer, group: dict, cfg: OptimCon
         f"{key} {value if (found := group.get(key, value)) == value else found}"
         for key, value in right.items()
     ]
-    words += [f"{key} {group[key]}" for key in ("fused_rows", "weight_decay") if group.get(key) is not None]
+    words += [f"fused_rows {group['fused_rows']}"] if group.get("fused_rows") is not None else []
+    decay = group.get("weight_decay")
+    words += (
+        [f"weight_decay {float(decay) if isinstance(decay, int) else decay}"] if decay is not None else []
+    )
     return ", ".join(words)
 
 

@@ -213,6 +213,19 @@ def clip_qk_of_the_key_alone_for_low_ranks(self, max_qk_logit, tau):
         scale_rows(self, k_nope=g)
 
 
+@mistake(
+    "In kv_b_proj the keys of all heads are looked for in the first rows. The rows are ordered by head: a head's nope "
+    "key rows, then its value rows.",
+    "Two heads of two nope and one value rows: to which head, and which part, does the third row belong?",
+)
+def clip_qk_with_all_keys_first(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    root = g.sqrt().flatten().repeat_interleave(self.cfg.qk_nope_head_dim)[:, None]
+    scale_rows(self, g.sqrt(), g)
+    with torch.no_grad():
+        self.kv_b_proj.weight[: len(root)].mul_(root)
+
+
 GRADIENTS_ON = (
     "The change is recorded for a backward pass, and torch lets nobody change a weight in place there.",
     "Which line stands above `def clip_qk_` in the stub?",
@@ -241,6 +254,7 @@ def clip_qk_changing_the_logits(self, max_qk_logit, tau):
 
 
 CLIP_QK_HEADS = (
+    clip_qk_with_all_keys_first,
     clip_qk_up_to_the_first_below,
     clip_qk_of_the_key_alone_for_low_ranks,
     clip_qk_with_gradients_on,

@@ -97,7 +97,8 @@ def newton_schulz_with_the_textbooks_quintic(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "g is changed: the rounds write into the caller's matrix where it has the right format already.",
+    "g is changed: the division by the norm, or a round, writes into the caller's matrix where it has the right format "
+    "already.",
     "Which of your calls end in _ or assign with /=, and does x share its memory with g?",
 )
 def newton_schulz_writing_into_g(g, steps=5, dtype=torch.bfloat16):
@@ -118,7 +119,16 @@ def newton_schulz_with_the_other_gram_on_the_left(g, steps=5, dtype=torch.bfloat
     return x
 
 
+@mistake(
+    "The fifth power has the factor b·c: c multiplies a term that has its b already.",
+    "Write your line out as powers of x. Which factor has each of them?",
+)
+def newton_schulz_with_b_times_c(g, steps=5, dtype=torch.bfloat16):
+    return rounds(g, steps, dtype, lambda x, gram: A * x + B * gram @ x + C * gram @ (B * gram @ x))
+
+
 NEWTON_SCHULZ_POWERS = (
+    newton_schulz_with_b_times_c,
     newton_schulz_with_the_other_gram_on_the_left,
     newton_schulz_with_a_gram_too_many,
     newton_schulz_of_the_seventh_power,

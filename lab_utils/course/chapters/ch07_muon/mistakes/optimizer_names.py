@@ -136,7 +136,67 @@ def optimizers_with_tied_weights_twice(model, cfg):
     return found
 
 
+@mistake(
+    "Parameters of one dimension decay where a part of their name is in TABLES, as the bias of a head. One dimension "
+    "comes first in the docstring's list: no decay, whatever the name.",
+    "Which question does your loop ask first, and what is the answer for `lm_head.bias`?",
+)
+def optimizers_asking_for_the_name_first(model, cfg):
+    tables = set(TABLES)
+    return group_parameters(
+        model, cfg, is_free=lambda name, p: p.ndim < 2 and not tables & set(name.split("."))
+    )
+
+
+def a_part(number):
+    """Whether one part of a name is a table's."""
+    return lambda name, p: name.split(".")[number] in TABLES
+
+
+ANY_PART = (
+    "Split `layers.0.self_attn.latents` and `inner.embed_tokens.weight`: where do the tables' names stand?"
+)
+
+
+@mistake(
+    "A table is found only by the beginning of its name. The part that is in TABLES may stand at any place.",
+    ANY_PART,
+)
+def optimizers_with_tables_by_the_first_part(model, cfg):
+    return group_parameters(model, cfg, is_table=a_part(0))
+
+
+@mistake(
+    "A table is found only by the last part of its name but one. The part that is in TABLES may stand at any place.",
+    ANY_PART,
+)
+def optimizers_with_tables_by_the_last_part_but_one(model, cfg):
+    return group_parameters(model, cfg, is_table=a_part(-2))
+
+
+@mistake(
+    "A table is found only by the last part of its name. The part that is in TABLES may stand at any place.",
+    ANY_PART,
+)
+def optimizers_with_tables_by_the_last_part(model, cfg):
+    return group_parameters(model, cfg, is_table=a_part(-1))
+
+
+@mistake(
+    "`fused_rows` is found only by the last part of the name but one. The part that is in FUSED_ROWS may stand at any "
+    "place: in a bank of experts it is the last one.",
+    "Split `layers.0.qkv_proj.weight` and `layers.1.mlp.experts.gate_up_proj`: at which places do the names stand?",
+)
+def optimizers_with_fused_by_the_last_part_but_one(model, cfg):
+    return group_parameters(model, cfg, n_matrices=lambda name, p: FUSED_ROWS.get(name.split(".")[-2], 1))
+
+
 OPTIMIZER_NAMES = (
+    optimizers_asking_for_the_name_first,
+    optimizers_with_tables_by_the_first_part,
+    optimizers_with_tables_by_the_last_part_but_one,
+    optimizers_with_tables_by_the_last_part,
+    optimizers_with_fused_by_the_last_part_but_one,
     optimizers_with_tables_by_letters,
     optimizers_with_fused_by_letters,
     optimizers_by_letters,

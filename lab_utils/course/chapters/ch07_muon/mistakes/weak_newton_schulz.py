@@ -30,11 +30,29 @@ def newton_schulz_test_of_the_shape(newton_schulz):
 
 @mistake(
     "The test tries a single matrix. There the piece is right.",
-    "Where does the piece treat three dimensions in another way than two?",
+    "Which other matrix is there in your test, and could share a norm with it?",
 )
 def newton_schulz_test_of_one_matrix(newton_schulz):
     s = torch.linalg.svdvals(newton_schulz(bank(6, 4), 5, torch.float32))
     assert s.min() > 0.6 and s.max() < 1.3
+
+
+BANK_OF_ONE = (
+    "The test's bank has one matrix. There the piece is right: there is no other that shares the norm.",
+    "Where would two experts be in each other's way?",
+)
+
+
+@mistake(*BANK_OF_ONE)
+def newton_schulz_test_of_a_bank_of_one(newton_schulz):
+    s = torch.linalg.svdvals(newton_schulz(bank(1, 3, 8), 5, torch.float32))
+    assert s.min() > 0.6 and s.max() < 1.3
+
+
+@mistake(*BANK_OF_ONE)
+def newton_schulz_test_of_the_one_in_a_bank(newton_schulz):
+    s = torch.linalg.svdvals(newton_schulz(bank(1, 6, 8), 5, torch.float32)[0])
+    assert s.min() > 0.3 and s.max() < 1.4
 
 
 @mistake(
@@ -223,6 +241,8 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_that_always_fails,
     newton_schulz_test_of_the_shape,
     newton_schulz_test_of_one_matrix,
+    newton_schulz_test_of_a_bank_of_one,
+    newton_schulz_test_of_the_one_in_a_bank,
     newton_schulz_test_of_exactly_one,
     newton_schulz_test_of_equal_bits,
     newton_schulz_test_to_the_digit,
