@@ -164,7 +164,23 @@ def asks_without_routed_at_a_factor_of_one(moe_class):
     assert torch.allclose(layer(x)[0], layer.shared_experts(x))
 
 
+def asks_for_the_number_of_weights(make_block):
+    assert sum(len(each.flatten()) for each in make_block(8).parameters()) == 2 * 8 * 16 + 8
+
+
+class WithOneNorm(KimiBlock):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        h = self.input_layernorm(x)
+        out, largest = self.self_attn(h, rotation, cache, with_max_qk_logit)
+        found = self.mlp(h)
+        y, stats = found if isinstance(found, tuple) else (found, None)
+        return y + (x + out), stats, largest
+
+
 NAMED = [
+    ("test_sound_moe", asks_for_the_sum(3.0, 1.0, torch.equal), "moe_test_of_equal_bits_of_the_sum"),
+    ("test_sound_block", asks_for_the_number_of_weights, "block_test_of_the_number_of_weights"),
+    ("KimiBlock", WithOneNorm, "BlockInParallelWithOneNorm"),
     ("MoE", WithRowsOfTheSequenceFirst, "MoEWithRowsOfTheSequenceFirst"),
     ("test_sound_moe", asks_for_the_sum(1.0, 1.0), "moe_test_of_the_sum_with_a_factor_of_one"),
     (

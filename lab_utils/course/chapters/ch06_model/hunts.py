@@ -29,6 +29,19 @@ class BlockWithBothProjections(nn.Module):
         return x + self.down(torch.relu(self.up(x)))
 
 
+class BlockWithPlainRepair(nn.Module):
+    """A sound block: the piece in the notebook, whose second matrix is made once."""
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.norm = nn.RMSNorm(d_model)
+        self.up = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.down = nn.Linear(2 * d_model, d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(nn.functional.silu(self.up(self.norm(x))))
+
+
 class BlockWithBilinearGate(nn.Module):
     """Another sound block, without biases and with a gate."""
 
@@ -169,6 +182,9 @@ def block_cases() -> list[Case]:
         Case("the piece above", (bugs.BlockWithProjection,)),
         Case("a hidden piece with the same fault in another matrix", (bugs.BlockWithFreshGate,)),
         Case("a sound piece with two matrices and biases", (BlockWithBothProjections,)),
+        Case(
+            "a sound piece that is the one above, with its second matrix made once", (BlockWithPlainRepair,)
+        ),
         Case("a sound piece with one matrix and a gate", (BlockWithBilinearGate,)),
         Case("a sound piece whose one matrix widens and narrows", (BlockWithOneMatrix,)),
         Case("a sound piece with one matrix that narrows", (BlockOfBothSigns,)),

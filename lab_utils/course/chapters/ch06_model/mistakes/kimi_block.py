@@ -77,6 +77,19 @@ class BlockWithoutSecondResidual(Block):
 
 
 @mistake(
+    "Both parts read the same vector, the norm for the attention. The feed-forward part has a norm of its own, of the "
+    "stream to which the attention's output was added.",
+    "Which of the two norms is left over in your forward?",
+)
+class BlockInParallelWithOneNorm(Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        normed = self.input_layernorm(x)
+        attended = self.attend(normed, rotation, cache, with_max_qk_logit)
+        y, stats = self.feed_forward(normed)
+        return x + attended.out + y, stats, attended.max_qk_logit
+
+
+@mistake(
     "Both parts read the same x, side by side. The second must read what the first has added.",
     "Is x the same in both lines of the formula?",
 )
@@ -252,6 +265,7 @@ KIMI_BLOCK = (
     BlockWithoutFirstResidual,
     BlockWithoutSecondResidual,
     BlockInParallel,
+    BlockInParallelWithOneNorm,
     BlockWithOneNorm,
     BlockWithoutCache,
     BlockWithoutFirstNorm,

@@ -79,7 +79,17 @@ def block_test_of_the_gradients(make_block):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
 
 
+@mistake(
+    "It passes for the piece above with its second matrix made once, and refuses every other sound block that was "
+    "tried: so does a test that counts weights.",
+    "A sound block may have any number of weights, of any shape. What differs between two calls of the broken one?",
+)
+def block_test_of_the_number_of_weights(make_block):
+    assert sum(p.numel() for p in make_block(8).parameters()) == 264
+
+
 BLOCK_TESTS = (
+    block_test_of_the_number_of_weights,
     block_test_that_never_fails,
     block_test_of_the_kind,
     block_test_that_always_fails,
@@ -238,7 +248,29 @@ def moe_test_of_the_wrong_sum(moe_class):
     assert not torch.allclose(y, routed_sum(moe, x, stats) + 2.5 * moe.shared_experts(x), atol=1e-4)
 
 
+EQUAL_BITS = (
+    "It passes for the lab's MoE, and refuses a sound layer that adds in another order: so does a comparison to the "
+    "last bit.",
+    "Compare with room for rounding: torch.allclose, for instance.",
+)
+
+
+@mistake(*EQUAL_BITS)
+def moe_test_of_equal_bits_of_the_sum(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    assert torch.equal(y, routed_sum(moe, x, stats) + moe.shared_experts(x))
+
+
+@mistake(*EQUAL_BITS)
+def moe_test_of_equal_bits(moe_class):
+    moe, x = small_moe(moe_class)
+    assert torch.equal(moe(x)[0], small_moe(MoE)[0](x)[0])
+
+
 MOE_TESTS = (
+    moe_test_of_equal_bits,
+    moe_test_of_equal_bits_of_the_sum,
     moe_test_that_never_fails,
     moe_test_of_the_kind,
     moe_test_that_always_fails,
