@@ -55,6 +55,14 @@ def optimizers_in_bfloat16(model, cfg):
 
 
 @mistake(
+    "Muon's number of steps and its number format are its defaults: not cfg.ns_steps, and not float32 on a CPU.",
+    "Which arguments does Muon get?",
+)
+def optimizers_with_the_default_steps_and_format(model, cfg):
+    return group_parameters(model, cfg, ns_steps=5, ns_dtype=torch.bfloat16)
+
+
+@mistake(
     "Muon's weight decay is its default, not cfg.weight_decay.",
     "Which fields of OptimConfig does Muon need?",
 )
@@ -125,6 +133,7 @@ OPTIMIZER_SETTINGS = (
     optimizers_with_beta1_for_muon,
     optimizers_with_the_default_steps,
     optimizers_in_bfloat16,
+    optimizers_with_the_default_steps_and_format,
     optimizers_with_muons_default_decay,
     optimizers_without_decay_in_muon,
     optimizers_with_torchs_betas,
