@@ -158,7 +158,41 @@ def asks_about_a_tie_that_fits(next_token_probs):
     assert int((next_token_probs(torch.tensor([1.0, 1.0, 0.0]), top_k=2) > 0).sum()) == 2
 
 
+def seeded_for_each_token(
+    model, prompt, max_new_tokens, *, temperature=1.0, top_k=None, top_p=None, seed=0, stop_id=None
+):
+    """The right text, but for what is drawn: a generator with a seed of its own for every token."""
+    if max_new_tokens < 1:
+        raise ValueError("no tokens")
+    text, cache, new = list(prompt), model.new_cache(), list(prompt)
+    next_token_probs(torch.zeros(3), temperature, top_k, top_p)
+    if not 0 < len(prompt) <= model.cfg.max_seq_len:
+        raise ValueError("the prompt")
+    for step in range(max_new_tokens):
+        if cache[0].length + len(new) > model.cfg.max_seq_len:
+            cache, new = model.new_cache(), text[-max(1, model.cfg.max_seq_len // 2) :]
+        with torch.no_grad():
+            logits = model(torch.tensor([new]), cache).logits[0, -1]
+        row = next_token_probs(logits, temperature, top_k, top_p)
+        token = int(row.multinomial(1, generator=torch.Generator().manual_seed(seed + step)))
+        if token == stop_id:
+            return
+        text, new = [*text, token], [token]
+        yield token
+
+
+def counts_all_tokens(next_token_probs):
+    assert (next_token_probs(torch.tensor([3.0, 2.0, 1.0, -1.0]), 2.0, top_p=0.9) > 0).sum() == 4
+
+
+def counts_two_tokens_of_two(next_token_probs):
+    assert (next_token_probs(torch.tensor([4.0, 0.0]), temperature=0.5, top_p=0.6) > 0).tolist() == [True] * 2
+
+
 NAMED = [
+    ("generate", seeded_for_each_token, "generate_with_a_seed_for_each_token"),
+    ("test_sound_sampling", counts_all_tokens, "sampling_test_of_a_nucleus_too_large"),
+    ("test_sound_sampling", counts_two_tokens_of_two, "sampling_test_of_a_nucleus_too_large"),
     ("next_token_probs", probs(first_k, nucleus_with_ties), "probs_keeping_all_ties_of_the_nucleus"),
     ("next_token_probs", probs(first_k, lambda o, p: nucleus(o, p, least=2)), "probs_of_two_at_least"),
     ("next_token_probs", probs(first_k, lambda o, p: o * (o >= p * o[0])), "probs_of_min_p_itself"),

@@ -32,6 +32,15 @@ def generate_with_a_fresh_seed_each_time(model, prompt, max_new_tokens, **settin
 
 
 @mistake(
+    "The generator is seeded again before every token, with `seed` and the number of the token. One generator, seeded "
+    "once, draws all tokens of a text.",
+    "How often should manual_seed be called in one text?",
+)
+def generate_with_a_seed_for_each_token(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, seed_of_its_own=True)
+
+
+@mistake(
     "The stop token is yielded as well; the text should end before it.",
     "What does the docstring say about `stop_id`?",
 )
@@ -222,6 +231,7 @@ GENERATE = (
     generate_from_the_first_position,
     generate_always_greedy,
     generate_with_a_fresh_seed_each_time,
+    generate_with_a_seed_for_each_token,
     generate_with_the_stop_token,
     generate_past_the_stop_token,
     generate_drawing_again_at_the_stop_token,

@@ -33,6 +33,8 @@ def decode(
             logits = logits[0, wrong.get("position", -1)]
             if wrong.get("fresh_generator"):
                 generator = torch.Generator().manual_seed(seed)
+            if wrong.get("seed_of_its_own"):
+                generator.manual_seed(seed + len(tokens) - len(prompt))
             probs = core_probs(logits, temperature, top_k, top_p)
             token = int(torch.multinomial(probs, 1, generator=generator))
             if wrong.get("always_greedy"):

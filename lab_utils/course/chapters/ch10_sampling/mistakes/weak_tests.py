@@ -91,7 +91,17 @@ def sampling_test_of_the_kind(next_token_probs):
     assert next_token_probs(torch.zeros(3), temperature=2.0, top_p=0.5) is not None
 
 
+@mistake(
+    "It passes for pieces that never cut to p, and refuses the sound ones, which cut.",
+    "Work it out by hand, at your temperature: how many tokens does it take to reach top_p?",
+)
+def sampling_test_of_a_nucleus_too_large(next_token_probs):
+    probs = next_token_probs(torch.tensor([3.0, 2.0, 1.0, -1.0]), temperature=2.0, top_p=0.9)
+    assert (probs > 0).all()
+
+
 SAMPLING_TESTS = (
+    sampling_test_of_a_nucleus_too_large,
     sampling_test_that_never_fails,
     sampling_test_of_the_kind,
     sampling_test_that_always_fails,
