@@ -11,6 +11,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from nanokimi.text.bpe import merge_most_frequent
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 def merging(key):
     """The right merge of the pair that `key` puts first among equally frequent ones."""

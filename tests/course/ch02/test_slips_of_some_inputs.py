@@ -10,6 +10,8 @@ from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 KEYS: dict[str, AnswerKey] = {}
 
 

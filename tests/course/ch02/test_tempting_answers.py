@@ -10,6 +10,8 @@ from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 KEYS: dict[str, AnswerKey] = {}
 
 

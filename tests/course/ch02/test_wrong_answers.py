@@ -11,6 +11,8 @@ from nanokimi.attention import attend as core_attend
 from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 KEYS: dict[str, AnswerKey] = {}
 
 

@@ -8,6 +8,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.experts import ExpertBank, swiglu
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 KEYS: dict[str, AnswerKey] = {}
 
 

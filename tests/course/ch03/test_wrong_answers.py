@@ -9,6 +9,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.experts import ExpertBank
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 KEYS: dict[str, AnswerKey] = {}
 
 

@@ -10,6 +10,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.router import RouterStats, scaling_factor, sequence_balance_loss
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 @functools.cache
 def key_of(name):

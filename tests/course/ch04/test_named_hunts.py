@@ -12,6 +12,8 @@ from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.router import RouterStats
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 @functools.cache
 def key_of(name):

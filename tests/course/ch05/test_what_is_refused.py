@@ -14,6 +14,8 @@ from nanokimi.mla import MultiHeadLatentAttention, absorb_query
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope, rotations
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 def weigh(powers):
     """A compress whose weights are `powers(scores)`, divided by their sums."""

@@ -15,6 +15,8 @@ from nanokimi.moe import MoE, dispatch
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 def half_and_half(routing, cfg):
     total = None

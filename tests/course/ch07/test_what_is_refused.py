@@ -11,6 +11,8 @@ from lab_utils.course.judge import judge
 from nanokimi.mask import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 def clip(logits_of, below=lambda scale, part: part.mul_(scale)):
     """A clip in plain lines: `logits_of(max_qk_logit, tau)` is the divisor, `below` multiplies rows."""

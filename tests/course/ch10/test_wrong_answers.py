@@ -8,6 +8,8 @@ from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.cache import SequenceCache
 from nanokimi.generate import generate, next_token_probs
 
+pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
+
 
 def probs(cut_k, cut_p, heat=lambda logits, temperature, k: logits / temperature):
     """The three steps with these cuts of ordered probabilities; refusals and temperature 0 as they should be."""
