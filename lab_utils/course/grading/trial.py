@@ -19,6 +19,7 @@ from lab_utils.course.grading.tripwire import Tripwire, is_the_labs
 from lab_utils.course.grading.unnamed import only
 from lab_utils.course.grading.unseen import unseen_cases
 from lab_utils.course.usual_state import usual_state
+from nanokimi.system.deadline import call_within
 
 TO_START = 5.0  # seconds, for a child and what it does around an answer
 
@@ -37,7 +38,9 @@ class Trial:
         if is_the_labs(answer, self._exercise.core):
             return {"core": True}
         run = self._run_hunt if self._exercise.is_hunt else self._run_plain
-        given = run_apart(lambda: run(answer), 2 * (limit(self._exercise, SECONDS) + TO_START))
+        seconds = 2 * (limit(self._exercise, SECONDS) + TO_START)
+        # A new thread has nothing of what torch keeps for each: the device of new tensors, the modes that were entered.
+        given = run_apart(lambda: call_within(seconds, lambda: run(answer)), seconds)
         return given if isinstance(given, dict) else {"died": True}
 
     def _run_plain(self, answer: Any) -> dict[str, Any]:

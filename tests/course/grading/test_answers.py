@@ -5,18 +5,22 @@ import inspect
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from lab_utils.course import judge as judge_module
 from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.grading.answers import _describe, _Originals, main
 from lab_utils.course.grading.portable import pack_attempt
+from lab_utils.course.grading.trial import Trial
 from lab_utils.course.grading.unseen import unseen_cases
 from lab_utils.course.grading.verdicts import judge_line
 from lab_utils.course.judge import AnswerKey, compare, judge
+from tests.course.grading.edits import RIGHT
 
 MASK = all_exercises()["causal_mask"]
 
@@ -192,6 +196,40 @@ def test_what_a_notebook_has_set_does_not_spoil_a_right_answer(spoil, name, rest
     before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()
     assert judge(exercise, exercise.core).status == "passed"
     assert (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device()) == before
+
+
+class _Zeros(TorchFunctionMode):
+    """A mode in which every function of torch gives a zero."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return torch._C._VariableFunctions.zeros((1,))
+
+
+OF_THE_THREAD = {
+    "meta": lambda: torch.set_default_device("meta"),
+    "a device entered": lambda: torch.device("meta").__enter__(),
+    "a mode": lambda: _Zeros().__enter__(),
+    "inference": lambda: torch.inference_mode().__enter__(),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16).__enter__(),
+}
+
+
+@pytest.mark.parametrize("spoil", OF_THE_THREAD.values(), ids=OF_THE_THREAD)
+@pytest.mark.parametrize("name", ["attend", "causal_mask", "test_sound_attend"])
+def test_what_torch_keeps_for_each_thread_spoils_no_answer_in_the_grader(spoil, name):
+    space, seed = {"torch": torch}, 5
+    for source in RIGHT.values():
+        exec(source, space)
+    trial, found = Trial(all_exercises()[name], seed), []
+
+    def run():
+        spoil()
+        found.append(trial.run(space[name]))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert judge_line(name, found[0], seed)["says"] == ""
 
 
 def test_a_wrong_answer_stays_wrong_there(restore):
