@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import functools
 import math
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any, NoReturn
 
 from lab_utils.course.grading.files import HandedIn, NotReadable, Student, find_files, read_roster
 from lab_utils.course.grading.one import (
+    LEAST_MEMORY_GB,
     MEMORY_GB,
     NOT_GRADED,
     PASSED,
@@ -40,6 +39,7 @@ from lab_utils.course.grading.one import (
     preload,
     read_for_grading,
 )
+from lab_utils.course.grading.outputs import PAGES, RECORD, TABLE, prepare_outputs
 from lab_utils.course.grading.points import read_points
 from lab_utils.course.grading.record import lab_version, read_record, write_record
 from lab_utils.course.grading.reports import write_report
@@ -57,7 +57,7 @@ WEAKER = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     show_every_letter()
-    parser = argparse.ArgumentParser(prog="python -m lab_utils.course.grade")
+    parser = _Parser(prog="python -m lab_utils.course.grade")
     parser.add_argument("notebooks", nargs="+", type=Path, help="folders and notebooks")
     parser.add_argument("--csv", type=Path, help="a table with a row for each student and notebook")
     parser.add_argument(
@@ -66,23 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reports", type=Path, help="a folder for a page for each student and notebook")
     parser.add_argument("--points", type=Path, help="YAML: points by exercise, 1 where it says nothing")
     parser.add_argument("--roster", type=Path, help="CSV with the columns student, name, prefix")
-    parser.add_argument("--jobs", type=_whole, default=1, help="how many notebooks are graded at a time")
-    parser.add_argument("--seconds", type=_positive, default=SECONDS, help="time for one notebook")
+    parser.add_argument("--jobs", type=_jobs, default=1, help="how many notebooks are graded at a time")
+    seconds = _number(0, "a number of seconds above 0")
+    memory = _number(LEAST_MEMORY_GB, f"a number of GB, {LEAST_MEMORY_GB:g} or more")
+    parser.add_argument("--seconds", type=seconds, default=SECONDS, help="time for one notebook")
     parser.add_argument(
-        "--memory", type=_positive, default=MEMORY_GB, help="GB of memory for one notebook (Linux)"
+        "--memory", type=memory, default=MEMORY_GB, help="GB of memory for one notebook (Linux)"
     )
     options = parser.parse_args(argv)
     with _leave_on_signals():
         try:
-            for path in (options.json, options.csv, options.reports and options.reports / "x"):
-                if path:
-                    _check_writable(path)
             points = read_points(options.points)
             roster = read_roster(options.roster) if options.roster else None
             files = find_files(options.notebooks)
             if not files:
                 raise NotReadable(f"{quote(str(options.notebooks[0]))}: no notebook is in it")
+            inputs = {file.path: f"the notebook {file.key}" for file in files}
+            inputs |= {options.roster: "the roster"} if options.roster else {}
+            inputs |= {options.points: "the file of the points"} if options.points else {}
+            outputs = {TABLE: options.csv, RECORD: options.json, PAGES: options.reports}
+            prepare_outputs({option: path for option, path in outputs.items() if path}, inputs)
             level = find_level()
+        except SystemExit:
+            print("grade: stopped before anything was graded", file=sys.stderr)
+            raise
         except (OSError, NotReadable, NotContained) as error:
             return _complain(error)
         if level != FULL:
@@ -116,6 +123,9 @@ class Class:
                     self._write(entry)
             except OSError as error:
                 return _complain(error)
+            except SystemExit:
+                print(f"grade: {self._say_stopped()}", file=sys.stderr)
+                raise
             finally:
                 self.running.stop()
                 pool.shutdown(cancel_futures=True)
@@ -148,12 +158,24 @@ class Class:
         else:
             print(as_text(entry.graded.grades), flush=True)
 
+    def _say_stopped(self) -> str:
+        said = f"stopped after {len(self.done)} of {len(self.files)} notebooks"
+        kept = [quote(str(path)) for path in (self.options.json, self.options.csv) if path]
+        if not self.done or not kept:
+            return said
+        goes_on = "; the same command goes on from there" if self.options.json else ""
+        return f"{said}; their grades are in {' and '.join(kept)}{goes_on}"
+
     def _write(self, new: Entry) -> None:
-        entries = [self.done[number] for number in sorted(self.done)]
         if self.options.json:
-            write_record(self.options.json, entries)
+            write_record(self.options.json, [self.done[number] for number in sorted(self.done)])
         if self.options.csv:
-            write_table(self.options.csv, [entry for entry, _ in entries], self.points, self.roster)
+            wait = Graded((Grade("", "", NOT_GRADED, "not graded yet"),))
+            entries = [
+                self.done[number][0] if number in self.done else Entry(file, wait, "")
+                for number, file in enumerate(self.files)
+            ]
+            write_table(self.options.csv, entries, self.points, self.roster)
         if self.options.reports:
             write_report(self.options.reports, new)
 
@@ -171,31 +193,35 @@ def count(grades: Sequence[Grade]) -> str:
     return f"{sum(g.status == PASSED for g in grades)} of {n} exercises passed"
 
 
-def _check_writable(path: Path) -> None:
-    """Make the folder of a file that will be written, and try it. Raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it names a folder", str(path))
-    tempfile.TemporaryFile(dir=path.parent).close()
-
-
 def _complain(error: object) -> int:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        error = f"{quote(str(error.filename))}: {error.strerror}"
     print(f"grade: {one_line(error)}", file=sys.stderr)
     return 2
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError
-    return value
+def _number(least: float, what: str) -> Callable[[str], float]:
+    """A reader of an option: a number of at least `least`, above 0. `what` says what is allowed."""
+
+    def read(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if least <= (value := float(text)) < math.inf and value > 0:
+                return value
+        raise argparse.ArgumentTypeError(f"it must be {what}, not {quote(text)}")
+
+    return read
 
 
-def _whole(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 64:
-        raise ValueError
-    return value
+def _jobs(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 1 <= (value := int(text)) <= 64:
+            return value
+    raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to 64, not {quote(text)}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_complain(message))
 
 
 @contextlib.contextmanager

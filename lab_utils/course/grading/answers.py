@@ -50,6 +50,9 @@ def main(data: bytes, write: Write) -> None:
     except NotANotebook as error:
         write({"not gradable": str(error)})
         return
+    except json.JSONDecodeError as error:
+        write({"not gradable": f"not a notebook: line {error.lineno} of the file is no JSON"})
+        return
     except (ValueError, TypeError, RecursionError):
         write({"not gradable": "not a notebook"})
         return

@@ -17,6 +17,7 @@ from lab_utils.machine.preloaded import Preloaded
 from nanokimi.system.printable import one_line, quote
 
 SECONDS, MEMORY_GB = 300.0, 8.0
+LEAST_MEMORY_GB = 1.0  # Python, torch and the course take half of it
 JUDGING = Bounds(seconds=180, memory=4 * 10**9)
 PASSED, FAILED, NOT_TRIED, MISSING, NOT_GRADED = "passed", "failed", "not tried", "missing", "not graded"
 # Small sizes, no widgets, no network; one thread, for the processes that try the answers are forks.
@@ -131,7 +132,7 @@ def grade_file(
             if running.stopped:
                 raise NotGradable(f"{quote(str(path))}: stopped")
             first, _, rest = run.output.partition(b"\n")
-            about = _read_about(first, path, run.why)
+            about = _read_about(first, path, run.why, bounds)
             judged = judge.finish(seed + rest)
         finally:
             running.remove(judge, notebook)
@@ -162,13 +163,16 @@ def digest_of(data: bytes, *more: object) -> str:
     return found.hexdigest()
 
 
-def _read_about(first: bytes, path: Path, why: str) -> dict:
+def _read_about(first: bytes, path: Path, why: str, bounds: Bounds) -> dict:
     """The exercises that the notebook should answer, from the line that is written before the notebook runs."""
     line = json.loads(first) if first else {}
     if "expected" not in line:
-        raise NotGradable(
-            f"{quote(str(path))}: {line.get('not gradable') or f'it could not be read ({why})'}"
-        )
+        reasons = {
+            "time": f"it was not read within {bounds.seconds:g} s (--seconds)",
+            "memory": f"reading it takes more than {bounds.memory / 1e9:g} GB of memory (--memory)",
+        }
+        said = line.get("not gradable") or reasons.get(why, f"it could not be read ({why})")
+        raise NotGradable(f"{quote(str(path))}: {said}")
     if not line["expected"]:
         raise NotGradable(f"{quote(str(path))}: it holds no exercise of the course")
     return line

@@ -32,8 +32,8 @@ def shifted(n_queries, n_keys, device):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "not a notebook"),
-        ("{", "not a notebook"),
+        ("", "not a notebook: line 1 of the file is no JSON"),
+        ('{\n"cells": [\n', "not a notebook: line 3 of the file is no JSON"),
         ("5", "not a notebook"),
         ("[]", "not a notebook"),
         (
@@ -43,7 +43,7 @@ def shifted(n_queries, n_keys, device):
         ('{"nbformat": 5, "cells": []}', "not a notebook of nbformat 4"),
         ('{"nbformat": 4, "cells": 1}', "not a notebook"),
         ("[" * 10**5, "not a notebook"),
-        ("\x00", "not a notebook"),
+        ("\x00", "not a notebook: line 1 of the file is no JSON"),
     ],
     ids=lambda text: text[:12],
 )

@@ -268,7 +268,7 @@ def test_a_later_run_grades_what_is_new_or_has_changed(graded, tmp_path):  # noq
     assert len(graded.seen) == 7
 
 
-@pytest.mark.parametrize("content", ["", "5", "[1]", '[{"path": "a"}]'])
+@pytest.mark.parametrize("content", ["", "[]", '[{"path": "a", "digest": "b"}]'])
 def test_a_record_that_cannot_be_read_is_made_anew(graded, tmp_path, content):  # noqa: F811
     graded(class__a="attend passed")
     (tmp_path / "grades.json").write_text(content)
