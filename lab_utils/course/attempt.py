@@ -5,6 +5,7 @@ Whether that is right, `judge` decides.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from lab_utils.course.differences import equal_tensors, explain_kinds
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
 from lab_utils.course.own_lines import is_begun, place_of
 from lab_utils.course.relations.arguments import argument_names, name_arguments
-from lab_utils.course.usual_state import functions_kept, process_kept, usual_state
+from lab_utils.course.usual_state import device_kept, functions_kept, process_kept, usual_state
 from lab_utils.show.words import kind_of
 from nanokimi.system.deadline import TimeOver, call_within
 
@@ -171,7 +172,19 @@ def _is_as_it_was(before: Any, after: Any) -> bool:
 
 def _observe(exercise: Exercise, implementation: Callable, args: tuple) -> Parts:
     """The parts, in classes that nobody but Python and torch wrote: no comparison asks the learner's."""
-    return {str(name): _plain(part) for name, part in exercise.observe(implementation, *args).items()}
+    asked = _alone(implementation) if inspect.isfunction(implementation) else implementation
+    return {str(name): _plain(part) for name, part in exercise.observe(asked, *args).items()}
+
+
+def _alone(function: Callable) -> Callable:
+    """The function, after which new tensors are made where they were before: its result is read so."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with device_kept():
+            return function(*args, **kwargs)
+
+    return call
 
 
 _AS_BASE = {int: int.__index__, float: float.__float__, str: str.__str__}
@@ -200,7 +213,8 @@ def _explain_error(exercise: Exercise, implementation: Callable, case: Case, err
         return raised
     watch, wanted = Watch(), Watch()
     try:
-        _observe(exercise, watch.of(implementation), case.fresh_args())
+        with process_kept():
+            _observe(exercise, watch.of(implementation), case.fresh_args())
     except (TimeOver, KeyboardInterrupt):
         raise
     except BaseException as again:

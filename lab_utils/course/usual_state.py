@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils import _device
 
 _OF_SYS = ("stdin", "stdout", "stderr", "displayhook", "excepthook")
 _PRINTING = torch._tensor_str.PRINT_OPTS
+_CHOSEN = "device_context"  # under this name torch.set_default_device notes its own, for each thread
 
 
 @contextlib.contextmanager
@@ -97,8 +99,8 @@ def _owners(core: tuple[str, ...]) -> list[Any]:
 def process_kept() -> Iterator[None]:
     """Afterwards Python is as it was: its builtins, streams, hooks, folder, environment, paths and limits.
 
-    And how torch writes tensors. What torch keeps for each thread, as its default device, ends with an answer's
-    thread. The number of interop threads cannot be taken back: torch lets it be set only once, before the first work.
+    And how torch writes tensors, and the device of new ones. What else torch keeps for each thread ends with an
+    answer's. The number of interop threads cannot be taken back: torch lets it be set only once, before the first work.
     """
     names: dict[str, Any] = builtins.__dict__
     functions = names.copy()
@@ -112,7 +114,8 @@ def process_kept() -> Iterator[None]:
     printing, collects = copy.copy(vars(_PRINTING)), gc.isenabled()
     always = torch.is_warn_always_enabled()
     try:
-        yield
+        with device_kept():
+            yield
     finally:
         names.update(functions)  # first, and with none of them
         for name, value in hooks.items():
@@ -127,6 +130,31 @@ def process_kept() -> Iterator[None]:
         vars(_PRINTING).update(printing)
         (gc.enable if collects else gc.disable)()
         torch.set_warn_always(always)
+
+
+@contextlib.contextmanager
+def device_kept() -> Iterator[None]:
+    """Afterwards new tensors of this thread are made where they were before, and as no mode of torch changes them."""
+    device, chosen = _device.CURRENT_DEVICE, getattr(torch._GLOBAL_DEVICE_CONTEXT, _CHOSEN, None)
+    modes = _take_modes()
+    _enter(modes)
+    try:
+        yield
+    finally:
+        _take_modes()
+        _enter(modes)
+        _device.CURRENT_DEVICE = device
+        setattr(torch._GLOBAL_DEVICE_CONTEXT, _CHOSEN, chosen)
+
+
+def _take_modes() -> list[Any]:
+    """The modes of torch that this thread is in, the latest first. It leaves them all."""
+    return [torch.overrides._pop_mode() for _ in range(torch._C._len_torch_function_stack())]
+
+
+def _enter(modes: list[Any]) -> None:
+    for mode in reversed(modes):
+        torch.overrides._push_mode(mode)
 
 
 def _current_folder() -> str:

@@ -120,3 +120,38 @@ def test_an_answer_is_run_in_the_usual_state_and_its_own_changes_do_not_reach_th
         return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
 
     assert judge(find("causal_mask"), causal_mask).status == "failed"
+
+
+DEVICES = {
+    "set": lambda: torch.set_default_device("meta"),
+    "entered": lambda: torch.device("meta").__enter__(),
+}
+
+
+@pytest.mark.parametrize("change", DEVICES)
+@pytest.mark.parametrize("name", ["attend", "swiglu", "dispatch"])
+def test_a_right_answer_that_sets_the_device_of_new_tensors_is_read_without_it(name, change):
+    core = find(name).core
+
+    def answer(*args, **kwargs):
+        found = core(*args, **kwargs)
+        DEVICES[change]()
+        return found
+
+    assert judge(find(name), answer).status == "passed"
+    assert torch.get_default_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize("change", DEVICES)
+@pytest.mark.parametrize("name", ["RMSNorm", "ExpertBank"])
+def test_a_class_that_makes_its_weights_on_another_device_is_told_of_its_own_error(name, change):
+    core = find(name).core
+
+    def init(self, *args, **kwargs):
+        DEVICES[change]()
+        core.__init__(self, *args, **kwargs)
+
+    with warnings.catch_warnings(action="ignore"):
+        result = judge(find(name), type(name, (core,), {"__init__": init}))
+    assert result.status == "failed" and result.difference is not None
+    assert "device meta is not on the expected device cpu" in result.difference.says
