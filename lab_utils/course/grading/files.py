@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +46,14 @@ class Student:
 def find_files(places: Sequence[Path]) -> list[HandedIn]:
     """The notebooks in these folders and below, in order, and the files named themselves. No link is followed.
 
-    A link to a notebook is among them, and is refused when it is read.
+    A link to a notebook is among them, and is refused when it is read. What is named twice is there once.
     """
+    places = list({_place_of(place): place for place in reversed(places)}.values())[::-1]
     folders = [place for place in places if place.is_dir() and not place.is_symlink()]
-    found = []
+    found: dict[str, HandedIn] = {}
     for place in places:
         if place not in folders:
-            same = sum(other.name == place.name for other in places if other not in folders)
-            found.append(HandedIn(place, place.name if same == 1 else str(place)))
+            found.setdefault(_place_of(place), HandedIn(place, place.name))
             continue
         start = "" if len(folders) == 1 else f"{place.name}/"
         for here, below, names in os.walk(place):
@@ -60,8 +61,16 @@ def find_files(places: Sequence[Path]) -> list[HandedIn]:
             for name in sorted(names):
                 if name.lower().endswith(".ipynb") and not name.startswith("."):
                     path = Path(here, name)
-                    found.append(HandedIn(path, start + path.relative_to(place).as_posix()))
-    return found
+                    key = start + path.relative_to(place).as_posix()
+                    found.setdefault(_place_of(path), HandedIn(path, key))
+    times = Counter(file.key for file in found.values())
+    return [file if times[file.key] == 1 else HandedIn(file.path, str(file.path)) for file in found.values()]
+
+
+def _place_of(path: Path) -> str:
+    """Where a file or a folder is, however it is named. A link is not the file to which it leads."""
+    whole = os.path.abspath(path)
+    return os.path.normcase(os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole)))
 
 
 def read_file(path: Path, largest: int = LARGEST) -> bytes:
@@ -96,22 +105,35 @@ def read_roster(path: Path) -> list[Student]:
     Raises `NotReadable`.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(read_file(path).decode("utf-8-sig"), newline="")))
+        text = read_file(path).decode("utf-8-sig")
+        lines = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+        head = [name.strip().casefold() for name in next(lines, [])]
+        if "student" not in head:
+            raise NotReadable(
+                f"{quote(str(path))}: its first line must name the columns, with commas: student,name,prefix "
+                f"(name and prefix may be left out); it is {quote(text.partition(chr(10))[0].strip())}"
+            )
+        rows = [(lines.line_num, row) for row in lines if any(map(str.strip, row))]
     except (UnicodeDecodeError, csv.Error) as error:
         raise NotReadable(f"{quote(str(path))}: no CSV file in UTF-8 ({error})") from None
-    if not rows or "student" not in rows[0]:
-        raise NotReadable(f"{quote(str(path))}: its first line must name the columns: student, name, prefix")
+    if not rows:
+        raise NotReadable(f"{quote(str(path))}: it names no student below its first line")
     found: dict[str, Student] = {}
-    for number, row in enumerate(rows, 2):
-        identity = (row["student"] or "").strip()
-        prefix = (row.get("prefix") or "").strip() or identity
+    for number, cells in rows:
+        if any(map(str.strip, cells[len(head) :])):
+            raise NotReadable(
+                f"{quote(str(path))}, line {number}: more cells than columns; a name with a comma needs quotation marks"
+            )
+        row = dict(zip(head, map(str.strip, cells), strict=False))
+        identity = row.get("student", "")
+        prefix = row.get("prefix") or identity
         if not identity:
             raise NotReadable(f"{quote(str(path))}, line {number}: `student` is empty")
         if _plain(prefix) in found:
             raise NotReadable(
                 f"{quote(str(path))}, line {number}: {quote(prefix)} begins the files of two students"
             )
-        found[_plain(prefix)] = Student(identity, (row.get("name") or "").strip(), prefix)
+        found[_plain(prefix)] = Student(identity, row.get("name", ""), prefix)
     return list(found.values())
 
 

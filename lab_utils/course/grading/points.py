@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import yaml
-
 from lab_utils.course.grading.files import NotReadable, read_file
 from lab_utils.course.grading.names import stubs, suggest
+from nanokimi.presets.plain_yaml import parse
 from nanokimi.system.printable import quote
-
-LARGEST = 1_000_000  # bytes of the teacher's file
+from nanokimi.system.refusals import ConfigError
 
 
 def read_points(path: Path | None) -> dict[str, float]:
@@ -20,9 +18,11 @@ def read_points(path: Path | None) -> dict[str, float]:
     if path is None:
         return points
     try:
-        given = yaml.safe_load(read_file(path, LARGEST).decode())
-    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise NotReadable(f"{quote(str(path))}: not YAML ({error})") from None
+        given = parse(read_file(path).decode("utf-8-sig"), f"file {path}", numbered=True)
+    except UnicodeDecodeError as error:
+        raise NotReadable(f"{quote(str(path))}: not UTF-8 at byte {error.start}") from None
+    except ConfigError as error:
+        raise NotReadable(error) from None
     if not isinstance(given, dict):
         raise NotReadable(f"{quote(str(path))}: it must have a line for each exercise, such as attend: 2")
     for name, value in given.items():

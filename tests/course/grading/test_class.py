@@ -1,4 +1,4 @@
-"""A class: folders, a roster, points, the table, pages for students, and a run that goes on where it was ended."""
+"""A class: the table, pages for students, and a run that goes on where it was ended."""
 
 import csv
 import json
@@ -7,17 +7,8 @@ import os
 import pytest
 
 from lab_utils.course.grade import main
-from lab_utils.course.grading.files import (
-    HandedIn,
-    NotReadable,
-    Student,
-    find_files,
-    owner_of,
-    read_logbook,
-    read_roster,
-)
+from lab_utils.course.grading.files import HandedIn, Student, read_logbook
 from lab_utils.course.grading.one import NOT_GRADED, Grade, Graded
-from lab_utils.course.grading.points import read_points
 from lab_utils.course.grading.reports import as_page, report_name
 from lab_utils.course.grading.table import Entry, make_rows, write_table
 from tests.course.grading.test_grade import graded  # noqa: F401
@@ -32,113 +23,6 @@ def entry(path, key, *grades, numbers=("02",)):
 def rows_of(path):
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-# ---------------------------------------------------------------- files
-
-
-def test_folders_are_walked_and_no_link_is_followed(tmp_path):
-    for name in (
-        "ada/04.ipynb",
-        "ada/deep/er/04.ipynb",
-        "alan/04.IPYNB",
-        "ada/.ipynb_checkpoints/04.ipynb",
-        "a.txt",
-    ):
-        path = tmp_path / "class" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "x.ipynb").write_text("")
-    (tmp_path / "class" / "away").symlink_to(tmp_path / "outside")
-    (tmp_path / "class" / "link.ipynb").symlink_to(tmp_path / "outside" / "x.ipynb")
-    keys = [file.key for file in find_files([tmp_path / "class"])]
-    assert keys == ["link.ipynb", "ada/04.ipynb", "ada/deep/er/04.ipynb", "alan/04.IPYNB"]
-    two = find_files([tmp_path / "class", tmp_path / "outside"])
-    assert {"class/ada/04.ipynb", "outside/x.ipynb"} <= {file.key for file in two}
-
-
-@pytest.mark.parametrize(
-    ("key", "owner"),
-    [
-        ("ada/04.ipynb", "a1"),
-        ("Ada_04.ipynb", "a1"),
-        ("ADA 04.ipynb", "a1"),
-        ("adam/04.ipynb", None),
-        ("ada2/04.ipynb", None),
-        ("alan/ada/04.ipynb", "a2"),
-        ("04.ipynb", None),
-    ],
-)
-def test_a_prefix_of_the_path_says_whose_it_is(key, owner):
-    found = owner_of(key, [ADA, ALAN])
-    assert (found.identity if found else None) == owner
-
-
-def test_the_longest_prefix_counts():
-    second = Student("a3", "Ada B.", "ada b")
-    assert owner_of("ada b/04.ipynb", [ADA, second]) is second
-    assert owner_of("ada c/04.ipynb", [ADA, second]) is ADA
-
-
-def test_letters_are_the_same_however_a_system_composes_them():
-    assert owner_of("zoe\u0308/04.ipynb", [Student("z", "", "Zo\u00eb")])
-
-
-def test_a_roster_is_read(tmp_path):
-    path = tmp_path / "roster.csv"
-    path.write_text("\ufeffstudent,name,prefix\na1,Ada,Lovelace_Ada\na2,,\n", encoding="utf-8")
-    assert read_roster(path) == [Student("a1", "Ada", "Lovelace_Ada"), Student("a2", "", "a2")]
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("", "must name the columns"),
-        ("name\nAda\n", "must name the columns"),
-        ("student\n ,\n", "line 2"),
-        ("student,prefix\na1,x\na2,X\n", "line 3: 'X' begins the files of two students"),
-        ("student\n\xff", "no CSV"),
-    ],
-    ids=["empty", "no column", "no student", "twice", "bytes"],
-)
-def test_a_roster_that_cannot_be_is_one_line(tmp_path, text, why):
-    path = tmp_path / "roster.csv"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(NotReadable, match=why):
-        read_roster(path)
-
-
-# ---------------------------------------------------------------- points
-
-
-def test_points_are_one_where_the_file_says_nothing(tmp_path):
-    path = tmp_path / "points.yaml"
-    path.write_text("attend: 3\ncausal_mask: 0.5\n")
-    points = read_points(path)
-    assert (points["attend"], points["causal_mask"], points["split_heads"]) == (3, 0.5, 1)
-    assert set(read_points(None).values()) == {1}
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("atend: 2", "no exercise called 'atend'; did you mean attend?"),
-        ("attend: -1", "attend must be a number, 0 or more"),
-        ("attend: yes", "attend must be a number"),
-        ("attend: .nan", "attend must be a number"),
-        ("[1]", "a line for each exercise"),
-        ("a: [", "not YAML"),
-        ("a: !!python/object/apply:os.system [x]", "not YAML"),
-    ],
-    ids=["name", "negative", "bool", "nan", "list", "broken", "code"],
-)
-def test_points_that_cannot_be_are_one_line(tmp_path, capsys, text, why):
-    path = tmp_path / "points.yaml"
-    path.write_text(text)
-    assert main([str(tmp_path), "--points", str(path)]) == 2
-    shown = capsys.readouterr().err
-    assert why in shown and len(shown.splitlines()) == 1
 
 
 # ---------------------------------------------------------------- the table
