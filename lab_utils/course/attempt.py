@@ -23,10 +23,11 @@ from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
 from lab_utils.course.own_lines import is_begun, place_of
 from lab_utils.course.relations.arguments import argument_names, name_arguments
 from lab_utils.course.usual_state import device_kept, functions_kept, process_kept, usual_state
-from lab_utils.show.words import kind_of
+from lab_utils.show.words import kind_of, value_or_kind
 from nanokimi.system.deadline import TimeOver, call_within
 
 SECONDS = 10.0  # for one answer, all its cases together
+DAY = 86_400  # the longest that may be asked for
 NOT_TRIED, BEGUN, NO_END = "not tried", "begun", "no end"
 STUB = "It raises NotImplementedError: (it says no more)"  # torch says more, for what it cannot do
 RUNS = 3  # of a test with each piece that counts in a bug hunt
@@ -83,6 +84,16 @@ def _explain_kind(exercise: Exercise, answer: Any) -> str:
     if inspect.iscoroutinefunction(answer):
         return "It is written with `async def`; it should be a plain `def`."
     return ""
+
+
+def allow_seconds(seconds: Any) -> float:
+    """A limit of time, above 0 and at most a day. Raises a `ValueError`."""
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= DAY:
+        return float(seconds)
+    raise ValueError(
+        f"seconds must be a number above 0 and at most {DAY} (a day), such as seconds={SECONDS:g}, "
+        f"not {value_or_kind(seconds)}"
+    )
 
 
 def limit(exercise: Exercise, seconds: float) -> float:

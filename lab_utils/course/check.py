@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lab_utils.course.attempt import SECONDS
+from lab_utils.course.attempt import SECONDS, allow_seconds
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult
@@ -17,12 +17,12 @@ def check(answer: Callable | str = "", *, seconds: float = SECONDS) -> CheckResu
     """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
 
     A name alone, `check("attend")`, means what the notebook calls so. Raises a `ValueError` where no exercise has that
-    name, or the notebook nothing under it. All cases together may take `seconds`; an interrupt of the cell ends the
-    check before, and then nothing is noted.
+    name, or the notebook nothing under it. All cases together may take `seconds`, at most a day; an interrupt of the
+    cell ends the check before, and then nothing is noted.
     """
     if isinstance(answer, str) and not answer:
         raise ValueError("check what? Name your function, as in check(attend)")
-    exercise = find(answer)
+    seconds, exercise = allow_seconds(seconds), find(answer)
     found = _look_up(answer) if isinstance(answer, str) else answer
     if found is exercise.core:
         # After the handover the name is the lab's function: nobody has solved anything with it.

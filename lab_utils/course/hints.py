@@ -15,10 +15,14 @@ from lab_utils.course.logbook import Logbook
 from lab_utils.course.names import free_names
 from lab_utils.show.code import Code
 from lab_utils.show.note import BLUE, Note
+from lab_utils.show.words import kind_of
+from nanokimi.system.printable import quote
 
 
-def hint(answer: Callable | str) -> Note:
-    """The next hint for an exercise; after the third the third again."""
+def hint(answer: Callable | str = "") -> Note:
+    """The next hint for an exercise; after the third the third again. Raises a `ValueError` where none has the name."""
+    if isinstance(answer, str) and not answer:
+        raise ValueError("a hint for what? Name your function, as in hint(attend)")
     exercise = find(answer)
     logbook = Logbook.open()
     number = min(logbook.hints.get(exercise.name, 0) + 1, len(exercise.hints))
@@ -30,12 +34,14 @@ def hint(answer: Callable | str) -> Note:
     return Note(f"Hint {number} of {len(exercise.hints)}: {exercise.hints[number - 1]}\n{more}", BLUE)
 
 
-def reveal(answer: Callable | str) -> Code:
+def reveal(answer: Callable | str = "") -> Code:
     """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own.
 
     The logbook notes it: an exercise that is solved after that counts as read. A hunt's handover, which runs with all
-    cells and keeps the answer folded, is not noted.
+    cells and keeps the answer folded, is not noted. Raises a `ValueError` where no exercise has the name.
     """
+    if isinstance(answer, str) and not answer:
+        raise ValueError("reveal what? Name your function, as in reveal(attend)")
     exercise = find(answer)
     if _running_cell() != f"{exercise.name}-handover":
         Logbook.open().note_reveal(exercise.name)
@@ -52,8 +58,18 @@ def _running_cell() -> str:
 
 
 def show_code(function: Callable) -> Code:
-    """The source of any function or class."""
-    return Code(source_of(function))
+    """The source of any function or class. Raises a `ValueError` for what is neither, and where it is not known."""
+    if isinstance(function, str) or not callable(function):
+        wrong = quote(function) if isinstance(function, str) else kind_of(function)
+        raise ValueError(
+            f"{wrong} is no function and no class: name one without quotes or a call, as in show_code(attend)"
+        )
+    try:
+        return Code(source_of(function))
+    except (TypeError, OSError):
+        raise ValueError(
+            "its source is not known: show_code shows what is written in Python, in a file or a cell"
+        ) from None
 
 
 def source_of(function: Callable) -> str:

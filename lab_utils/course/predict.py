@@ -41,9 +41,11 @@ class Prediction:
 
     def score(self, answer: str | float, tolerance: float = 0.1) -> Note:
         """A note that says whether the guess was right. A choice must be the same; a number may differ by a share of
-        `tolerance`."""
+        `tolerance`, 0 or more. Raises a `ValueError` for an answer that is none of the choices or no number."""
+        if (share := _as_number("tolerance", tolerance)) < 0:
+            raise ValueError(f"tolerance={quote(tolerance)} must be 0 or more, such as tolerance=0.1")
         if self.choices is None:
-            return self._score_number(_as_number("answer", answer), tolerance)
+            return self._score_number(_as_number("answer", answer), share)
         if answer not in self.choices:
             raise ValueError(f"answer={quote(answer)} is none of the choices: {', '.join(self.choices)}")
         return self._note(self.guess == answer, str(answer))
@@ -74,6 +76,10 @@ def predict(
     guess: str | float | None = None,
 ) -> Prediction:
     """Show a question; the returned object holds the guess and scores it. Without `choices` the guess is a number."""
+    if choices is not None and not choices:
+        raise ValueError(
+            f'choices={quote(choices)} must hold what can be chosen, such as choices=("yes", "no")'
+        )
     if guess is not None and choices is not None and guess not in choices:
         raise ValueError(f"guess={quote(guess)} is none of the choices: {', '.join(choices)}")
     if choices is None and guess is not None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from lab_utils.course.progress import COURSE, Chapter
 from lab_utils.machine.front_end import is_live
+from lab_utils.show.words import kind_of
+from nanokimi.system.printable import quote
 
 LABEL = "Put its exercises back"
 SURE = "Really? Click again"
@@ -25,16 +27,20 @@ class StartAgainByHand:
         return f"To begin a notebook again: python -m lab_utils.course.stubs {file} (a copy is kept)"
 
 
-def start_again(number: str | None = None) -> Any:
+def start_again(number: str | int | None = None) -> Any:
     """A choice of notebook and a button that gives its exercise cells their stubs again, after a second click.
 
-    `number` ("04") leaves no choice. Without a front end: a line with the command that does the same. Raises a
+    `number` (4 or "04") leaves no choice. Without a front end: a line with the command that does the same. Raises a
     `ValueError` for a number of which there is no notebook with exercises.
     """
-    chapters = tuple(c for c in COURSE if c.exercises() and number in (None, c.number))
+    figures = None if number is None else _two_figures(number)
+    chapters = tuple(c for c in COURSE if c.exercises() and figures in (None, c.number))
     if not chapters:
+        wrong = f"there is no notebook {quote(figures)} with exercises"
+        if not figures:
+            wrong = f"{kind_of(number)} is no notebook's number"
         known = ", ".join(c.number for c in COURSE if c.exercises())
-        raise ValueError(f"there is no notebook {number!r} with exercises; known: {known}")
+        raise ValueError(f"{wrong}; known: {known}")
     if not is_live():
         return StartAgainByHand(chapters)
     # Only a live notebook needs widgets, and their import takes time.
@@ -66,6 +72,13 @@ def start_again(number: str | None = None) -> Any:
     box = ipywidgets.VBox([ipywidgets.HBox([choice, button]), message])
     take_place(box)
     return box
+
+
+def _two_figures(number: Any) -> str:
+    """The number as notebooks have it, or the text that it is; empty for anything else."""
+    if isinstance(number, bool) or not isinstance(number, str | int):
+        return ""
+    return str(number).zfill(2) if str(number).isdigit() else str(number)
 
 
 def _try(chapter: Chapter) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from lab_utils.course.grading.cells import WORK, read_cell
 from lab_utils.course.grading.points import read_points
 from lab_utils.course.stubs import names_in, put_back
 from lab_utils.machine.headless import read_notebook
@@ -54,9 +55,9 @@ def make_student_copy(notebook: NotebookNode) -> None:
     Raises `ValueError` where a solution may stand in another cell, or an exercise has lost its cell.
     """
     done = put_back(notebook)
-    if done.elsewhere:
+    if elsewhere := [*done.elsewhere, *(n for n in _hidden_work(notebook) if n not in done.elsewhere)]:
         raise ValueError(
-            f"a cell besides the exercise's own defines {', '.join(done.elsewhere)}: is it a solution? Delete it"
+            f"a cell besides the exercise's own defines {', '.join(elsewhere)}: is it a solution? Delete it"
         )
     if done.lost:
         raise ValueError(
@@ -71,6 +72,19 @@ def make_student_copy(notebook: NotebookNode) -> None:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+
+
+def _hidden_work(notebook: NotebookNode) -> list[str]:
+    """The exercises that a cell besides their own answers in any place that the grader reads, as under `if True:`."""
+    names = names_in(notebook)
+    cells = [read_cell(c.source, names, c.get("id", "")) for c in notebook.cells if c.cell_type == "code"]
+    bound = {
+        each.name
+        for cell in cells
+        for each in cell.bound
+        if each.kind == WORK and cell.identity != f"{each.name}-exercise"
+    }
+    return [name for name in names if name in bound]
 
 
 def add_nbgrader(notebook: NotebookNode, points: Mapping[str, float]) -> None:
@@ -148,6 +162,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         files: dict[Path, str] = {}
         for source in sources:
             files |= export(source, options.out, options.tool, points)
+        if options.out.exists() and not options.out.is_dir():
+            raise ValueError(f"{options.out}: it is a file; name a folder for the copies")
         for path, text in files.items():
             atomic.write_text(path, text)
     except (ValueError, OSError) as error:

@@ -13,11 +13,12 @@ from torch import Tensor
 from lab_utils.bench.plan import YOURS, Plan
 from lab_utils.bench.results import run_folder
 from lab_utils.course.assembly import place_of
+from lab_utils.course.attempt import SECONDS, allow_seconds
 from lab_utils.course.fitting import assemble
 from lab_utils.course.logbook import Logbook
 from lab_utils.course.progress import COURSE
-from lab_utils.course.saved_work import SECONDS, Work, read_work
-from lab_utils.show.words import plural
+from lab_utils.course.saved_work import Work, read_work
+from lab_utils.show.words import kind_of, plural
 from nanokimi import checkpoint
 from nanokimi.config import ConfigError, KimiConfig, TrainConfig
 from nanokimi.kimi import Kimi
@@ -36,9 +37,14 @@ def yours(folder: str | Path = "", *, seconds: float = SECONDS) -> Yours:
     """What the reader has solved in the course's notebooks in `folder`, and what is built from it.
 
     The folder is that of the running notebook where none is named. Every answer is taken from the saved file and judged
-    again, for at most `seconds`. An answer that fails, does not end, or does not fit the others is not counted; the
-    summary says why. Bug hunts build nothing and do not count. Nothing of the core is changed.
+    again, for at most `seconds`, a day at the longest. An answer that fails, does not end, or does not fit the others
+    is not counted; the summary says why. Bug hunts build nothing and do not count. Nothing of the core is changed.
     """
+    if not isinstance(folder, str | Path):
+        raise ValueError(
+            f'folder must be the name of a folder, as in yours("notebooks"), not {kind_of(folder)}'
+        )
+    seconds = allow_seconds(seconds)
     files = {c.file: [e for e in c.exercises() if not e.is_hunt] for c in COURSE}
     return Yours(read_work(Path(folder), files, seconds), sum(map(len, files.values())))
 
@@ -79,6 +85,7 @@ class Yours:
 
     def like(self, model: Kimi) -> Kimi:
         """A Kimi of the reader's parts with a copy of the weights of `model`. For `isinstance` it is a core's Kimi."""
+        _must_be_a_kimi(model)
         made = self._assembly.module("nanokimi.kimi").Kimi(model.cfg)
         made.load_state_dict(model.state_dict())
         return made.train(model.training)
@@ -106,6 +113,7 @@ class Yours:
 
     def compare(self, model: Kimi, tokens: Tensor) -> str:
         """What is counted, and whether the reader's Kimi with the weights of `model` gives its logits for `tokens`."""
+        _must_be_a_kimi(model)
         if not self.parts:
             does = "From what you have solved this cell builds a Kimi of your own, with the lab's code for the rest,"
             return f"{self}\n" + _wrap(f"{does} and compares its logits with the lab's.")
@@ -115,6 +123,11 @@ class Yours:
         except Exception as error:  # the reader's code, at sizes that no check has
             return f"{self}\nYour Kimi raises {type(error).__name__} here: {one_line(error, 300)}"
         return f"{self}\nYour Kimi and the lab's with the same weights: logits agree to {CLOSE:g}: {difference < CLOSE}"
+
+
+def _must_be_a_kimi(model: Any) -> None:
+    if not isinstance(model, Kimi):
+        raise ValueError(f"model must be a Kimi, as Kimi(cfg) makes it, not {kind_of(model)}")
 
 
 def _wrap(line: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nanokimi.system.printable import quote
+
 
 def plural(n: int, what: str, many: str = "") -> str:
     """A number and its noun: 1 token, 2 tokens. `many` is the noun for more than one where it is not `what` + s."""
@@ -14,3 +16,8 @@ def kind_of(value: object) -> str:
         return "None"
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeio' or name == 'ndarray' else 'a'} {name}"
+
+
+def value_or_kind(value: object) -> str:
+    """A number or a text as it is written; what anything else is."""
+    return quote(value) if isinstance(value, str | int | float) else kind_of(value)

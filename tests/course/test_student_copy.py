@@ -232,3 +232,31 @@ def test_must_pass_says_what_the_check_says():
         must_pass("attend", attention.attend)
     with pytest.raises(ValueError, match="did you mean attend"):
         must_pass("attendd", attention.attend)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if True:\n    def attend(q):\n        return q",
+        "try:\n    from mysol import attend\nexcept ImportError:\n    pass",
+        "for _ in range(1):\n    attend = lambda q: q",
+        "with open('x'):\n    attend: object = print",
+        "from mysol import attend",
+    ],
+)
+def test_a_solution_in_any_place_that_the_grader_reads_is_refused(source, solved, capsys):
+    notebook = nbformat.read(solved, as_version=4)
+    notebook.cells.insert(3, nbformat.v4.new_code_cell(source))
+    nbformat.write(notebook, solved)
+    assert main([str(solved), str(solved.parent / "out")]) == 2
+    assert "a cell besides the exercise's own defines attend: is it a solution?" in capsys.readouterr().err
+    assert not (solved.parent / "out").exists()
+
+
+def test_a_file_is_no_folder_for_copies(solved, capsys):
+    before = solved.read_bytes()
+    other = solved.parent / "other.ipynb"
+    other.write_text("mine")
+    assert main([str(solved), str(other)]) == 2
+    assert capsys.readouterr().err == f"student_copy: {other}: it is a file; name a folder for the copies\n"
+    assert other.read_text() == "mine" and solved.read_bytes() == before
