@@ -214,8 +214,9 @@ OF_THE_THREAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", OF_THE_THREAD.values(), ids=OF_THE_THREAD)
-@pytest.mark.parametrize("name", ["attend", "causal_mask", "test_sound_attend"])
+@pytest.mark.parametrize("name", ["attend", "causal_mask"])
 def test_what_torch_keeps_for_each_thread_spoils_no_answer_in_the_grader(spoil, name):
     space, seed = {"torch": torch}, 5
     for source in RIGHT.values():
