@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lab_utils.course.chapters import all_exercises
+from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.judgement import panel_text
 
@@ -160,3 +160,15 @@ def test_every_odd_result_of_every_exercise_is_told_in_one_sentence(what):
 def test_odd_results_are_told_in_one_sentence(what):
     for name in ("attend", "expert_load", "windows"):
         check_one(name, ODD[what])
+
+
+@pytest.mark.parametrize("result", ["x", [1, 2], {"a": 1}, 3, (1.0,)], ids=repr)
+@pytest.mark.parametrize("name", ["attend", "swiglu", "next_token_probs", "rope_frequencies"])
+def test_of_a_result_of_another_kind_nothing_else_is_said(name, result):
+    found = judge(find(name), lambda *args, **kwargs: result)
+    assert found.status == "failed" and found.relations == ()
+
+
+def test_of_a_tensor_it_is_still_said_what_it_ignores():
+    found = judge(find("attend"), lambda q, k, v, *rest, **more: q * 0)
+    assert found.relations

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.differences import explain_difference
-from lab_utils.course.exercise import TEST, Case, Exercise, Parts
+from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Parts
 from lab_utils.course.inputs import entries
 from lab_utils.course.relations.arguments import leaves_of, name_arguments, say_path
 from lab_utils.course.relations.ignored import say_ignored
@@ -32,7 +32,10 @@ def relate(
         return _relate_test(cases, expected, got)
     seen = [look(exercise, case, right, its) for case, right, its in zip(cases, expected, got, strict=True)]
     judged = [sight for sight in seen if sight.case.judged]
-    if not any(sight.fails for sight in judged):
+    failing = [sight for sight in judged if sight.fails]
+    of_tensors = [sight for sight in failing if any(isinstance(v, Tensor) for v in sight.right.values())]
+    # What a text ignores is beside the point.
+    if not failing or (of_tensors and all(map(_is_no_tensor, of_tensors))):
         return ()
     if says := _other_arguments(others, seen):
         return (says,)
@@ -44,6 +47,19 @@ def relate(
         say_where(exercise, judged),
     ]
     return tuple(says for says in found if says) or tuple(filter(None, [say_how_many(judged)]))
+
+
+def _is_no_tensor(sight: Sight) -> bool:
+    """Whether something else, neither an error nor a refusal, stands where tensors should."""
+    if not sight.got:
+        return False
+    if list(sight.got) != list(sight.right):
+        values = [value for name, value in sight.got.items() if not name.startswith("gradient of ")]
+        return not any(isinstance(value, Tensor) or value == REFUSED for value in values)
+    return any(
+        isinstance(right, Tensor) and not isinstance(its := sight.got[name], Tensor) and its != REFUSED
+        for name, right in sight.right.items()
+    )
 
 
 # ---------------------------------------------------------------- other arguments
