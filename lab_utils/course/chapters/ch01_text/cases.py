@@ -92,7 +92,7 @@ def merged_and_pair(implementation: Any, ids: list[int], new_id: int) -> Parts:
     if ids != before:
         raise Problem("It changes the list `ids`, which belongs to the caller.")
     values = list(parts.values())
-    if len(values) > 1 and not isinstance(values[1], list | tuple):
+    if len(values) > 1 and isinstance(values[0], list | tuple) and not isinstance(values[1], list | tuple):
         raise Problem(f"The pair is {describe_kind(values[1])}; it should be a tuple of 2 values.")
     names = ("new list", "pair", *parts) if len(parts) > 1 else parts  # a third part keeps its name
     return {name: list(part) if isinstance(part, list | tuple) else part for name, part in zip(names, values)}
