@@ -52,7 +52,7 @@ def test_a_hint_and_an_answer_need_a_name():
     assert attempt(reveal) == "reveal what? Name your function, as in reveal(attend)"
 
 
-@pytest.mark.parametrize("folder", [2, None, ["notebooks"], b"notebooks", lambda: 3], ids=str)
+@pytest.mark.parametrize("folder", [2, None, ["notebooks"], b"notebooks", len], ids=str)
 def test_the_folder_of_yours_is_a_name(folder):
     assert 'must be the name of a folder, as in yours("notebooks"), not ' in attempt(lambda: yours(folder))
 
