@@ -141,7 +141,7 @@ def _write_apart(got: Any, right: Any) -> tuple[str, str]:
         written = tuple(
             f"{each + 0.0:.{n_digits}g}"
             if isinstance(each, float)
-            else str(each)  # 0 is written without a sign
+            else str(each)  # + 0.0: a zero has no sign
             for each in (got, right)
         )
         if written[0] != written[1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FunctionType
 
 ALWAYS_HOLDS = (
@@ -63,11 +63,5 @@ def _may_fail(node: ast.AST, test: Callable) -> bool:
 
 
 def _name(function: ast.expr) -> str:
-    return next(_names(function), "")
-
-
-def _names(function: ast.expr) -> Iterator[str]:
-    if isinstance(function, ast.Attribute):
-        yield function.attr
-    elif isinstance(function, ast.Name):
-        yield function.id
+    """The last name of what is called: `allclose` of `torch.allclose`."""
+    return getattr(function, "attr", getattr(function, "id", ""))

@@ -24,7 +24,6 @@ from torch.utils import _device
 
 _OF_SYS = ("stdin", "stdout", "stderr", "displayhook", "excepthook")
 _PRINTING = torch._tensor_str.PRINT_OPTS
-_CHOSEN = "device_context"  # under this name torch.set_default_device notes its own, for each thread
 
 
 @contextlib.contextmanager
@@ -134,8 +133,11 @@ def process_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def device_kept() -> Iterator[None]:
-    """Afterwards new tensors of this thread are made where they were before, and as no mode of torch changes them."""
-    device, chosen = _device.CURRENT_DEVICE, getattr(torch._GLOBAL_DEVICE_CONTEXT, _CHOSEN, None)
+    """Afterwards new tensors of this thread are made where they were before, and as no mode of torch changes them.
+
+    What is put back is put back without Python's builtins: an answer may have exchanged them.
+    """
+    device, chosen = _device.CURRENT_DEVICE, getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     modes = _take_modes()
     _enter(modes)
     try:
@@ -144,16 +146,20 @@ def device_kept() -> Iterator[None]:
         _take_modes()
         _enter(modes)
         _device.CURRENT_DEVICE = device
-        setattr(torch._GLOBAL_DEVICE_CONTEXT, _CHOSEN, chosen)
+        # Under this name torch.set_default_device notes its own, for each thread.
+        torch._GLOBAL_DEVICE_CONTEXT.device_context = chosen
 
 
 def _take_modes() -> list[Any]:
     """The modes of torch that this thread is in, the latest first. It leaves them all."""
-    return [torch.overrides._pop_mode() for _ in range(torch._C._len_torch_function_stack())]
+    modes = []
+    while torch._C._len_torch_function_stack():
+        modes.append(torch.overrides._pop_mode())
+    return modes
 
 
 def _enter(modes: list[Any]) -> None:
-    for mode in reversed(modes):
+    for mode in modes[::-1]:
         torch.overrides._push_mode(mode)
 
 

@@ -46,7 +46,7 @@ def set_everything(folder):
     torch.allclose = torch.relu = torch.Tensor.softmax = nanokimi.attention.attend = lambda *args, **kwargs: (
         None
     )
-    builtins.len = builtins.sorted = builtins.dict = lambda *args: 3
+    builtins.len = builtins.sorted = builtins.dict = builtins.range = builtins.reversed = lambda *args: 3
     torch.nn.Module.__call__ = lambda *args: None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lab_utils.course.exercise import Exercise
+from lab_utils.course.formats import formats_of
 from lab_utils.course.relations.arguments import Path, leaves_of, say_path
 from lab_utils.course.relations.sights import Sight, numbers_of
 
@@ -41,24 +42,12 @@ def say_how_many(judged: list[Sight]) -> str:
     """On which inputs it is right, where nothing else is known."""
     passes = [sight.case.says for sight in judged if not sight.fails]
     if not passes:
-        numbers = all(sight.comparable and _has_its_formats(sight) for sight in judged)
+        numbers = all(s.comparable and s.got and formats_of(s.got) == formats_of(s.right) for s in judged)
         return f"It is wrong on each of the {len(judged)} inputs." if numbers and len(judged) > 1 else ""
     fails = [sight.case.says for sight in judged if sight.fails]
     few, word = (passes, "right") if len(passes) <= len(fails) else (fails, "wrong")
     more = f"; and {len(few) - 6} more" if len(few) > 6 else ""
     return f"It is {word} on {len(few)} of {len(judged)} inputs: {'; '.join(few[:6])}{more}."
-
-
-def _dtype(value: Any) -> Any:
-    return value.dtype if isinstance(value, Tensor) else None
-
-
-def _has_its_formats(sight: Sight) -> bool:
-    got = sight.got or {}
-    return all(
-        type(value) is type(got[name]) and _dtype(value) == _dtype(got[name])
-        for name, value in sight.right.items()
-    )
 
 
 def _these(sights: list[Sight]) -> str:
