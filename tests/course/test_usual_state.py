@@ -15,6 +15,7 @@ import torch
 import nanokimi.attention
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
+from lab_utils.course.usual_state import device_kept, process_kept
 
 
 def set_everything(folder):
@@ -46,7 +47,7 @@ def set_everything(folder):
     torch.allclose = torch.relu = torch.Tensor.softmax = nanokimi.attention.attend = lambda *args, **kwargs: (
         None
     )
-    builtins.len = builtins.sorted = builtins.dict = builtins.range = builtins.reversed = lambda *args: 3
+    builtins.len = builtins.sorted = builtins.dict = lambda *args: 3
     torch.nn.Module.__call__ = lambda *args: None
 
 
@@ -155,3 +156,10 @@ def test_a_class_that_makes_its_weights_on_another_device_is_told_of_its_own_err
         result = judge(find(name), type(name, (core,), {"__init__": init}))
     assert result.status == "failed" and result.difference is not None
     assert "device meta is not on the expected device cpu" in result.difference.says
+
+
+def test_a_device_is_put_back_though_pythons_own_functions_were_exchanged():
+    with process_kept(), device_kept():
+        builtins.range = builtins.reversed = builtins.setattr = None
+        torch.set_default_device("meta")
+    assert torch.zeros(1).device.type == "cpu"
