@@ -160,6 +160,6 @@ def test_a_class_that_makes_its_weights_on_another_device_is_told_of_its_own_err
 
 def test_a_device_is_put_back_though_pythons_own_functions_were_exchanged():
     with process_kept(), device_kept():
-        builtins.range = builtins.reversed = builtins.setattr = None
         torch.set_default_device("meta")
+        builtins.range = builtins.reversed = builtins.setattr = None
     assert torch.zeros(1).device.type == "cpu"
