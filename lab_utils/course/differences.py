@@ -25,6 +25,8 @@ def explain_difference(right: Any, got: Any, tolerance: float) -> str:
         found = (explain_difference(*pair, tolerance) for pair in zip(right, got))
         return next((f"At [{i}], {why[0].lower()}{why[1:]}" for i, why in enumerate(found) if why), "")
     if right == REFUSED and isinstance(got, str):
+        if got.startswith(f"{REFUSED}, "):
+            return f"It is {got}."
         raised = got.removeprefix("refused with ") if got.startswith("refused with ") else "nothing"
         return "" if got == right else f"It should raise a ValueError here, and raises {raised}."
     if isinstance(right, bool | str) or not isinstance(right, int | float):

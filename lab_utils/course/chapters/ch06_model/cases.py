@@ -196,7 +196,7 @@ def _how_it_ends(model: nn.Module, texts: tuple[Tensor, ...], cache: list | None
             model(texts[-1], cache)
         except (ValueError, AssertionError) as error:
             if before != [each.length for each in cache or ()]:
-                return "refused when the cache has grown already"
+                return f"{REFUSED}, but too late: the cache has grown already"
             return REFUSED if isinstance(error, ValueError) else "refused with an AssertionError"
     return "let through"
 

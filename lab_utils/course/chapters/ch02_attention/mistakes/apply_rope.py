@@ -105,7 +105,7 @@ def rope_giving_back_exchanged_numbers(x, rotation):
 
 
 @mistake(
-    "bfloat16 is turned in bfloat16, which has 8 bits: the angles lose most of their digits.",
+    "bfloat16 is turned in bfloat16, which keeps 8 significant bits: the angles lose most of their digits.",
     "In which dtype are your cosines and sines when x is bfloat16?",
 )
 def rope_in_bfloat16(x, rotation):

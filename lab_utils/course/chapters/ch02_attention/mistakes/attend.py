@@ -254,7 +254,7 @@ def attend_with_logarithms(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The scores are computed in bfloat16, which keeps 8 bits.",
+    "The scores are computed in bfloat16, which keeps 8 significant bits.",
     "Which dtype do q and k have when they are multiplied?",
 )
 def attend_in_bfloat16(q, k, v, scale, visible=None):

@@ -92,7 +92,7 @@ class NormWithoutEps(Norm):
 
 
 @mistake(
-    "bfloat16 is normed in bfloat16: every step keeps only 8 bits.",
+    "bfloat16 is normed in bfloat16: every step keeps only 8 significant bits.",
     "In which precision is the mean of the squares computed?",
 )
 class NormInBfloat16(Norm):
@@ -201,7 +201,7 @@ class NormMultiplying(Norm):
 
 
 @mistake(
-    "bfloat16 is normed in bfloat16: the gain was brought to bfloat16, and every step keeps only 8 bits.",
+    "bfloat16 is normed in bfloat16: the gain was brought to bfloat16, and every step keeps only 8 significant bits.",
     "In which precision is the mean of the squares computed?",
 )
 class NormWithItsGainInBfloat16(Norm):

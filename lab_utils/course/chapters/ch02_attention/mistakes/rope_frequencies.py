@@ -234,7 +234,7 @@ def theta_growing_backwards(rope_dim, cfg):
 
 
 @mistake(
-    "The exponents are rounded to bfloat16, which has 8 bits.",
+    "The exponents are rounded to bfloat16, which keeps 8 significant bits.",
     "Which dtype do your pairs have when the power is taken?",
 )
 def theta_in_bfloat16(rope_dim, cfg):

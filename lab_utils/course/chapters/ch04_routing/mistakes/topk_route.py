@@ -64,7 +64,7 @@ def route_with_the_bias_on_the_logits(logits, expert_bias, cfg):
 
 
 @mistake(
-    "It computes in the type of the logits. In bfloat16, which has 8 bits, close scores become equal.",
+    "It computes in the type of the logits. In bfloat16, which keeps 8 significant bits, close scores become equal.",
     "The router is in float32 throughout: at which line should that begin?",
 )
 def route_in_the_type_of_the_logits(logits, expert_bias, cfg):

@@ -18,6 +18,14 @@ def block_test_that_never_fails(make_block):
 
 
 @mistake(
+    "It refuses sound blocks whose weights are drawn at random, as if two blocks should give the same.",
+    "Of which two calls is the output the same in a sound block: of one block, or of two?",
+)
+def block_test_of_two_blocks(make_block):
+    assert torch.equal(make_block(8)(NUMBERS), make_block(8)(NUMBERS))
+
+
+@mistake(
     "It refuses every block that was tried, the sound ones too: what it expects is not what a sound one gives.",
     "Run it on a block that you trust first. A sound block may have any number of weights, of any shape.",
 )
@@ -136,7 +144,7 @@ def moe_test_that_always_fails(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one of another shape, and one without a y.",
+    "Of all layers that were tried it refuses only one of another shape, and one that returns no y.",
     "Which sum is too large? Make the other one vanish.",
 )
 def moe_test_of_the_shape(moe_class):
@@ -157,7 +165,7 @@ def moe_test_without_shared(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that gives zeros, and one without a y.",
+    "Of all layers that were tried it refuses only one that gives zeros, and one that returns no y.",
     "Compare with a number that you know: what must the layer give when its routed experts give 0?",
 )
 def moe_test_that_something_happens(moe_class):
@@ -181,8 +189,9 @@ def moe_test_of_the_report(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one without a y.",
-    "Two calls agree in the broken layer too. With what must one call agree?",
+    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one that returns no y.",
+    "If it compares two calls: they agree in the broken layer too. With what must one call agree? If it compares one call "
+    "with its right value: is your tolerance smaller than what the broken layer adds?",
 )
 def moe_test_of_two_calls(moe_class):
     moe, x = small_moe(moe_class)

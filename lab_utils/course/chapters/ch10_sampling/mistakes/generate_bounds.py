@@ -22,7 +22,7 @@ def decode(
         for _ in range(max_new_tokens + wrong.get("more", 0)):
             if cache[0].length + len(new) > context and not wrong.get("bounded", True):
                 return
-            used = cache[0].length + len(new) + (wrong.get("early", 0) if held else 0)
+            used = cache[0].length + len(new) + (wrong.get("early", 0) if held else wrong.get("at_once", 0))
             if used > context and wrong.get("forget", True):
                 text = read if wrong.get("late") else tokens
                 cache, new, held = model.new_cache(), wrong.get("keep", newest_half)(text, context), []
@@ -181,12 +181,20 @@ def generate_with_half_of_one_more(model, prompt, max_new_tokens, **settings):
     )
 
 
-@mistake(
+FORGETS_EARLY = (
     "The older half is forgotten one token too early: the last place of the context stays empty.",
     "With eleven tokens in a context of twelve, does one more fit?",
 )
+
+
+@mistake(*FORGETS_EARLY)
 def generate_forgetting_early(model, prompt, max_new_tokens, **settings):
     return decode(model, prompt, max_new_tokens, **settings, early=1)
+
+
+@mistake(*FORGETS_EARLY)
+def generate_forgetting_early_of_the_prompt_too(model, prompt, max_new_tokens, **settings):
+    return decode(model, prompt, max_new_tokens, **settings, early=1, at_once=1)
 
 
 # ---------------------------------------------------------------- what is refused

@@ -243,7 +243,8 @@ def probs_cutting_at_one(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
-    "Top-p is measured before top-k has cut: the nucleus is too large.",
+    "Top-p is measured in shares of all tokens, so the nucleus is too large: top-p comes before top-k, or what top-k "
+    "left is not divided by its sum.",
     "After top-k the rest is a distribution of its own. Of what sum is p a share?",
 )
 def probs_with_top_p_before_top_k(logits, temperature=1.0, top_k=None, top_p=None):

@@ -16,7 +16,8 @@ def sampling_test_that_never_fails(next_token_probs):
 
 @mistake(
     "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
-    "Run it on a right next_token_probs first. Which `assert` does not hold? Numbers need a tolerance.",
+    "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
+    "compare numbers without room for rounding?",
 )
 def sampling_test_that_always_fails(next_token_probs):
     raise AssertionError
@@ -124,7 +125,8 @@ def top_k_test_that_never_fails(next_token_probs):
 
 @mistake(
     "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
-    "Run it on a right next_token_probs first. Which `assert` does not hold? Numbers need a tolerance.",
+    "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
+    "compare numbers without room for rounding?",
 )
 def top_k_test_that_always_fails(next_token_probs):
     raise AssertionError
@@ -169,8 +171,8 @@ def top_k_test_of_top_p(next_token_probs):
 
 
 @mistake(
-    "It notices a top-k that is never used, also where tokens tie; but the tie is not at place k, so keeping all of it "
-    "is right there.",
+    "It notices a top-k that is never used, also where tokens tie; but the tie does not go beyond place k, so keeping "
+    "all of it is right there.",
     "The broken piece keeps too many where the k-th and the next token are equal. Are they, in your logits?",
 )
 def top_k_test_of_a_tie_elsewhere(next_token_probs):
