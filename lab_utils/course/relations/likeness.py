@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab_utils.course.differences import equal_tensors
 from lab_utils.course.relations.arrangement import OTHER_SHAPE, SAME_SHAPE
-from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, as_tensors, has_flags, same
+from lab_utils.course.relations.pairs import ENOUGH, NEAR, Pair, all_same, as_tensors, has_flags, same
 from lab_utils.course.relations.places import PLACES
 
 
@@ -27,6 +28,8 @@ def liken(pairs: Sequence[Pair], plainly: bool = False) -> str:
     if len(tensors) < len(pairs):
         return _of_lists(pairs)
     alike = all(pair.right.shape == pair.got.shape for pair in tensors)
+    if alike and any(pair.is_near for pair in tensors):
+        return _of_near_numbers(tensors)
     looks = (NUMBERS if plainly else NUMBERS + SAME_SHAPE + PLACES) if alike else OTHER_SHAPE
     return next((says for look in looks if (says := look(tensors))), "")
 
@@ -43,8 +46,45 @@ def _constant(pairs: Sequence[Pair]) -> str:
     return f"every number is {values[0].item() + 0.0:.4g}"
 
 
+def _of_near_numbers(pairs: Sequence[Pair]) -> str:
+    """What can be said where rounding alone may be what differs: that, or only where the wrong numbers stand."""
+    if says := _format_only(pairs):
+        return says
+    if all(pair.is_near and pair.short for pair in pairs):
+        return _rounded_on_the_way(pairs)
+    if any(pair.short for pair in pairs):
+        return ""
+    return next((says for look in (_constant, *PLACES) if (says := look(pairs))), "")
+
+
+def _rounded_on_the_way(pairs: Sequence[Pair]) -> str:
+    """That numbers are as near as rounding brings them, in every row, and how near that is."""
+    worst = 0.0
+    for pair in pairs:
+        got = pair.got if pair.converted is None else pair.converted
+        off, size = (got - pair.right).abs(), pair.right.abs()
+        rows = (off.amax(-1), size.amax(-1)) if off.ndim else (off, size)
+        if not bool(got.isfinite().all()) or bool((rows[0] > NEAR * pair.room * rows[1]).any()):
+            return ""
+        worst = max(worst, float(off.max() / size.max()))
+    if not worst:
+        return ""
+    named = " or ".join(sorted({str(pair.short).removeprefix("torch.") for pair in pairs}))
+    says = (
+        f"the numbers are off by at most {100 * worst:.1g} % of the largest, as rounding to {named} may do: "
+        "look at what is rounded on the way, and at what is not"
+    )
+    return f"besides the format, {says}" if any(pair.converted is not None for pair in pairs) else says
+
+
 def _format_only(pairs: Sequence[Pair]) -> str:
-    right = all(not pair.same_format and same(pair.right, pair.got, pair.room) for pair in pairs)
+    """The very numbers: brought to the right format, the check would accept them."""
+    right = all(
+        pair.converted is not None
+        and same(pair.right, pair.got, pair.room)
+        and equal_tensors(pair.right, pair.converted, pair.tolerance)
+        for pair in pairs
+    )
     return "the numbers are right, and only their format is not" if right else ""
 
 
@@ -61,6 +101,14 @@ def _factor(pairs: Sequence[Pair]) -> str:
         factors.append(factor)
     if any(math.isclose(factor, 1, rel_tol=1e-3) for factor in factors):
         return ""
+    # The number of fewest rounded digits says what it is.
+    sure = [factor for factor, pair in zip(factors, pairs, strict=True) if not pair.short]
+    if any(pair.short for pair in pairs):
+        if not sure or not _all_close(sure, [sure[0]] * len(sure)):
+            return ""
+        if not all(math.isclose(f, sure[0], rel_tol=pair.room) for f, pair in zip(factors, pairs)):
+            return ""
+        return _say_factor(sure[0]) if _n_numbers(pairs) >= ENOUGH else ""
     if _all_close(factors, [factors[0]] * len(factors)):
         return _say_factor(factors[0]) if _n_numbers(pairs) >= ENOUGH else ""
     if name := _named(factors, pairs, _FACTORS):
@@ -69,7 +117,7 @@ def _factor(pairs: Sequence[Pair]) -> str:
         return ""
     written = list(dict.fromkeys(f"{factor:.4g}" for factor in factors))
     listed = ", ".join(written[:3]) + ", ..." * (len(written) > 3)
-    return f"all numbers of an input have one wrong factor, on each input another ({listed})"
+    return f"all numbers of an input have one wrong factor, not the same on every input ({listed})"
 
 
 def _n_numbers(pairs: Sequence[Pair]) -> int:

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 ENOUGH = 3  # different numbers that a relation must explain: fewer may agree by accident
+ROOM = 2e-5  # of a relation between numbers that were computed in float32
+STEPS = 1.3  # of a shorter format between two numbers that were rounded to it, each by half a step at most
+NEAR = 4  # times that room: what rounding alone may do, where numbers are added after it
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,20 @@ class Pair:
     sizes: dict[str, float] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     tolerance: float = 1e-5
-    room: float = 2e-5  # of a relation: bfloat16 has fewer digits
-    same_format: bool = True
+    room: float = ROOM  # of a relation: bfloat16 has fewer digits
+    short: torch.dtype | None = None  # the format of fewer digits than float32 that one of them has
+    converted: Tensor | None = None  # the wrong numbers in the right format, where they came in another one
+
+    @property
+    def is_near(self) -> bool:
+        """Whether no entry is off by much more than its format can hold: then rounding may look like any relation."""
+        if has_flags(self) or self.right.shape != self.got.shape or not self.right.numel():
+            return False
+        finite = self.right.isfinite()
+        if not torch.equal(self.right.where(~finite, 0.0).nan_to_num(), self.got.where(~finite, 0.0).nan_to_num()):
+            return False
+        right, got = self.right.where(finite, 0.0), self.got.where(finite, 0.0)
+        return bool((got - right).abs().max() <= NEAR * self.room * right.abs().max())
 
 
 def as_tensors(pair: Pair) -> Pair | None:
@@ -38,10 +53,11 @@ def as_tensors(pair: Pair) -> Pair | None:
         found.append(value.detach())
     right, got = found
     flags = right.dtype == torch.bool and got.dtype == torch.bool
-    same_format = right.dtype == got.dtype
-    short = torch.bfloat16 in (right.dtype, got.dtype)
+    converted = None if right.dtype == got.dtype else got.to(right.dtype).double()
+    short = next((f for f in (torch.bfloat16, torch.float16) if f in (right.dtype, got.dtype)), None)
+    room = STEPS * torch.finfo(short).eps if short else pair.room
     right, got = (each if flags else each.double() for each in found)
-    return replace(pair, right=right, got=got, room=1e-2 if short else pair.room, same_format=same_format)
+    return replace(pair, right=right, got=got, room=room, short=short, converted=converted)
 
 
 def has_flags(pair: Pair) -> bool:
@@ -49,7 +65,7 @@ def has_flags(pair: Pair) -> bool:
     return pair.right.dtype == torch.bool
 
 
-def same(right: Tensor, got: Tensor, room: float = 2e-5) -> bool:
+def same(right: Tensor, got: Tensor, room: float = ROOM) -> bool:
     """Whether two tensors hold the same numbers, up to rounding in float32; nan equals nan."""
     if right.shape != got.shape:
         return False

@@ -88,7 +88,7 @@ def loss_of_bare_exponentials(logits, targets):
 
 
 @mistake(
-    "The loss is computed in the precision of the logits. bfloat16 keeps 8 significant bits, which is two or three digits.",
+    "The loss is computed in the precision of the logits. bfloat16 keeps 8 significant bits, two or three digits.",
     "In which precision should the logits be read, according to the docstring?",
 )
 def loss_in_the_precision_of_the_logits(logits, targets):

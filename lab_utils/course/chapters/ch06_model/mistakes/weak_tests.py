@@ -99,6 +99,7 @@ def block_test_of_the_number_of_weights(make_block):
 BLOCK_TESTS = (
     block_test_of_the_number_of_weights,
     block_test_that_never_fails,
+    block_test_of_two_blocks,
     block_test_of_the_kind,
     block_test_that_always_fails,
     block_test_of_the_shape,
@@ -189,9 +190,10 @@ def moe_test_of_the_report(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one that returns no y.",
-    "If it compares two calls: they agree in the broken layer too. With what must one call agree? If it compares one call "
-    "with its right value: is your tolerance smaller than what the broken layer adds?",
+    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one that returns no "
+    "y.",
+    "If it compares two calls: they agree in the broken layer too. With what must one call agree? If it compares one "
+    "call with its right value: is your tolerance smaller than what the broken layer adds?",
 )
 def moe_test_of_two_calls(moe_class):
     moe, x = small_moe(moe_class)

@@ -228,6 +228,7 @@ BOUNDS = (
     generate_adding_the_newest_too_late,
     generate_with_half_of_one_more,
     generate_forgetting_early,
+    generate_forgetting_early_of_the_prompt_too,
     generate_of_no_tokens,
     generate_cutting_the_prompt,
 )
