@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab_utils.course.differences import equal_tensors
 from lab_utils.course.relations.arrangement import OTHER_SHAPE, SAME_SHAPE
-from lab_utils.course.relations.pairs import ENOUGH, NEAR, Pair, all_same, as_tensors, has_flags, same
+from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, as_tensors, has_flags, same
 from lab_utils.course.relations.places import PLACES
+from lab_utils.course.relations.rounding import format_only, rounded_on_the_way
 
 
 def liken(pairs: Sequence[Pair], plainly: bool = False) -> str:
@@ -29,8 +29,11 @@ def liken(pairs: Sequence[Pair], plainly: bool = False) -> str:
         return _of_lists(pairs)
     alike = all(pair.right.shape == pair.got.shape for pair in tensors)
     if alike and any(pair.is_near for pair in tensors):
-        return _of_near_numbers(tensors)
-    looks = (NUMBERS if plainly else NUMBERS + SAME_SHAPE + PLACES) if alike else OTHER_SHAPE
+        # Rounding may look like any relation. Where the wrong numbers stand is seen of long ones alone.
+        short = any(pair.short for pair in tensors)
+        looks = (format_only, rounded_on_the_way) if short else (format_only, _constant, *PLACES)
+    else:
+        looks = (NUMBERS if plainly else NUMBERS + SAME_SHAPE + PLACES) if alike else OTHER_SHAPE
     return next((says for look in looks if (says := look(tensors))), "")
 
 
@@ -44,48 +47,6 @@ def _constant(pairs: Sequence[Pair]) -> str:
     if has_flags(pairs[0]):
         return f"every entry is {bool(pairs[0].got.flatten()[0])}"
     return f"every number is {values[0].item() + 0.0:.4g}"
-
-
-def _of_near_numbers(pairs: Sequence[Pair]) -> str:
-    """What can be said where rounding alone may be what differs: that, or only where the wrong numbers stand."""
-    if says := _format_only(pairs):
-        return says
-    if all(pair.is_near and pair.short for pair in pairs):
-        return _rounded_on_the_way(pairs)
-    if any(pair.short for pair in pairs):
-        return ""
-    return next((says for look in (_constant, *PLACES) if (says := look(pairs))), "")
-
-
-def _rounded_on_the_way(pairs: Sequence[Pair]) -> str:
-    """That numbers are as near as rounding brings them, in every row, and how near that is."""
-    worst = 0.0
-    for pair in pairs:
-        got = pair.got if pair.converted is None else pair.converted
-        off, size = (got - pair.right).abs(), pair.right.abs()
-        rows = (off.amax(-1), size.amax(-1)) if off.ndim else (off, size)
-        if not bool(got.isfinite().all()) or bool((rows[0] > NEAR * pair.room * rows[1]).any()):
-            return ""
-        worst = max(worst, float(off.max() / size.max()))
-    if not worst:
-        return ""
-    named = " or ".join(sorted({str(pair.short).removeprefix("torch.") for pair in pairs}))
-    says = (
-        f"the numbers are off by at most {100 * worst:.1g} % of the largest, as rounding to {named} may do: "
-        "look at what is rounded on the way, and at what is not"
-    )
-    return f"besides the format, {says}" if any(pair.converted is not None for pair in pairs) else says
-
-
-def _format_only(pairs: Sequence[Pair]) -> str:
-    """The very numbers: brought to the right format, the check would accept them."""
-    right = all(
-        pair.converted is not None
-        and same(pair.right, pair.got, pair.room)
-        and equal_tensors(pair.right, pair.converted, pair.tolerance)
-        for pair in pairs
-    )
-    return "the numbers are right, and only their format is not" if right else ""
 
 
 def _factor(pairs: Sequence[Pair]) -> str:
@@ -318,4 +279,4 @@ def _of_lists(pairs: Sequence[Pair]) -> str:
     return next((says for says, holds in looks.items() if all(holds(p.right, p.got) for p in pairs)), "")
 
 
-NUMBERS = (_format_only, _constant, _factor, _offset, _with_argument, _mapped)
+NUMBERS = (format_only, _constant, _factor, _offset, _with_argument, _mapped)

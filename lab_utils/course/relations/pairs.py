@@ -26,15 +26,18 @@ class Pair:
     tolerance: float = 1e-5
     room: float = ROOM  # of a relation: bfloat16 has fewer digits
     short: torch.dtype | None = None  # the format of fewer digits than float32 that one of them has
+    whole: bool = False  # both are whole numbers, which nothing rounds
     converted: Tensor | None = None  # the wrong numbers in the right format, where they came in another one
 
     @property
     def is_near(self) -> bool:
         """Whether no entry is off by much more than its format can hold: then rounding may look like any relation."""
-        if has_flags(self) or self.right.shape != self.got.shape or not self.right.numel():
+        if self.whole or has_flags(self) or self.right.shape != self.got.shape or not self.right.numel():
             return False
         finite = self.right.isfinite()
-        if not torch.equal(self.right.where(~finite, 0.0).nan_to_num(), self.got.where(~finite, 0.0).nan_to_num()):
+        if not torch.equal(
+            self.right.where(~finite, 0.0).nan_to_num(), self.got.where(~finite, 0.0).nan_to_num()
+        ):
             return False
         right, got = self.right.where(finite, 0.0), self.got.where(finite, 0.0)
         return bool((got - right).abs().max() <= NEAR * self.room * right.abs().max())
@@ -55,9 +58,10 @@ def as_tensors(pair: Pair) -> Pair | None:
     flags = right.dtype == torch.bool and got.dtype == torch.bool
     converted = None if right.dtype == got.dtype else got.to(right.dtype).double()
     short = next((f for f in (torch.bfloat16, torch.float16) if f in (right.dtype, got.dtype)), None)
+    whole = not (right.is_floating_point() or got.is_floating_point())
     room = STEPS * torch.finfo(short).eps if short else pair.room
     right, got = (each if flags else each.double() for each in found)
-    return replace(pair, right=right, got=got, room=room, short=short, converted=converted)
+    return replace(pair, right=right, got=got, room=room, short=short, whole=whole, converted=converted)
 
 
 def has_flags(pair: Pair) -> bool:

@@ -256,16 +256,19 @@ def _relate_test(
         return ()
     lets = [its == {TEST: "passes"} for its in got]
     judged = [i for i, case in enumerate(cases) if case.judged]
+    more = [
+        case.says
+        for i, case in enumerate(cases)
+        if i not in judged and lets[i] and expected[i] != {TEST: "passes"}
+    ]
     if not any(lets[i] for i in judged):
-        return ("Your test refuses the sound pieces as well as the broken ones.",)
+        passes = f" It passes for others, which are wrong: {_some(more)}." if more else ""
+        return (
+            f"Your test refuses all pieces that count, the sound ones as well as the broken ones.{passes}",
+        )
     if all(lets[i] for i in judged):
-        more = [
-            case.says
-            for i, case in enumerate(cases)
-            if i not in judged and lets[i] and expected[i] != {TEST: "passes"}
-        ]
-        also = f" These pass too, and are wrong: {'; '.join(more[:3])}." if more else ""
-        return (f"Your test lets every broken piece that counts through, as well as the sound ones.{also}",)
+        also = f" It passes for others too, which are wrong: {_some(more)}." if more else ""
+        return (f"Your test lets all broken pieces through that count, as well as the sound ones.{also}",)
     wrong = [i for i in judged if lets[i] != (expected[i] == {TEST: "passes"})]
     through, refused = [i for i in wrong if lets[i]], [i for i in wrong if not lets[i]]
     if len(wrong) == len(judged):
@@ -284,3 +287,7 @@ def _relate_test(
     if len(wrong) == 1:
         found.append("It is right about all other pieces that count.")
     return tuple(found)
+
+
+def _some(names: list[str]) -> str:
+    return "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
