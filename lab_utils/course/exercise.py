@@ -205,7 +205,7 @@ LOOKS_AT_NOTHING = (
     "Is there an `assert`, and does it look at the result?",
 )
 LOOKS_AT_NO_NUMBER = (
-    "The test asks only for what every piece gives that was tried: sound ones, broken ones, plainly wrong ones.",
+    "It passes for every piece that was tried and gives something: sound ones, broken ones, plainly wrong ones.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 

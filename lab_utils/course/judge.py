@@ -272,10 +272,13 @@ def _say_beside(
     key: AnswerKey, outcomes: list[Outcome], numbers: list[int], diagnoses: tuple[Mistake, ...]
 ) -> str:
     """What else is wrong, in the first of these cases, as a sentence; empty where the known mistake explains all."""
+    exercise = key.exercise
     for number in numbers:
         difference = _explain(key, outcomes[number], number)
         if difference and not any(key.explains(known, number, outcomes[number]) for known in diagnoses):
-            return f"And in another case ({difference.case}): {difference.says}"
+            part = difference.part
+            which = f"{name_arguments(exercise, part)}: " if part and part != "result" else ""
+            return f"And in another case ({difference.case}): {which}{difference.says}"
     return ""
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lab_utils.course.exercise import TEST, Case, Exercise, Mistake
 from lab_utils.course.inputs import describe_input
+from lab_utils.course.lines_of_a_test import THE_CAUSE
 from lab_utils.course.written import as_text
 from lab_utils.show.note import GREEN, VERMILION
 
@@ -26,7 +27,8 @@ COLOURS = {
     "handed over": GREY,
     "interrupted": GREY,
 }
-GUESSED = "This is guessed from the pieces that your test passes and refuses."
+LIKE_IT = "Of the pieces that count your test passes and refuses the same as"
+GUESSED = "Whether yours is of this kind, its own lines tell: another test may behave alike."
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
@@ -140,6 +142,8 @@ def sentences(result: CheckResult) -> list[str]:
     beside = [result.beside] if result.beside else []
     if result.exercise.is_hunt or not result.diagnoses:
         found += beside
+    if result.beside in THE_CAUSE:  # read off the lines, not guessed
+        return [*found, f"Stuck? hint({name})"]
     if result.diagnoses:
         return [*found, *_diagnosis_lines(result), *(() if result.exercise.is_hunt else beside)]
     for says in result.relations[:1]:  # where it is right says nothing of what is wrong
@@ -148,18 +152,33 @@ def sentences(result: CheckResult) -> list[str]:
 
 
 def _diagnosis_lines(result: CheckResult) -> list[str]:
-    """What is wrong and where to look, for each mistake that it may be.
-
-    A test is known only by what it says of the pieces, so there the panel calls it a guess.
-    """
+    """What is wrong and where to look, for each mistake that it may be."""
+    if result.exercise.is_hunt:
+        return _likeness_lines(result)
     if len(result.diagnoses) == 1:
         (known,) = result.diagnoses
-        lines = [f"Diagnosis: {known.says}", f"Look at this: {known.look_at}"]
+        return [f"Diagnosis: {known.says}", f"Look at this: {known.look_at}"]
+    return [f"Diagnosis: one of these {len(result.diagnoses)} mistakes.", *_numbered(result)]
+
+
+def _likeness_lines(result: CheckResult) -> list[str]:
+    """Which weak tests say the same of the pieces. What a test asks nobody knows from that: it is told of those."""
+    if len(result.diagnoses) == 1:
+        (known,) = result.diagnoses
+        lines = [
+            f"Diagnosis: {LIKE_IT} a known weak test. About that one: “{known.says}”",
+            f"Look at this: {known.look_at}",
+        ]
     else:
-        lines = [f"Diagnosis: one of these {len(result.diagnoses)} mistakes."]
-        for number, known in enumerate(result.diagnoses, 1):
-            lines.append(f"{number}. {known.says} Look at this: {known.look_at}")
-    return [*lines, *([GUESSED] * result.exercise.is_hunt)]
+        lines = [
+            f"Diagnosis: {LIKE_IT} each of these {len(result.diagnoses)} weak tests.",
+            *_numbered(result),
+        ]
+    return [*lines, GUESSED]
+
+
+def _numbered(result: CheckResult) -> list[str]:
+    return [f"{i}. {known.says} Look at this: {known.look_at}" for i, known in enumerate(result.diagnoses, 1)]
 
 
 def _describe(difference: Difference) -> str:
@@ -173,17 +192,18 @@ def _describe(difference: Difference) -> str:
 def _describe_test(difference: Difference) -> str:
     """What a test says of a piece, against what it should say."""
     piece = difference.case
+    inside = f"{piece}," if ", " in piece else piece  # a clause ends in a comma too
     if difference.part != TEST:
         if not difference.says.startswith("It raises "):
             return difference.says
         raised = difference.says.removeprefix("It raises ")
-        return f"For {piece} your test raises {raised}. Only an AssertionError, as `assert` raises it, refuses a piece."
+        return f"For {inside} your test raises {raised}. Only an AssertionError, as of `assert`, refuses a piece."
     if difference.got == "passes":
-        return f"Your test lets {piece} through. It should fail for it."
+        return f"Your test lets {inside} through. It should fail for it."
     if difference.got == "fails":
         return f"Your test refuses {piece}. It should pass for it."
     return (
-        f"Your test passes for {piece} at one time and fails at another. It should say the same each time: "
+        f"Your test passes for {inside} at one time and fails at another. It should say the same each time: "
         "choose its numbers yourself, or from a generator with a seed, and remember nothing."
     )
 

@@ -12,14 +12,21 @@ ALWAYS_HOLDS = (
     "`assert (condition, text)` always holds: the two make a pair, and a pair is never false. "
     "Write it without the parentheses."
 )
-NO_ASSERT = "There is no `assert` in it, so it passes whatever the piece gives."
+NO_ASSERT = "There is no `assert` in it, so no number that a piece gives makes it fail."
+SWALLOWED = (
+    "Its `assert` stands in a `try` whose `except` raises nothing: an `assert` that does not hold is caught there, and "
+    "the test passes. Write it without the `try`."
+)
+THE_CAUSE = (NO_ASSERT, SWALLOWED)  # of a test that never fails
+_NOT_OWN = {"nanokimi", "torch"}  # these compute, and check nothing
+_CATCH = {"AssertionError", "Exception", "BaseException"}
 _COMPARE = {"allclose", "isclose", "equal", "array_equal"}
 
 
 def look_at_lines(test: Callable, passes_always: bool) -> str:
     """What is wrong with the lines of a test, as a sentence; empty where nothing is, or they cannot be read.
 
-    `passes_always`: it was seen to pass for every piece.
+    `passes_always`: it was seen to refuse no piece.
     """
     tree = _parse(test)
     if tree is None:
@@ -34,7 +41,30 @@ def look_at_lines(test: Callable, passes_always: bool) -> str:
             return f"This line compares, and nothing looks at what comes out: `{line[:80]}`. Write `assert` before it."
     if passes_always and not asserts and not any(_may_fail(node, test) for node in nodes):
         return NO_ASSERT
+    if passes_always and asserts and _caught(tree) >= set(asserts):
+        return SWALLOWED
     return ""
+
+
+def _caught(tree: ast.FunctionDef) -> set[ast.Assert]:
+    """Every `assert` of which nothing is heard when it does not hold."""
+    found: set[ast.Assert] = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Try):
+            continue
+        caught_by = next((each for each in node.handlers if _catches(each)), None)
+        if caught_by and not any(_raises(each) for line in caught_by.body for each in ast.walk(line)):
+            found |= {each for line in node.body for each in ast.walk(line) if isinstance(each, ast.Assert)}
+    return found
+
+
+def _catches(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(kind is None or _name(kind) in _CATCH for kind in kinds)
+
+
+def _raises(node: ast.AST) -> bool:
+    return isinstance(node, ast.Raise | ast.Assert)
 
 
 def _parse(test: Callable) -> ast.FunctionDef | None:
@@ -58,8 +88,11 @@ def _may_fail(node: ast.AST, test: Callable) -> bool:
     if not isinstance(node, ast.Call):
         return False
     name = _name(node.func)
+    if name in inspect.signature(test).parameters:  # the piece, whatever else has its name
+        return False
     helper = getattr(test, "__globals__", {}).get(name)
-    return "assert" in name.lower() or isinstance(helper, FunctionType)
+    is_own = isinstance(helper, FunctionType) and (helper.__module__ or "").split(".")[0] not in _NOT_OWN
+    return "assert" in name.lower() or is_own
 
 
 def _name(function: ast.expr) -> str:

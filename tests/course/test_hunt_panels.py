@@ -15,6 +15,7 @@ from lab_utils.course.exercise import Exercise, Mistake
 from lab_utils.course.grading.portable import pack_attempt
 from lab_utils.course.grading.verdicts import judge_line
 from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.lines_of_a_test import NO_ASSERT, SWALLOWED
 from nanokimi.attention import attend as core_attend
 from nanokimi.experts import ExpertBank
 
@@ -164,11 +165,51 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
     result = judge(exercise, lambda attend: None)
     assert result.diagnoses == (one, other) and result.diagnosis is one
     assert repr(result).splitlines()[2:] == [
-        "  Diagnosis: one of these 2 mistakes.",
+        "  Diagnosis: Of the pieces that count your test passes and refuses the same as each of these 2 weak tests.",
         "  1. It is A. Look at this: Look at A.",
         "  2. It is B. Look at this: Look at B.",
-        "  This is guessed from the pieces that your test passes and refuses.",
+        "  Whether yours is of this kind, its own lines tell: another test may behave alike.",
     ]
+
+
+def test_what_a_known_weak_test_asks_is_told_of_that_one():
+    """A test that asks for something else may behave alike."""
+    known = Mistake(lambda attend: None, "It is A.", "Look at A.")
+    text = repr(judge(replace(ATTEND, mistakes=(known,)), lambda attend: None))
+    assert "the same as a known weak test. About that one: “It is A.”" in text
+
+
+def catching(attend):
+    q = torch.eye(2)
+    try:
+        assert attend(q, q, q, 1.0)[0, 1] == 0.0
+    except AssertionError:
+        print("wrong")
+
+
+def printing(attend):
+    if attend(torch.eye(2), torch.eye(2), torch.eye(2), 1.0)[0, 1] != 0.0:
+        print("wrong")
+
+
+def raising_again(attend):
+    try:
+        catching(attend)
+        assert attend is not None
+    except AssertionError:
+        print("wrong")
+        raise
+
+
+@pytest.mark.parametrize(("test", "says_so"), [(catching, SWALLOWED), (printing, NO_ASSERT)])
+def test_why_a_test_never_fails_is_read_off_its_lines(test, says_so):
+    """No known weak test is named beside the cause: that one may be about numbers that are right here."""
+    text = repr(judge(ATTEND, test))
+    assert says_so in text and "Diagnosis" not in text
+
+
+def test_an_error_that_is_raised_again_is_not_swallowed():
+    assert SWALLOWED not in repr(judge(ATTEND, raising_again))
 
 
 @pytest.mark.parametrize("exercise", [ATTEND, BLOCK], ids=lambda e: e.name)

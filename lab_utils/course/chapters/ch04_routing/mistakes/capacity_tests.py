@@ -64,7 +64,7 @@ def capacity_test_of_finite_numbers(dispatch):
 
 
 @mistake(
-    "In the test no expert is full. There is room for 1.25 fair shares and one row more, and no expert gets more.",
+    "In the test no expert gets more rows than fit. There is room for 1.25 fair shares and one row more.",
     "For which choice of experts would the room be too small?",
 )
 def capacity_test_of_an_even_load(dispatch):
@@ -72,7 +72,7 @@ def capacity_test_of_an_even_load(dispatch):
 
 
 @mistake(
-    "The test has a single token. No expert is full with one.",
+    "The test has a single token. With one, no expert gets more rows than fit.",
     "How many tokens must choose the same expert for the room to be too small?",
 )
 def capacity_test_of_one_token(dispatch):

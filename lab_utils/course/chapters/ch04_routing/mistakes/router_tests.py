@@ -71,9 +71,11 @@ def router_test_of_a_tiny_bias(topk_route):
 
 
 @mistake(
-    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do. With one weight per "
-    "token the weight is the sum.",
-    "Each single weight should be its expert's score, divided by the sum of the chosen scores.",
+    "It passes for the broken piece, whose weights sum to the scaling factor, and refuses pieces whose weights do not. "
+    "So does a test of the sum, one with a single weight per token, and one whose bias moves no weight beyond its "
+    "tolerance.",
+    "Each single weight should be its expert's score, divided by the sum of the chosen scores. How far from that is "
+    "each weight of the broken piece, with your numbers, and how far may it be?",
 )
 def router_test_of_the_sum(topk_route):
     assert close(topk_route(LOGITS, BIAS, CFG).weights.sum(-1), torch.ones(1, 2))

@@ -39,7 +39,8 @@ def router_test_without_the_factor(topk_route):
 
 
 @mistake(
-    "The test asks whether the weights sum to the scaling factor. Those of the broken piece do.",
+    "It passes for the broken piece, whose weights sum to the scaling factor, and refuses pieces whose weights do not. "
+    "So does a test of the sum, and one whose bias moves no weight beyond its tolerance.",
     "Each single weight should be its expert's score, divided by the sum of the chosen scores, times the factor.",
 )
 def router_test_of_a_larger_sum(topk_route):

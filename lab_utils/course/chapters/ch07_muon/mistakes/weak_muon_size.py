@@ -7,9 +7,9 @@ from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
 from lab_utils.course.exercise import mistake
 
 WITHOUT_SCALE = (
-    "The test asks for singular values near 1. Those of a right update are near lr·0.2·sqrt(max(A, B)), so the sound "
-    "pieces fail too.",
-    "Which factor does Muon put before U·Vᵀ? Or compare the singular values with one another alone.",
+    "It refuses the sound pieces too: the update that it expects has another size. Their singular values are near "
+    "lr·0.2·sqrt(max(A, B)), not near 1, nor near lr.",
+    "Which factors does Muon put before U·Vᵀ? Or ask only how the singular values compare with one another.",
 )
 WITHOUT_RATE = (
     "The test forgets the learning rate, by which every update is multiplied: the sound pieces fail too.",
@@ -64,9 +64,9 @@ def muon_test_without_scale_of_an_easy_gradient_at_a_rate_of_one(optimizer):
 
 
 @mistake(
-    "The test asks for singular values near 1. Those of a right change are near lr·0.2·sqrt(max(A, B)), so the sound "
-    "pieces fail too.",
-    "Which two factors does Muon put before U·Vᵀ? Or compare the singular values with one another alone.",
+    "It refuses the sound pieces too: the change that it expects has another size. Their singular values are near "
+    "lr·0.2·sqrt(max(A, B)), not near 1.",
+    "Which two factors does Muon put before U·Vᵀ? Or ask only how the singular values compare with one another.",
 )
 def muon_test_without_rate_and_scale(optimizer):
     _lie_between(0.1 * measure_update(optimizer), 0.6, 1.3)
