@@ -12,13 +12,14 @@ from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import WEA
 from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm import NORM_SIZES
 from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm_eps import NORM_EPS
+from lab_utils.course.chapters.ch02_attention.mistakes.rms_norm_formats import NORM_FORMATS
 from lab_utils.course.chapters.ch02_attention.mistakes.rope_frequencies import ROPE_FREQUENCIES
 from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_HEADS
 
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
 ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS + ATTEND_LIMITS
 DECODING_TESTS = WEAK_DECODING_TESTS + DECODING_FORMULAS
-RMS_NORM = NORM_SIZES + NORM_EPS
+RMS_NORM = NORM_SIZES + NORM_FORMATS + NORM_EPS
 
 __all__ = [
     "APPLY_ROPE",

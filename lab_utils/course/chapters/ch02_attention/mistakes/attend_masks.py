@@ -155,9 +155,9 @@ def attend_to_everything_after_a_cache(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The softmax runs over the hidden keys too, and the weights that are left are divided by their sum. Where a hidden "
-    "score is much larger, all of them are 0 already, and 0 / 0 is nan.",
-    "What should a hidden key add to the sum below the fraction of the softmax?",
+    "The softmax runs over the hidden keys too, or the maximum that is subtracted first does, and the weights that are "
+    "left are divided by their sum. Where a hidden score is much larger, all of them are 0 already, and 0 / 0 is nan.",
+    "May a hidden key change anything: the sum below the fraction, or the maximum that is subtracted?",
 )
 def attend_masking_and_dividing(q, k, v, scale, visible=None):
     visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
@@ -166,9 +166,10 @@ def attend_masking_and_dividing(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The softmax runs over the hidden keys too, and the weights that are left are divided by their sum and a little "
-    "more. Where a hidden score is much larger, all of them are 0 already, and the output is 0.",
-    "What should a hidden key add to the sum below the fraction of the softmax?",
+    "The softmax runs over the hidden keys too, or the maximum that is subtracted first does, and the weights that are "
+    "left are divided by their sum and a little more. Where a hidden score is much larger, all of them are 0 already, "
+    "and the output is 0.",
+    "May a hidden key change anything: the sum below the fraction, or the maximum that is subtracted?",
 )
 def attend_masking_and_dividing_safely(q, k, v, scale, visible=None):
     visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible

@@ -92,55 +92,6 @@ class NormWithoutEps(Norm):
 
 
 @mistake(
-    "bfloat16 is normed in bfloat16: every step keeps only 8 significant bits.",
-    "In which precision is the mean of the squares computed?",
-)
-class NormInBfloat16(Norm):
-    def forward(self, x):
-        return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake(
-    "It goes back to bfloat16 before the gain is applied: one rounding too many.",
-    "Where is `.to(x.dtype)`: before the last product, or after it?",
-)
-class NormRoundingBeforeTheGain(Norm):
-    def forward(self, x):
-        h = self.full(x)
-        h = (h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-        return (self.weight * h).to(x.dtype)
-
-
-@mistake(
-    "The result stays in float32. It must come back in the dtype of x.",
-    "Which dtype does x have, and which your result?",
-)
-class NormThatStaysFloat32(Norm):
-    def forward(self, x):
-        h = self.full(x)
-        return self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).rsqrt()
-
-
-@mistake(
-    "`x` is overwritten by its float32 version, so that `.to(x.dtype)` at the end leads to float32.",
-    "Which dtype does `x` have in your last line?",
-)
-class NormForgettingTheDtype(Norm):
-    def forward(self, x):
-        x = x.float()
-        return (self.weight * x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
-
-
-@mistake(
-    "Precision is forgotten: bfloat16 is squared in bfloat16, and the float32 gain makes the result float32.",
-    "Where does bfloat16 become float32, and where does it come back?",
-)
-class NormWithoutCareForTheDtype(Norm):
-    def forward(self, x):
-        return self.weight * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
-
-
-@mistake(
     "The mean has lost its axis: its shape is (tokens,), so the division runs along the channels.",
     "Which argument of mean keeps the last axis, with length 1?",
 )
@@ -198,15 +149,6 @@ class NormMultiplying(Norm):
     def forward(self, x):
         h = self.full(x)
         return (self.weight * h * (h.square().mean(-1, keepdim=True) + self.eps).sqrt()).to(x.dtype)
-
-
-@mistake(
-    "bfloat16 is normed in bfloat16: the gain was brought to bfloat16, and every step keeps only 8 significant bits.",
-    "In which precision is the mean of the squares computed?",
-)
-class NormWithItsGainInBfloat16(Norm):
-    def forward(self, x):
-        return self.weight.to(x.dtype) * x / (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
 
 
 @mistake(
@@ -270,18 +212,12 @@ NORM_SIZES = (
     NormSquaringAfterTheMean,
     NormOverEverything,
     NormWithoutEps,
-    NormInBfloat16,
-    NormRoundingBeforeTheGain,
-    NormThatStaysFloat32,
-    NormForgettingTheDtype,
-    NormWithoutCareForTheDtype,
     NormWithoutKeepdim,
     NormOverTheSecondAxis,
     NormByDeviation,
     NormWithOneTooMany,
     NormWithAnEpsOfItsOwn,
     NormMultiplying,
-    NormWithItsGainInBfloat16,
     NormOfAbsoluteValues,
     NormByTheLargest,
     NormWithAFixedSize,
