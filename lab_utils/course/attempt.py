@@ -30,6 +30,7 @@ SECONDS = 10.0  # for one answer, all its cases together
 DAY = 86_400  # the longest that may be asked for
 NOT_TRIED, BEGUN, NO_END = "not tried", "begun", "no end"
 STUB = "It raises NotImplementedError: (it says no more)"  # torch says more, for what it cannot do
+LONGEST_ERROR = 300  # letters of what an error says
 RUNS = 3  # of a test with each piece that counts in a bug hunt
 
 
@@ -246,4 +247,8 @@ def _name(error: BaseException) -> str:
         lines = str(error).splitlines()
     except Exception:  # an error of the learner's own, whose text raises
         lines = []
-    return f"{type(error).__name__}: {lines[0][:300] if lines else '(it says no more)'}"
+    says = lines[0] if lines else ""
+    if len(says) > LONGEST_ERROR:
+        says = says[:LONGEST_ERROR].rpartition(" ")[0] or says[:LONGEST_ERROR]
+        says += " ..."
+    return f"{type(error).__name__}: {says or '(it says no more)'}"

@@ -34,7 +34,7 @@ def describe_input(exercise: Exercise, case: Case) -> str:
 
     def note(method: str, made: Any, given: dict[str, Any]) -> None:
         # Said once: what is the same as in the call before.
-        arguments = _describe_arguments(given | _gradients(made, method))
+        arguments = _describe_arguments(given | _gradients(made, method) | _own_weight(made, method))
         new = {n: lines for n, lines in arguments.items() if latest.get(method, {}).get(n) != lines}
         latest[method] = arguments
         if new or (method == "__init__" and not arguments):
@@ -95,6 +95,14 @@ def _gradients(made: Any, method: str) -> dict[str, Any]:
         return {}
     held = [p for group in made.param_groups for p in group["params"]]
     return {f"gradient of parameter {i}": p.grad for i, p in enumerate(held, 1)}
+
+
+def _own_weight(made: Any, method: str) -> dict[str, Any]:
+    """The weight of a module that has one alone. The check sets it: without it nobody can tell the result."""
+    if method != "forward" or not isinstance(made, nn.Module):
+        return {}
+    weights = dict(made.named_parameters())
+    return {f"self.{name}": each for name, each in weights.items()} if len(weights) == 1 else {}
 
 
 def _describe_call(title: str, arguments: Arguments) -> list[str]:
