@@ -48,7 +48,8 @@ def dispatch_weighting_the_input(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The weights are put in the order of the sorted rows, so each row gets the weight of another.",
+    "The rows are sorted by expert, and the weights beside them are not in the same order: a row gets the weight of "
+    "another.",
     "Which weight belongs to the first row of expert 0?",
 )
 def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):

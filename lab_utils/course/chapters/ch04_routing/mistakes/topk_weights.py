@@ -127,7 +127,8 @@ def route_weighting_alike(logits, expert_bias, cfg):
 
 @mistake(
     "The weights carry no gradient: no error of the layer ever reaches the router, and it stays as it was drawn.",
-    "Do the weights of your answer still hang on `logits`? A .detach(), an .item() or a torch.tensor(...) cuts that.",
+    "Do the weights of your answer still hang on `logits`? A no_grad(), a .detach(), an .item() or a "
+    "torch.tensor(...) cuts that.",
 )
 def route_without_gradient(logits, expert_bias, cfg):
     right = core_route(logits, expert_bias, cfg)

@@ -96,8 +96,8 @@ def optimizers_without_fused_rows(model, cfg):
 
 
 @mistake(
-    "Gate and up are told apart, but query, key and value are not.",
-    "Which names does FUSED_ROWS hold, and where is one in `layers.0.qkv_proj.weight`?",
+    "Query, key and value count as one matrix: `fused_rows` is 1 for `qkv_proj`, and should be 3.",
+    "Which names does FUSED_ROWS hold, and in which part of `layers.0.qkv_proj.weight` is one of them looked for?",
 )
 def optimizers_without_fused_qkv(model, cfg):
     return group_parameters(model, cfg, fused={"gate_up_proj": 2})

@@ -70,7 +70,7 @@ def optimizers_with_fused_matrices_of_two_dimensions(model, cfg):
 
 @mistake(
     "The first of AdamW's betas is Muon's momentum. It has a field of its own, beta1.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_muons_momentum_for_beta1(model, cfg):
     return group_parameters(model, cfg, adamw={"betas": (cfg.muon_momentum, cfg.beta2)})

@@ -8,7 +8,7 @@ from lab_utils.course.exercise import mistake
 
 @mistake(
     "Muon's own defaults are used where the configuration says otherwise (momentum, number of steps).",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_defaults(model, cfg):
     return group_parameters(model, cfg, momentum=0.95, ns_steps=5)
@@ -24,7 +24,7 @@ def optimizers_with_a_default_decay_for_norms(model, cfg):
 
 @mistake(
     "Muon's momentum is its default, not cfg.muon_momentum.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_the_default_momentum(model, cfg):
     return group_parameters(model, cfg, momentum=0.95)
@@ -32,7 +32,7 @@ def optimizers_with_the_default_momentum(model, cfg):
 
 @mistake(
     "Muon's momentum is AdamW's beta1. It has a field of its own, muon_momentum.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_beta1_for_muon(model, cfg):
     return group_parameters(model, cfg, momentum=cfg.beta1)
@@ -40,7 +40,7 @@ def optimizers_with_beta1_for_muon(model, cfg):
 
 @mistake(
     "Muon's number of steps is its default, not cfg.ns_steps.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_the_default_steps(model, cfg):
     return group_parameters(model, cfg, ns_steps=5)
@@ -80,7 +80,7 @@ def optimizers_without_decay_in_muon(model, cfg):
 
 @mistake(
     "AdamW has torch's betas, 0.9 and 0.999, not those of cfg.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_torchs_betas(model, cfg):
     return group_parameters(model, cfg, adamw={"betas": (0.9, 0.999)})
@@ -96,7 +96,7 @@ def optimizers_with_betas_exchanged(model, cfg):
 
 @mistake(
     "AdamW has torch's learning rate, 0.001, not that of cfg.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_torchs_rate(model, cfg):
     return group_parameters(model, cfg, adamw={"lr": 1e-3})
@@ -104,7 +104,7 @@ def optimizers_with_torchs_rate(model, cfg):
 
 @mistake(
     "AdamW has torch's weight decay, 0.01, not that of cfg.",
-    "Which fields of OptimConfig do you never read?",
+    "Which settings of OptimConfig should reach each optimizer, and each of its groups? Follow each one.",
 )
 def optimizers_with_torchs_decay(model, cfg):
     return group_parameters(model, cfg, adamw={"weight_decay": 0.01})
