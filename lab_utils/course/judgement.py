@@ -197,7 +197,8 @@ def _describe_test(difference: Difference) -> str:
         if not difference.says.startswith("It raises "):
             return difference.says
         raised = difference.says.removeprefix("It raises ")
-        return f"For {inside} your test raises {raised}. Only an AssertionError, as of `assert`, refuses a piece."
+        raises = f"For {inside} your test raises {raised}."
+        return f"{raises} Only an AssertionError, as `assert` raises it, refuses a piece."
     if difference.got == "passes":
         return f"Your test lets {inside} through. It should fail for it."
     if difference.got == "fails":

@@ -11,10 +11,11 @@ import torch
 import nanokimi.moe
 from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import find
-from lab_utils.course.exercise import Exercise, Mistake
+from lab_utils.course.exercise import TEST, Exercise, Mistake
 from lab_utils.course.grading.portable import pack_attempt
 from lab_utils.course.grading.verdicts import judge_line
 from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judgement import CheckResult, Difference, panel_text
 from lab_utils.course.lines_of_a_test import NO_ASSERT, SWALLOWED
 from nanokimi.attention import attend as core_attend
 from nanokimi.experts import ExpertBank
@@ -222,3 +223,9 @@ def test_the_grader_judges_a_hunt_from_what_was_written_down(exercise: Exercise)
     assert (
         wrong["says"] == "Your test lets the piece above through. It should fail for it." and wrong["mistake"]
     )
+
+
+def test_a_clause_that_ends_in_a_sentence_ends_in_a_comma():
+    difference = Difference("a hidden piece, which calls softmax", "", TEST, "fails", "passes")
+    text = panel_text(CheckResult(ATTEND, "failed", 3, difference))
+    assert "lets a hidden piece, which calls softmax, through." in text

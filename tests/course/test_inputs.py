@@ -56,10 +56,18 @@ def test_a_long_tensor_is_cut():
 def test_a_class_is_shown_with_its_constructor_and_its_call_and_a_config_with_what_is_unusual():
     norm = describe_input(find("RMSNorm"), find("RMSNorm").cases()[0])
     assert norm.splitlines()[0] == "RMSNorm(width = 2, eps = 1e-06)"
-    assert norm.splitlines()[1:] == ["forward(x, shape (1, 2): [[3. 4.]])"]
+    assert norm.splitlines()[1:] == [
+        "forward(x, shape (1, 2): [[3. 4.]], self.weight, shape (2,): [0.5 1.5])"
+    ]
     factor = next(case for case in find("topk_route").cases() if "2.5" in case.says)
     route = describe_input(find("topk_route"), factor)
     assert "cfg = MoEConfig(n_routed_experts=4, routed_scaling_factor=2.5)" in route
+
+
+def test_the_weight_that_a_check_sets_is_shown():
+    """Without it nobody could tell what RMSNorm should give."""
+    text = describe_input(find("RMSNorm"), find("RMSNorm").cases()[0])
+    assert "self.weight, shape (2,): [0.5 1.5]" in text
 
 
 def test_an_input_is_shown_as_it_was_before_the_call():

@@ -139,6 +139,19 @@ def clip_test_without_room(clip_qk_, layer, largest_logits):
 
 
 @mistake(
+    "The test refuses every clip that brings logits to tau, and passes for some that bring them far below it: so does "
+    "one that leaves no room for rounding, at several taus. There a sound clip may leave a logit above tau.",
+    "How far above tau is the largest logit under a right clip_qk_? Compare with a tolerance.",
+)
+def clip_test_without_room_at_several_taus(clip_qk_, layer, largest_logits):
+    before = largest_logits()
+    for share in (0.9, 0.7, 0.5, 0.3):
+        tau = share * before.max().item()
+        clip_qk_(layer, largest_logits(), tau)
+        assert (largest_logits() <= tau).all()
+
+
+@mistake(
     "The test asks that nothing changes. Heads above tau must come down.",
     "What should become of a head above tau?",
 )
@@ -223,6 +236,7 @@ CLIP_TESTS = (
     clip_test_of_the_mean,
     clip_test_with_much_room,
     clip_test_without_room,
+    clip_test_without_room_at_several_taus,
     clip_test_of_no_change,
     clip_test_of_the_opposite,
     clip_test_of_finite_numbers,
