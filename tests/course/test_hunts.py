@@ -116,8 +116,8 @@ def test_all_pieces_look_alike(exercise: Exercise):
 @pytest.mark.slow
 @every_hunt
 def test_a_test_that_reads_labels_is_no_answer(exercise: Exercise):
-    """It knows the label of every broken piece."""
-    for label in LABELS:
+    """It knows the label of every broken piece. All other labels are the same for all pieces, as seen above."""
+    for label in INSIDE:
         broken = [label_of(label, piece) for piece, verdict in judged(exercise) if verdict == "fails"]
 
         def cheat(piece, *rest, label=label, broken=broken):

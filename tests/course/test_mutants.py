@@ -16,7 +16,7 @@ from tests.course.mutants import mutants
 # Where the answer is a test, its mutants are mostly other good tests; test_vacuous.py holds the wrong ones.
 EXERCISES = [e for e in all_exercises().values() if not e.name.startswith("test_")]
 SECONDS = 3.0  # for a mutant that no longer comes to an end
-ENOUGH = 5  # mutants that the known mistakes do not explain: else the test would ask only what is known
+ENOUGH = 2  # mutants that the known mistakes do not explain: else the test would ask only what is known
 
 
 def collect_from_chapters(kind: str) -> dict:
