@@ -3,6 +3,7 @@
 import contextlib
 
 import torch
+from torch import Tensor
 
 from nanokimi.config import ConfigError
 
@@ -25,6 +26,17 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "bfloat16" and device.type != "cuda":
         raise ConfigError("dtype=bfloat16 needs device=cuda; on a CPU use dtype=float32 or auto")
     return torch.bfloat16 if name != "float32" and device.type == "cuda" else torch.float32
+
+
+def compute_dtype(tensor: Tensor) -> torch.dtype:
+    """The number format in which a product of this tensor runs: that of `autocast` inside of it, else its own."""
+    kind = tensor.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`. To CUDA it is copied from pinned memory, and the program does not wait for the copy."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[object]:

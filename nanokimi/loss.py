@@ -4,9 +4,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from nanokimi.config import BalanceConfig
 from nanokimi.router import RouterStats, load_balance_loss, sequence_balance_loss, z_loss
+
+CHUNK = 8192  # tokens whose logits the loss converts at a time
 
 
 def next_token_loss(
@@ -14,9 +17,22 @@ def next_token_loss(
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats per token, computed in float32; log(vocab_size) for a model that only guesses.
 
-    `targets` are already shifted: `targets[b, t]` is the token that follows position t of the input.
+    `targets` are already shifted: `targets[b, t]` is the token that follows position t of the input. Of many logits, as
+    a large vocabulary has, CHUNK tokens' are taken at a time and computed again for the gradient, so that their float32
+    copies are never all held.
     """
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+    rows, answers = logits.flatten(0, 1), targets.flatten()
+    if len(rows) <= CHUNK:
+        return F.cross_entropy(rows.float(), answers)
+    sums = [
+        checkpoint(_summed_loss, *chunk, use_reentrant=False)
+        for chunk in zip(rows.split(CHUNK), answers.split(CHUNK), strict=True)
+    ]
+    return torch.stack(sums).sum() / len(rows)
+
+
+def _summed_loss(rows: Float[Tensor, "tokens vocab"], answers: Int[Tensor, " tokens"]) -> Float[Tensor, ""]:
+    return F.cross_entropy(rows.float(), answers, reduction="sum")
 
 
 def balance_term(routing: tuple[RouterStats, ...], cfg: BalanceConfig) -> Float[Tensor, ""]:

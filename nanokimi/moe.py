@@ -29,7 +29,7 @@ def dispatch(
     top_k = expert_idx.shape[1]
     # Stable, so that equal experts keep the tokens' order and a run reads memory forwards.
     order = expert_idx.flatten().argsort(stable=True)
-    counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()
+    counts = expert_load(expert_idx, bank.down_proj.shape[0])
     rows = bank(x.index_select(0, order // top_k), counts)
     place = torch.empty_like(order)
     place[order] = torch.arange(order.numel(), device=order.device)

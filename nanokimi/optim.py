@@ -6,7 +6,7 @@ after the update, it is Kimi K2's MuonClip.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,8 @@ from nanokimi.config import OptimConfig, TrainConfig
 FUSED_ROWS = {"gate_up_proj": 2, "qkv_proj": 3}
 # Look-up tables, not maps between spaces: their rows are used one at a time, so AdamW updates them.
 TABLES = ("embed_tokens", "embed_positions", "lm_head", "latents")
+# Muon holds its batch about six times while it works on it: at so many numbers 1.6 GB in bfloat16.
+LARGEST_BATCH = 2**27
 
 
 def newton_schulz(
@@ -50,7 +52,7 @@ class Muon(torch.optim.Optimizer):
         mean square that AdamW's updates typically have (Moonlight, eq. 4).
     ns_steps, ns_dtype: see `newton_schulz`.
 
-    Matrices of one shape, in the whole model, are orthogonalised in one batch.
+    Matrices of one shape, in the whole model, are orthogonalised together: LARGEST_BATCH numbers at a time.
     """
 
     def __init__(
@@ -68,27 +70,55 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        by_shape: dict[tuple, list[tuple[nn.Parameter, dict, Tensor]]] = {}
+        batches: dict[tuple, list[tuple[nn.Parameter, Tensor]]] = {}
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                buffer = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
-                buffer.lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(buffer, group["momentum"])
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            # `_foreach_` does for a list of tensors what its name says: on a GPU one launch, not one a tensor.
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            for p, update in zip(params, self._with_momentum(params, group["momentum"]), strict=True):
                 matrices = update.unflatten(-2, (group["fused_rows"], -1)).flatten(0, -3)
-                key = (*sorted(matrices.shape[1:]), group["ns_steps"])
-                by_shape.setdefault(key, []).append((p, group, matrices))
-        for (*_, ns_steps), same in by_shape.items():
-            # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
-            wide = [m.mT if m.shape[1] > m.shape[2] else m for *_, m in same]
-            orthogonal = newton_schulz(torch.cat(wide), ns_steps, self.ns_dtype)
-            runs = orthogonal.split([len(m) for m in wide])
-            for (p, group, m), run in zip(same, runs, strict=True):
-                update = (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
-                scale = 0.2 * math.sqrt(max(m.shape[1:]))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * scale)
+                key = (*sorted(matrices.shape[1:]), group["ns_steps"], group["lr"])
+                batches.setdefault(key, []).append((p, matrices))
+        for (rows, columns, ns_steps, lr), same in batches.items():
+            n_at_once = max(1, LARGEST_BATCH // (rows * columns))
+            while same:
+                params, matrices = zip(*_take(same, n_at_once), strict=True)
+                scale = 0.2 * math.sqrt(columns)  # the longer side
+                torch._foreach_add_(params, self._orthogonal(matrices, params, ns_steps), alpha=-lr * scale)
+
+    def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        """Every parameter's update before it is made orthogonal; the momentum takes the gradient in."""
+        grads = [p.grad for p in params if p.grad is not None]
+        for p in params:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        buffers = [self.state[p]["momentum_buffer"] for p in params]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        return torch._foreach_lerp(grads, buffers, momentum)
+
+    def _orthogonal(
+        self, matrices: Sequence[Tensor], params: Sequence[nn.Parameter], ns_steps: int
+    ) -> list[Tensor]:
+        """The orthogonal updates of some parameters, whose matrices have one shape, in the parameters' own shapes."""
+        # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
+        wide = [m.mT if m.shape[1] > m.shape[2] else m for m in matrices]
+        runs = newton_schulz(torch.cat(wide), ns_steps, self.ns_dtype).split([len(m) for m in wide])
+        return [
+            (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
+            for m, run, p in zip(matrices, runs, params, strict=True)
+        ]
+
+
+def _take(
+    same: list[tuple[nn.Parameter, Tensor]], n_matrices: int
+) -> list[tuple[nn.Parameter, Tensor]]:
+    """Remove from the end of `same` parameters with together at most so many matrices, but at least one of them."""
+    taken = [same.pop()]
+    while same and sum(len(m) for _, m in (*taken, same[-1])) <= n_matrices:
+        taken.append(same.pop())
+    return taken
 
 
 def group_parameters(

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from nanokimi.mask import causal_mask
 
+LARGEST_BLOCK = 2**28  # logits that `max_logit` holds at a time on a GPU: 1.1 GB in float32
+
 
 @torch.no_grad()
 def max_logit(
@@ -22,19 +24,24 @@ def max_logit(
     """The largest scaled logit of every head, over the batch and all visible pairs. Exact.
 
     Visible is what `visible` says; without it, what is causal, where the queries are the last of the keys' positions.
-    Queries are taken 64 at a time with the keys that they can see, so that memory grows with the context, not
-    with its square, and half of the products are never made.
+    Queries are taken some at a time with the keys that they can see, so that memory grows with the context, not
+    with its square: 64 on a CPU, where half of the products are then never made, and on a GPU as many as give
+    LARGEST_BLOCK logits, because there each product has a price of its own.
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
-    best = q.new_full((q.shape[1],), -torch.inf)
-    for start in range(0, n_queries, 64):
-        stop = min(start + 64, n_queries)
+    rows = 64 if q.device.type == "cpu" else max(64, LARGEST_BLOCK // (q.shape[0] * q.shape[1] * n_keys))
+    full = torch.promote_types(q.dtype, torch.float32)
+    best = q.new_full((q.shape[1],), -torch.inf, dtype=full)
+    for start in range(0, n_queries, rows):
+        stop = min(start + rows, n_queries)
         if visible is None:
             seen = n_keys - n_queries + stop
             mask = causal_mask(stop - start, seen, q.device)
         else:
             seen, mask = n_keys, visible[start:stop]
-        logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)
+        # In float32 also where training runs in bfloat16, whose 8 bits would round a logit of 100 by a quarter.
+        with torch.autocast(q.device.type, enabled=False):
+            logits = q[:, :, start:stop].to(full) @ k[:, :, :seen].to(full).transpose(-1, -2)
         best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))
     return best.float() * scale
 

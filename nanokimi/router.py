@@ -116,7 +116,9 @@ def derived_scaling_factor(n_experts: int, top_k: int, n_samples: int = 20_000) 
 
 def expert_load(expert_idx: Int[Tensor, "..."], n_experts: int) -> Int[Tensor, " n_experts"]:
     """How many tokens go to each expert. The counts sum to tokens·K."""
-    return torch.bincount(expert_idx.flatten(), minlength=n_experts)
+    chosen = expert_idx.flatten().long()
+    # `bincount` would read the largest index on the host: on a GPU the program would wait for it in every layer.
+    return chosen.new_zeros(n_experts).scatter_add_(0, chosen, torch.ones_like(chosen))
 
 
 def max_violation(load: Float[Tensor, " n_experts"]) -> float:

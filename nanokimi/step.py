@@ -4,7 +4,7 @@ The policy is here; the layers only report facts.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,16 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nanokimi.config import TrainConfig
-from nanokimi.device import autocast
+from nanokimi.device import autocast, to_device
 from nanokimi.gpt import GPTBlock
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
-from nanokimi.router import expert_load, max_violation, score_shares, update_expert_bias_
+from nanokimi.router import expert_load, score_shares, update_expert_bias_
 from nanokimi.steering import Steering, freeze_experts
-from nanokimi.system.finite import NotFiniteError, check_weights, name_first, name_layer
+from nanokimi.system.finite import NotFiniteError, check_weights, largest_weight, name_first, name_layer
 from nanokimi.text.corpus import Corpus, batch
 
 
@@ -81,12 +81,11 @@ def take_step(
     tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt)
     with freeze_experts(model, optimizers, steering.frozen_experts):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        grad_norm = norm.item()
-        if not math.isfinite(grad_norm):
-            where = name_first((n, p.grad) for n, p in model.named_parameters() if p.grad is not None)
-            what = f"the norm of the gradient is {grad_norm}"
+        tally.read_losses(norm)
+        if what := tally.find_not_finite():
+            where = _find_where(model, corpus, cfg, step, dtype, tally)
             model.zero_grad(set_to_none=True)  # whoever tries again with other settings begins without it
-            raise TrainingDiverged(what, step + 1, where and f"the gradient of {where}", cfg)
+            raise TrainingDiverged(what, step + 1, where, cfg)
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), cfg.grad_clip, norm)
         for optimizer in optimizers:
             optimizer.step()
@@ -98,11 +97,13 @@ def take_step(
         for layer, layer_max in zip(model.layers, tally.max_qk_logit, strict=True):
             assert isinstance(layer, GPTBlock | KimiBlock)
             layer.clip_qk_(layer_max, cfg.qk_clip_tau)
-    try:
-        check_weights(model)
-    except NotFiniteError as error:
-        raise TrainingDiverged(str(error), step + 1, "", cfg) from None
-    return tally.to_facts(lr, grad_norm)
+    facts, largest = tally.read_facts(lr, largest_weight(model))
+    if not math.isfinite(largest):
+        try:
+            check_weights(model)
+        except NotFiniteError as error:
+            raise TrainingDiverged(str(error), step + 1, "", cfg) from None
+    return facts
 
 
 def _make_gradients(
@@ -117,46 +118,65 @@ def _make_gradients(
     device = next(model.parameters()).device
     tally = _Tally(cfg.grad_accum)
     for micro in range(cfg.grad_accum):
-        inputs, targets = batch(
-            corpus.train,
-            step * cfg.grad_accum + micro,
-            batch_size=cfg.batch_size,
-            seq_len=cfg.seq_len,
-            seed=cfg.seed,
-        )
+        inputs, targets = (to_device(tokens, device) for tokens in _get_batch(corpus, cfg, step, micro))
         with autocast(device, dtype):
-            out = model(inputs.to(device), with_max_qk_logit=cfg.qk_clip_tau is not None)
-            loss = next_token_loss(out.logits, targets.to(device))
+            out = model(inputs, with_max_qk_logit=cfg.qk_clip_tau is not None)
+            loss = next_token_loss(out.logits, targets)
             balance = balance_term(out.routing, cfg.balance)
         interrupt()
         ((loss + balance) / cfg.grad_accum).backward()
-        tally.add(loss.item(), balance.item(), out)
-        if not math.isfinite(tally.loss + tally.balance_loss):
-            with autocast(device, dtype):
-                where = name_layer(model, inputs.to(device))
-            what = f"the loss is {tally.loss}"
-            if math.isfinite(tally.loss):
-                what = f"the balancing term is {tally.balance_loss}"
-            model.zero_grad(set_to_none=True)
-            raise TrainingDiverged(what, step + 1, where and f"the output of {where}", cfg)
+        tally.add(loss, balance, out)
+        del out, loss, balance  # else the logits are held while the next ones are made
         interrupt()
     return tally
 
 
+def _get_batch(corpus: Corpus, cfg: TrainConfig, step: int, micro: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a micro-batch, on the CPU."""
+    return batch(
+        corpus.train,
+        step * cfg.grad_accum + micro,
+        batch_size=cfg.batch_size,
+        seq_len=cfg.seq_len,
+        seed=cfg.seed,
+    )
+
+
+def _find_where(
+    model: Model, corpus: Corpus, cfg: TrainConfig, step: int, dtype: torch.dtype, tally: "_Tally"
+) -> str:
+    """The layer whose output, or else the parameter whose gradient, is not finite in this step. Empty where none is."""
+    device = next(model.parameters()).device
+    for micro, losses in enumerate(tally.losses):
+        if not all(map(math.isfinite, losses)):
+            inputs, _ = _get_batch(corpus, cfg, step, micro)
+            with autocast(device, dtype):
+                layer = name_layer(model, inputs.to(device))
+            return layer and f"the output of {layer}"
+    name = name_first((n, p.grad) for n, p in model.named_parameters() if p.grad is not None)
+    return name and f"the gradient of {name}"
+
+
 class _Tally:
-    """What the micro-batches of one step add up to: means of losses, sums of counts, the largest logits."""
+    """What the micro-batches of one step add up to: means of losses, sums of counts, the largest logits.
+
+    All of it stays on the model's device. It is read twice in a step, as one tensor each: every read waits until the
+    device has done all that was asked of it.
+    """
 
     def __init__(self, n_micro_batches: int):
         self.n_micro_batches = n_micro_batches
-        self.loss = self.balance_loss = 0.0
+        self._losses: list[Tensor] = []  # per micro-batch: its loss and its balancing term
+        self.losses: list[list[float]] = []  # the same, read
+        self.grad_norm = 0.0
         self.load: list[Tensor] = []  # per MoE layer: how often each expert was chosen
         self.probability: list[Tensor] = []  # per MoE layer: each expert's share of the scores, summed
         self.max_qk_logit: Float[Tensor, "n_layers n_heads"] | None = None
 
     @torch.no_grad()
-    def add(self, loss: float, balance_loss: float, out: ModelOutput) -> None:
-        self.loss += loss / self.n_micro_batches
-        self.balance_loss += balance_loss / self.n_micro_batches
+    def add(self, loss: Tensor, balance: Tensor, out: ModelOutput) -> None:
+        # The balancing term of a dense model is a 0 on the CPU.
+        self._losses.append(torch.stack([loss, loss.new_zeros(()) + balance]))
         shares = [score_shares(stats) for stats in out.routing]
         loads = [expert_load(stats.expert_idx, stats.scores.shape[-1]) for stats in out.routing]
         self.load = _add_each(self.load, loads)
@@ -165,19 +185,56 @@ class _Tally:
             largest = out.max_qk_logit if self.max_qk_logit is None else self.max_qk_logit
             self.max_qk_logit = torch.maximum(largest, out.max_qk_logit)
 
-    def to_facts(self, lr: float, grad_norm: float) -> StepFacts:
-        load = [count.float() for count in self.load]
-        probability = [p / p.sum() for p in self.probability]
-        return StepFacts(
-            lr=lr,
-            loss=self.loss,
-            balance_loss=self.balance_loss,
-            grad_norm=grad_norm,
-            expert_load=[(count / count.mean()).tolist() for count in load],
-            max_vio=[max_violation(count) for count in load],
-            router_entropy=[-(p * p.clamp(min=1e-30).log()).sum().item() for p in probability],
-            max_qk_logit=None if self.max_qk_logit is None else self.max_qk_logit.tolist(),
+    def read_losses(self, grad_norm: Tensor) -> None:
+        """Read the losses and the norm of the gradient."""
+        self.losses, (self.grad_norm,) = _read(torch.stack(self._losses), grad_norm[None])
+
+    def find_not_finite(self) -> str:
+        """Which loss, or the gradient's norm, is no finite number; empty where all are."""
+        for name, value in (
+            ("the loss", self._mean(0)),
+            ("the balancing term", self._mean(1)),
+            ("the norm of the gradient", self.grad_norm),
+        ):
+            if not math.isfinite(value):
+                return f"{name} is {value}"
+        return ""
+
+    def _mean(self, which: int) -> float:
+        return sum(pair[which] / self.n_micro_batches for pair in self.losses)
+
+    def read_facts(self, lr: float, largest_weight: Tensor) -> tuple[StepFacts, float]:
+        """The facts of the step, and the largest weight after it."""
+        no_rows = largest_weight.new_zeros(0, 1)
+        load = torch.stack(self.load).float() if self.load else no_rows
+        probability = torch.stack([p / p.sum() for p in self.probability]) if self.load else no_rows
+        even, entropy, logits, (largest,) = _read(
+            load / load.mean(dim=-1, keepdim=True),
+            -(probability * probability.clamp(min=1e-30).log()).sum(dim=-1),
+            no_rows if self.max_qk_logit is None else self.max_qk_logit,
+            largest_weight[None],
         )
+        facts = StepFacts(
+            lr=lr,
+            loss=self._mean(0),
+            balance_loss=self._mean(1),
+            grad_norm=self.grad_norm,
+            expert_load=even,
+            max_vio=[max(row) - 1 for row in even],  # as `max_violation`, without a tensor
+            router_entropy=entropy,
+            max_qk_logit=None if self.max_qk_logit is None else logits,
+        )
+        return facts, largest
+
+
+def _read(*tensors: Tensor) -> list[list]:
+    """The numbers of vectors and matrices, as lists and lists of lists, by one read."""
+    numbers = iter(torch.cat([tensor.flatten() for tensor in tensors]).tolist())
+
+    def take(shape: Sequence[int]) -> list:
+        return [take(shape[1:]) if len(shape) > 1 else next(numbers) for _ in range(shape[0])]
+
+    return [take(tensor.shape) for tensor in tensors]
 
 
 def _add_each(sums: list[Tensor], values: list[Tensor]) -> list[Tensor]:

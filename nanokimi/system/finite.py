@@ -15,9 +15,12 @@ class NotFiniteError(ValueError):
 @torch.no_grad()
 def all_finite(model: nn.Module) -> bool:
     """Whether all weights and experts' biases are finite numbers. Reads them once, and waits once for the device."""
-    # A NaN or an infinity in a tensor makes its sum one.
-    sums = [tensor.sum() for _, tensor in _weights(model)]
-    return bool(torch.stack(sums).sum().isfinite())
+    return bool(largest_weight(model).isfinite())
+
+
+def largest_weight(model: nn.Module) -> Tensor:
+    """The largest absolute value of all weights and experts' biases, as a tensor; NaN where one of them is NaN."""
+    return torch.nn.utils.get_total_norm([tensor for _, tensor in _weights(model)], float("inf"))
 
 
 def check_held(model: nn.Module) -> None:
@@ -43,8 +46,7 @@ def check_weights(model: nn.Module) -> None:
     """Raise `NotFiniteError` with the name of the first weight that is not finite; `ConfigError` as `check_held`."""
     check_held(model)
     if not all_finite(model):
-        name = name_first(_weights(model))
-        raise NotFiniteError(f"the weight {name} is not finite" if name else "the weights have no finite sum")
+        raise NotFiniteError(f"the weight {name_first(_weights(model))} is not finite")
 
 
 @torch.no_grad()
