@@ -19,6 +19,6 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        # bfloat16 has 8 bits: the mean of squares over thousands of channels would lose most of them.
+        # bfloat16 keeps 8 significant bits: the mean of squares over thousands of channels would lose most of them.
         full = x if x.dtype in (torch.float32, torch.float64) else x.float()
         return F.rms_norm(full, (self.weight.numel(),), self.weight, self.eps).to(x.dtype)

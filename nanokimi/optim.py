@@ -111,9 +111,7 @@ class Muon(torch.optim.Optimizer):
         ]
 
 
-def _take(
-    same: list[tuple[nn.Parameter, Tensor]], n_matrices: int
-) -> list[tuple[nn.Parameter, Tensor]]:
+def _take(same: list[tuple[nn.Parameter, Tensor]], n_matrices: int) -> list[tuple[nn.Parameter, Tensor]]:
     """Remove from the end of `same` parameters with together at most so many matrices, but at least one of them."""
     taken = [same.pop()]
     while same and sum(len(m) for _, m in (*taken, same[-1])) <= n_matrices:

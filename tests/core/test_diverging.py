@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanokimi import checkpoint
 from nanokimi.config import BalanceConfig, OptimConfig, TrainConfig

@@ -1,0 +1,53 @@
+"""What a training step asks of a GPU, counted on a pretended one: bars that need no GPU, and break with the product.
+
+Each number in a failure is what was counted. The times are another matter: they are measured on a real card.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.contracts import pretend
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or (pretend.COMPILER is None and not os.environ.get("CI")),
+        reason="the pretended device is one file of C++, and this machine has no compiler for it",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return pretend.build(tmp_path_factory.mktemp("pretended"))
+
+
+def count(library, arm):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.contracts.count_step", library, arm],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_step_of_gpt(library):
+    found = count(library, "gpt")
+    assert 300 < found["operations"] <= 650, found
+    assert found["waits"] == 2, found  # the losses, and the facts
+    assert max(found["peaks"].values()) <= 7.5, found
+
+
+def test_a_step_of_kimi_with_muon_and_qk_clip(library):
+    found = count(library, "kimi")
+    assert 1000 < found["operations"] <= 2200, found
+    assert found["products"] <= 220, found  # two for all experts of a layer, and four for their gradients
+    assert found["waits"] <= 3, found
+    assert 0 < found["parts"]["Muon"] <= 250, found
+    assert 0 < found["parts"]["largest logits"] <= 64, found
+    assert max(found["peaks"].values()) <= 11, found
+    assert found["peaks"]["Muon"] <= 4.5, found
