@@ -18,8 +18,6 @@ from nanokimi.config import OptimConfig, TrainConfig
 FUSED_ROWS = {"gate_up_proj": 2, "qkv_proj": 3}
 # Look-up tables, not maps between spaces: their rows are used one at a time, so AdamW updates them.
 TABLES = ("embed_tokens", "embed_positions", "lm_head", "latents")
-# Muon holds its batch about six times while it works on it: at so many numbers 1.6 GB in bfloat16.
-LARGEST_BATCH = 2**27
 
 
 def newton_schulz(
@@ -52,7 +50,7 @@ class Muon(torch.optim.Optimizer):
         mean square that AdamW's updates typically have (Moonlight, eq. 4).
     ns_steps, ns_dtype: see `newton_schulz`.
 
-    Matrices of one shape, in the whole model, are orthogonalised together: LARGEST_BATCH numbers at a time.
+    Matrices of one shape, in the whole model, are orthogonalised in one batch.
     """
 
     def __init__(
@@ -81,12 +79,10 @@ class Muon(torch.optim.Optimizer):
                 matrices = update.unflatten(-2, (group["fused_rows"], -1)).flatten(0, -3)
                 key = (*sorted(matrices.shape[1:]), group["ns_steps"], group["lr"])
                 batches.setdefault(key, []).append((p, matrices))
-        for (rows, columns, ns_steps, lr), same in batches.items():
-            n_at_once = max(1, LARGEST_BATCH // (rows * columns))
-            while same:
-                params, matrices = zip(*_take(same, n_at_once), strict=True)
-                scale = 0.2 * math.sqrt(columns)  # the longer side
-                torch._foreach_add_(params, self._orthogonal(matrices, params, ns_steps), alpha=-lr * scale)
+        for (_, longer_side, ns_steps, lr), same in batches.items():
+            params, matrices = zip(*same, strict=True)
+            updates = self._orthogonal(matrices, params, ns_steps)
+            torch._foreach_add_(params, updates, alpha=-lr * 0.2 * math.sqrt(longer_side))
 
     def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
         """Every parameter's update before it is made orthogonal; the momentum takes the gradient in."""
@@ -109,14 +105,6 @@ class Muon(torch.optim.Optimizer):
             (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
             for m, run, p in zip(matrices, runs, params, strict=True)
         ]
-
-
-def _take(same: list[tuple[nn.Parameter, Tensor]], n_matrices: int) -> list[tuple[nn.Parameter, Tensor]]:
-    """Remove from the end of `same` parameters with together at most so many matrices, but at least one of them."""
-    taken = [same.pop()]
-    while same and sum(len(m) for _, m in (*taken, same[-1])) <= n_matrices:
-        taken.append(same.pop())
-    return taken
 
 
 def group_parameters(
