@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from nanokimi.device import autocast
 from nanokimi.experts import ExpertBank
 from nanokimi.moe import dispatch
 from tests import tiny
@@ -122,3 +123,20 @@ def test_mistake_14_only_the_chosen_experts_run(top_k, n_experts):
         assert counter.get_total_flops() == forward
         y.square().sum().backward()
     assert counter.get_total_flops() == 3 * forward
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_grouped_products_are_the_loop(monkeypatch, dtype):
+    """One product for all experts, one of which has no row; values and gradients."""
+    bank = harsh_(ExpertBank(5, 16, 8), 0, std=0.7)
+    expert_idx = distinct_choices(30, 4, 2, seed=1)  # the last expert is idle
+    x, weights = normal(30, 16, seed=2).float().requires_grad_(), normal(30, 2, seed=3).float()
+    found = []
+    for grouped in (False, True):
+        monkeypatch.setattr("nanokimi.experts.can_group", lambda *_, grouped=grouped: grouped)
+        with autocast(torch.device("cpu"), dtype):
+            y = dispatch(x, expert_idx, weights, bank)
+        assert y.dtype == dtype
+        found.append((y, *torch.autograd.grad(y.float().square().sum(), (x, *bank.parameters()))))
+    for loop, group in zip(*found, strict=True):
+        torch.testing.assert_close(group, loop, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-5)
