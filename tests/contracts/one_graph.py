@@ -18,7 +18,9 @@ from nanokimi.model import build_model
 def compile_whole(arm: Arm) -> None:
     """Forward pass, loss and backward pass as one graph, against the same without; a break raises an error."""
     cfg = arm.model
-    if isinstance(cfg, KimiConfig) and cfg.moe is not None:  # grouped products take widths that are multiples of 8
+    if (
+        isinstance(cfg, KimiConfig) and cfg.moe is not None
+    ):  # grouped products take widths that are multiples of 8
         cfg = replace(cfg, moe=replace(cfg.moe, moe_intermediate_size=64))
     model = build_model(cfg)
     tokens = torch.randint(arm.model.vocab_size, (2, 17), generator=torch.Generator().manual_seed(0))
