@@ -27,7 +27,7 @@ COLOURS = {
     "handed over": GREY,
     "interrupted": GREY,
 }
-LIKE_IT = "Of the pieces that count your test passes and refuses the same as"
+LIKE_IT = "Of the pieces that count, your test passes and refuses the same as"
 GUESSED = "Whether yours is of this kind, its own lines tell: another test may behave alike."
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
@@ -166,7 +166,7 @@ def _likeness_lines(result: CheckResult) -> list[str]:
     if len(result.diagnoses) == 1:
         (known,) = result.diagnoses
         lines = [
-            f"Diagnosis: {LIKE_IT} a known weak test. About that one: “{known.says}”",
+            f"Diagnosis: {LIKE_IT} a known weak test, of which this is true: “{known.says}”",
             f"Look at this: {known.look_at}",
         ]
     else:
