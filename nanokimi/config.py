@@ -216,7 +216,8 @@ class TrainConfig:
         min_lr_ratio·lr over the last decay_fraction of the steps.
     grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
-    device: "auto" is CUDA where there is one. dtype: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
+    device: "auto" is CUDA where there is one. dtype: "auto" is bfloat16 autocast on a CUDA device that
+        computes in it, and float32 elsewhere.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
     Raises `ConfigError` for a setting out of range.
 

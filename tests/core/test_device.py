@@ -45,8 +45,16 @@ def test_a_machine_with_cuda(monkeypatch):
         ("float32", CUDA, torch.float32),
     ],
 )
-def test_the_number_format(name, device, dtype):
+def test_the_number_format(monkeypatch, name, device, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     assert choose_dtype(name, device) == dtype
+
+
+def test_a_cuda_device_without_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert choose_dtype("auto", CUDA) == choose_dtype("float32", CUDA) == torch.float32
+    line = "dtype=bfloat16: this CUDA device does not compute in it; use dtype=float32 or auto"
+    assert refuse(lambda: choose_dtype("bfloat16", CUDA)) == line
 
 
 def test_bfloat16_on_a_cpu_is_refused():
