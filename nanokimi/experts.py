@@ -57,6 +57,18 @@ def grouped_linear(
     return F.grouped_mm(rows.to(dtype), weight.to(dtype).mT, offs=ends)
 
 
+def _run_grouped(
+    rows: Float[Tensor, "rows d_model"],
+    counts: Int[Tensor, " n_experts"],
+    gate_up: Float[Tensor, "n_experts twice_width d_model"],
+    down: Float[Tensor, "n_experts d_model width"],
+) -> Float[Tensor, "rows d_model"]:
+    """What `swiglu` does for one expert, in two products for all of them."""
+    ends = counts.cumsum(0, dtype=torch.int32)
+    gate, up = grouped_linear(rows, gate_up, ends).chunk(2, dim=-1)
+    return grouped_linear(F.silu(gate) * up, down, ends)
+
+
 class ExpertBank(nn.Module):
     """E experts of width I in two tensors, (E, 2I, D) and (E, D, I), that can be indexed and optimised as one."""
 
@@ -70,13 +82,11 @@ class ExpertBank(nn.Module):
     ) -> Float[Tensor, "rows d_model"]:
         """What the experts make of rows sorted by expert: the first counts[0] rows go through expert 0, and so on.
 
-        An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows. Counts in
-        a tensor stay on its device where the experts can be grouped (see `can_group`); else they are read.
+        An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows. For counts
+        in a tensor the experts run together, where `can_group` says that they can.
         """
         if isinstance(counts, Tensor):
-            if can_group(rows, self.down_proj):
-                return self._run_grouped(rows, counts)
-            counts = counts.tolist()
+            return _run_grouped(rows, counts, self.gate_up_proj, self.down_proj)
         if sum(counts) != len(rows) or len(counts) != len(self.down_proj):
             what = f"{len(counts)} counts that add up to {sum(counts)}"
             raise ValueError(f"{what} do not fit {len(self.down_proj)} experts and {len(rows)} rows")
@@ -85,11 +95,3 @@ class ExpertBank(nn.Module):
         )
         outs = [swiglu(run, gate_up, down) for run, gate_up, down in experts if len(run)]
         return torch.cat(outs) if outs else rows
-
-    def _run_grouped(
-        self, rows: Float[Tensor, "rows d_model"], counts: Int[Tensor, " n_experts"]
-    ) -> Float[Tensor, "rows d_model"]:
-        """The same in two products for all experts, as `swiglu` has two for one."""
-        ends = counts.cumsum(0, dtype=torch.int32)
-        gate, up = grouped_linear(rows, self.gate_up_proj, ends).chunk(2, dim=-1)
-        return grouped_linear(F.silu(gate) * up, self.down_proj, ends)

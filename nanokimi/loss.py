@@ -22,8 +22,14 @@ def next_token_loss(
     copies are never all held.
     """
     rows, answers = logits.flatten(0, 1), targets.flatten()
-    if len(rows) <= CHUNK:
-        return F.cross_entropy(rows.float(), answers)
+    if len(rows) > CHUNK:
+        return _loss_in_chunks(rows, answers)
+    return F.cross_entropy(rows.float(), answers)
+
+
+def _loss_in_chunks(
+    rows: Float[Tensor, "tokens vocab"], answers: Int[Tensor, " tokens"]
+) -> Float[Tensor, ""]:
     sums = [
         checkpoint(_summed_loss, *chunk, use_reentrant=False)
         for chunk in zip(rows.split(CHUNK), answers.split(CHUNK), strict=True)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nanokimi.config import MoEConfig
-from nanokimi.experts import ExpertBank, SwiGLU
+from nanokimi.experts import ExpertBank, SwiGLU, can_group
 from nanokimi.first_weights import draw_weight
 from nanokimi.router import RouterStats, expert_load, topk_route
 
@@ -30,7 +30,10 @@ def dispatch(
     # Stable, so that equal experts keep the tokens' order and a run reads memory forwards.
     order = expert_idx.flatten().argsort(stable=True)
     counts = expert_load(expert_idx, bank.down_proj.shape[0])
-    rows = bank(x.index_select(0, order // top_k), counts)
+    # To read the counts is to wait for the device; only the loop over the experts needs them as numbers.
+    rows = bank(
+        x.index_select(0, order // top_k), counts if can_group(x, bank.down_proj) else counts.tolist()
+    )
     place = torch.empty_like(order)
     place[order] = torch.arange(order.numel(), device=order.device)
     return F.embedding_bag(

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nanokimi.mask import causal_mask
+
 LARGEST_BLOCK = 2**28  # logits that `max_logit` holds at a time on a GPU: 1.1 GB in float32
 
 
@@ -29,25 +31,26 @@ def max_logit(
     LARGEST_BLOCK logits, because there each product has a price of its own.
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
-    rows = 64 if q.device.type == "cpu" else max(64, LARGEST_BLOCK // (q.shape[0] * q.shape[1] * n_keys))
-    full = torch.promote_types(q.dtype, torch.float32)
+    rows, full = _queries_at_once(q, n_keys), torch.promote_types(q.dtype, torch.float32)
     best = []
     for start in range(0, n_queries, rows):
         stop = min(start + rows, n_queries)
         if visible is None:
             seen = n_keys - n_queries + stop
-            hidden = torch.ones(stop - start, seen, dtype=torch.bool, device=q.device).triu(
-                seen - stop + start + 1
-            )
+            hidden = ~causal_mask(stop - start, seen, q.device)
         else:
             seen, hidden = n_keys, ~visible[start:stop]
         # In float32 also where training runs in bfloat16, whose 8 significant bits would round a logit of 100 to 0.5.
         with torch.autocast(q.device.type, enabled=False):
             logits = q[:, :, start:stop].to(full) @ k[:, :, :seen].to(full).transpose(-1, -2)
         best.append(logits.masked_fill_(hidden, -torch.inf).amax(dim=(0, 2, 3)))
-    if not best:
-        return q.new_full((q.shape[1],), -torch.inf, dtype=torch.float32)
     return functools.reduce(torch.maximum, best).float() * scale
+
+
+def _queries_at_once(q: Float[Tensor, "batch n_heads queries qk_dim"], n_keys: int) -> int:
+    if q.device.type == "cpu":
+        return 64
+    return max(64, LARGEST_BLOCK // max(1, q.shape[0] * q.shape[1] * n_keys))
 
 
 def clip_factor(max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> Float[Tensor, " n_heads"]:

@@ -19,7 +19,7 @@ from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
-from nanokimi.router import expert_load, score_shares, update_expert_bias_
+from nanokimi.router import expert_load, max_violation, score_shares, update_expert_bias_
 from nanokimi.steering import Steering, freeze_experts
 from nanokimi.system.finite import NotFiniteError, check_weights, largest_weight, name_first, name_layer
 from nanokimi.text.corpus import Corpus, batch
@@ -220,7 +220,7 @@ class _Tally:
             balance_loss=self._mean(1),
             grad_norm=self.grad_norm,
             expert_load=even,
-            max_vio=[max(row) - 1 for row in even],  # as `max_violation`, without a tensor
+            max_vio=[max_violation(torch.tensor(row)) for row in even],
             router_entropy=entropy,
             max_qk_logit=None if self.max_qk_logit is None else logits,
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from lab_utils.bench.plan import Arm, make_plan
-from nanokimi import experts
+from nanokimi import moe
 from nanokimi.config import KimiConfig
 from nanokimi.device import autocast
 from nanokimi.loss import balance_term, next_token_loss
@@ -43,7 +43,7 @@ def compile_whole(arm: Arm) -> None:
 
 
 if __name__ == "__main__":
-    experts.can_group = lambda *_: True  # as on a GPU: the loop over the experts reads their counts
+    moe.can_group = lambda *_: True  # as on a GPU: the loop over the experts reads their counts
     for arm in make_plan("smoke", "ladder").arms:
         compile_whole(arm)
         print(arm.name, flush=True)

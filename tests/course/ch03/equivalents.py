@@ -114,8 +114,14 @@ EXTRA = {
     ),
 }
 
+LIST = "the check gives the counts as a list, which is what the exercise asks for"
+
 EQUIVALENT = {
     "ExpertBank": name_mutants(
+        "return _run_grouped(rows, counts, self.gate_up_proj, self.down_proj)",
+        ("rows, counts", "counts, rows", LIST),
+    )
+    | name_mutants(
         "experts = zip(rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)",
         (", strict=True", "", "the three have equal lengths"),
         ("strict=True", "strict=False", "the three have equal lengths"),

@@ -133,18 +133,19 @@ EQUIVALENT = {
         (", sorted=False", "", ORDER),
         ("sorted=False", "sorted=True", ORDER),
     ),
+    "expert_load": name_mutants(
+        "chosen = expert_idx.flatten().long()",
+        ("expert_idx.flatten().long()", "_unchanged(expert_idx.flatten())", "a router's choices are int64"),
+    ),
     "dispatch": name_mutants(
         "order = expert_idx.flatten().argsort(stable=True)",
         ("stable=True", "", "any order within an expert gives the same sums"),
         ("stable=True", "stable=False", "any order within an expert gives the same sums"),
     )
     | name_mutants(
-        "counts = expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
-        (
-            "expert_load(expert_idx, bank.down_proj.shape[0]).tolist()",
-            "_unchanged(expert_load(expert_idx, bank.down_proj.shape[0]))",
-            "the bank makes a list of it",
-        ),
+        "rows = bank(x.index_select(0, order // top_k), "
+        "counts if can_group(x, bank.down_proj) else counts.tolist())",
+        ("x, bank.down_proj", "bank.down_proj, x", "on a CPU no experts are grouped"),
     )
     | name_mutants(
         "place[order] = torch.arange(order.numel(), device=order.device)",

@@ -16,20 +16,19 @@ def name_mutants(line: str, *pairs: tuple[str, str, str]) -> dict[str, str]:
 OTHER_GRAM = "x·xᵀ·x is also x·(xᵀ·x): only the size of the gram matrix changes"
 NO_COPY = "the division by the norm makes a new tensor anyway"
 NO_ORDER = "the larger or smaller of two has no order"
-BATCHING = "only which matrices share a batch changes"
-AS_MANY = "there is a run for every entry"
-OVERLAP = "the blocks overlap by a query, which changes no maximum"
+AS_MANY = "all have the same number of entries"
+FLOAT32 = "the check gives float32, which stays"
 TALL = "tall = g.shape[-2] > g.shape[-1]"
 COPIED = "x = g.to(dtype, copy=True).flatten(0, -3) if g.ndim > 2 else g.to(dtype, copy=True)[None]"
 BANK, SINGLE = COPIED.split(" if g.ndim > 2 ")
-KEY = "key = (*sorted(matrices.shape[1:]), group['ns_steps'])"
-UPDATE = "update = (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)"
+UPDATE = "(run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape)"
+UPDATES = f"return [{UPDATE}.to(p.dtype) for m, run, p in zip(matrices, runs, params, strict=True)]"
 ADAMW = (
     "optimizers.append(torch.optim.AdamW([g for g in groups if g['params']], lr=cfg.lr, "
     "betas=(cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay, fused=True))"
 )
-LOGITS = "logits = q[:, :, start:stop] @ k[:, :, :seen].transpose(-1, -2)"
-BEST = "best = torch.maximum(best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)))"
+FULL = "rows, full = (_queries_at_once(q, n_keys), torch.promote_types(q.dtype, torch.float32))"
+LOGITS = "logits = q[:, :, start:stop].to(full) @ k[:, :, :seen].to(full).transpose(-1, -2)"
 
 EQUIVALENT = {
     "newton_schulz": name_mutants(
@@ -50,20 +49,21 @@ EQUIVALENT = {
         )
     },
     "Muon": name_mutants(
-        KEY,
-        ("[1:]", "[:]", BATCHING),
-        ("[1:]", "[0:]", BATCHING),
-    )
-    | name_mutants(
-        "for (p, group, m), run in zip(same, runs, strict=True):",
+        "for p, update in zip(params, self._with_momentum(params, group['momentum']), strict=True):",
         (", strict=True", "", AS_MANY),
         ("strict=True", "strict=False", AS_MANY),
     )
-    | {
-        f"{UPDATE}  ->  update = _unchanged({UPDATE.removeprefix('update = ').removesuffix('.to(p.dtype)')})": (
-            "adding in place casts to the parameter's format"
-        )
-    },
+    | name_mutants(
+        "params, matrices = zip(*same, strict=True)",
+        (", strict=True", "", AS_MANY),
+        ("strict=True", "strict=False", AS_MANY),
+    )
+    | name_mutants(
+        UPDATES,
+        (", strict=True", "", AS_MANY),
+        ("strict=True", "strict=False", AS_MANY),
+        (f"{UPDATE}.to(p.dtype)", f"_unchanged({UPDATE})", "adding in place casts to the parameter's format"),
+    ),
     "build_optimizers": name_mutants(
         ADAMW,
         (", fused=True", "", "one kernel or many, the same update"),
@@ -85,20 +85,18 @@ EQUIVALENT = {
             NO_ORDER,
         ),
     ),
-    "max_logit": name_mutants("for start in range(0, n_queries, 64):", ("64", "63", OVERLAP))
-    | name_mutants(
-        "stop = min(start + 64, n_queries)",
-        ("start + 64, n_queries", "n_queries, start + 64", NO_ORDER),
-        ("64", "65", OVERLAP),
+    "max_logit": name_mutants(
+        FULL, ("q.dtype, torch.float32", "torch.float32, q.dtype", "the wider of two formats has no order")
     )
-    | name_mutants(LOGITS, ("-1, -2", "-2, -1", "to exchange two dimensions has no order"))
     | name_mutants(
-        BEST,
-        (
-            "best, logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3))",
-            "logits.masked_fill_(~mask, -torch.inf).amax(dim=(0, 2, 3)), best",
-            NO_ORDER,
-        ),
+        "stop = min(start + rows, n_queries)",
+        ("start + rows, n_queries", "n_queries, start + rows", NO_ORDER),
+    )
+    | name_mutants(
+        LOGITS,
+        ("-1, -2", "-2, -1", "to exchange two dimensions has no order"),
+        ("q[:, :, start:stop].to(full)", "_unchanged(q[:, :, start:stop])", FLOAT32),
+        ("k[:, :, :seen].to(full)", "_unchanged(k[:, :, :seen])", FLOAT32),
     ),
 }
 
