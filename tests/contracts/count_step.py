@@ -2,7 +2,7 @@
 
 `python -m tests.contracts.count_step LIBRARY ARM` prints one line of JSON: operations on the device, also by part of
 the step; matrix products of the forward and backward pass; how often the program waits for the device; and the largest
-memory in GiB that a part of the step holds beside weights and optimizers' state.
+memory in GB that a part of the step holds beside weights and optimizers' state.
 """
 
 import json
@@ -132,7 +132,7 @@ def count(arm_name: str) -> dict[str, float]:
         "products": counting.products,
         "waits": counting.waits,
         "parts": counting.parts,
-        "peaks": {part: round(n / 2**30, 2) for part, n in counting.peaks.items()},
+        "peaks": {part: round(n / 1e9, 2) for part, n in counting.peaks.items()},
     }
 
 

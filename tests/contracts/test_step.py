@@ -39,7 +39,7 @@ def test_a_step_of_gpt(library):
     found = count(library, "gpt")
     assert 300 < found["operations"] <= 650, found
     assert found["waits"] == 2, found  # the losses, and the facts
-    assert max(found["peaks"].values()) <= 7.5, found
+    assert max(found["peaks"].values()) <= 8.0, found
 
 
 def test_a_step_of_kimi_with_muon_and_qk_clip(library):
@@ -49,5 +49,5 @@ def test_a_step_of_kimi_with_muon_and_qk_clip(library):
     assert found["waits"] <= 3, found
     assert 0 < found["parts"]["Muon"] <= 250, found
     assert 0 < found["parts"]["largest logits"] <= 72, found  # nine a layer
-    assert max(found["peaks"].values()) <= 11, found
-    assert found["peaks"]["Muon"] <= 4.5, found
+    assert max(found["peaks"].values()) <= 11.8, found
+    assert found["peaks"]["Muon"] <= 4.8, found
