@@ -96,6 +96,7 @@ def test_the_train_command_asks_for_it_on_a_cpu_only(device, monkeypatch, tmp_pa
     monkeypatch.setattr(training, "train", lambda *_: order.append("train") or (each for each in ()))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (10**10, 10**10))
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: True)
     (tmp_path / "text.txt").write_text("a kimi cat sat on the mat. " * 400)
     words = [
         "train", "--model=gpt-smoke", "--train=train-smoke", f"--data={tmp_path / 'text.txt'}",
