@@ -83,7 +83,7 @@ class ExpertBank(nn.Module):
         """What the experts make of rows sorted by expert: the first counts[0] rows go through expert 0, and so on.
 
         An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows. For counts
-        in a tensor the experts run together, where `can_group` says that they can.
+        in a tensor, which are not checked, the experts run together: ask `can_group` first.
         """
         if isinstance(counts, Tensor):
             return _run_grouped(rows, counts, self.gate_up_proj, self.down_proj)

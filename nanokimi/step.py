@@ -203,16 +203,16 @@ class _Tally:
     def _mean(self, which: int) -> float:
         return sum(pair[which] / self.n_micro_batches for pair in self.losses)
 
-    def read_facts(self, lr: float, largest_weight: Tensor) -> tuple[StepFacts, float]:
+    def read_facts(self, lr: float, largest: Tensor) -> tuple[StepFacts, float]:
         """The facts of the step, and the largest weight after it."""
-        no_rows = largest_weight.new_zeros(0, 1)
+        no_rows = largest.new_zeros(0, 1)
         load = torch.stack(self.load).float() if self.load else no_rows
         probability = torch.stack([p / p.sum() for p in self.probability]) if self.load else no_rows
-        even, entropy, logits, (largest,) = _read(
+        even, entropy, logits, (largest_number,) = _read(
             load / load.mean(dim=-1, keepdim=True),
             -(probability * probability.clamp(min=1e-30).log()).sum(dim=-1),
             no_rows if self.max_qk_logit is None else self.max_qk_logit,
-            largest_weight[None],
+            largest[None],
         )
         facts = StepFacts(
             lr=lr,
@@ -224,7 +224,7 @@ class _Tally:
             router_entropy=entropy,
             max_qk_logit=None if self.max_qk_logit is None else logits,
         )
-        return facts, largest
+        return facts, largest_number
 
 
 def _read(*tensors: Tensor) -> list[list]:

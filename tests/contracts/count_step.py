@@ -21,7 +21,6 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import nanokimi.first_weights
 import nanokimi.gpt
 import nanokimi.kimi
 from lab_utils.bench.plan import make_plan
@@ -48,7 +47,7 @@ class Counting(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.operations = self.products = self.waits = self.held = self.peak = 0
+        self.operations = self.products = self.waits = self.held = 0
         self.parts: dict[str, int] = {}
         self.peaks: dict[str, int] = {}
         self.part = ""
@@ -75,7 +74,6 @@ class Counting(TorchDispatchMode):
             return
         self._known.add(key)
         self.held += n_bytes
-        self.peak = max(self.peak, self.held)
         self.peaks[self.part] = max(self.peaks.get(self.part, 0), self.held)
 
         def let_go():

@@ -22,6 +22,20 @@ def test_next_token_loss_by_hand():
     assert next_token_loss(logits, torch.tensor([[0, 1]])).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 7, 11, 12])
+def test_the_loss_in_chunks_is_the_loss(monkeypatch, chunk):
+    """12 tokens, in chunks that fit and that leave a rest; its gradient too."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 5, generator=generator, requires_grad=True)
+    targets = torch.randint(5, (3, 4), generator=generator)
+    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    (grad,) = torch.autograd.grad(wanted, logits)
+    monkeypatch.setattr("nanokimi.loss.CHUNK", chunk)
+    found = next_token_loss(logits, targets)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits)[0], grad)
+
+
 def test_balance_term_is_the_weighted_sum_over_the_mean_layer():
     inputs, _ = take_batch(tiny.train_config())
     model = make_model("kimi-mla", harsh=True, n_layers=3)

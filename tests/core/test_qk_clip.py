@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nanokimi.config import OptimConfig
+from nanokimi.qk_clip import _queries_at_once, max_logit
 from tests import tiny
 from tests.training import make_model, run, take_batch
 
@@ -75,3 +76,26 @@ def test_without_a_tau_nothing_is_measured_and_nothing_clipped(monkeypatch):
     )
     assert [r.max_qk_logit for r in run(model, tiny.train_config())] == [None] * 6
     assert asked and not any(asked)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7, 100])
+@pytest.mark.parametrize("n_keys", [7, 10])
+def test_the_largest_logit_does_not_depend_on_the_block(monkeypatch, at_once, n_keys):
+    """A GPU takes more queries at a time than a CPU. In bfloat16 the products are made in float32 all the same."""
+    monkeypatch.setattr("nanokimi.qk_clip._queries_at_once", lambda *_: at_once)
+    generator = torch.Generator().manual_seed(n_keys)
+    q, k = (torch.randn(2, 3, n, 4, generator=generator).bfloat16() for n in (7, n_keys))
+    logits = 0.5 * (q.double() @ k.double().mT)
+    hidden = torch.arange(n_keys)[None] > torch.arange(7)[:, None] + n_keys - 7
+    wanted = logits.masked_fill(hidden, -torch.inf).amax(dim=(0, 2, 3)).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = max_logit(q, k, 0.5)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+
+
+def test_a_gpu_takes_many_queries_and_at_least_64():
+    q = torch.empty(32, 8, 1024, 4, device="meta")
+    assert _queries_at_once(q, 1024) == 1024
+    assert _queries_at_once(q, 2**22) == 64
+    assert _queries_at_once(q.new_empty(0, 8, 5, 4), 5) >= 5
+    assert _queries_at_once(torch.empty(1, 1, 1, 1), 1) == 64
