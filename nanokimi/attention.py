@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from nanokimi.cache import SequenceCache
+from nanokimi.cache import SequenceCache, visible_entries
 from nanokimi.mask import causal_mask
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.rope import apply_rope
@@ -28,7 +28,7 @@ def attend(
     k: Float[Tensor, "batch n_heads keys qk_dim"],
     v: Float[Tensor, "batch n_heads keys v_dim"],
     scale: float,
-    visible: Bool[Tensor, "queries keys"] | None = None,
+    visible: Bool[Tensor, "*batch_and_head queries keys"] | None = None,
 ) -> Float[Tensor, "batch n_heads queries v_dim"]:
     """softmax(scale · q·kᵀ)·v over the visible keys.
 
@@ -40,6 +40,24 @@ def attend(
     if visible is None and n_queries > 1:
         visible = causal_mask(n_queries, n_keys, q.device)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, scale=scale)
+
+
+def attend_shared(
+    q: Float[Tensor, "batch n_heads queries qk_dim"],
+    k: Float[Tensor, "batch keys qk_dim"],
+    v: Float[Tensor, "batch keys v_dim"],
+    scale: float,
+    visible: Bool[Tensor, "batch head queries keys"] | None = None,
+) -> Float[Tensor, "batch n_heads queries v_dim"]:
+    """`attend` where all heads share their keys and values (multi-query attention)."""
+    if q.shape[2] > 1:
+        k, v = (t[:, None].expand(-1, q.shape[1], -1, -1) for t in (k, v))
+        return attend(q, k, v, scale, visible)
+    # The heads of one query are as many queries of one head, for which nothing is repeated in memory.
+    heads = F.scaled_dot_product_attention(
+        q.transpose(1, 2), k[:, None], v[:, None], attn_mask=visible, scale=scale
+    )
+    return heads.transpose(1, 2)
 
 
 def split_heads(
@@ -81,7 +99,7 @@ class CausalSelfAttention(nn.Module):
         v = split_heads(self.v_proj(x), self.n_heads)
         if cache is not None:
             k, v = cache.append(k, v)
-        out = self.o_proj(join_heads(attend(q, k, v, self.scale)))
+        out = self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, x.shape[1]))))
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:

@@ -1,6 +1,7 @@
 """What a layer keeps of the tokens that it has seen, so that decoding computes each token once."""
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -41,6 +42,44 @@ class SequenceCache:
             if old:
                 room[..., : self.length, :] = old[i]
             self._room.append(room)
+
+
+class PaddedCache(SequenceCache):
+    """A cache for texts of different lengths, whose last tokens stand side by side: shorter ones begin with padding.
+
+    `padding` is how many entries of each text's row are none of its own, and `is_even` whether that is 0 for all.
+    """
+
+    def __init__(self, padding: list[int], device: torch.device) -> None:
+        super().__init__()
+        self.padding, self.is_even = torch.tensor(padding, device=device), not any(padding)
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forget all texts but these rows."""
+        self.padding = self.padding[rows]
+        self._room = [room[rows] for room in self._room]
+
+
+def text_positions(cache: SequenceCache | None, columns: Int[Tensor, " seq"]) -> Int[Tensor, "*batch seq"]:
+    """The place in its text of every token, from the columns in which they stand; 0 for padding."""
+    if not isinstance(cache, PaddedCache) or cache.is_even:
+        return columns
+    return (columns - cache.padding[:, None]).clamp(min=0)
+
+
+def visible_entries(
+    cache: SequenceCache | None, n_queries: int
+) -> Bool[Tensor, "batch 1 n_queries entries"] | None:
+    """True where the newest `n_queries` tokens may look in a cache with padding; None where there is no padding.
+
+    Padding sees padding, so that its rows have something to look at. No text sees it.
+    """
+    if not isinstance(cache, PaddedCache) or cache.is_even:
+        return None
+    keys = torch.arange(cache.length, device=cache.padding.device)
+    queries = keys[-n_queries:, None]
+    is_padding = keys < cache.padding[:, None, None]
+    return ((keys <= queries) & (~is_padding | (queries < cache.padding[:, None, None])))[:, None]
 
 
 class BlockLatentCache:

@@ -1,13 +1,17 @@
 """Sampling: from logits to a distribution, from the distribution to a token, and one token after another."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.cache import PaddedCache
 from nanokimi.model import Model
-from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, require
+from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, is_batch, require
 from nanokimi.system.finite import NotFiniteError, check_held, check_weights
 
 
@@ -46,10 +50,20 @@ def next_token_probs(
     return torch.zeros_like(probs).scatter(0, ids, probs)
 
 
+@overload
+def generate(model: Model, prompt: Sequence[int], max_new_tokens: int, **settings: Any) -> Iterator[int]: ...
+
+
+@overload
+def generate(
+    model: Model, prompt: Sequence[Sequence[int]], max_new_tokens: int, **settings: Any
+) -> Iterator[list[int | None]]: ...
+
+
 @torch.inference_mode()
 def generate(
     model: Model,
-    prompt: Sequence[int],
+    prompt: Sequence[int] | Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
     temperature: float = 1.0,
@@ -57,24 +71,34 @@ def generate(
     top_p: float | None = None,
     seed: int = 0,
     stop_id: int | None = None,
-) -> Iterator[int]:
+) -> Iterator[int] | Iterator[list[int | None]]:
     """Yield the ids of the tokens that continue `prompt`: at most `max_new_tokens`, and none from `stop_id` on.
 
     `temperature`, `top_k` and `top_p` are those of `next_token_probs`; one `seed` gives one text. Every token runs
     through the model once, because the cache holds what the next ones need. When the context is full, its older half is
-    forgotten and the newer half is read again. Raises `ConfigError` at the first token for a prompt that is
-    empty, longer than the context or with ids that the model lacks and for a setting outside its range, and
-    `NotFiniteError` for weights that are not finite.
+    forgotten and the newer half is read again.
+
+    A list of prompts, of any lengths, yields a list each time: the next token of every text, as it would go on alone,
+    and None for a text that has ended. One pass of the model serves all of them.
+
+    Raises `ConfigError` at the first token for a prompt that is empty, longer than the context or with ids that the
+    model lacks and for a setting outside its range, and `NotFiniteError` for weights that are not finite.
 
     >>> from nanokimi import build_model, generate, load_model_config
     >>> model = build_model(load_model_config("kimi-smoke"))
     >>> len(list(generate(model, [1, 2, 3], 5, temperature=0.8)))
     5
+    >>> [len(tokens) for tokens in generate(model, [[1, 2, 3], [4]], 3)]
+    [2, 2, 2]
     """
     require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
     check_held(model)
     check_sampling(temperature, top_k, top_p)
     check_run(max_new_tokens, seed, stop_id)
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    if is_batch(prompt):
+        yield from _generate_batch(model, prompt, max_new_tokens, seed, stop_id, sampling)
+        return
     tokens = check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(int(seed))
@@ -83,15 +107,66 @@ def generate(
         if cache[0].length + len(new) > context:
             cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
         logits = model(torch.tensor([new], device=device), cache).logits[0, -1]
-        # Drawn on the CPU, so that one seed gives one text on every device that computes the same logits.
-        try:
-            probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)
-        except NotFiniteError:
-            check_weights(model)  # where a weight is the cause, its name says more
-            raise
-        token = int(torch.multinomial(probs, 1, generator=generator))
+        token = _draw(model, logits.cpu(), generator, sampling)
         if token == stop_id:
             return
         tokens.append(token)
         new = [token]
         yield token
+
+
+def _generate_batch(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    seed: int,
+    stop_id: int | None,
+    sampling: dict[str, Any],
+) -> Iterator[list[int | None]]:
+    """`generate` for several prompts."""
+    context, vocab_size = model.cfg.max_seq_len, model.cfg.vocab_size
+    texts = [check_prompt(p, context, vocab_size, f"prompt[{i}]") for i, p in enumerate(prompts)]
+    if any(isinstance(layer, BlockLatentAttention) for layer in model.modules()):
+        # Blocks begin at fixed places of a text, so that texts of different lengths cannot stand side by side.
+        alone = [generate(model, t, max_new_tokens, seed=seed, stop_id=stop_id, **sampling) for t in texts]
+        yield from map(list, zip_longest(*alone))
+        return
+    device = next(model.parameters()).device
+    generators = [torch.Generator().manual_seed(int(seed)) for _ in texts]
+    going, cache = list(range(len(texts))), None
+    for _ in range(max_new_tokens):
+        for i in going:
+            if len(texts[i]) > context:
+                texts[i], cache = texts[i][-max(1, context // 2) :], None
+        # The columns are full also where the longest text has ended and only its padding is left.
+        if cache is None or cache[0].length == context:
+            longest = max(len(texts[i]) for i in going)
+            padding = [longest - len(texts[i]) for i in going]
+            cache = [PaddedCache(padding, device) for _ in model.layers]
+            new = [[0] * n + texts[i] for n, i in zip(padding, going, strict=True)]
+        else:
+            new = [texts[i][-1:] for i in going]
+        logits = model(torch.tensor(new, device=device), cache).logits[:, -1].cpu()
+        drawn = {i: _draw(model, row, generators[i], sampling) for i, row in zip(going, logits, strict=True)}
+        stay = [place for place, i in enumerate(going) if drawn[i] != stop_id]
+        if len(stay) < len(going):
+            going = [going[place] for place in stay]
+            if not going:
+                return
+            for layer in cache:
+                layer.keep(torch.tensor(stay, device=device))
+        for i in going:
+            texts[i].append(drawn[i])
+        yield [drawn[i] if i in going else None for i in range(len(texts))]
+
+
+def _draw(
+    model: Model, logits: Float[Tensor, " vocab"], generator: torch.Generator, sampling: dict[str, Any]
+) -> int:
+    """A token from the logits, on the CPU: there one seed gives one text, whatever device has computed them."""
+    try:
+        probs = next_token_probs(logits, **sampling)
+    except NotFiniteError:
+        check_weights(model)  # where a weight is the cause, its name says more
+        raise
+    return int(torch.multinomial(probs, 1, generator=generator))

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nanokimi.attention import attend, join_heads, split_heads
-from nanokimi.cache import SequenceCache
+from nanokimi.cache import SequenceCache, text_positions, visible_entries
 from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
@@ -38,7 +38,7 @@ class GPTBlock(nn.Module):
         q, k, v = (split_heads(t, self.n_heads) for t in self.qkv_proj(self.ln_1(x)).chunk(3, dim=-1))
         if cache is not None:
             k, v = cache.append(k, v)
-        x = x + self.o_proj(join_heads(attend(q, k, v, self.scale)))
+        x = x + self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, x.shape[1]))))
         x = x + self.down_proj(F.gelu(self.up_proj(self.ln_2(x))))
         return x, max_logit(q, k, self.scale) if with_max_qk_logit else None
 
@@ -92,7 +92,9 @@ class GPT(nn.Module):
         end = start + tokens.shape[1]
         if end > self.cfg.max_seq_len:
             raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
-        positions = torch.arange(start, end, device=tokens.device)
+        positions = text_positions(
+            cache[0] if cache else None, torch.arange(start, end, device=tokens.device)
+        )
         x = self.embed_tokens(tokens) + self.embed_positions(positions)
         maxima = []
         for i, layer in enumerate(self.layers):

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
-from nanokimi.cache import SequenceCache
+from nanokimi.attention import AttentionOutput, attend, attend_shared, join_heads, split_heads
+from nanokimi.cache import SequenceCache, visible_entries
 from nanokimi.config import MLAConfig, RopeConfig
 from nanokimi.norm import RMSNorm
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
@@ -99,7 +99,9 @@ class MultiHeadLatentAttention(nn.Module):
             (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
             k = entries[:, None].expand(-1, self.n_heads, -1, -1)
             q = absorb_query(q, expand_k)
-            heads = attend(q, k, k[..., : self.cfg.kv_lora_rank], self.scale) @ expand_v.transpose(1, 2)
+            latents = entries[..., : self.cfg.kv_lora_rank]
+            mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, x.shape[1]))
+            heads = mixed @ expand_v.transpose(1, 2)
         out = self.o_proj(join_heads(heads))
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 

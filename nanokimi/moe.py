@@ -41,6 +41,18 @@ def dispatch(
     )
 
 
+def mix_few(
+    x: Float[Tensor, "tokens d_model"],
+    expert_idx: Int[Tensor, "tokens top_k"],
+    weights: Float[Tensor, "tokens top_k"],
+    bank: ExpertBank,
+) -> Float[Tensor, "tokens d_model"]:
+    """What `dispatch` gives, for the few tokens of decoding: each pair's expert is gathered, and nothing is sorted."""
+    gate, up = (bank.gate_up_proj[expert_idx] @ x[:, None, :, None]).squeeze(-1).chunk(2, dim=-1)
+    out = (bank.down_proj[expert_idx] @ (F.silu(gate) * up).unsqueeze(-1)).squeeze(-1)
+    return (weights.unsqueeze(1) @ out).squeeze(1)
+
+
 class MoE(nn.Module):
     """Router, routed experts and shared experts: the output, and what the router decided.
 
@@ -70,7 +82,8 @@ class MoE(nn.Module):
         self, x: Float[Tensor, "batch seq d_model"]
     ) -> tuple[Float[Tensor, "batch seq d_model"], RouterStats]:
         stats = self.route(x)
-        y = dispatch(
+        mix = mix_few if stats.expert_idx.numel() <= self.cfg.n_routed_experts else dispatch
+        y = mix(
             x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), self.experts
         ).view_as(x)
         if self.shared_experts is not None:

@@ -26,24 +26,28 @@ def check_sampling(temperature: Any, top_k: Any, top_p: Any) -> None:
     require(share, "top_p", top_p, "lie in 0..1, 0 left out")
 
 
-def check_prompt(prompt: Any, context: int, vocab_size: int) -> list[int]:
+def is_batch(prompt: Any) -> bool:
+    """Whether this is a list of prompts: a list whose first entry is a list."""
+    return _is_listed(prompt) and len(prompt) > 0 and _is_listed(next(iter(prompt)))
+
+
+def check_prompt(prompt: Any, context: int, vocab_size: int, name: str = "prompt") -> list[int]:
     """The prompt's ids as Python's numbers."""
     if isinstance(prompt, str | bytes):
         raise ConfigError(
-            f"prompt={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
+            f"{name}={quote(prompt)} is text: give the ids of its tokens, tokenizer.encode(text)"
         )
     if isinstance(prompt, Tensor):
         raise ConfigError(
-            "prompt is a tensor: give a list of ids, as its .tolist() for a tensor of one dimension"
+            f"{name} is a tensor: give a list of ids, as its .tolist() for a tensor of one dimension"
         )
-    listed = hasattr(prompt, "__len__") and hasattr(prompt, "__iter__")
-    require(listed and not isinstance(prompt, Set | Mapping), "prompt", prompt, "be a list of ids")
+    require(_is_listed(prompt), name, prompt, "be a list of ids")
     if not 1 <= len(prompt) <= context:
-        raise ConfigError(f"the prompt has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
+        raise ConfigError(f"the {name} has {len(prompt)} tokens; allowed are 1 to {context} (max_seq_len)")
     ids = []
     for i, token in enumerate(prompt):
         known = _is_whole(token) and int(token) in range(vocab_size)
-        require(known, f"prompt[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
+        require(known, f"{name}[{i}]", token, f"be a whole number in 0..vocab_size-1={vocab_size - 1}")
         ids.append(int(token))
     return ids
 
@@ -55,6 +59,11 @@ def check_run(max_new_tokens: Any, seed: Any, stop_id: Any) -> None:
     in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
     require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
     require(stop_id is None or _is_whole(stop_id), "stop_id", stop_id, "be a whole number")
+
+
+def _is_listed(value: Any) -> bool:
+    is_list = hasattr(value, "__len__") and hasattr(value, "__iter__")
+    return is_list and not isinstance(value, str | bytes | Set | Mapping | Tensor)
 
 
 def _is_whole(value: object) -> TypeGuard[int]:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from nanokimi.attention import CausalSelfAttention, attend
+from nanokimi.attention import CausalSelfAttention, attend, attend_shared
 from nanokimi.cache import SequenceCache
 from nanokimi.config import RopeConfig
 from nanokimi.mask import causal_mask
@@ -217,3 +217,11 @@ def test_qk_clip_brings_the_largest_logit_to_tau_and_keeps_the_others():
     assert sorted(g.eq(1).tolist()) == [False, True, True]
     torch.testing.assert_close(logits(), g[:, None, None] * old, atol=1e-5, rtol=1e-5)
     assert torch.equal(layer.v_proj.weight, values)
+
+
+@pytest.mark.parametrize("n_queries", [1, 3, 5])
+def test_shared_keys_are_the_same_keys_for_every_head(n_queries):
+    q, k = normal(2, 4, n_queries, 6), normal(2, 5, 6)
+    each = k[:, None].expand(-1, 4, -1, -1)
+    wanted = attend(q, each, each[..., :3], 0.4)
+    torch.testing.assert_close(attend_shared(q, k, k[..., :3], 0.4), wanted)

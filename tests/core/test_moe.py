@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
 from nanokimi.config import MoEConfig
-from nanokimi.moe import MoE
+from nanokimi.moe import MoE, dispatch, mix_few
 from nanokimi.router import expert_load
 from tests import tiny
 from tests.core.experts_by_hand import every_expert_loop, expert
@@ -175,3 +175,17 @@ def test_expert_bias_is_a_saved_float32_buffer_that_no_optimizer_sees():
     assert layer.expert_bias.dtype == torch.float32
     layer(normal(1, 3, D, dtype=torch.float32))[0].sum().backward()
     assert layer.expert_bias.grad is None
+
+
+def test_few_tokens_are_mixed_as_many_are():
+    """The gathered form against the sorted one: outputs, and the gradients of tokens, weights and experts."""
+    layer, x = layer_of(), normal(3, D, dtype=torch.float32)
+    stats = layer.route(x[None])
+    found = []
+    for mix in (dispatch, mix_few):
+        rows, weights = x.clone().requires_grad_(), stats.weights[0].detach().requires_grad_()
+        out = mix(rows, stats.expert_idx[0], weights, layer.experts)
+        found.append(torch.autograd.grad(out.square().sum(), [rows, weights, *layer.experts.parameters()]))
+        found[-1] += (out,)
+    for sorted_, gathered in zip(*found, strict=True):
+        torch.testing.assert_close(gathered, sorted_)
