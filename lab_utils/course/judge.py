@@ -32,6 +32,7 @@ from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Pa
 from lab_utils.course.formats import ROOM_FOR_BFLOAT16, formats_of, has_bfloat16, is_rare, like, widen
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.kept import say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.lines_of_a_test import look_at_lines
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
@@ -114,6 +115,7 @@ def judge(
     Who judges many answers to one exercise passes the same `key` each time.
     """
     key = key or AnswerKey(exercise)
+    kept = sizes_of_what_is_kept(answer)
     attempt = run_cases(exercise, key.cases, answer, seconds)
     result = compare(key, attempt, seconds)
     if result.case is None:
@@ -127,6 +129,8 @@ def judge(
         return replace(result, beside=look_at_lines(answer, passes))
     if result.diagnoses:
         return result
+    if says := say_what_is_kept(kept, answer):
+        return replace(result, violated=(), beside=says, find_relations=tuple)
     first = next(o for case, o in zip(key.cases, attempt.outcomes) if case is result.case)
     with redirect_stdout(io.StringIO()):
         again = run_cases(exercise, [result.case], answer, seconds)

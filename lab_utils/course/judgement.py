@@ -27,7 +27,7 @@ COLOURS = {
     "handed over": GREY,
     "interrupted": GREY,
 }
-LIKE_IT = "Of the pieces that count, your test passes and refuses the same as"
+LIKE_IT = "Of the pieces by which it is judged, your test passes and refuses the same ones as"
 GUESSED = "Whether yours is of this kind, its own lines tell: another test may behave alike."
 INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 

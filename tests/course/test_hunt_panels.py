@@ -166,7 +166,8 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
     result = judge(exercise, lambda attend: None)
     assert result.diagnoses == (one, other) and result.diagnosis is one
     assert repr(result).splitlines()[2:] == [
-        "  Diagnosis: Of the pieces that count, your test passes and refuses the same as each of these 2 weak tests.",
+        "  Diagnosis: Of the pieces by which it is judged, your test passes and refuses the same ones as each of these "
+        "2 weak tests.",
         "  1. It is A. Look at this: Look at A.",
         "  2. It is B. Look at this: Look at B.",
         "  Whether yours is of this kind, its own lines tell: another test may behave alike.",
@@ -177,7 +178,7 @@ def test_what_a_known_weak_test_asks_is_told_of_that_one():
     """A test that asks for something else may behave alike."""
     known = Mistake(lambda attend: None, "It is A.", "Look at A.")
     text = repr(judge(replace(ATTEND, mistakes=(known,)), lambda attend: None))
-    assert "the same as a known weak test, of which this is true: “It is A.”" in text
+    assert "the same ones as a known weak test, of which this is true: “It is A.”" in text
 
 
 def catching(attend):

@@ -264,16 +264,20 @@ def _relate_test(
     if not any(lets[i] for i in judged):
         passes = f" It passes for others, which are wrong: {_some(more)}." if more else ""
         return (
-            f"Your test refuses all pieces that count, the sound ones as well as the broken ones.{passes}",
+            f"Your test refuses all pieces by which it is judged, the sound ones as well as the broken ones.{passes}",
         )
     if all(lets[i] for i in judged):
         also = f" It passes for others too, which are wrong: {_some(more)}." if more else ""
-        return (f"Your test lets all broken pieces through that count, as well as the sound ones.{also}",)
+        return (
+            "Your test passes for all pieces by which it is judged, the broken ones as well as the sound "
+            f"ones.{also}",
+        )
     wrong = [i for i in judged if lets[i] != (expected[i] == {TEST: "passes"})]
     through, refused = [i for i in wrong if lets[i]], [i for i in wrong if not lets[i]]
     if len(wrong) == len(judged):
         return (
-            "Your test is upside down. It refuses every sound piece, and lets all others that count through.",
+            "Your test is upside down. It refuses every sound piece, and passes for all broken ones by which it is "
+            "judged.",
         )
     found = []
     if len(through) > 1:
@@ -285,7 +289,7 @@ def _relate_test(
             f"Of the sound pieces it refuses {len(refused)}: {'; '.join(cases[i].says for i in refused)}."
         )
     if len(wrong) == 1:
-        found.append("It is right about all other pieces that count.")
+        found.append("It is right about all other pieces by which it is judged.")
     return tuple(found)
 
 

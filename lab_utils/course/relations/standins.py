@@ -143,7 +143,7 @@ _TENSOR_CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "{} is moved back by one place along its first axis": lambda x: x.roll(-1, 0),
     "{} is moved by one place along its last axis": lambda x: x.roll(1, -1),
     "{} is moved back by one place along its last axis": lambda x: x.roll(-1, -1),
-    "all rows of {} are its first one": lambda x: x[:1].expand_as(x).clone(),
+    "all entries of {} along its first axis are the first one": lambda x: x[:1].expand_as(x).clone(),
     "the two halves of {} are exchanged along its first axis": lambda x: _halves(x, 0),
     "the two halves of {} are exchanged along its last axis": lambda x: _halves(x, -1),
     "the two halves of {} are exchanged along axis -2": lambda x: _halves(x, -2),

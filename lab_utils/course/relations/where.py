@@ -17,11 +17,20 @@ from lab_utils.course.relations.sights import Sight, numbers_of
 def say_where(exercise: Exercise, judged: list[Sight]) -> str:
     """On which inputs it is right, and on which not."""
     fails = [sight for sight in judged if sight.fails]
-    passes = [sight for sight in judged if not sight.fails and _shows(sight, fails)]
-    if not passes:
+    passes = [sight for sight in judged if not sight.fails]
+    asked = [sight for sight in passes if _shows(sight, fails)]
+    if not asked:
         return ""
     if len(fails) > 1 and len(passes) > 1 and (says := next(_splits(exercise, fails, passes), "")):
         return says
+    # Inputs that ask for nothing of what is wrong may belong to either side of an argument.
+    if (
+        len(fails) > 1
+        and 1 < len(asked) < len(passes)
+        and (says := next(_splits(exercise, fails, asked), ""))
+    ):
+        wrong = " or ".join(dict.fromkeys(_quote(name) for sight in fails for name in sight.wrong))
+        return f"Of the inputs that ask for {wrong}: {says[0].lower()}{says[1:]}"
     if len(fails) == 1:
         return f"It is right on all inputs but this one: {fails[0].case.says}."
     if len(fails) <= min(4, len(passes)):
@@ -29,6 +38,10 @@ def say_where(exercise: Exercise, judged: list[Sight]) -> str:
     if len(passes) <= 4:
         return f"It is wrong on all inputs but {_these(passes)}: {'; '.join(s.case.says for s in passes)}."
     return ""
+
+
+def _quote(part: str) -> str:
+    return "numbers" if part == "result" else f"“{part}”"
 
 
 def _shows(right: Sight, fails: list[Sight]) -> bool:

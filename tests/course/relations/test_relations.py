@@ -184,7 +184,8 @@ def test_odd_results_cost_no_judgement():
 def test_of_a_blind_test_only_wrong_pieces_are_listed():
     (says,) = relations_of("test_sound_attend", lambda attend: None)
     assert says.startswith(
-        "Your test lets all broken pieces through that count, as well as the sound ones. It passes for others too, "
+        "Your test passes for all pieces by which it is judged, the broken ones as well as the sound ones. It "
+        "passes for others too, "
     )
     assert "a piece that gives zeros" in says and "sound piece," not in says
 

@@ -110,16 +110,9 @@ def verify(exercise: Exercise, key: AnswerKey, outcomes, sentence: str) -> bool 
             return True
         return any(differs(right[n], got[n], exercise.tolerance) for n in right)
 
-    def wrong_parts(i):
-        right, got = key.expected(i), outcomes[i].parts
-        return [n for n in right if n not in got or differs(right[n], got[n], exercise.tolerance)]
-
     if match := re.match(r"It is (right|wrong) on all inputs but (?:this one|these): (.+)\.$", sentence):
         listed, wrong = match[2].split("; "), match[1] == "wrong"
-        # An input that asks for nothing that is wrong elsewhere says neither that it is right nor that it is wrong.
-        parts = {n for i in judged if outcomes[i].parts for n in wrong_parts(i)}
-        asked = [i for i in judged if fails(i) or not parts or parts & set(key.expected(i))]
-        return all(fails(i) is (wrong is (key.cases[i].says not in listed)) for i in asked)
+        return all(fails(i) is (wrong is (key.cases[i].says not in listed)) for i in judged)
     if match := re.match(
         r"(The result|Its part “(.+)”), (on every input|wherever it is wrong): (.+)\.$", sentence
     ):

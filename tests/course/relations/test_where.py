@@ -94,7 +94,8 @@ def test_squares_alone():
         return s * n_queries <= t * n_keys
 
     found = relations_of("causal_mask", stretched)
-    assert "It is right where `n_queries` is `n_keys`, and wrong where they differ." in found
+    says = "Of the inputs that ask for numbers: it is right where `n_queries` is `n_keys`, and wrong where they differ."
+    assert says in found  # on a device without numbers nothing is wrong
     assert any("nothing that should be False is True" in says for says in found)
 
 
@@ -119,3 +120,16 @@ def test_of_sizes_that_were_not_tried_nothing_is_said():
     bare = dataclasses.replace(find("MoE"), mistakes=())
     text = repr(judge(bare, OffByOneInABatch))
     assert "It is right where `x.shape[0]` is 1, and wrong where it is 2." in text, text
+
+
+def test_an_input_on_which_nothing_wrong_is_asked_for_is_still_right():
+    """A layer's largest logits are asked for with a cache alone: without one the layer is right all the same."""
+    fine = {"result": torch.zeros(2)}
+    both = fine | {"largest logits": torch.zeros(2)}
+    cases = [
+        Sight(Case(f"input {n}", args), right, right, ("largest logits",) if right is both and n > 6 else ())
+        for n, (args, right) in enumerate(zip(inputs_of([0.5] * 9), [fine] * 6 + [both] * 3, strict=True))
+    ]
+    assert say_where(find("attend"), cases) == "It is right on all inputs but these: input 7; input 8."
+    silent = [*cases[:6], *(dataclasses.replace(c, wrong=("largest logits",)) for c in cases[6:8]), cases[8]]
+    assert "wrong on all inputs" not in say_where(find("attend"), silent)

@@ -26,6 +26,7 @@ def load_cases() -> list[Case]:
     return [
         Case("one token, one choice", (torch.tensor([[2]]), 4)),
         Case("two tokens, two choices each", (torch.tensor([[0, 1], [1, 3]]), 4)),
+        Case("one axis, six choices", (torch.tensor([2, 0, 2, 1, 3, 2]), 4), aside=True),
         Case("nobody chose the last experts", (torch.tensor([[0, 1], [1, 0], [0, 1]]), 6)),
         Case(
             "a batch of sequences",

@@ -108,6 +108,15 @@ class _BlockWithoutWeights(nn.Module):
         return x + torch.relu(x)
 
 
+class _BlockWithFreshBias(nn.Module):
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.up = nn.Linear(d_model, d_model, bias=False)
+
+    def forward(self, x):
+        return x + self.up(x) + torch.randn(x.shape[-1])
+
+
 def test_sound_moe(moe_class) -> None:
     """Make the routed experts give 0: the shared expert must be left, whatever the weights are."""
     moe = harsh_(moe_class(4, moe_config()))
@@ -192,6 +201,7 @@ def block_cases() -> list[Case]:
         Case("a block of another shape", (_BlockOfHalf,), judged=False),
         Case("a block that has no weights", (_BlockWithoutWeights,), judged=False),
         Case("a block that adds the number of its calls", (_BlockThatCounts,), judged=False),
+        Case("a block that draws its bias anew in each call", (_BlockWithFreshBias,), judged=False),
         Case("a block that gives nothing", (_BlockOfNothing,), judged=False),
     ]
 
@@ -201,6 +211,7 @@ def moe_cases() -> list[Case]:
         Case("the piece above", (bugs.MoEOfAColleague,)),
         Case("a hidden piece with the same fault, written as a sum", (bugs.MoEWithALargeShare,)),
         Case("a hidden piece with the same fault, by another factor", (bugs.MoEWithASmallShare,)),
+        Case("a hidden piece with the same fault, by 2 in every configuration", (bugs.MoEWithTwoShares,)),
         Case("the core's MoE", (MoE,)),
         Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
         Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),

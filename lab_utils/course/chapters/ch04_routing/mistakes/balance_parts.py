@@ -100,7 +100,17 @@ def loss_by_the_number_of_sequences(stats):
     return balance_loss(stats) * tokens**2
 
 
+@mistake(
+    "The softmax runs over all tokens. The experts compete for a token, not the tokens for an expert.",
+    "Which axis of the logits has n_experts entries?",
+)
+def loss_with_softmax_over_all_tokens(stats):
+    flat = stats.logits.flatten(0, -2)
+    return balance_loss(stats, probability=flat.softmax(dim=0)[None])
+
+
 PARTS = (
+    loss_with_softmax_over_all_tokens,
     loss_of_fixed_weights,
     loss_of_used_or_not,
     loss_by_the_length_of_the_counts,

@@ -72,6 +72,18 @@ def capacity_test_of_an_even_load(dispatch):
 
 
 @mistake(
+    "The test compares the tokens together with each token alone, and no expert gets more rows than fit: that is 1.25 "
+    "fair shares and one row more.",
+    "For which choice of experts would the room be too small?",
+)
+def capacity_test_of_an_even_load_and_single_tokens(dispatch):
+    x, idx, weights, bank = layer(EVEN)
+    together = dispatch(x, idx, weights, bank)
+    alone = [dispatch(x[t : t + 1], idx[t : t + 1], weights[t : t + 1], bank) for t in range(len(x))]
+    assert close(together, torch.cat(alone))
+
+
+@mistake(
     "The test has a single token. With one, no expert gets more rows than fit.",
     "How many tokens must choose the same expert for the room to be too small?",
 )
@@ -258,6 +270,7 @@ CAPACITY_TESTS = (
     capacity_test_of_the_shape,
     capacity_test_of_finite_numbers,
     capacity_test_of_an_even_load,
+    capacity_test_of_an_even_load_and_single_tokens,
     capacity_test_of_one_token,
     capacity_test_of_the_first_token,
     capacity_test_of_zero_weights,

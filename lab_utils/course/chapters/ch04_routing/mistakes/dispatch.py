@@ -61,7 +61,7 @@ def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
 
 @mistake(
     "The choices are averaged: there is a division by K too many.",
-    "The weights say how much each expert counts. What do they sum to?",
+    "By what does the docstring divide the sum over k?",
 )
 def dispatch_averaging(x, expert_idx, weights, bank):
     return core_dispatch(x, expert_idx, weights, bank) / expert_idx.shape[1]

@@ -7,7 +7,7 @@ from nanokimi.router import expert_load as core_load
 
 
 @mistake(
-    "Experts that nobody chose are missing: the result is too short, or it moves up.",
+    "The result ends with the last expert that somebody chose: the experts behind it are missing.",
     "With four experts and only expert 1 chosen: how many numbers should come back?",
 )
 def load_of_the_busy_only(expert_idx, n_experts):

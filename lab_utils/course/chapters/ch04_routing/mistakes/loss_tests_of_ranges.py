@@ -27,7 +27,7 @@ PAIRS = torch.tensor([[[0, 1], [1, 2], [2, 3], [3, 0]]])  # an even load, K = 2
 
 @mistake(
     "The test expects K times the right number, as it comes out where the counts are divided by the tokens. An even "
-    "router has 1, and one that sends every token to the same K experts has E/K.",
+    "router has 1, and one that is sure of the same K experts for every token has E/K.",
     "What do the shares f_i sum to, for K = 2?",
 )
 def loss_test_of_an_even_k(load_balance_loss):

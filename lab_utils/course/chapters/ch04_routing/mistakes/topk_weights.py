@@ -126,7 +126,7 @@ def route_weighting_alike(logits, expert_bias, cfg):
 
 
 @mistake(
-    "The weights carry no gradient: no error of the layer ever reaches the router, and it stays as it was drawn.",
+    "The weights carry no gradient: no error of the layer ever reaches the router.",
     "Do the weights of your answer still hang on `logits`? A no_grad(), a .detach(), an .item() or a "
     "torch.tensor(...) cuts that.",
 )

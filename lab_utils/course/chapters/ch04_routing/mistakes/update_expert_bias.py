@@ -24,7 +24,7 @@ def bias_that_drifts(expert_bias, load, rate):
 
 
 @mistake(
-    "The step is as large as the difference of the loads. Only its sign counts.",
+    "The step grows with the difference of the loads. Only the sign of the difference counts.",
     "A load is off by 1 token, another by 1,000. How far does each bias move?",
 )
 def bias_in_proportion(expert_bias, load, rate):

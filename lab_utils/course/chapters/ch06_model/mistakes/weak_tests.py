@@ -77,6 +77,15 @@ def block_test_with_a_seed_for_each_call(make_block):
 
 
 @mistake(
+    "Its input is 0. A block without biases then gives 0 in every call, whatever its weights are.",
+    "Which input shows whether two calls have the same weights?",
+)
+def block_test_of_zeros(make_block):
+    block, zeros = make_block(8), torch.zeros(1, 4, 8)
+    assert torch.allclose(block(zeros), block(zeros))
+
+
+@mistake(
     "It asks whether the block learns: gradients for its weights, or a loss that falls. The weights that the broken "
     "block has do learn. One is missing among them.",
     "Is every matrix that forward uses in block.parameters()?",
@@ -106,6 +115,7 @@ BLOCK_TESTS = (
     block_test_of_some_parameters,
     block_test_that_something_happens,
     block_test_with_a_seed_for_each_call,
+    block_test_of_zeros,
     block_test_of_the_gradients,
 )
 
