@@ -136,7 +136,7 @@ def train_model(
         f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
     )
     if compiles:
-        about.append("compiling the training step before the first one: this takes a while, and only once")
+        about.append("compiling the training step before the first one, which takes a while")
     if computes_on.type == "cpu":
         keep_freed_memory()
     raise typer.Exit(run_training(network, loaded, run, out, done, about))
