@@ -216,8 +216,9 @@ class TrainConfig:
         min_lr_ratio·lr over the last decay_fraction of the steps.
     grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
-    device: "auto" is CUDA where there is one. dtype: "auto" is bfloat16 autocast on a CUDA device that
-        computes in it, and float32 elsewhere.
+    device: "auto" is CUDA where there is one; "mps" is Apple's GPU. dtype: "auto" is bfloat16 autocast on a CUDA
+        device that computes in it, and float32 elsewhere. compile: the step, before the first; "auto" is on for CUDA.
+    recompute: keep no activations of a block, but compute them again for the gradient: slower, and less memory.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
     Raises `ConfigError` for a setting out of range.
 
@@ -241,8 +242,10 @@ class TrainConfig:
     eval_every: Count = 50
     eval_windows: Count = 64
     seed: Seed = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    recompute: Annotated[bool, Strict()] = False
     optim: OptimConfig = OptimConfig()
     balance: BalanceConfig = BalanceConfig()
     qk_clip_tau: Positive | None = None

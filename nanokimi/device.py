@@ -9,13 +9,16 @@ from nanokimi.config import ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for the setting `device`: `cpu`, `cuda`, or `auto`, which is CUDA where this machine offers it.
+    """The device for the setting `device`: `cpu`, `cuda`, `mps`, or `auto`, which is CUDA where this machine offers it.
 
-    Raises `ConfigError` for `cuda` on a machine without CUDA.
+    Raises `ConfigError` for `cuda` and `mps` (Apple's GPU) on a machine without it.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device=cuda: this machine offers no CUDA device; use device=cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = ("cuda" if here["cuda"] else "cpu") if name == "auto" else name
+    if not here[name]:
+        lack = f"this machine offers no {name.upper()} device"
+        raise ConfigError(f"device={name}: {lack}; use device=cpu or auto")
+    return torch.device(name)
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -30,7 +33,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
             raise ConfigError(
                 "dtype=bfloat16: this CUDA device does not compute in it; use dtype=float32 or auto"
             )
-        raise ConfigError("dtype=bfloat16 needs device=cuda; on a CPU use dtype=float32 or auto")
+        raise ConfigError("dtype=bfloat16 needs device=cuda; elsewhere use dtype=float32 or auto")
     return torch.bfloat16 if native and name != "float32" else torch.float32
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nanokimi.device import compute_dtype
 from nanokimi.first_weights import draw_weight
+from nanokimi.system.by_run import has_kernel, linear_by_run
 
 
 def swiglu(
@@ -38,13 +39,8 @@ class SwiGLU(nn.Module):
 
 
 def can_group(rows: Float[Tensor, "rows d_model"], down: Float[Tensor, "n_experts d_model width"]) -> bool:
-    """Whether one kernel runs all experts: bfloat16 on CUDA from compute capability 9.0 (H100) on.
-
-    It reads 16 bytes at a time, so widths must be multiples of 8 numbers.
-    """
-    if not rows.is_cuda or torch.cuda.get_device_capability(rows.device) < (9, 0):
-        return False
-    return compute_dtype(rows) == torch.bfloat16 and down.shape[1] % 8 == down.shape[2] % 8 == 0
+    """Whether the experts run together and their counts are not read: in a compiled step, or in one kernel."""
+    return torch.compiler.is_compiling() or has_kernel(rows, down, compute_dtype(rows))
 
 
 def grouped_linear(
@@ -54,7 +50,7 @@ def grouped_linear(
 ) -> Float[Tensor, "rows out"]:
     """Every row through the matrix of its expert: the rows before ends[0] through the first one, and so on."""
     dtype = compute_dtype(rows)  # autocast does not know this product
-    return F.grouped_mm(rows.to(dtype), weight.to(dtype).mT, offs=ends)
+    return linear_by_run(rows.to(dtype), weight.to(dtype), ends)
 
 
 def _run_grouped(

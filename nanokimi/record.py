@@ -16,6 +16,7 @@ class StepRecord:
     tokens: int  # seen so far
     seconds: float  # of training so far, without evaluating, saving, waiting and the steps that were given up
     tokens_per_s: float  # of this step
+    compile_seconds: float  # before this step, for compiling it; in no other number here
     lr: float
     loss: float  # nats per token on this step's batch, without the balancing terms
     balance_loss: float  # the balancing terms, weighted by their coefficients

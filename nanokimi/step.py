@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nanokimi.compiled.graph import CompiledLosses
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, to_device
 from nanokimi.gpt import GPTBlock
@@ -65,8 +66,9 @@ def take_step(
     step: int,
     dtype: torch.dtype,
     interrupt: Callable[[], object],
+    graph: CompiledLosses | None = None,
 ) -> StepFacts:
-    """Take optimizer step `step` (from 0) and return its facts.
+    """Take optimizer step `step` (from 0), by the compiled `graph` where there is one, and return its facts.
 
     `interrupt` is called after every forward and every backward pass. An exception that it raises gives the step up:
     the gradients are left half made and the optimizers have the step's learning rate; nothing else has changed. Raises
@@ -78,7 +80,7 @@ def take_step(
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = lr
-    tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt)
+    tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt, graph)
     with freeze_experts(model, optimizers, steering.frozen_experts):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         tally.read_losses(norm)
@@ -113,6 +115,7 @@ def _make_gradients(
     step: int,
     dtype: torch.dtype,
     interrupt: Callable[[], object],
+    graph: CompiledLosses | None,
 ) -> "_Tally":
     """Leave the gradient of the mean loss over the step's micro-batches in the parameters; return what was seen."""
     device = next(model.parameters()).device
@@ -120,9 +123,12 @@ def _make_gradients(
     for micro in range(cfg.grad_accum):
         inputs, targets = (to_device(tokens, device) for tokens in _get_batch(corpus, cfg, step, micro))
         with autocast(device, dtype):
-            out = model(inputs, with_max_qk_logit=cfg.qk_clip_tau is not None)
-            loss = next_token_loss(out.logits, targets)
-            balance = balance_term(out.routing, cfg.balance)
+            if graph is not None:
+                loss, balance, out = graph(inputs, targets, cfg)
+            else:
+                out = model(inputs, with_max_qk_logit=cfg.qk_clip_tau is not None)
+                loss = next_token_loss(out.logits, targets)
+                balance = balance_term(out.routing, cfg.balance)
         interrupt()
         ((loss + balance) / cfg.grad_accum).backward()
         tally.add(loss, balance, out)

@@ -15,6 +15,8 @@ import torch
 
 from nanokimi import checkpoint
 from nanokimi.checkpoint import TrainingState
+from nanokimi.compiled.choice import choose_compile
+from nanokimi.compiled.graph import CompiledLosses
 from nanokimi.config import ConfigError, TrainConfig, to_dict
 from nanokimi.device import choose_device, choose_dtype
 from nanokimi.evaluate import Evaluation, evaluate
@@ -24,7 +26,7 @@ from nanokimi.record import StepRecord
 from nanokimi.runs import folder
 from nanokimi.runs.log import StepLog
 from nanokimi.runs.optimizers import unpack_optimizers
-from nanokimi.runs.state import refuse_other
+from nanokimi.runs.state import MAY_DIFFER, refuse_other
 from nanokimi.steering import (
     EndTraining,
     Intervention,
@@ -36,8 +38,10 @@ from nanokimi.steering import (
 )
 from nanokimi.step import StepFacts, TrainingDiverged, take_step
 from nanokimi.system.checked import checked
+from nanokimi.system.devices import explain_lack
 from nanokimi.system.finite import NotFiniteError, check_trainable
 from nanokimi.system.paths import AnyPath
+from nanokimi.system.replaced import recompute
 from nanokimi.text.corpus import Corpus, check_fits
 
 
@@ -73,7 +77,11 @@ def train(
     """
     # A caller may change the current folder between two steps.
     run_dir = None if run_dir is None else folder.locate(run_dir)
-    with contextlib.nullcontext() if run_dir is None else folder.own(run_dir):
+    with (
+        contextlib.nullcontext() if run_dir is None else folder.own(run_dir),
+        recompute(model.layers if cfg.recompute else ()),
+        explain_lack(cfg.device),
+    ):
         run = _prepare(model, corpus, cfg, run_dir, resume, steer)
         try:
             while run.state.step < cfg.steps:
@@ -93,13 +101,14 @@ def _prepare(
     check_fits(corpus, model.cfg, cfg.seq_len)
     check_trainable(model)
     model.to(device).train()
+    graph = CompiledLosses(model, dtype) if choose_compile(cfg.compile, device) else None
     optimizers = build_optimizers(model, cfg.optim)
     if resume:
         state = _restore(model, optimizers, corpus, cfg, run_dir)
     else:
         state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
     saved_step = state.step if resume else None
-    return _Run(model, optimizers, corpus, cfg, dtype, run_dir, steer, state, saved_step)
+    return _Run(model, optimizers, corpus, cfg, dtype, graph, run_dir, steer, state, saved_step)
 
 
 def _restore(
@@ -114,7 +123,7 @@ def _restore(
         raise ConfigError("resume needs the folder of the run")
     folder.bring_back(run_dir)
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
-    ours = replace(cfg, device=found.train.device)  # not compared: the run goes on where the caller wants it
+    ours = replace(cfg, **{name: getattr(found.train, name) for name in MAY_DIFFER})
     refuse_other(run_dir, "model", to_dict(found.model.cfg), to_dict(model.cfg))
     refuse_other(run_dir, "training", to_dict(found.train), to_dict(ours))
     theirs = {"fingerprint": found.state.corpus_fingerprint}
@@ -137,6 +146,7 @@ class _Run:
     corpus: Corpus
     cfg: TrainConfig
     dtype: torch.dtype
+    graph: CompiledLosses | None
     run_dir: Path | None
     steer: Steer | None
     state: TrainingState
@@ -163,6 +173,7 @@ class _Run:
             tokens=self.state.step * tokens_per_step,
             seconds=self.state.seconds,
             tokens_per_s=tokens_per_step / seconds,
+            compile_seconds=0.0 if self.graph is None else self.graph.take_seconds(),
             evaluation=self._evaluate() if is_due else None,
             interventions=interventions,
             **vars(facts),
@@ -201,6 +212,9 @@ class _Run:
         """
         while True:
             interventions = check_interventions(self._ask(), self.state.step + 1, self.model)
+            settings = self._settings(interventions)
+            if self.graph is not None:
+                self.graph.prepare(settings.apply_to(self.cfg))
             started, self.seconds_waited = time.perf_counter(), 0.0
             try:
                 facts = take_step(
@@ -208,10 +222,11 @@ class _Run:
                     self.optimizers,
                     self.corpus,
                     self.cfg,
-                    self._settings(interventions),
+                    settings,
                     self.state.step,
                     self.dtype,
                     interrupt=partial(self._give_up_unless, interventions),
+                    graph=self.graph,
                 )
             except _StepGivenUp:
                 self.model.zero_grad(set_to_none=True)

@@ -40,7 +40,7 @@ EVERYTHING = (
     Intervention(7, "frozen_experts", ()),
     Intervention(7, "sequence_coef", 0.01),
 )
-CLOCK = ("seconds", "tokens_per_s")
+CLOCK = ("seconds", "tokens_per_s", "compile_seconds")
 
 
 def make_model(name: str, seed: int = 0, harsh: bool = False, **changes) -> Model:

@@ -29,7 +29,7 @@ _TRAIN = (
     "--set=train.batch_size=2 --set=train.seq_len=32"
 ).split()
 _RESUME = ["train", "--resume", "--out=run"]
-_CLOCK = ("seconds", "tokens_per_s")
+_CLOCK = ("seconds", "tokens_per_s", "compile_seconds")
 
 
 def run(tries: int, seed: int, folder: Path, on_progress: Callable[[int], None]) -> Outcome:

@@ -231,6 +231,7 @@ def _details(results: Results) -> str:
         "<h2>Everything else</h2>"
         + "<details><summary>Step times and cache</summary>"
         + table.as_html(tables.step_table(results))
+        + _compiled(results)
         + "</details>"
         + fold("Configurations of all arms", arms)
         + fold("The text", results.corpus)
@@ -238,6 +239,16 @@ def _details(results: Results) -> str:
         + "<footer><p>All numbers, with every evaluation of every run, are in results.json beside this file; every "
         "step has a line in runs/*/steps.jsonl.</p></footer>"
     )
+
+
+def _compiled(results: Results) -> str:
+    """A list of the trainings whose step was compiled, with the seconds of it; empty if none was."""
+    lines = [
+        f"{run.arm} with seed {run.seed}: compiled in {run.compile_seconds:.1f} s, which no other time includes."
+        for run in results.runs
+        if run.compile_seconds
+    ]
+    return _list(lines) if lines else ""
 
 
 def main(argv: Sequence[str]) -> int:

@@ -73,6 +73,7 @@ class Run:
     batch_digest: str  # SHA-256 of all tokens that the model was trained on, in order
     interventions: tuple[SavedIntervention, ...] = ()  # what a person changed while it ran
     diverged_at: Count | None = None  # the step at which loss, gradient or weights were no longer finite
+    compile_seconds: PositiveOrZero = 0.0  # before the steps, for compiling them; not in train_seconds
     diverged_because: str = ""  # what was not finite, and what may help
 
     @property

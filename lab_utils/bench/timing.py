@@ -52,12 +52,12 @@ def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float | None]:
             _wait_for_device()
             started = time.perf_counter()
             try:
-                next(steps)
+                record = next(steps)
             except TrainingDiverged:
                 steps = begin()
                 continue
             _wait_for_device()
-            return time.perf_counter() - started
+            return time.perf_counter() - started - record.compile_seconds
         return None
 
     return step

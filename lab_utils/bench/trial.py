@@ -36,7 +36,7 @@ class Trial:
         self._points: list[Point] = []
         self._tokens_seen = hashlib.sha256()
         self._interventions: list[dict[str, Any]] = []
-        self._train_seconds = self._wall_seconds = 0.0
+        self._train_seconds = self._wall_seconds = self._compile_seconds = 0.0
         self._diverged: TrainingDiverged | None = None
 
     def __enter__(self) -> Trial:
@@ -62,6 +62,7 @@ class Trial:
     def add(self, record: StepRecord) -> None:
         """Note what a step record says: time, interventions, and the evaluation if there is one."""
         self._train_seconds = record.seconds
+        self._compile_seconds += record.compile_seconds
         self._interventions += [each.to_dict() for each in record.interventions]
         if record.evaluation is not None:
             facts = asdict(record.evaluation)
@@ -79,6 +80,7 @@ class Trial:
             points=tuple(self._points),
             train_seconds=self._train_seconds,
             wall_seconds=self._wall_seconds,
+            compile_seconds=self._compile_seconds,
             peak_memory=self._memory.peak,
             start_memory=self._memory.at_start,
             batch_digest=self._tokens_seen.hexdigest(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ class Yours:
 
         Its checkpoints hold no momenta, so that such a run cannot be resumed.
         """
-        return self._assembly.module("nanokimi.train").train(model, corpus, cfg, run_dir, steer=steer)
+        # The graph is made of the core's losses, and a reader's code need not be one graph.
+        plain = replace(cfg, compile="off")
+        return self._assembly.module("nanokimi.train").train(model, corpus, plain, run_dir, steer=steer)
 
     def generate(
         self, model: Kimi, prompt: Sequence[int], max_new_tokens: int, **settings: Any

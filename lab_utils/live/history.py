@@ -65,6 +65,7 @@ class RunHistory:
     def __init__(self, name: str, arm: str, first_layer: int = 0, tau: float | None = None):
         self.name, self.arm, self.first_layer, self.tau = name, arm, first_layer, tau
         self.last: StepRecord | None = None
+        self.compile_seconds = 0.0
         self.marks: list[Mark] = []
         self.evaluations: list[StepRecord] = []
         self.sample: str = ""
@@ -75,6 +76,7 @@ class RunHistory:
     def add(self, record: StepRecord, first_mark: int) -> None:
         """Remember a record; its interventions are numbered from `first_mark`."""
         self.last = record
+        self.compile_seconds += record.compile_seconds
         flat_load = [x for layer in record.expert_load for x in layer]
         head = (record.step, record.tokens, record.seconds, record.loss)
         self._rows.add((*head, *record.max_vio, *record.router_entropy, *flat_load))

@@ -242,6 +242,7 @@ def write_numbers(history: RunHistory) -> str:
         (history.name, f"step {last.step} of {last.n_steps}"),
         ("speed", f"{history.tokens_per_s():,.0f} tokens/s"),
         ("time left", write_duration(history.seconds_left())),
+        *([("compiled in", write_duration(history.compile_seconds))] if history.compile_seconds else []),
         ("memory", "not known" if memory is None else f"{memory / MB:,.0f} MB"),
         ("learning rate", f"{last.lr:.3g}"),
         ("loss", f"{last.loss:.3f} nats per token"),

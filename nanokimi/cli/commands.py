@@ -19,6 +19,7 @@ from nanokimi.cli import options, settings
 from nanokimi.cli.memory import check_memory, explain_shortage
 from nanokimi.cli.terminal import decode, load_corpus_with_bars, say, tell
 from nanokimi.cli.training import resume_command, run_training
+from nanokimi.compiled.choice import choose_compile
 from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.device import choose_device, choose_dtype
@@ -76,7 +77,7 @@ def train_model(
         options.folder("--out", "folder of the run [default: out/MODEL]"),
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006  typer reads it once
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues."""
@@ -115,6 +116,7 @@ def train_model(
             )
     computes_on = choose_device(run.train.device)
     choose_dtype(run.train.dtype, computes_on)
+    compiles = choose_compile(run.train.compile, computes_on)
     loaded = load_corpus_with_bars(run.data, run.train.seq_len)
     if not resume:
         # The text decides how many tokens there are: in a larger embedding some rows would never be used.
@@ -133,6 +135,8 @@ def train_model(
         f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
         f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
     )
+    if compiles:
+        about.append("compiling the training step before the first one, which takes a while")
     if computes_on.type == "cpu":
         keep_freed_memory()
     raise typer.Exit(run_training(network, loaded, run, out, done, about))

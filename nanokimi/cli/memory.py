@@ -53,9 +53,10 @@ def explain_shortage(training: TrainConfig) -> Iterator[None]:
         if not is_shortage(error):
             raise
         tokens = training.batch_size * training.seq_len
+        again = "" if training.recompute else ", or train.recompute=true"
         raise ConfigError(
             f"out of memory with train.batch_size={training.batch_size} and train.seq_len={training.seq_len}: "
-            f"{_advise(training, max(1, tokens // 2))}, or take a smaller model"
+            f"{_advise(training, max(1, tokens // 2))}{again}, or take a smaller model"
         ) from None
 
 

@@ -15,12 +15,13 @@ from nanokimi.presets.yaml_config import (
     read_yaml,
     setting_names,
 )
+from nanokimi.runs import state
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import quote
 from nanokimi.text.sources import SOURCES
 
 RUN_FILE = "run.yaml"
-MAY_DIFFER = ("data.cache_dir", "train.device")  # where a run is, not what it computes
+MAY_DIFFER = ("data.cache_dir", *(f"train.{name}" for name in state.MAY_DIFFER))
 SECTIONS = {"data": (DataConfig,), "model": (KimiConfig, GPTConfig), "train": (TrainConfig,)}
 
 
@@ -132,7 +133,7 @@ def read_run(out: Path, overrides: list[str]) -> Run:
         if text.partition("=")[0].strip() not in MAY_DIFFER:
             raise ConfigError(
                 f"--resume continues with the run's own settings: leave --set {quote(text)} out "
-                f"(only {' and '.join(MAY_DIFFER)} may differ)"
+                f"(only {', '.join(MAY_DIFFER)} may differ)"
             )
     sets = sort_overrides(overrides, "data", "train")
     if not (out / RUN_FILE).exists():

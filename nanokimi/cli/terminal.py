@@ -88,6 +88,9 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig, done: int = 0) -> 
     ) as bar:
         for record in records:
             bar.leave = True
+            if record.compile_seconds:
+                about = f"compiled in {record.compile_seconds:.1f} s, which no other time includes"
+                say_above_bar(f"step {record.step}: {about}")
             bar.update(record.step - bar.n)
             bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
             yield record

@@ -12,6 +12,8 @@ from nanokimi.system.printable import OneLineError, quote
 
 # Where no checkpoint of a run loads.
 BEGIN_ANEW = "put a whole copy back, or begin a new run in another folder"
+# Settings of a training that say where and how it computes, not what: a run may go on with others.
+MAY_DIFFER = ("device", "compile", "recompute")
 _MOST_STEPS = 10**12
 
 

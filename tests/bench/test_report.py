@@ -134,6 +134,16 @@ def test_verdict_table_shows_every_seed():
 # ---------------------------------------------------------------- the report
 
 
+def test_the_seconds_of_compiling_are_told_where_step_times_are(tmp_path):
+    made = three_seeds()
+    assert "compiled" not in report.render(made, tmp_path)
+    made = replace(made, runs=(replace(made.runs[0], compile_seconds=45.67), *made.runs[1:]))
+    assert made == from_json(json.loads(json.dumps(to_json(made))))
+    text = report.render(made, tmp_path)
+    line = f"{made.runs[0].arm} with seed 0: compiled in 45.7 s, which no other time includes."
+    assert text.count("compiled in") == 1 and line in text[text.index("Step times and cache") :]
+
+
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys):
     report.write_report(three_seeds(), tmp_path)
 

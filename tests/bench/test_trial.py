@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from dataclasses import replace
 
 from lab_utils.bench.trial import Trial
 from nanokimi.model import build_model
@@ -24,5 +25,17 @@ def test_trial_notes_every_training_token_and_no_evaluation(smoke, tmp_path):
     assert run.batch_digest == seen.hexdigest()
     assert [point.step for point in run.points] == [10]
     assert not run.complete
+    assert run.compile_seconds == 0
     model(inputs)  # after the block nothing is noted any more
     assert trial.run().batch_digest == run.batch_digest
+
+
+def test_trial_adds_up_the_seconds_of_compiling(smoke, tmp_path):
+    plan, text = smoke
+    arm = plan.arm("gpt")
+    model = build_model(arm.model)
+    with Trial(arm, model, tmp_path) as trial:
+        for record in itertools.islice(train(model, text, arm.train), 3):
+            trial.add(replace(record, compile_seconds=float(record.step)))
+    assert trial.run().compile_seconds == 1 + 2 + 3
+    assert trial.run().train_seconds == record.seconds

@@ -79,7 +79,7 @@ def test_running_out_names_the_sizes_and_what_takes_half(error, run, text: Path,
     line = err.replace("\r", "\n").strip().splitlines()[-1]
     assert line == (
         "nanokimi: out of memory with train.batch_size=8 and train.seq_len=64: "
-        "try train.batch_size=4 with train.grad_accum=2, or take a smaller model"
+        "try train.batch_size=4 with train.grad_accum=2, or train.recompute=true, or take a smaller model"
     )
     assert not Path("out").exists()
 

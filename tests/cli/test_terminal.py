@@ -1,6 +1,7 @@
 """What a terminal shows while something runs, and what a log gets instead."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,15 @@ def test_a_bar_is_drawn_for_a_terminal_only(stderr, shows, monkeypatch, capsys) 
     assert list(terminal.draw_bar(iter(records), cfg)) == records
     assert ("tokens/s" in stderr.getvalue()) == shows and (stderr.getvalue() == "") != shows
     assert f"step {cfg.steps}: validation loss" in capsys.readouterr().out
+
+
+def test_the_seconds_of_compiling_are_a_line_of_their_own(capsys) -> None:
+    cfg = tiny.train_config()
+    first, *others = take_steps(make_model("gpt"), cfg)
+    list(terminal.draw_bar(iter([replace(first, compile_seconds=12.34), *others]), cfg))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "step 1: compiled in 12.3 s, which no other time includes"
+    assert "compiled" not in "".join(lines[1:])
 
 
 def test_no_bar_stays_of_a_training_without_a_step(monkeypatch) -> None:

@@ -1,10 +1,11 @@
 """Count what one training step of the profile gpu asks of a CUDA device.
 
-`python -m tests.contracts.count_step LIBRARY ARM` prints one line of JSON: operations on the device, also by part of
-the step; matrix products of the forward and backward pass; how often the program waits for the device; and the largest
-memory in GB that a part of the step holds beside weights and optimizers' state.
+`python -m tests.contracts.count_step LIBRARY ARM [recompute]` prints one line of JSON: operations on the device, also
+by part of the step; matrix products of the forward and backward pass; how often the program waits for the device; and
+the largest memory in GB that a part of the step holds beside weights and optimizers' state.
 """
 
+import contextlib
 import json
 import sys
 import weakref
@@ -29,6 +30,7 @@ from nanokimi.model import build_model
 from nanokimi.optim import Muon, build_optimizers
 from nanokimi.router import scaling_factor
 from nanokimi.steering import Steering
+from nanokimi.system.replaced import recompute
 
 PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "_grouped_mm"}
 NO_KERNEL = {
@@ -95,7 +97,7 @@ class Counting(TorchDispatchMode):
         return counted
 
 
-def count(arm_name: str) -> dict[str, float]:
+def count(arm_name: str, again: bool) -> dict[str, float]:
     arm = make_plan("gpu", "ladder").arm(arm_name)
     if getattr(arm.model, "moe", None) is not None:
         scaling_factor(arm.model.moe)  # drawn once, with real numbers
@@ -103,11 +105,12 @@ def count(arm_name: str) -> dict[str, float]:
     step.batch = lambda *_, batch_size, seq_len, seed: torch.zeros(2, batch_size, seq_len, dtype=torch.long)
     counting = Counting()
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), contextlib.ExitStack() as stack:
         FakeTensor.tolist = lambda tensor: _ones(counting, tensor)
         FakeTensor.item = lambda tensor: _ones(counting, tensor)
         with torch.device("cuda"):
             model = build_model(arm.model)
+        stack.enter_context(recompute(model.layers if again else ()))
         optimizers = build_optimizers(model, arm.train.optim)
 
         def take():
@@ -145,4 +148,4 @@ def _ones(counting: Counting, tensor):
 
 
 if __name__ == "__main__":
-    print(json.dumps(count(sys.argv[2])))
+    print(json.dumps(count(sys.argv[2], "recompute" in sys.argv[3:])))

@@ -26,9 +26,9 @@ def library(tmp_path_factory):
     return pretend.build(tmp_path_factory.mktemp("pretended"))
 
 
-def count(library, arm):
+def count(library, arm, *how):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.contracts.count_step", library, arm],
+        [sys.executable, "-m", "tests.contracts.count_step", library, arm, *how],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -51,3 +51,12 @@ def test_a_step_of_kimi_with_muon_and_qk_clip(library):
     assert 0 < found["parts"]["largest logits"] <= 72, found  # nine a layer
     assert max(found["peaks"].values()) <= 11.8, found
     assert found["peaks"]["Muon"] <= 4.8, found
+
+
+def test_a_step_that_keeps_no_activations(library):
+    """Less than half of the memory beside weights and optimizers' state, for the forward products once more."""
+    for arm, most, products in (("gpt", 2.6, 123), ("kimi", 2.9, 271)):
+        found = count(library, arm, "recompute")
+        assert found["peaks"][""] <= most, found
+        assert found["products"] <= products, found
+        assert found["waits"] <= 3, found

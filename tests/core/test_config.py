@@ -114,7 +114,7 @@ REFUSED = [
     (TrainConfig, {"min_lr_ratio": 1.5}, "min_lr_ratio=1.5 must be 1 or less"),
     (TrainConfig, {"decay_fraction": -0.1}, "decay_fraction=-0.1 must be 0 or more"),
     (TrainConfig, {"qk_clip_tau": 0.0}, "qk_clip_tau=0.0 must be above 0"),
-    (TrainConfig, {"device": "tpu"}, "device='tpu' must be 'auto', 'cpu' or 'cuda'"),
+    (TrainConfig, {"device": "tpu"}, "device='tpu' must be 'auto', 'cpu', 'cuda' or 'mps'"),
     (TrainConfig, {"optim": {"lr": 0.0}}, "optim.lr=0.0 must be above 0"),
     (TrainConfig, {"balance": {"z_coef": -1.0}}, "balance.z_coef=-1.0 must be 0 or more"),
     (DataConfig, {"source": "  "}, "source is empty: name storyworld, tinystories or a path"),

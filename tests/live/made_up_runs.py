@@ -16,6 +16,7 @@ def record(step: int, load=((2.0, 0.0), (1.0, 1.0)), **changes) -> StepRecord:
         tokens=100 * step,
         seconds=2.0 * step,
         tokens_per_s=50.0,
+        compile_seconds=0.0,
         lr=0.1,
         loss=4.0 - step,
         balance_loss=0.0,

@@ -35,6 +35,12 @@ def test_a_history_gives_its_curves_back():
     assert made.seconds_left() == 8 * 100 / 50
 
 
+def test_compiling_is_added_up_and_in_no_other_time():
+    made = history(record(1, compile_seconds=40.0), record(2), record(3, compile_seconds=2.0))
+    assert made.compile_seconds == 42
+    assert made.x("seconds").tolist() == [2, 4, 6] and made.seconds_left() == 7 * 100 / 50
+
+
 def test_frames_are_few_and_hold_both_ends():
     made = history(*(record(step) for step in range(1, 101)))
     # The middle of 100 rows lies between the 50th and the 51st; numpy rounds a half to the even index, 50.

@@ -92,6 +92,12 @@ def test_pause_becomes_continue_and_nothing_is_trained_between(live_shown):
     assert ticks == [2] and records[-1].step == 6
 
 
+def test_the_seconds_of_compiling_stand_among_the_numbers():
+    assert "compiled in" not in write_numbers(history(record(1)))
+    assert ">compiled in<" in (text := write_numbers(history(record(1, compile_seconds=61.0), record(2))))
+    assert ">1 min 1 s<" in text
+
+
 def draw_now(panel) -> None:
     """A pause draws all that was done."""
     panel.pause()

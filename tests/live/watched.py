@@ -43,7 +43,10 @@ def follow(
 
 def facts(records) -> list[dict]:
     """All that two equal trainings share: not the clock."""
-    return [{k: v for k, v in r.to_dict().items() if k not in ("seconds", "tokens_per_s")} for r in records]
+    return [
+        {k: v for k, v in r.to_dict().items() if k not in ("seconds", "tokens_per_s", "compile_seconds")}
+        for r in records
+    ]
 
 
 def click_in_the_middle_of(step: int, click, monkeypatch) -> None:

@@ -135,7 +135,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "data.n_stories": (30,),
     "data.seed": (4,),
 }
-# What a model is, or where it runs: no other value fits the same run.
+# What a model is, or where and how it runs: no other value fits the same run, or none changes a number.
 ELSEWHERE = {
     "model.kind",
     "model.attention",
@@ -143,6 +143,8 @@ ELSEWHERE = {
     "model.block_latent",
     "train.device",
     "train.dtype",
+    "train.compile",
+    "train.recompute",
     "data.cache_dir",
 }
 
