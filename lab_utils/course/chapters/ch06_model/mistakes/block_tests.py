@@ -1,0 +1,115 @@
+"""Tests that cannot tell: the known wrong answers to test_sound_block, of notebook 06."""
+
+import torch
+
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+
+NUMBERS = torch.linspace(-1, 1, 8)[None]
+
+
+@mistake(*LOOKS_AT_NOTHING)
+def block_test_that_never_fails(make_block):
+    make_block(8)(NUMBERS)
+
+
+@mistake(
+    "It refuses sound blocks whose weights are drawn at random, as if two blocks should give the same.",
+    "Of which two calls is the output the same in a sound block: of one block, or of two?",
+)
+def block_test_of_two_blocks(make_block):
+    assert torch.equal(make_block(8)(NUMBERS), make_block(8)(NUMBERS))
+
+
+@mistake(
+    "It refuses every block that was tried, the sound ones too: what it expects is not what a sound one gives.",
+    "Run it on a block that you trust first. A sound block may have any number of weights, of any shape.",
+)
+def block_test_that_always_fails(make_block):
+    raise AssertionError
+
+
+@mistake(
+    "Of all blocks that were tried it refuses only one of another shape, and one that gives nothing.",
+    "Which numbers would be different, and from what?",
+)
+def block_test_of_the_shape(make_block):
+    assert make_block(8)(NUMBERS).shape == NUMBERS.shape
+
+
+@mistake(
+    "Of all blocks that were tried it refuses only one that has no weights. The broken block has some, but one is "
+    "missing.",
+    "Is every matrix that forward uses in block.parameters()?",
+)
+def block_test_of_some_parameters(make_block):
+    assert len(list(make_block(8).parameters())) > 0
+
+
+@mistake(
+    "Of all blocks that were tried it refuses only one that gives zeros, and one that gives nothing.",
+    "What differs between two calls of the same block?",
+)
+def block_test_that_something_happens(make_block):
+    out = make_block(8)(NUMBERS)
+    assert out.abs().sum() > 0
+
+
+@mistake(LOOKS_AT_NO_NUMBER[0], "What differs between two calls of one block, made once and called twice?")
+def block_test_of_the_kind(make_block):
+    assert make_block(8)(NUMBERS) is not None
+
+
+@mistake(
+    "It compares two calls and sets the seed before each. What is drawn in a call is then drawn twice alike.",
+    "What would differ between the two calls, if you left the seed alone?",
+)
+def block_test_with_a_seed_for_each_call(make_block):
+    block, outs = make_block(8), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        outs.append(block(NUMBERS))
+    assert torch.allclose(*outs)
+
+
+@mistake(
+    "Its input is 0. A block without biases then gives 0 in every call, whatever its weights are.",
+    "Which input shows whether two calls have the same weights?",
+)
+def block_test_of_zeros(make_block):
+    block, zeros = make_block(8), torch.zeros(1, 4, 8)
+    assert torch.allclose(block(zeros), block(zeros))
+
+
+@mistake(
+    "It asks whether the block learns: gradients for its weights, or a loss that falls. The weights that the broken "
+    "block has do learn. One is missing among them.",
+    "Is every matrix that forward uses in block.parameters()?",
+)
+def block_test_of_the_gradients(make_block):
+    block = make_block(8)
+    block(NUMBERS).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+
+@mistake(
+    "It passes for the piece above with its second matrix made once, and refuses every other sound block that was "
+    "tried: so does a test that counts weights.",
+    "A sound block may have any number of weights, of any shape. What differs between two calls of the broken one?",
+)
+def block_test_of_the_number_of_weights(make_block):
+    assert sum(p.numel() for p in make_block(8).parameters()) == 264
+
+
+BLOCK_TESTS = (
+    block_test_of_the_number_of_weights,
+    block_test_that_never_fails,
+    block_test_of_two_blocks,
+    block_test_of_the_kind,
+    block_test_that_always_fails,
+    block_test_of_the_shape,
+    block_test_of_some_parameters,
+    block_test_that_something_happens,
+    block_test_with_a_seed_for_each_call,
+    block_test_of_zeros,
+    block_test_of_the_gradients,
+)
