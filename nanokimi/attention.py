@@ -99,7 +99,7 @@ class CausalSelfAttention(nn.Module):
         v = split_heads(self.v_proj(x), self.n_heads)
         if cache is not None:
             k, v = cache.append(k, v)
-        out = self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, x.shape[1]))))
+        out = self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, q))))
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:

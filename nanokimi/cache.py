@@ -1,7 +1,7 @@
 """What a layer keeps of the tokens that it has seen, so that decoding computes each token once."""
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -68,16 +68,16 @@ def text_positions(cache: SequenceCache | None, columns: Int[Tensor, " seq"]) ->
 
 
 def visible_entries(
-    cache: SequenceCache | None, n_queries: int
+    cache: SequenceCache | None, q: Float[Tensor, "batch n_heads n_queries channels"]
 ) -> Bool[Tensor, "batch 1 n_queries entries"] | None:
-    """True where the newest `n_queries` tokens may look in a cache with padding; None where there is no padding.
+    """True where the queries `q`, of the newest tokens, may look in a cache with padding; None where there is none.
 
     Padding sees padding, so that its rows have something to look at. No text sees it.
     """
     if not isinstance(cache, PaddedCache) or cache.is_even:
         return None
     keys = torch.arange(cache.length, device=cache.padding.device)
-    queries = keys[-n_queries:, None]
+    queries = keys[-q.shape[2] :, None]
     is_padding = keys < cache.padding[:, None, None]
     return ((keys <= queries) & (~is_padding | (queries < cache.padding[:, None, None])))[:, None]
 

@@ -96,12 +96,10 @@ def generate(
     check_sampling(temperature, top_k, top_p)
     check_run(max_new_tokens, seed, stop_id)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    context, vocab_size = model.cfg.max_seq_len, model.cfg.vocab_size
     if is_batch(prompt):
-        texts = [check_prompt(each, context, vocab_size, f"prompt[{i}]") for i, each in enumerate(prompt)]
-        yield from _generate_batch(model, texts, max_new_tokens, seed, stop_id, sampling)
+        yield from _generate_batch(model, prompt, max_new_tokens, seed, stop_id, sampling)
         return
-    tokens = check_prompt(prompt, context, vocab_size)
+    tokens = check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(int(seed))
     cache, new = model.new_cache(), list(tokens)
@@ -119,19 +117,21 @@ def generate(
 
 def _generate_batch(
     model: Model,
-    texts: list[list[int]],
+    prompts: Any,
     max_new_tokens: int,
     seed: int,
     stop_id: int | None,
     sampling: dict[str, Any],
 ) -> Iterator[list[int | None]]:
-    """`generate` for several prompts. `texts` grow by what is drawn, and lose what is forgotten."""
+    """`generate` for several prompts."""
+    context, device = model.cfg.max_seq_len, next(model.parameters()).device
+    # What each text was and has become, without what is forgotten.
+    texts = [check_prompt(p, context, model.cfg.vocab_size, f"prompt[{i}]") for i, p in enumerate(prompts)]
     if any(isinstance(layer, BlockLatentAttention) for layer in model.modules()):
         # Blocks begin at fixed places of a text, so that texts of different lengths cannot stand side by side.
         alone = [generate(model, t, max_new_tokens, seed=seed, stop_id=stop_id, **sampling) for t in texts]
         yield from map(list, zip_longest(*alone))
         return
-    context, device = model.cfg.max_seq_len, next(model.parameters()).device
     generators = [torch.Generator().manual_seed(int(seed)) for _ in texts]
     going, cache = list(range(len(texts))), None
     for _ in range(max_new_tokens):

@@ -38,7 +38,7 @@ class GPTBlock(nn.Module):
         q, k, v = (split_heads(t, self.n_heads) for t in self.qkv_proj(self.ln_1(x)).chunk(3, dim=-1))
         if cache is not None:
             k, v = cache.append(k, v)
-        x = x + self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, x.shape[1]))))
+        x = x + self.o_proj(join_heads(attend(q, k, v, self.scale, visible_entries(cache, q))))
         x = x + self.down_proj(F.gelu(self.up_proj(self.ln_2(x))))
         return x, max_logit(q, k, self.scale) if with_max_qk_logit else None
 

@@ -100,7 +100,7 @@ class MultiHeadLatentAttention(nn.Module):
             k = entries[:, None].expand(-1, self.n_heads, -1, -1)
             q = absorb_query(q, expand_k)
             latents = entries[..., : self.cfg.kv_lora_rank]
-            mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, x.shape[1]))
+            mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, q))
             heads = mixed @ expand_v.transpose(1, 2)
         out = self.o_proj(join_heads(heads))
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)

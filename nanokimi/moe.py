@@ -53,6 +53,17 @@ def mix_few(
     return (weights.unsqueeze(1) @ out).squeeze(1)
 
 
+def mix(
+    x: Float[Tensor, "tokens d_model"],
+    expert_idx: Int[Tensor, "tokens top_k"],
+    weights: Float[Tensor, "tokens top_k"],
+    bank: ExpertBank,
+) -> Float[Tensor, "tokens d_model"]:
+    """`dispatch`, or where no more experts are asked for than there are `mix_few`, which gives the same."""
+    is_few = expert_idx.numel() <= len(bank.down_proj)
+    return (mix_few if is_few else dispatch)(x, expert_idx, weights, bank)
+
+
 class MoE(nn.Module):
     """Router, routed experts and shared experts: the output, and what the router decided.
 
@@ -82,7 +93,6 @@ class MoE(nn.Module):
         self, x: Float[Tensor, "batch seq d_model"]
     ) -> tuple[Float[Tensor, "batch seq d_model"], RouterStats]:
         stats = self.route(x)
-        mix = mix_few if stats.expert_idx.numel() <= self.cfg.n_routed_experts else dispatch
         y = mix(
             x.flatten(0, 1), stats.expert_idx.flatten(0, 1), stats.weights.flatten(0, 1), self.experts
         ).view_as(x)

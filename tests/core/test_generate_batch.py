@@ -102,5 +102,7 @@ def test_who_sees_whom_in_a_cache_with_padding():
     cache = PaddedCache([1, 0], torch.device("cpu"))
     cache.append(torch.zeros(2, 1, 3, 4))
     wanted = [[[1, 0, 0], [0, 1, 0], [0, 1, 1]], [[1, 0, 0], [1, 1, 0], [1, 1, 1]]]
-    assert visible_entries(cache, 3)[:, 0].int().tolist() == wanted
-    assert visible_entries(cache, 1)[:, 0].int().tolist() == [[row[-1]] for row in wanted]
+    assert visible_entries(cache, torch.zeros(2, 1, 3, 4))[:, 0].int().tolist() == wanted
+    assert visible_entries(cache, torch.zeros(2, 1, 1, 4))[:, 0].int().tolist() == [
+        [row[-1]] for row in wanted
+    ]

@@ -92,8 +92,12 @@ EQUIVALENT = {
         ),
     )
     | name_mutants(
-        "heads = attend(q, k, k[..., :self.cfg.kv_lora_rank], self.scale) @ expand_v.transpose(1, 2)",
+        "heads = mixed @ expand_v.transpose(1, 2)",
         ("transpose(1, 2)", "transpose(2, 1)", NO_ORDER),
+    )
+    | name_mutants(
+        "mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, q))",
+        ("(cache, q)", "(q, cache)", "only a batch of different lengths has padding"),
     ),
     "compress": name_mutants(
         "weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** (-0.5)).softmax(dim=-1)",

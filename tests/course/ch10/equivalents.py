@@ -78,7 +78,11 @@ EQUIVALENT = {
         (", device=device", "", "the check runs on the CPU"),
     )
     | name_mutants(
-        "probs = next_token_probs(logits.cpu(), temperature, top_k, top_p)",
+        "yield from _generate_batch(model, prompt, max_new_tokens, seed, stop_id, sampling)",
+        ("(model, prompt", "(prompt, model", "the exercise asks for one prompt"),
+    )
+    | name_mutants(
+        "token = _draw(model, logits.cpu(), generator, sampling)",
         ("logits.cpu()", "_unchanged(logits)", "the check runs on the CPU"),
     ),
 }
