@@ -86,6 +86,7 @@ EXTRA = {
 
 NO_GRADIENT = "the choice is made of whole numbers and has no gradient"
 LAST = "the last dimension is what is meant without a word"
+IN_A_TENSOR = "the bank takes counts in a tensor too"
 ORDER = "experts are compared as sets"
 UNDERFLOW = "read only where all scores underflow, which a learner's formula need not foresee"
 NO_TOKEN = "without a token nothing is uneven, which a learner's formula need not foresee"
@@ -146,6 +147,12 @@ EQUIVALENT = {
         "rows = bank(x.index_select(0, order // top_k), "
         "counts if can_group(x, bank.down_proj) else counts.tolist())",
         ("x, bank.down_proj", "bank.down_proj, x", "on a CPU no experts are grouped"),
+        (
+            "counts if can_group(x, bank.down_proj) else counts.tolist()",
+            "counts.tolist() if can_group(x, bank.down_proj) else counts",
+            IN_A_TENSOR,
+        ),
+        ("counts.tolist()", "_unchanged(counts)", IN_A_TENSOR),
     )
     | name_mutants(
         "place[order] = torch.arange(order.numel(), device=order.device)",
