@@ -168,7 +168,7 @@ def decoding(device: torch.device) -> Candidates:
     prompt = _tokens(2048, 1, 50, device)
 
     def ours(model: Model) -> Callable[[], object]:
-        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0))
+        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0.0))
 
     def transformers_generate() -> object:
         return theirs.generate(

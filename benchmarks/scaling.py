@@ -115,13 +115,24 @@ def measure(case: StepCase, rounds: int) -> dict[str, Any]:
     }
 
 
-def make_figures(case: StepCase, axes: dict[str, int], runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is recorded of a point: what it is, and medians over its processes. Memory in bytes, times in ms."""
+def is_at_an_end(axes: dict[str, int], values: dict[str, tuple[int, ...]]) -> bool:
+    """Whether a point has the least or the largest value of an axis: `lab_utils.course.forecast` is made from these."""
+    return any(value in (min(values[axis]), max(values[axis])) for axis, value in axes.items())
+
+
+def make_figures(
+    case: StepCase, axes: dict[str, int], calibrates: bool, runs: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What is recorded of a point: what it is, and medians over its processes. Memory in bytes, times in ms.
+
+    `calibrates` says that forecasts may be made from it; they are compared with the other points.
+    """
     seconds = statistics.median(run["seconds"] for run in runs)
     share = statistics.median(case.operations / run["seconds"] / run["ceiling"] for run in runs)
     known = [run["peak_memory"] for run in runs if run["peak_memory"] is not None]
     return {
         "axes": axes,
+        "calibrates": calibrates,
         "model": to_dict(case.model),
         "batch_size": case.train.batch_size,
         "seq_len": case.train.seq_len,
@@ -161,7 +172,10 @@ def main() -> None:
         about = describe_run(machine, command) | {
             "dtype": str(next(iter(points)).dtype).removeprefix("torch."),
             "ceiling": statistics.median(run["ceiling"] for each in runs.values() for run in each),
-            "points": [make_figures(case, axes, runs[case]) for case, axes in points.items()],
+            "points": [
+                make_figures(case, axes, is_at_an_end(axes, VALUES[size]), runs[case])
+                for case, axes in points.items()
+            ],
         }
         write_json(path, about)  # after each round, so that little is lost with an interruption
     print(f"wrote {path}")
