@@ -186,7 +186,8 @@ def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> T
 def _transformers_model(model: Kimi) -> torch.nn.Module:
     from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
-    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**to_hub_config(model.cfg)))
+    config = to_hub_config(model.cfg) | {"experts_implementation": "grouped_mm"}
+    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**config))
     own = theirs.state_dict()
     state = to_hub_weights(model)
     # In memory transformers keeps a layer's experts in one tensor; the hub's format has a key per expert.
@@ -202,8 +203,8 @@ def _transformers_moe(cfg: KimiConfig, moe: MoE, experts_implementation: str) ->
     from transformers import DeepseekV3Config
     from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-    config = DeepseekV3Config(**to_hub_config(cfg) | {"experts_implementation": experts_implementation})
-    theirs = DeepseekV3MoE(config)
+    config = to_hub_config(cfg) | {"experts_implementation": experts_implementation}
+    theirs = DeepseekV3MoE(DeepseekV3Config(**config))
     gate, up = moe.shared_experts.gate_up_proj.chunk(2)
     with torch.no_grad():
         theirs.gate.weight.copy_(moe.gate)

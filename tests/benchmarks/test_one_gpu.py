@@ -55,6 +55,19 @@ def test_a_part_that_fails_costs_no_other_part(monkeypatch):
     assert speed == {"perf": {"figures": {}}}
 
 
+def test_a_comparison_that_fails_costs_no_other_one(monkeypatch):
+    def measure_all(titles, *_):
+        if titles == (GPU.steps,):
+            raise RuntimeError("out of memory")
+        one = {"figures": {title: {} for title in titles}, "ceilings": {}}
+        return one | {"small_operation_us": {title: [1.0] for title in titles}}
+
+    monkeypatch.setattr(perf, "measure_all", measure_all)
+    found = one_gpu.measure_speed(GPU, CPU)
+    assert found["failed"] == {GPU.steps: "RuntimeError: out of memory"}
+    assert list(found["figures"]) == list(GPU.comparisons)
+
+
 def test_the_text_is_small_enough_to_carry():
     plan = make_text_plan(GPU, CPU)
     assert [arm.name for arm in plan.arms] == ["gpt", "kimi", "kimi-dense", "gpt-muon"]
@@ -75,7 +88,7 @@ def test_the_whole_script_at_the_smallest_sizes(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("sys.argv", [*words, "--parts", "training", "--minutes=0.05"])
     one_gpu.main()
     record = json.loads((tmp_path / "out/benchmarks/one-gpu-try-mine.json").read_text())
-    assert {part: record[part].get("failed") for part in one_gpu.PARTS} == dict.fromkeys(one_gpu.PARTS)
+    assert [part for part in one_gpu.PARTS if record[part].get("failed")] == []
     assert record["contracts"]["kimi"]["products"] > record["contracts"]["gpt"]["products"] > 0
     assert set(record["perf"]["figures"]) == {TRY.steps, *TRY.comparisons}
     assert list(record["training"]["arms"]) == list(one_gpu.ARMS)
