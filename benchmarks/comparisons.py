@@ -1,7 +1,8 @@
 """What `benchmarks.perf` compares: training steps, expert layers, whole models, and decoding.
 
-Every function gives candidates by name, each a function that does its work once. The first one is what the others are
-divided by.
+Every function gives candidates by name, each a function that does its work once; those of `STEPS` are training steps,
+which can be counted too. The first one is what the others are divided by. Products run in the number format in which
+training on the device runs them.
 """
 
 import re
@@ -11,8 +12,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nanokimi.config import KimiConfig, OptimConfig
-from nanokimi.experts import SwiGLU
+from benchmarks.steps import StepCase
+from benchmarks.turns import Candidates
+from nanokimi.config import KimiConfig
+from nanokimi.device import autocast, choose_dtype
+from nanokimi.experts import SwiGLU, can_group
 from nanokimi.generate import generate
 from nanokimi.hub import to_hub_weights
 from nanokimi.hub.hub_config import to_hub_config
@@ -20,42 +24,26 @@ from nanokimi.kimi import Kimi
 from nanokimi.loss import next_token_loss
 from nanokimi.model import Model, build_model
 from nanokimi.moe import MoE
-from nanokimi.optim import build_optimizers
-from nanokimi.presets.yaml_config import load_model_config
+from nanokimi.presets.yaml_config import load_model_config, load_train_config
 from nanokimi.router import expert_load
 
-Candidates = dict[str, Callable[[], object]]
 
+def training_steps(size: str, device: torch.device) -> dict[str, StepCase]:
+    """The whole step of GPT and Kimi with equal active parameters, and the cost of QK-clip and Muon."""
 
-def training_step(size: str, device: torch.device) -> Candidates:
-    """A whole optimizer step of GPT and Kimi with equal active parameters, and the cost of QK-clip and Muon."""
-    batch_size, seq_len = {"tiny": (16, 256), "small": (64, 512)}[size]
+    def case(name: str, *settings: str) -> StepCase:
+        train = load_train_config(f"train-{size}", [f"device={device.type}", *settings])
+        return StepCase(model=load_model_config(name), train=train)
 
-    def step(name: str, optimizer: str, with_max: bool) -> Callable[[], None]:
-        model = build_model(load_model_config(name)).to(device)
-        tokens = _tokens(model.cfg.vocab_size, batch_size, seq_len + 1, device)
-        optimizers = build_optimizers(model, OptimConfig(optimizer=optimizer))
-
-        def run() -> None:
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                out = model(tokens[:, :-1], with_max_qk_logit=with_max)
-                loss = next_token_loss(out.logits, tokens[:, 1:])
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for each in optimizers:
-                each.step()
-                each.zero_grad()
-
-        return run
-
+    bias, clip, muon = "balance.bias_update_rate=0.001", "qk_clip_tau=100", "optim.optimizer=muon"
     return {
-        "GPT, AdamW": step(f"gpt-{size}", "adamw", False),
-        "Kimi dense, AdamW": step(f"kimi-{size}-dense", "adamw", False),
-        "Kimi MLA dense, AdamW": step(f"kimi-{size}-mla", "adamw", False),
-        "Kimi, AdamW": step(f"kimi-{size}", "adamw", False),
-        "Kimi, AdamW, largest logits": step(f"kimi-{size}", "adamw", True),
-        "Kimi, Muon, largest logits": step(f"kimi-{size}", "muon", True),
-        "GPT, Muon": step(f"gpt-{size}", "muon", False),
+        "GPT, AdamW": case(f"gpt-{size}"),
+        "Kimi dense, AdamW": case(f"kimi-{size}-dense"),
+        "Kimi MLA dense, AdamW": case(f"kimi-{size}-mla"),
+        "Kimi, AdamW": case(f"kimi-{size}", bias),
+        "Kimi, AdamW, QK-clip": case(f"kimi-{size}", bias, clip),
+        "Kimi, Muon, QK-clip": case(f"kimi-{size}", bias, clip, muon),
+        "GPT, Muon": case(f"gpt-{size}", muon),
     }
 
 
@@ -74,6 +62,7 @@ def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) 
     for p in (*dense.parameters(), *moe.parameters()):
         torch.nn.init.normal_(p, std=0.02, generator=generator)
     x = torch.randn(8, 512, cfg.d_model, generator=generator).to(device)
+    dtype = choose_dtype("auto", device)
     grouped = cfg.d_model % 4 == cfg.moe.moe_intermediate_size % 4 == 0
     theirs = {
         f"transformers MoE, {name}": _transformers_moe(cfg, moe, name).to(device)
@@ -84,31 +73,42 @@ def moe_layer(preset: str, device: torch.device, overrides: Sequence[str] = ()) 
         layer.to(device)
 
     def both_ways(forward: Callable[[Tensor], Tensor], layer: torch.nn.Module) -> Callable[[], None]:
-        grad = torch.ones_like(x)
-
-        def run() -> None:
-            forward(x.clone().requires_grad_()).backward(grad)
-            layer.zero_grad()
-
-        return run
+        return _forward_and_backward(forward, layer, x, dtype)
 
     return {
         "dense SwiGLU": both_ways(dense, dense),
-        "MoE, its products alone": _products(moe, x),
+        "MoE, its products alone": _products(moe, x, dtype),
         "MoE": both_ways(lambda t: moe(t)[0], moe),
     } | {name: both_ways(layer, layer) for name, layer in theirs.items()}
 
 
+def _forward_and_backward(
+    forward: Callable[[Tensor], Tensor], layer: torch.nn.Module, x: Tensor, dtype: torch.dtype
+) -> Callable[[], None]:
+    with torch.no_grad(), autocast(x.device, dtype):
+        grad = torch.ones_like(forward(x))
+
+    def run() -> None:
+        with autocast(x.device, dtype):
+            y = forward(x.clone().requires_grad_())
+        y.backward(grad)
+        layer.zero_grad()
+
+    return run
+
+
 @torch.no_grad()
-def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
+def _products(moe: MoE, x: Tensor, dtype: torch.dtype) -> Callable[[], None]:
     """Two products forward and four backward for every expert and the shared one, on random numbers."""
     load = expert_load(moe.route(x).expert_idx, moe.cfg.n_routed_experts).tolist()
     mlps = [*zip(load, moe.experts.gate_up_proj, moe.experts.down_proj, strict=True)]
     mlps.append((x[..., 0].numel(), moe.shared_experts.gate_up_proj, moe.shared_experts.down_proj))
     operands = []
-    for rows, gate_up, down in mlps:
+    for rows, *weights in mlps:
+        gate_up, down = (weight.to(dtype) for weight in weights)
         d_model, width = down.shape
-        outer, inner, hidden = (torch.randn(rows, n, device=x.device) for n in (d_model, width, 2 * width))
+        widths = (d_model, width, 2 * width)
+        outer, inner, hidden = (torch.randn(rows, n, device=x.device, dtype=dtype) for n in widths)
         operands.append((outer, inner, hidden, gate_up, down))
 
     @torch.no_grad()
@@ -120,15 +120,41 @@ def _products(moe: MoE, x: Tensor) -> Callable[[], None]:
     return run
 
 
+def experts(preset: str, n_tokens: int, device: torch.device) -> Candidates:
+    """Forward and backward of a layer's routed experts: in a loop, and where the device can, all of them grouped."""
+    cfg = load_model_config(preset)
+    generator = torch.Generator().manual_seed(0)
+    moe = MoE(cfg.d_model, cfg.moe)
+    for p in moe.parameters():
+        torch.nn.init.normal_(p, std=0.02, generator=generator)
+    moe.to(device)
+    x = torch.randn(1, n_tokens, cfg.d_model, generator=generator).to(device)
+    counts = expert_load(moe.route(x).expert_idx, cfg.moe.n_routed_experts)
+    rows = x[0].repeat(cfg.moe.top_k, 1)  # which of them an expert gets changes no time
+    dtype, numbers = choose_dtype("auto", device), counts.tolist()
+
+    def both_ways(counts: list[int] | Tensor) -> Callable[[], None]:
+        return _forward_and_backward(lambda t: moe.experts(t, counts), moe.experts, rows, dtype)
+
+    found = {"in a loop": both_ways(numbers)}
+    with autocast(device, dtype):
+        if can_group(rows, moe.experts.down_proj):
+            found["grouped"] = both_ways(counts)
+    return found
+
+
 def against_transformers(device: torch.device) -> Candidates:
     """Forward and backward of the same model with the same weights: ours, and transformers' DeepseekV3."""
     # 128 wide experts in place of 122, for transformers' grouped products.
     ours = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device)
     theirs = _transformers_model(ours).to(device)
     tokens = _tokens(ours.cfg.vocab_size, 16, 257, device)
+    dtype = choose_dtype("auto", device)
 
     def run(model: torch.nn.Module) -> None:
-        next_token_loss(model(tokens[:, :-1]).logits, tokens[:, 1:]).backward()
+        with autocast(device, dtype):
+            loss = next_token_loss(model(tokens[:, :-1]).logits, tokens[:, 1:])
+        loss.backward()
         model.zero_grad()
 
     return {"nanokimi": lambda: run(ours), "transformers": lambda: run(theirs)}
@@ -142,7 +168,7 @@ def decoding(device: torch.device) -> Candidates:
     prompt = _tokens(2048, 1, 50, device)
 
     def ours(model: Model) -> Callable[[], object]:
-        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0))
+        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0.0))
 
     def transformers_generate() -> object:
         return theirs.generate(
@@ -160,7 +186,8 @@ def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> T
 def _transformers_model(model: Kimi) -> torch.nn.Module:
     from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
-    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**to_hub_config(model.cfg)))
+    config = to_hub_config(model.cfg) | {"experts_implementation": "grouped_mm"}
+    theirs = DeepseekV3ForCausalLM(DeepseekV3Config(**config))
     own = theirs.state_dict()
     state = to_hub_weights(model)
     # In memory transformers keeps a layer's experts in one tensor; the hub's format has a key per expert.
@@ -176,8 +203,8 @@ def _transformers_moe(cfg: KimiConfig, moe: MoE, experts_implementation: str) ->
     from transformers import DeepseekV3Config
     from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3MoE
 
-    config = DeepseekV3Config(**to_hub_config(cfg), experts_implementation=experts_implementation)
-    theirs = DeepseekV3MoE(config)
+    config = to_hub_config(cfg) | {"experts_implementation": experts_implementation}
+    theirs = DeepseekV3MoE(DeepseekV3Config(**config))
     gate, up = moe.shared_experts.gate_up_proj.chunk(2)
     with torch.no_grad():
         theirs.gate.weight.copy_(moe.gate)
@@ -189,15 +216,25 @@ def _transformers_moe(cfg: KimiConfig, moe: MoE, experts_implementation: str) ->
     return theirs
 
 
+STEPS: dict[str, Callable[[torch.device], dict[str, StepCase]]] = {
+    f"training step, {size}": partial(training_steps, size) for size in ("smoke", "tiny", "small")
+}
 COMPARISONS: dict[str, Callable[[torch.device], Candidates]] = {
-    "training step, tiny": partial(training_step, "tiny"),
-    "training step, small": partial(training_step, "small"),
     "MoE layer of kimi-tiny, 4,096 tokens": partial(moe_layer, "kimi-tiny"),
     "MoE layer 192 wide, 4,096 tokens": partial(
         moe_layer, "kimi-tiny", overrides=["d_model=192", "moe_intermediate_size=192"]
     ),
     "MoE layer of kimi-small, 4,096 tokens": partial(moe_layer, "kimi-small"),
+    "experts of kimi-smoke, 512 tokens": partial(experts, "kimi-smoke", 512),
+    "experts of kimi-small, 32,768 tokens": partial(experts, "kimi-small", 32_768),
     "forward and backward, kimi-tiny": against_transformers,
     "decoding, 200 tokens": decoding,
 }
-ONLY_ON_CUDA = {"training step, small"}
+ONLY_ON_CUDA = {"training step, small", "experts of kimi-small, 32,768 tokens"}
+ONLY_TO_TRY = {"training step, smoke", "experts of kimi-smoke, 512 tokens"}  # `benchmarks.one_gpu --try`
+
+
+def comparison_titles(device: torch.device) -> list[str]:
+    """The comparisons that `benchmarks.perf` measures on this device."""
+    left_out = ONLY_TO_TRY if device.type == "cuda" else ONLY_TO_TRY | ONLY_ON_CUDA
+    return [title for title in (*STEPS, *COMPARISONS) if title not in left_out]

@@ -6,47 +6,38 @@ memory as the one before left it. The rounds run in several new processes, becau
 changes a layer's time by more than its rounds differ. A round gives each candidate's ratio to the first one. The
 figures are medians over the rounds of all processes, with the least and the greatest of the processes' own medians.
 Every table also has the time of one small operation, because cores wait longer for each other at some times than at
-others. The results go to `out/benchmarks/`, one JSON file per machine, and with --record to `benchmarks/results/`.
+others.
+
+Training steps are also compared with a large matrix product in the same number format, which runs in the same turns:
+a step's share of its speed (MFU) counts the operations of `nanokimi.count`. Their peak memory is measured in a process
+of its own, where the system tells it. The results go to `out/benchmarks/`, one JSON file per machine, and with --record
+to `benchmarks/results/`.
 """
 
 import argparse
-import platform
-import random
-import re
 import statistics
-import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from datetime import date
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from benchmarks.comparisons import COMPARISONS, ONLY_ON_CUDA, Candidates
-from benchmarks.records import add_record_option, record_path
-from lab_utils.machine.describe import cpu_name
+from benchmarks.ceiling import make_product, product_operations
+from benchmarks.comparisons import COMPARISONS, STEPS, comparison_titles
+from benchmarks.records import (
+    add_machine_options,
+    add_record_option,
+    choose_measured_device,
+    describe_run,
+    machine_name,
+    machine_record_path,
+)
+from benchmarks.steps import StepCase, in_new_process, keep_memory_as_training, peak_of
+from benchmarks.turns import Times, time_in_turns, wait
 from nanokimi.system.atomic import write_json
-from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import show_every_letter
 
-Times = dict[str, list[float]]
-
-
-def time_in_turns(candidates: Candidates, rounds: int, device: torch.device) -> Times:
-    """Seconds of every candidate, one number per round."""
-    times: Times = {name: [] for name in candidates}
-    shuffle = random.Random(0)
-    for turn in range(rounds + 2):
-        for name in shuffle.sample(list(candidates), len(candidates)):
-            _wait(device)
-            start = time.perf_counter()
-            candidates[name]()
-            _wait(device)
-            if turn >= 2:  # the first two rounds fill caches and allocate memory
-                times[name].append(time.perf_counter() - start)
-    return times
+PRODUCT = "a large matrix product"
 
 
 def make_figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
@@ -65,29 +56,91 @@ def make_figures(processes: Sequence[Times]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def add_step_figures(
+    figures: dict[str, dict[str, Any]],
+    processes: Sequence[Times],
+    cases: Mapping[str, StepCase],
+    peaks: Mapping[str, int | None],
+    operations: float,
+) -> float:
+    """Give every training step its tokens per second, its share of the product's speed, and its peak memory in bytes.
+
+    `operations` are the floating-point operations of the product; the share is taken round by round. Returns the
+    product's speed, in operations per second, and takes its row out of the figures.
+    """
+    for name, case in cases.items():
+        shares = [
+            case.operations / step / (operations / product)
+            for times in processes
+            for step, product in zip(times[name], times[PRODUCT], strict=True)
+        ]
+        figures[name] |= {
+            "tokens_per_s": case.tokens / (figures[name]["ms"] / 1000),
+            "share_of_ceiling": statistics.median(shares),
+            "peak_memory": peaks[name],
+        }
+    return operations / (figures.pop(PRODUCT)["ms"] / 1000)
+
+
 def time_small_operation(device: torch.device) -> float:
     """Microseconds for scaling 98,304 numbers: so little work that the waiting of its threads shows."""
     numbers = torch.ones(512, 192, device=device)
     seconds = []
     for _ in range(500):
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         numbers.mul_(1.0)
-        _wait(device)
+        wait(device)
         seconds.append(time.perf_counter() - start)
     return 1e6 * statistics.median(seconds)
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def measure(title: str, rounds: int, device: torch.device) -> tuple[Times, float]:
     """The times of one comparison and of a small operation in this process, with memory handled as in a training."""
-    if device.type == "cpu":
-        keep_freed_memory()
-    return time_in_turns(COMPARISONS[title](device), rounds, device), time_small_operation(device)
+    keep_memory_as_training(device.type)
+    if title in STEPS:
+        cases = STEPS[title](device)
+        candidates = {name: case.stepper() for name, case in cases.items()}
+        candidates[PRODUCT] = make_product(device, next(iter(cases.values())).dtype)
+    else:
+        candidates = COMPARISONS[title](device)
+    return time_in_turns(candidates, rounds, device), time_small_operation(device)
+
+
+def measure_all(titles: Sequence[str], processes: int, rounds: int, device: torch.device) -> dict[str, Any]:
+    """What a record says of these comparisons: their figures, and beside them the ceilings and small operations."""
+    runs: dict[str, list[tuple[Times, float]]] = {title: [] for title in titles}
+    # The processes of a table run minutes apart, so that a slow minute does not fall on one table only.
+    for process in range(processes):
+        for title in titles:
+            print(f"process {process + 1} of {processes}: {title}", flush=True)
+            runs[title].append(in_new_process(measure, title, rounds, device))
+    found: dict[str, Any] = {"processes": processes, "rounds": rounds, "figures": {}, "ceilings": {}}
+    for title in titles:
+        times = [each for each, _ in runs[title]]
+        found["figures"][title] = figures = make_figures(times)
+        if title in STEPS:
+            cases = STEPS[title](device)
+            peaks = {name: in_new_process(peak_of, case) for name, case in cases.items()}
+            speed = add_step_figures(figures, times, cases, peaks, product_operations(device))
+            found["ceilings"][title] = speed
+    found["small_operation_us"] = {title: [us for _, us in runs[title]] for title in titles}
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the figures, a table per comparison."""
+    for title, rows in found["figures"].items():
+        small = found["small_operation_us"][title]
+        print(f"\n{title} (a small operation: {min(small):.1f} .. {max(small):.1f} us)")
+        for name, row in rows.items():
+            low, high = min(row["process_ratios"]), max(row["process_ratios"])
+            line = f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}  ({low:.2f} .. {high:.2f})"
+            if title in found["ceilings"]:
+                peak = row["peak_memory"]
+                memory = "unknown" if peak is None else f"{peak / 1e9:.2f} GB"
+                line += f"  {row['share_of_ceiling']:.0%} of {found['ceilings'][title] / 1e9:,.0f} GFLOP/s  {memory}"
+            print(line)
 
 
 def main() -> None:
@@ -95,53 +148,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=5, help="new processes per comparison")
     parser.add_argument("--rounds", type=int, default=9, help="rounds in each process")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--machine", default=None, help="the name under which the results are kept")
+    add_machine_options(parser)
     add_record_option(parser)
     args = parser.parse_args()
-    cuda = torch.cuda.is_available() and args.device != "cpu"
-    if args.device == "cuda" and not cuda:
-        sys.exit("perf: --device cuda: this machine has no CUDA device; use cpu or auto")
-    device = torch.device("cuda" if cuda else "cpu")
+    device = choose_measured_device("perf", args.device)
     machine = args.machine or machine_name(device)
-    titles = [title for title in COMPARISONS if cuda or title not in ONLY_ON_CUDA]
-    runs: dict[str, list[tuple[Times, float]]] = {title: [] for title in titles}
-    # The processes of a table run minutes apart, so that a slow minute does not fall on one table only.
-    for process in range(args.processes):
-        for title in titles:
-            print(f"process {process + 1} of {args.processes}: {title}", flush=True)
-            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
-                runs[title].append(fresh.submit(measure, title, args.rounds, device).result())
-    found = {title: make_figures([times for times, _ in runs[title]]) for title in titles}
-    small = {title: [us for _, us in runs[title]] for title in titles}
-    for title in titles:
-        print(f"\n{title} (a small operation: {min(small[title]):.1f} .. {max(small[title]):.1f} us)")
-        for name, row in found[title].items():
-            low, high = min(row["process_ratios"]), max(row["process_ratios"])
-            print(f"  {name:30s} {row['ms']:9.2f} ms   x {row['ratio']:.2f}  ({low:.2f} .. {high:.2f})")
-    about = {
-        "machine": machine,
-        "date": date.today().isoformat(),
-        "command": f"python -m benchmarks.perf --processes {args.processes} --rounds {args.rounds} "
-        f"--device {device.type}",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "processes": args.processes,
-        "rounds": args.rounds,
-        "figures": found,
-        "small_operation_us": small,
-    }
-    path = record_path(f"perf-{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}", args.record)
-    write_json(path, about)
+    found = measure_all(comparison_titles(device), args.processes, args.rounds, device)
+    show(found)
+    command = f"perf --processes {args.processes} --rounds {args.rounds} --device {device.type}"
+    path = machine_record_path("perf", machine, args.record)
+    write_json(path, describe_run(machine, command) | found)
     print(f"\nwrote {path}")
-
-
-def machine_name(device: torch.device) -> str:
-    """The GPU's name, or the processor's name and its threads: measurements are compared on one machine only."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from datetime import date
 
 import torch
 
-from benchmarks.perf import machine_name
-from benchmarks.records import add_record_option, record_path
+from benchmarks.records import add_record_option, machine_name, record_path
 from lab_utils.bench.plan import Arm, make_plan
 from nanokimi.device import choose_device
 from nanokimi.model import build_model

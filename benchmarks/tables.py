@@ -8,8 +8,9 @@ from typing import Any
 
 from benchmarks.records import RESULTS
 
-# The machines whose tables docs/performance.md shows. Records of others change no table.
+# The machine whose tables docs/performance.md shows. Records of others change no table.
 PERFS = ("perf-amd-epyc-2-threads",)
+SCALINGS: tuple[str, ...] = ()
 
 WHAT = {
     "gpt": "GPT (nanoGPT's model), AdamW",
@@ -71,12 +72,46 @@ def ladder_table(results: dict[str, Any]) -> str:
 
 
 def perf_table(title: str, perf: dict[str, Any]) -> str:
-    """One comparison of `benchmarks.perf`: median milliseconds, and the ratio to the first row with its range."""
+    """One comparison of `benchmarks.perf`: median milliseconds, and the ratio to the first row with its range.
+
+    Training steps also have their share of the speed of a large product, and their peak memory.
+    """
+    rows = perf["figures"][title]
     lines = [f"| {title} | ms | ratio (least..greatest) |", "|---|---|---|"]
-    for name, row in perf["figures"][title].items():
+    counted = all("share_of_ceiling" in row for row in rows.values())  # earlier records counted nothing
+    if counted:
+        lines = [f"{lines[0]} share of a large product's speed | peak memory |", "|---|---|---|---|---|"]
+    for name, row in rows.items():
         low, high = min(row["process_ratios"]), max(row["process_ratios"])
-        lines.append(f"| {name} | {row['ms']:.1f} | {row['ratio']:.2f} ({low:.2f}..{high:.2f}) |")
+        line = f"| {name} | {row['ms']:.1f} | {row['ratio']:.2f} ({low:.2f}..{high:.2f}) |"
+        if counted:
+            line += f" {row['share_of_ceiling']:.0%} | {_write_memory(row['peak_memory'])} |"
+        lines.append(line)
     return "\n".join(lines)
+
+
+def scaling_table(axis: str, scaling: dict[str, Any]) -> str:
+    """One axis of `benchmarks.scaling`, from its least to its largest value; ratios are to the first row."""
+    lines = [
+        f"| {axis} | a step, ms | ratio | tokens per second | share of a large product's speed | peak memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = sorted((p for p in scaling["points"] if axis in p["axes"]), key=lambda point: point["axes"][axis])
+    for row in rows:
+        lines.append(
+            f"| {row['axes'][axis]} | {row['ms']:.0f} | {row['ms'] / rows[0]['ms']:.2f} "
+            f"| {row['tokens_per_s']:,.0f} | {row['share_of_ceiling']:.0%} | {_write_memory(row['peak_memory'])} |"
+        )
+    return "\n".join(lines)
+
+
+def scaling_axes(scaling: dict[str, Any]) -> list[str]:
+    """The axes that were moved, in their order."""
+    return list(dict.fromkeys(axis for point in scaling["points"] for axis in point["axes"]))
+
+
+def _write_memory(n_bytes: float | None) -> str:
+    return "unknown" if n_bytes is None else f"{n_bytes / 10**6:.0f} MB"
 
 
 def shakespeare_table(results: dict[str, Any]) -> str:
@@ -104,12 +139,15 @@ def read_record(name: str) -> dict[str, Any]:
 def tables() -> dict[str, list[str]]:
     """Every table, by the file that shows it, in its order there."""
     ladders = [read_record(f"ladder-{text}") for text in ("storyworld", "tinystories")]
-    perfs = [read_record(name) for name in PERFS]
+    perfs, scalings = ([read_record(name) for name in names] for names in (PERFS, SCALINGS))
     return {
         "README.md": [summary_table(*ladders)],
         "docs/results.md": [*map(ladder_table, ladders), shakespeare_table(read_record("shakespeare"))],
         "docs/reliability.md": [faults_table(read_record("faults"))],
-        "docs/performance.md": [perf_table(title, perf) for perf in perfs for title in perf["figures"]],
+        "docs/performance.md": [
+            *(perf_table(title, perf) for perf in perfs for title in perf["figures"]),
+            *(scaling_table(axis, scaling) for scaling in scalings for axis in scaling_axes(scaling)),
+        ],
     }
 
 

@@ -55,6 +55,6 @@ def test_tests_mirror_the_tree():
     folders = {path.parts[1] for path in tracked("tests/*.py") if len(path.parts) > 2}
     below = {path.parts[2] for path in tracked("tests/*.py") if len(path.parts) > 3}
     inner = {path.parts[2] for path in tracked("nanokimi/*.py") if len(path.parts) > 3}
-    assert folders <= wings | rooms | {"contracts", "core", "e2e", "notebooks"}
+    assert folders <= wings | rooms | {"benchmarks", "contracts", "core", "e2e", "notebooks"}
     inner |= {path.parts[2] for path in tracked("lab_utils/*.py") if len(path.parts) > 3}
     assert below <= chapters | inner

@@ -147,7 +147,10 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "make_plan": (make_plan, {"profile": "smoke", "arms": "gpt", "seeds": 1, "data": ""}),
         "check_profile": (check_profile, {"profile": "smoke"}),
         "resolve_profile": (resolve_profile, {"profile": "smoke"}),
-        "planner": (planner, {"cfg": nanokimi.load_model_config("kimi-smoke"), "name": "mine"}),
+        "planner": (
+            planner,
+            {"cfg": nanokimi.load_model_config("kimi-smoke"), "name": "mine", "measured": Path("nowhere")},
+        ),
         "output_folder": (output_folder, {"out_dir": "", "name": "notebook"}),
         "read_results": (read_results, {"path": Path("nowhere")}),
         "read_steps": (read_steps, {"run_dir": Path("nowhere")}),

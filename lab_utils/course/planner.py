@@ -1,17 +1,25 @@
-"""The planner of notebook 06: what a Kimi of given sizes stores, uses, computes and caches."""
+"""The planner of notebook 06: what a Kimi of given sizes stores, computes and caches, and what a step of it costs.
+
+The cost comes from `forecast`, for a machine that `benchmarks.scaling` has measured.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from lab_utils.course.forecast import MEASURED, Machine, read_measurement
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.table import Table, count, memory
 from nanokimi.config import ConfigError, KimiConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 from nanokimi.system.checked import checked
+from nanokimi.system.paths import AnyPath
+
+TOKENS = 4096  # of the step whose cost is told, as in the profile cpu
 
 # Per slider: its label, its values, and the change of the configuration.
 SLIDERS: tuple[tuple[str, tuple[int, ...], Callable[[KimiConfig, int], KimiConfig]], ...] = (
@@ -61,8 +69,8 @@ def sizes(cfg: KimiConfig) -> Sizes:
     )
 
 
-def size_table(models: dict[str, KimiConfig]) -> Table:
-    """A table of `sizes`, one row per model."""
+def size_table(models: dict[str, KimiConfig], machine: Machine | None = None) -> Table:
+    """A table of `sizes`, one row per model; with a machine, also the cost of a training step there."""
     heads = [
         "",
         "parameters",
@@ -77,7 +85,29 @@ def size_table(models: dict[str, KimiConfig]) -> Table:
         s = sizes(cfg)
         counted = map(count, (s.total, s.active, s.flops_per_token))
         rows.append([name, *counted, f"{s.cache_per_token:,}", memory(s.weight_bytes), memory(s.cache_bytes)])
-    return Table.of(heads, rows)
+    if machine is None:
+        return Table.of(heads, rows)
+    heads += ["seconds\nper step", "memory\nof a step"]
+    for row, cfg in zip(rows, models.values(), strict=True):
+        row += _tell_cost(machine, cfg)
+    caption = (
+        f"A step trains {TOKENS:,} tokens, or one context where that is longer, with AdamW: a forecast from steps that "
+        f"were measured on {machine.name}. Far beyond what such a machine trains in seconds it is a guess."
+    )
+    return Table.of(heads, rows, caption)
+
+
+def _tell_cost(machine: Machine, cfg: KimiConfig) -> list[str]:
+    seconds, n_bytes = machine.forecast(cfg, max(1, TOKENS // cfg.max_seq_len), cfg.max_seq_len)
+    time = f"{seconds:.2f}" if seconds < 99.995 else f"{seconds:,.0f}"
+    return [time, "unknown" if n_bytes is None else memory(n_bytes)]
+
+
+def _find_machine(measured: AnyPath | None) -> Machine | None:
+    """The machine of this record, or of the one that comes with the course, where it is there."""
+    if measured is not None:
+        return read_measurement(Path(measured))
+    return read_measurement(MEASURED) if MEASURED.exists() else None
 
 
 def apply_sliders(cfg: KimiConfig, values: dict[str, int]) -> KimiConfig:
@@ -88,17 +118,22 @@ def apply_sliders(cfg: KimiConfig, values: dict[str, int]) -> KimiConfig:
 
 
 @checked
-def planner(cfg: KimiConfig, name: str = "your model") -> Any:
+def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None = None) -> Any:
     """Sliders with the table of `sizes` below them; without a front end only the table of `cfg`.
 
-    Raises `ConfigError` for a model without experts or without a latent, whose sizes the sliders could not change.
+    The table also forecasts a training step on a measured machine. measured: a record of that machine, which
+    `python -m benchmarks.scaling` writes; None is the one whose tables docs/performance.md shows.
+
+    Raises `ConfigError` for a model without experts or without a latent, whose sizes the sliders could not change, and
+    for a file that is no such record.
     """
     if cfg.moe is None or cfg.mla is None:
         raise ConfigError(
             "planner: cfg needs experts and latent attention: give it moe=MoEConfig() and mla=MLAConfig()"
         )
+    machine = _find_machine(measured)
     if not is_live():
-        return size_table({name: cfg})
+        return size_table({name: cfg}, machine)
     import ipywidgets
 
     from lab_utils.machine.widgets import take_place
@@ -129,7 +164,7 @@ def planner(cfg: KimiConfig, name: str = "your model") -> Any:
     def update(_: Any = None) -> None:
         try:
             chosen = apply_sliders(cfg, {label: slider.value for label, slider in sliders.items()})
-            table.value = size_table({name: chosen})._repr_html_()
+            table.value = size_table({name: chosen}, machine)._repr_html_()
         except ValueError as error:
             table.value = f"<p>These sizes do not go together: {escape(str(error))}</p>"
 
