@@ -86,7 +86,6 @@ def _keep_best_groups(
 # ---------------------------------------------------------------- the scaling factor
 
 
-@torch.compiler.assume_constant_result  # a compiled model holds the number, and does not draw it again
 def scaling_factor(cfg: MoEConfig) -> float:
     """What the routed weights are multiplied by: `routed_scaling_factor`, or where that is None the derived one."""
     if cfg.routed_scaling_factor is not None:

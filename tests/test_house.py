@@ -130,7 +130,8 @@ def test_importing_the_whole_core_brings_no_notebook_and_no_plot():
         "json.dump(sorted(sys.modules), sys.stdout)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    roots = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    loaded = json.loads(done.stdout)
+    roots = {name.partition(".")[0] for name in loaded}
     heavy = {
         "lab_utils",
         "IPython",
@@ -143,6 +144,7 @@ def test_importing_the_whole_core_brings_no_notebook_and_no_plot():
     }
     assert "nanokimi" in roots
     assert roots & heavy == set()
+    assert "torch._dynamo" not in loaded  # the compiler takes seconds: who compiles pays for it
 
 
 def test_shapes_are_checked():

@@ -15,19 +15,25 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 
 from nanokimi.config import BalanceConfig, ConfigError, TrainConfig
 from nanokimi.device import autocast
 from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.output import ModelOutput
-from nanokimi.router import RouterStats
+from nanokimi.router import RouterStats, scaling_factor
+from nanokimi.system.by_run import capability
 from nanokimi.system.printable import one_line
 from nanokimi.system.replaced import replace_forward
 
 # Each balancing loss by itself, with a coefficient of 1.
 _ALONE = {name: BalanceConfig(**{name: 1.0}) for name in ("switch_coef", "sequence_coef", "z_coef")}
+
+
+def hold_constants() -> None:
+    """A compiled step holds what these functions give, and does not ask for it again."""
+    for function in (scaling_factor, capability):
+        torch.compiler.assume_constant_result(function)  # it marks the function itself
 
 
 class CompiledLosses:
@@ -51,6 +57,7 @@ class CompiledLosses:
             facts = ModelOutput(out.logits.detach(), routing, out.max_qk_logit)
             return next_token_loss(out.logits, targets), terms, facts
 
+        hold_constants()
         # Of this training alone: another one in this process, with other sizes, neither counts here nor is reused.
         self._graph: Callable[..., Any] = torch.compile(  # pyright: ignore[reportCallIssue]  its stubs lack the last
             compute, fullgraph=True, dynamic=False, isolate_recompiles=True
@@ -64,6 +71,8 @@ class CompiledLosses:
         """
         if _name_losses(cfg) in self._known:
             return
+        from torch._dynamo.exc import TorchDynamoException  # seconds, which no other training should pay
+
         started = time.perf_counter()
         # Two tensors, as in a step: a graph of one for both would be another graph.
         inputs, targets = torch.zeros(2, cfg.batch_size, cfg.seq_len, dtype=torch.long, device=self._device)

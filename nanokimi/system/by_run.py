@@ -17,13 +17,13 @@ def has_kernel(rows: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
 
     It reads 16 bytes at a time, so widths must be multiples of 8 numbers. dtype: the format of the product.
     """
-    if not rows.is_cuda or _capability(rows.device) < (9, 0):
+    if not rows.is_cuda or capability(rows.device) < (9, 0):
         return False
     return dtype == torch.bfloat16 and weight.shape[1] % 8 == weight.shape[2] % 8 == 0
 
 
-@torch.compiler.assume_constant_result  # a compiled step holds the numbers, and does not ask for them
-def _capability(device: torch.device) -> tuple[int, int]:
+def capability(device: torch.device) -> tuple[int, int]:
+    """The compute capability of a CUDA device, as (major, minor)."""
     return torch.cuda.get_device_capability(device)
 
 
