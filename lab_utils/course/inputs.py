@@ -29,27 +29,53 @@ def describe_input(exercise: Exercise, case: Case) -> str:
     """What the core is called with for a case, one argument after the other. Nothing is told of a bug hunt's pieces."""
     if exercise.is_hunt:
         return ""
-    calls: list[list[str]] = []
+    calls: list[tuple[str, Any, list[str]]] = []  # the method, the object, the lines
     latest: dict[str, Arguments] = {}
 
     def note(method: str, made: Any, given: dict[str, Any]) -> None:
         # Said once: what is the same as in the call before.
         arguments = _describe_arguments(given | _gradients(made, method) | _own_weight(made, method))
         new = {n: lines for n, lines in arguments.items() if latest.get(method, {}).get(n) != lines}
+        is_new = bool(new) or method == "__init__"
+        if method and len(new) < len(arguments):
+            before = ", ".join(n for n in arguments if n not in new)
+            new[""] = [f"{before} as before"]
         latest[method] = arguments
-        if new or (method == "__init__" and not arguments):
-            calls.append(_describe_call({"__init__": exercise.name}.get(method, method), new))
+        if is_new:
+            title = {"__init__": exercise.name}.get(method, method)
+            calls.append((method, made, _describe_call(title, new)))
 
     with usual_state():
         exercise.observe(Watch(note).of(exercise.core), *case.fresh_args())
+    described = _join_numbers(_name_objects(calls))
     lines: list[str] = []
-    calls = _join_numbers(calls)
-    for number, call in enumerate(calls):
+    for number, call in enumerate(described[:-1]):
         if lines and len(lines) + len(call) > MOST_LINES:
-            lines.append(f"... and {plural(len(calls) - number, 'more call')}")
+            left_out = len(described) - 1 - number
+            lines.append(f"... and {plural(left_out, 'more call')}, then")
             break
         lines += call
-    return "\n".join(lines)
+    return "\n".join([*lines, *described[-1]]) if described else ""
+
+
+def _name_objects(calls: list[tuple[str, Any, list[str]]]) -> list[list[str]]:
+    """The lines of each call, with a letter for each object where several are used."""
+    works = [made for method, made, _ in calls if method not in ("", "__init__")]
+    used: list[Any] = []
+    for _, made, _ in calls:
+        if any(made is each for each in works) and not any(made is each for each in used):
+            used.append(made)
+    named: list[list[str]] = []
+    for method, made, (first, *rest) in calls:
+        letter = next((chr(ord("a") + i) for i, each in enumerate(used) if each is made), "")
+        if method == "__init__":
+            if "as before" in first and (not letter or len(used) == 1):
+                continue  # built once more, to look at it
+            joint = " = "
+        else:
+            joint = "."
+        named.append([f"{letter}{joint}{first}" if letter and len(used) > 1 else first, *rest])
+    return named
 
 
 def _join_numbers(calls: list[list[str]]) -> list[list[str]]:

@@ -97,9 +97,12 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
 
 
 def _is_telling(ones: list[str], others: list[str]) -> bool:
-    """Whether one value marks a group of inputs. A number that few of them have does so by coincidence."""
-    is_number = ones[0].removeprefix("is ")[:1] in tuple("-.0123456789")
-    return len(set(ones)) == 1 and (not is_number or (len(ones) > 2 and len(set(others)) > 1))
+    """Whether one value marks a group of inputs. A number of few inputs, or other than 0 and 1, is a coincidence."""
+    if len(set(ones)) > 1:
+        return False
+    value = ones[0].removeprefix("is ")
+    is_number = value[:1] in tuple("-.0123456789")
+    return not is_number or (float(value) in (0, 1) and len(ones) > 2 and len(set(others)) > 1)
 
 
 def _equal_numbers(named: dict[Path, str], fails: list[dict], passes: list[dict]) -> Iterator[str]:

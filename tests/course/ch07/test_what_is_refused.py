@@ -232,7 +232,7 @@ WRONG = [
     ("clip_qk_", clip_with_gradients_on, "Which line stands above"),
     ("clip_qk_", clip_of_the_callers_logits, "`max_qk_logit` is changed"),
     ("Muon", MuonByShape, "share one momentum"),
-    ("Muon", MuonInFloat32, "`ns_dtype` is not used"),
+    ("Muon", MuonInFloat32, "`ns_dtype` makes no difference"),
     ("Muon", MuonWithADictionary, "state_dict() does not save it"),
     ("build_optimizers", by_letters, "holds the letters"),
     ("build_optimizers", fused_by_letters, "holds the letters"),

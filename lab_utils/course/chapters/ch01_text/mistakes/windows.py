@@ -124,7 +124,8 @@ def windows_at_every_token(split, n, seq_len):
 
 
 @mistake(
-    "`n` is never used: all windows of the text come back.", "Follow the argument `n` through your code."
+    "`n` makes no difference: all windows of the text come back.",
+    "Follow the argument `n` through your code.",
 )
 def windows_without_n(split, n, seq_len):
     return core_windows(split, len(split), seq_len)

@@ -24,7 +24,7 @@ def attend_with_softmax_over_queries(q, k, v, scale, visible=None):
 
 @mistake(
     "The scores are not multiplied by `scale`.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def attend_without_scale(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible, temperature=1.0)
@@ -39,7 +39,7 @@ def attend_dividing_by_scale(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The scores get a scale of their own, 1/sqrt of the width of q; `scale` is not used.",
+    "The scores get a scale of their own, 1/sqrt of the width of q; `scale` makes no difference.",
     "Who decides about the scale: your function, or its caller?",
 )
 def attend_with_a_scale_of_its_own(q, k, v, scale, visible=None):
@@ -74,7 +74,7 @@ def attend_giving_the_values_back(q, k, v, scale, visible=None):
 
 @mistake(
     "The weights are returned. What is asked for is their mean of the values: one product is missing.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def attend_giving_the_weights(q, k, v, scale, visible=None):
     return attention(q, k, torch.eye(k.shape[-2], dtype=v.dtype), scale, visible)
@@ -115,7 +115,7 @@ def attend_without_softmax(q, k, v, scale, visible=None):
 
 @mistake(
     "The visible values get equal weights, whatever q and k are.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def attend_as_a_plain_mean(q, k, v, scale, visible=None):
     return attention(0 * q, k, v, scale, visible)

@@ -74,7 +74,7 @@ def attend_with_one_softmax_for_all(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The scores get a scale of their own, 1/sqrt of the width of v; `scale` is not used.",
+    "The scores get a scale of their own, 1/sqrt of the width of v; `scale` makes no difference.",
     "Who decides about the scale: your function, or its caller?",
 )
 def attend_scaling_by_the_width_of_v(q, k, v, scale, visible=None):
@@ -82,7 +82,7 @@ def attend_scaling_by_the_width_of_v(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The scores get a scale of their own, 1/sqrt of the number of keys; `scale` is not used.",
+    "The scores get a scale of their own, 1/sqrt of the number of keys; `scale` makes no difference.",
     "Who decides about the scale: your function, or its caller?",
 )
 def attend_scaling_by_the_number_of_keys(q, k, v, scale, visible=None):

@@ -50,7 +50,7 @@ class NormOverTokens(Norm):
         return (self.weight * h * (h.square().mean(0, keepdim=True) + self.eps).rsqrt()).to(x.dtype)
 
 
-@mistake("The gain is not applied.", "Which of the module's weights does your forward never read?")
+@mistake("The gain is not applied.", "Which of the module's weights makes no difference in your forward?")
 class NormWithoutGain(Norm):
     def forward(self, x):
         h = self.full(x)
@@ -132,8 +132,8 @@ class NormWithOneTooMany(Norm):
 
 
 @mistake(
-    "eps is written down as 1e-6: `self.eps` is not used.",
-    "Which attribute of the module does your forward never read?",
+    "eps is written down as 1e-6: `self.eps` makes no difference.",
+    "Which attribute of the module makes no difference in your forward?",
 )
 class NormWithAnEpsOfItsOwn(Norm):
     def forward(self, x):

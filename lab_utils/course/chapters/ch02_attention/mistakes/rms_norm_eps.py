@@ -38,8 +38,8 @@ class NormWithEpsSquared(Norm):
 
 
 @mistake(
-    "`self.eps` is not used: a function of torch takes a tiny number of its own.",
-    "Which attribute of the module does your forward never read?",
+    "`self.eps` makes no difference: a function of torch takes a tiny number of its own.",
+    "Which attribute of the module makes no difference in your forward?",
 )
 class NormWithTorchsEps(Norm):
     def forward(self, x):
@@ -48,8 +48,8 @@ class NormWithTorchsEps(Norm):
 
 
 @mistake(
-    "`self.eps` is not used: `normalize` divides by the length, and keeps only 0 / 0 away.",
-    "Which attribute of the module does your forward never read?",
+    "`self.eps` makes no difference: `normalize` divides by the length, and keeps only 0 / 0 away.",
+    "Which attribute of the module makes no difference in your forward?",
 )
 class NormByNormalize(Norm):
     def forward(self, x):

@@ -44,7 +44,7 @@ def theta_for_every_channel(rope_dim, cfg):
 
 
 @mistake(
-    "It is e to the power, not the base: `cfg.base` is not used.",
+    "It is e to the power, not the base: `cfg.base` makes no difference.",
     "Which field of the configuration do you read?",
 )
 def theta_of_e(rope_dim, cfg):
@@ -52,7 +52,7 @@ def theta_of_e(rope_dim, cfg):
 
 
 @mistake(
-    "The base is written down as 10,000: `cfg.base` is not used.",
+    "The base is written down as 10,000: `cfg.base` makes no difference.",
     "Which field of the configuration do you read?",
 )
 def theta_of_ten_thousand(rope_dim, cfg):

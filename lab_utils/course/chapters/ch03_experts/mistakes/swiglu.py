@@ -38,7 +38,7 @@ def swiglu_with_a_sum(x, gate_up, down):
 
 @mistake(
     "The way back is missing: the product stays in the hidden channels and never meets `down`.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def swiglu_without_down(x, gate_up, down):
     gate, up = halves(x, gate_up)
@@ -55,7 +55,7 @@ def swiglu_with_a_residual(x, gate_up, down):
 
 
 @mistake(
-    "`up` is not used: it is an ordinary MLP of the gate's half.",
+    "`up` makes no difference: it is an ordinary MLP of the gate's half.",
     "What is multiplied by the activated gate?",
 )
 def swiglu_of_the_gate_alone(x, gate_up, down):
@@ -64,7 +64,7 @@ def swiglu_of_the_gate_alone(x, gate_up, down):
 
 
 @mistake(
-    "The gate is not used: it is an ordinary MLP of the half of `up`.",
+    "The gate makes no difference: it is an ordinary MLP of the half of `up`.",
     "What opens and closes the channels in your function?",
 )
 def swiglu_of_up_alone(x, gate_up, down):
@@ -100,7 +100,7 @@ def swiglu_cutting_the_tokens(x, gate_up, down):
 
 
 @mistake(
-    "`up` is not used: the gate is multiplied by its own activation.",
+    "`up` makes no difference: the gate is multiplied by its own activation.",
     "What is multiplied by silu(gate)?",
 )
 def swiglu_of_the_gate_twice(x, gate_up, down):
@@ -109,7 +109,7 @@ def swiglu_of_the_gate_twice(x, gate_up, down):
 
 
 @mistake(
-    "The gate is not used: `up` is multiplied by its own activation.",
+    "The gate makes no difference: `up` is multiplied by its own activation.",
     "What opens and closes the channels in your function?",
 )
 def swiglu_of_up_twice(x, gate_up, down):

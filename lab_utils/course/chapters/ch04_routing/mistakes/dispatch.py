@@ -21,7 +21,7 @@ def dispatch_without_going_back(x, expert_idx, weights, bank):
 
 @mistake(
     "The weights are not used: the chosen experts are simply added.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def dispatch_without_weights(x, expert_idx, weights, bank):
     return core_dispatch(x, expert_idx, torch.ones_like(weights), bank)

@@ -60,7 +60,7 @@ def factor_of_one_thousand(n_experts, top_k, n_samples=20_000):
 
 @mistake(
     "Twenty thousand rows are drawn, whatever `n_samples` says.",
-    "Which argument does your function never read?",
+    "Which argument makes no difference in your function?",
 )
 def factor_of_twenty_thousand(n_experts, top_k, n_samples=20_000):
     return sample_mean(n_experts, top_k, 20_000, factors)

@@ -59,8 +59,8 @@ def router_test_without_bias(topk_route):
 
 
 @mistake(
-    "The test compares two results that hardly differ in the piece above: its biases are small or equal for all "
-    "experts, or its tolerance is large.",
+    "The test compares two results that hardly differ in the piece above: the biases of the chosen experts are "
+    "small or equal, or its tolerance is large.",
     "By how much must the biases of two chosen experts differ for the defect to show?",
 )
 def router_test_of_a_tiny_bias(topk_route):

@@ -174,8 +174,8 @@ def route_with_softmax_over_tokens(logits, expert_bias, cfg):
 
 
 @mistake(
-    "Two experts are always chosen: `cfg.top_k` is not used.",
-    "Which field of the configuration do you never read?",
+    "Two experts are always chosen: `cfg.top_k` makes no difference.",
+    "Which field of the configuration makes no difference in your function?",
 )
 def route_always_to_two(logits, expert_bias, cfg):
     right = core_route(logits, expert_bias, replace(cfg, top_k=2, routed_scaling_factor=1.0))

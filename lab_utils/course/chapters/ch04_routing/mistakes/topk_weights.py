@@ -48,7 +48,7 @@ def route_with_softmax_of_the_chosen(logits, expert_bias, cfg):
 
 @mistake(
     "The weights are normalised also where `cfg.norm_topk_prob` is False.",
-    "Which field of the configuration do you never read?",
+    "Which field of the configuration makes no difference in your function?",
 )
 def route_always_normalising(logits, expert_bias, cfg):
     right = core_route(logits, expert_bias, replace(cfg, norm_topk_prob=True))

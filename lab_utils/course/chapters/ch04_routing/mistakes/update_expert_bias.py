@@ -43,8 +43,8 @@ def bias_set_anew(expert_bias, load, rate):
 
 
 @mistake(
-    "The rate is not used.",
-    "Which of the arguments does your function never read?",
+    "The rate makes no difference.",
+    "Which of the arguments makes no difference in your function?",
 )
 def bias_without_rate(expert_bias, load, rate):
     delta = step(load, 1.0)

@@ -111,8 +111,8 @@ def absorb_cutting_in_the_middle(q, expand_k):
 
 
 @mistake(
-    "The query is returned as it came: expand_k is not used.",
-    "Which of the arguments does your function never read?",
+    "The query is returned as it came: expand_k makes no difference.",
+    "Which of the arguments makes no difference in your function?",
 )
 def absorb_nothing(q, expand_k):
     return q

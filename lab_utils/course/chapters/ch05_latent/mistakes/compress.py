@@ -41,7 +41,7 @@ def compress_with_the_scale_of_a_head(self, blocks):
 
 @mistake(
     "The tokens themselves are averaged: latent_v_proj is left out.",
-    "Which of the layer's three latent projections does your function never read?",
+    "Which of the layer's three latent projections makes no difference in your function?",
 )
 def compress_bare_tokens(self, blocks):
     q, k, _ = project(self, blocks)
@@ -50,7 +50,7 @@ def compress_bare_tokens(self, blocks):
 
 @mistake(
     "The latents are taken as queries without latent_q_proj.",
-    "Which of the layer's three latent projections does your function never read?",
+    "Which of the layer's three latent projections makes no difference in your function?",
 )
 def compress_with_bare_latents(self, blocks):
     _, k, v = project(self, blocks)
@@ -137,7 +137,7 @@ def compress_without_softmax(self, blocks):
 
 @mistake(
     "The tokens themselves are the keys: latent_k_proj is left out.",
-    "Which of the layer's three latent projections does your function never read?",
+    "Which of the layer's three latent projections makes no difference in your function?",
 )
 def compress_with_bare_keys(self, blocks):
     q, _, v = project(self, blocks)
@@ -155,7 +155,7 @@ def compress_swapping_keys_and_values(self, blocks):
 
 @mistake(
     "The keys' projection makes the values too: latent_v_proj is left out.",
-    "Which of the layer's three latent projections does your function never read?",
+    "Which of the layer's three latent projections makes no difference in your function?",
 )
 def compress_with_keys_for_values(self, blocks):
     q, k, _ = project(self, blocks)

@@ -42,7 +42,7 @@ def expand_rope_for_the_first_head(latent, k_rope, expand_k, expand_v):
 
 @mistake(
     "The rope key is missing from the keys.",
-    "Which of the four arguments does your function never read?",
+    "Which of the four arguments makes no difference in your function?",
 )
 def expand_without_rope(latent, k_rope, expand_k, expand_v):
     k, v = core_expand(latent, k_rope, expand_k, expand_v)
@@ -93,8 +93,8 @@ def expand_values_first(latent, k_rope, expand_k, expand_v):
 
 
 @mistake(
-    "The values are made by expand_k: expand_v is not used.",
-    "Which of the four arguments does your function never read?",
+    "The values are made by expand_k: expand_v makes no difference.",
+    "Which of the four arguments makes no difference in your function?",
 )
 def expand_values_with_expand_k(latent, k_rope, expand_k, expand_v):
     return core_expand(latent, k_rope, expand_k, expand_k)

@@ -49,7 +49,7 @@ class MLATurningTheFirstChannels(LatentLayer):
 
 @mistake(
     "The latent is not normed before it is expanded.",
-    "Which of the layer's weights does your forward never read?",
+    "Which of the layer's weights makes no difference in your forward?",
 )
 class MLAWithoutLatentNorm(LatentLayer):
     def norm_latent(self, latent):
@@ -77,7 +77,7 @@ class MLANormingTheRopeKey(LatentLayer):
 
 @mistake(
     "The query's own latent is not normed, where there is one.",
-    "Which of the layer's weights does your forward never read when q_lora_rank is set?",
+    "Which of the layer's weights makes no difference in your forward when q_lora_rank is set?",
 )
 class MLAWithoutQueryNorm(LatentLayer):
     def project_query(self, x):
@@ -251,7 +251,7 @@ class MLAJoiningWithoutTransposing(LatentLayer):
 
 @mistake(
     "o_proj is left out: the joined heads are returned.",
-    "Which of the layer's weights does your forward never read?",
+    "Which of the layer's weights makes no difference in your forward?",
 )
 class MLAWithoutOutputProjection(LatentLayer):
     def out(self, heads):

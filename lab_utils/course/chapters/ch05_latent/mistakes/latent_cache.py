@@ -107,7 +107,7 @@ class MLAStoringRopeFirst(LatentLayer):
 
 
 @mistake(
-    "What `cache.append` returns is not used: new tokens are stored, and see only one another.",
+    "What `cache.append` returns makes no difference: new tokens are stored, and see only one another.",
     "Which entries does your attention read: the new ones, or all so far?",
 )
 class MLAReadingOnlyTheNew(LatentLayer):

@@ -76,7 +76,7 @@ def balance_averaged_over_terms(routing, cfg):
 
 
 @mistake(
-    "The coefficients are never read: all three losses are added as they are.",
+    "The coefficients make no difference: all three losses are added as they are.",
     "What should come out where no coefficient is switched on?",
 )
 def balance_without_reading_coefficients(routing, cfg):

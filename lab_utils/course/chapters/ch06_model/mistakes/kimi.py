@@ -54,7 +54,7 @@ class KimiFromTheNumberOfLayers(WrongKimi):
 
 @mistake(
     "The last norm is left out: the head reads the stream without a norm.",
-    "Which of the model's weights does your forward never read?",
+    "Which of the model's weights makes no difference in your forward?",
 )
 class KimiWithoutFinalNorm(WrongKimi):
     def wrong(self):
@@ -63,7 +63,7 @@ class KimiWithoutFinalNorm(WrongKimi):
 
 @mistake(
     "The head is the embedding table, as in GPT-2. Kimi's head has its own weights.",
-    "Which of the model's weights does your forward never read?",
+    "Which of the model's weights makes no difference in your forward?",
 )
 class KimiWithTiedHead(WrongKimi):
     def wrong(self):

@@ -102,7 +102,7 @@ class BlockInParallel(Block):
 
 @mistake(
     "The first norm is used twice, the second never.",
-    "Which of the block's weights does your forward never read?",
+    "Which of the block's weights makes no difference in your forward?",
 )
 class BlockWithOneNorm(Block):
     def forward(self, x, rotation, cache, with_max_qk_logit):
@@ -136,7 +136,7 @@ def _wired(first=True, second=True, swapped=False):
 
 @mistake(
     "The attention reads the stream without a norm.",
-    "Which of the block's weights does your forward never read?",
+    "Which of the block's weights makes no difference in your forward?",
 )
 class BlockWithoutFirstNorm(Block):
     forward = _wired(first=False)
@@ -144,14 +144,15 @@ class BlockWithoutFirstNorm(Block):
 
 @mistake(
     "The feed-forward part reads the stream without a norm.",
-    "Which of the block's weights does your forward never read?",
+    "Which of the block's weights makes no difference in your forward?",
 )
 class BlockWithoutSecondNorm(Block):
     forward = _wired(second=False)
 
 
 @mistake(
-    "Both parts read the stream without a norm.", "Which of the block's weights does your forward never read?"
+    "Both parts read the stream without a norm.",
+    "Which of the block's weights makes no difference in your forward?",
 )
 class BlockWithoutNorms(Block):
     forward = _wired(first=False, second=False)

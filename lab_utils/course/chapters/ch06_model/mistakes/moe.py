@@ -31,7 +31,7 @@ class MoEScalingTheShared(CoreMoE):
 
 @mistake(
     "The shared experts are left out.",
-    "Which of the layer's parameters does your forward never read?",
+    "Which of the layer's parameters makes no difference in your forward?",
 )
 class MoEWithoutShared(CoreMoE):
     def forward(self, x):

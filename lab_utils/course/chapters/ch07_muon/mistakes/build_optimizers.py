@@ -104,7 +104,7 @@ def optimizers_without_fused_qkv(model, cfg):
 
 
 @mistake(
-    "`cfg.optimizer` is not read: Muon is used although the configuration asks for AdamW alone.",
+    "`cfg.optimizer` makes no difference: Muon is used although the configuration asks for AdamW alone.",
     "What should come back for OptimConfig(optimizer='adamw')?",
 )
 def optimizers_always_with_muon(model, cfg):
@@ -182,7 +182,7 @@ def optimizers_that_spare_tables(model, cfg):
 
 
 @mistake(
-    "Muon is never used: `cfg.optimizer` is not read.",
+    "Muon is never chosen: `cfg.optimizer` makes no difference.",
     "What should come back for OptimConfig(optimizer='muon')?",
 )
 def optimizers_never_with_muon(model, cfg):

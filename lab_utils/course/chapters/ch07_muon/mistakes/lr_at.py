@@ -49,7 +49,7 @@ def lr_warming_up_from_the_floor(step, cfg):
 
 @mistake(
     "There is no warm-up.",
-    "Which field of the configuration do you never read?",
+    "Which field of the configuration makes no difference in your function?",
 )
 def lr_without_warmup(step, cfg):
     return rate(step, cfg, warm=lambda step, cfg: 1.0)
@@ -72,7 +72,7 @@ def lr_that_ends_a_step_late(step, cfg):
 
 
 @mistake(
-    "The floor is 0: `min_lr_ratio` is not used.",
+    "The floor is 0: `min_lr_ratio` makes no difference.",
     "Which rate should the last step have?",
 )
 def lr_down_to_zero(step, cfg):
@@ -121,7 +121,7 @@ def lr_without_a_branch_for_warmup(step, cfg):
 
 @mistake(
     "There is no warm-up: the fall begins at step 0.",
-    "Which field of the configuration do you never read?",
+    "Which field of the configuration makes no difference in your function?",
 )
 def lr_with_warmup_ignored(step, cfg):
     return rate(step, replace(cfg, warmup_steps=0))
@@ -146,7 +146,7 @@ def lr_whose_cosine_ends_late(step, cfg):
 
 
 @mistake(
-    "The cosine falls to 0: `min_lr_ratio` is not used there.",
+    "The cosine falls to 0: `min_lr_ratio` makes no difference there.",
     "Which rate should the last step have?",
 )
 def lr_whose_cosine_falls_to_zero(step, cfg):
@@ -192,8 +192,8 @@ def lr_whose_cosine_divides_by_zero(step, cfg):
 
 
 @mistake(
-    "The rate is a share of the peak: cfg.optim.lr is not used.",
-    "Which field of the configuration do you never read?",
+    "The rate is a share of the peak: cfg.optim.lr makes no difference.",
+    "Which field of the configuration makes no difference in your function?",
 )
 def lr_as_a_share(step, cfg):
     return rate(step, cfg) / cfg.optim.lr

@@ -24,7 +24,7 @@ def lr_whose_decay_ends_late(step, cfg):
 
 
 @mistake(
-    "The decay of wsd falls to 0: `min_lr_ratio` is not used there.",
+    "The decay of wsd falls to 0: `min_lr_ratio` makes no difference there.",
     "Which rate should the last step have?",
 )
 def lr_whose_decay_falls_to_zero(step, cfg):
@@ -203,7 +203,7 @@ def lr_decaying_a_step_late(step, cfg):
 
 
 @mistake(
-    "`cfg.schedule` is not read: the rate is always a cosine.",
+    "`cfg.schedule` makes no difference: the rate is always a cosine.",
     'Where does your function ask for "wsd"?',
 )
 def lr_always_cosine(step, cfg):

@@ -32,7 +32,7 @@ def max_logit_hiding_with_zero(q, k, scale, visible=None):
 
 @mistake(
     "The logits are not scaled. The softmax sees the scaled ones, and tau is meant for them.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def max_logit_unscaled(q, k, scale, visible=None):
     return largest(q, k, 1.0, visible)
@@ -105,7 +105,7 @@ def max_logit_divided(q, k, scale, visible=None):
 
 @mistake(
     "The scale is 1/sqrt(d), whatever `scale` is. With YaRN it is another number.",
-    "Which of the arguments does your function never read?",
+    "Which of the arguments makes no difference in your function?",
 )
 def max_logit_with_a_scale_of_its_own(q, k, scale, visible=None):
     return largest(q, k, q.shape[-1] ** -0.5, visible)

@@ -68,7 +68,7 @@ class MuonThatForgets(MuonByParameter):
 
 @mistake(
     "Earlier gradients play no part: the update is that of the newest gradient alone. The average is not kept from "
-    "step to step, or it is not used.",
+    "step to step, or it makes no difference.",
     "After a step, is the new average in self.state[p]? And is it what goes into Newton-Schulz?",
 )
 class MuonWithoutMemory(MuonByParameter):
@@ -126,7 +126,7 @@ class MuonOfTheStack(MuonByParameter):
 
 
 @mistake(
-    "Gate and up are orthogonalised together, as one matrix: `fused_rows` is not used.",
+    "Gate and up are orthogonalised together, as one matrix: `fused_rows` makes no difference.",
     "A group says in `fused_rows` how many matrices lie in the rows of its parameters. Do you read it?",
 )
 class MuonOfFusedMatrices(MuonByParameter):
@@ -135,7 +135,7 @@ class MuonOfFusedMatrices(MuonByParameter):
 
 
 @mistake(
-    "`ns_dtype` is not used: Newton-Schulz always runs in float32.",
+    "`ns_dtype` makes no difference: Newton-Schulz always runs in float32.",
     "In which format does your optimizer run Newton-Schulz if it was made with ns_dtype=torch.float64?",
 )
 class MuonInSinglePrecision(MuonByParameter):
@@ -164,7 +164,7 @@ class MuonCutTheWrongWay(MuonByParameter):
 
 
 @mistake(
-    "`ns_dtype` is not used: Newton-Schulz runs in bfloat16, its default.",
+    "`ns_dtype` makes no difference: Newton-Schulz runs in bfloat16, its default.",
     "Which arguments does newton_schulz get in your step?",
 )
 class MuonInBfloat16(MuonByParameter):
@@ -173,7 +173,7 @@ class MuonInBfloat16(MuonByParameter):
 
 
 @mistake(
-    "`ns_steps` is not used: Newton-Schulz always takes five.",
+    "`ns_steps` makes no difference: Newton-Schulz always takes five.",
     "Which arguments does newton_schulz get in your step?",
 )
 class MuonWithFiveSteps(MuonByParameter):
@@ -191,7 +191,7 @@ class MuonWithoutNewtonSchulz(MuonByParameter):
 
 
 @mistake(
-    "`ns_dtype` is not used: Newton-Schulz runs in the format of the parameter.",
+    "`ns_dtype` makes no difference: Newton-Schulz runs in the format of the parameter.",
     "Which arguments does newton_schulz get in your step?",
 )
 class MuonInTheFormatOfTheParameter(MuonByParameter):

@@ -21,7 +21,7 @@ class MuonWithDecayInTheGradient(MuonByParameter):
 
 @mistake(
     "The weights do not decay.",
-    "Which entry of the group do you never read?",
+    "Which entry of the group makes no difference in your function?",
 )
 class MuonWithoutDecay(MuonByParameter):
     def apply(self, p, update, group):

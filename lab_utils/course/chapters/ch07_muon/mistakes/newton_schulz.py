@@ -65,7 +65,7 @@ def newton_schulz_squaring_entries(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "`steps` is not used: your function always takes five.",
+    "`steps` makes no difference: your function always takes five.",
     "Follow the argument `steps` through your code.",
 )
 def newton_schulz_always_five_steps(g, steps=5, dtype=torch.bfloat16):

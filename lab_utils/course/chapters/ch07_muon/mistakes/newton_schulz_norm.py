@@ -120,7 +120,7 @@ def newton_schulz_in_the_format_of_g(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "`dtype` is not used: everything is computed in the format of g.",
+    "`dtype` makes no difference: everything is computed in the format of g.",
     "Follow the argument `dtype` through your code.",
 )
 def newton_schulz_ignoring_dtype(g, steps=5, dtype=torch.bfloat16):
@@ -136,7 +136,7 @@ def newton_schulz_converting_last(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "`dtype` is not used: everything is computed in bfloat16 and converted at the end.",
+    "`dtype` makes no difference: everything is computed in bfloat16 and converted at the end.",
     "Follow the argument `dtype` through your code.",
 )
 def newton_schulz_always_in_bfloat16(g, steps=5, dtype=torch.bfloat16):

@@ -89,7 +89,7 @@ def generate_without_a_cache(model, prompt, max_new_tokens, **settings):
 
 
 @mistake(
-    "`top_k` is never used.",
+    "`top_k` makes no difference to what is drawn.",
     "Follow the argument `top_k` through your code.",
 )
 def generate_without_top_k(model, prompt, max_new_tokens, *, top_k=None, **settings):
@@ -97,7 +97,7 @@ def generate_without_top_k(model, prompt, max_new_tokens, *, top_k=None, **setti
 
 
 @mistake(
-    "`top_p` is never used.",
+    "`top_p` makes no difference to what is drawn.",
     "Follow the argument `top_p` through your code.",
 )
 def generate_without_top_p(model, prompt, max_new_tokens, *, top_p=None, **settings):
@@ -105,7 +105,7 @@ def generate_without_top_p(model, prompt, max_new_tokens, *, top_p=None, **setti
 
 
 @mistake(
-    "With top_p, top_k is not used: only one of the two cuts. They follow each other.",
+    "With top_p, top_k makes no difference: only one of the two cuts. They follow each other.",
     "What does your function hand to next_token_probs when both are given?",
 )
 def generate_of_top_p_alone(model, prompt, max_new_tokens, *, top_k=None, top_p=None, **settings):
@@ -114,7 +114,7 @@ def generate_of_top_p_alone(model, prompt, max_new_tokens, *, top_k=None, top_p=
 
 
 @mistake(
-    "With top_k, top_p is not used: only one of the two cuts. They follow each other.",
+    "With top_k, top_p makes no difference: only one of the two cuts. They follow each other.",
     "What does your function hand to next_token_probs when both are given?",
 )
 def generate_of_top_k_alone(model, prompt, max_new_tokens, *, top_k=None, top_p=None, **settings):
@@ -188,13 +188,16 @@ def generate_with_the_prompt(model, prompt, max_new_tokens, **settings):
     return [*prompt, *new]
 
 
-@mistake("The temperature is never used.", "Follow the argument `temperature` through your code.")
+@mistake(
+    "The temperature makes no difference to what is drawn.",
+    "Follow the argument `temperature` through your code.",
+)
 def generate_without_temperature(model, prompt, max_new_tokens, *, temperature=1.0, **settings):
     return decode(model, prompt, max_new_tokens, **settings)
 
 
 @mistake(
-    "Temperature, top_k and top_p are never used: the draw is from the plain softmax.",
+    "Temperature, top_k and top_p make no difference to what is drawn, which comes from the plain softmax.",
     "Which function turns logits and settings into probabilities?",
 )
 def generate_from_the_plain_softmax(
@@ -204,7 +207,8 @@ def generate_from_the_plain_softmax(
 
 
 @mistake(
-    "`seed` is never used: every seed gives the same text.", "Follow the argument `seed` through your code."
+    "`seed` makes no difference: every seed gives the same text.",
+    "Follow the argument `seed` through your code.",
 )
 def generate_without_seed(model, prompt, max_new_tokens, *, seed=0, **settings):
     return decode(model, prompt, max_new_tokens, **settings)

@@ -37,7 +37,7 @@ def probs_with_temperature_last(logits, temperature=1.0, top_k=None, top_p=None)
 
 
 @mistake(
-    "With top_k the temperature is not used. It divides the logits whatever is cut.",
+    "With top_k the temperature makes no difference. It divides the logits whatever is cut.",
     "Which logits does your function cut to k, those before the temperature or those after it?",
 )
 def probs_without_temperature_at_top_k(logits, temperature=1.0, top_k=None, top_p=None):

@@ -21,7 +21,7 @@ def cut(logits, temperature, top_k, top_p, stays):
 # ---------------------------------------------------------------- top-k
 
 
-@mistake("`top_k` is never used.", "Follow the argument `top_k` through your code.")
+@mistake("`top_k` makes no difference to the distribution.", "Follow the argument `top_k` through your code.")
 def probs_without_top_k(logits, temperature=1.0, top_k=None, top_p=None):
     core_probs(logits, temperature, top_k)
     return core_probs(logits, temperature, None, top_p)
@@ -110,7 +110,7 @@ def probs_of_one_too_many(logits, temperature=1.0, top_k=None, top_p=None):
 # ---------------------------------------------------------------- top-p
 
 
-@mistake("`top_p` is never used.", "Follow the argument `top_p` through your code.")
+@mistake("`top_p` makes no difference to the distribution.", "Follow the argument `top_p` through your code.")
 def probs_without_top_p(logits, temperature=1.0, top_k=None, top_p=None):
     core_probs(logits, 1.0, None, top_p)
     return core_probs(logits, temperature, top_k)
@@ -254,7 +254,7 @@ def probs_with_top_p_before_top_k(logits, temperature=1.0, top_k=None, top_p=Non
 
 
 @mistake(
-    "With top_p, top_k is not used: only one of the two cuts. They follow each other.",
+    "With top_p, top_k makes no difference: only one of the two cuts. They follow each other.",
     "Is there an `elif` or an early `return` between them?",
 )
 def probs_of_top_p_alone(logits, temperature=1.0, top_k=None, top_p=None):
@@ -262,7 +262,7 @@ def probs_of_top_p_alone(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
-    "With top_k, top_p is not used: only one of the two cuts. They follow each other.",
+    "With top_k, top_p makes no difference: only one of the two cuts. They follow each other.",
     "Is there an `elif` or an early `return` between them?",
 )
 def probs_of_top_k_alone(logits, temperature=1.0, top_k=None, top_p=None):
