@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import Any, overload
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,16 +50,6 @@ def next_token_probs(
     return torch.zeros_like(probs).scatter(0, ids, probs)
 
 
-@overload
-def generate(model: Model, prompt: Sequence[int], max_new_tokens: int, **settings: Any) -> Iterator[int]: ...
-
-
-@overload
-def generate(
-    model: Model, prompt: Sequence[Sequence[int]], max_new_tokens: int, **settings: Any
-) -> Iterator[list[int | None]]: ...
-
-
 @torch.inference_mode()
 def generate(
     model: Model,
@@ -71,7 +61,7 @@ def generate(
     top_p: float | None = None,
     seed: int = 0,
     stop_id: int | None = None,
-) -> Iterator[int] | Iterator[list[int | None]]:
+) -> Iterator[Any]:
     """Yield the ids of the tokens that continue `prompt`: at most `max_new_tokens`, and none from `stop_id` on.
 
     `temperature`, `top_k` and `top_p` are those of `next_token_probs`; one `seed` gives one text. Every token runs
