@@ -93,7 +93,7 @@ def _splits(exercise: Exercise, fails: list[Sight], passes: list[Sight]) -> Iter
             # Of other sizes nothing is known.
             tried = " or ".join(f"{size:g}" for size in sorted(set(wrong)))
             if len(set(wrong)) <= 4:
-                yield f"It is right where `{name}` is {max(right):g}, and wrong where it is {tried}."
+                yield f"It is right on the inputs where `{name}` is {max(right):g}, and wrong where it is {tried}."
 
 
 def _is_telling(ones: list[str], others: list[str]) -> bool:
@@ -116,7 +116,7 @@ def _equal_numbers(named: dict[Path, str], fails: list[dict], passes: list[dict]
                 and all(leaves[one] == leaves[other] for leaves in same)
                 and all(leaves[one] != leaves[other] for leaves in rest)
             ):
-                yield f"It is {word} where {named[one]} is {named[other]}, and {else_} where they differ."
+                yield f"It is {word} on the inputs where {named[one]} is {named[other]}, and {else_} where they differ."
 
 
 def _say_presence(leaves: dict[Path, Any], path: Path) -> str:

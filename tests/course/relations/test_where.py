@@ -62,10 +62,10 @@ def masks(*sizes):
 def test_two_sizes_that_are_equal():
     cases = masks((1, 1), (2, 2), (1, 5), (2, 5))
     assert where("causal_mask", cases, lambda n, m, device: n != m) == (
-        "It is right where `n_queries` is `n_keys`, and wrong where they differ."
+        "It is right on the inputs where `n_queries` is `n_keys`, and wrong where they differ."
     )
     assert where("causal_mask", cases, lambda n, m, device: n == m) == (
-        "It is wrong where `n_queries` is `n_keys`, and right where they differ."
+        "It is wrong on the inputs where `n_queries` is `n_keys`, and right where they differ."
     )
 
 
@@ -94,7 +94,7 @@ def test_squares_alone():
         return s * n_queries <= t * n_keys
 
     found = relations_of("causal_mask", stretched)
-    says = "Of the inputs that ask for numbers: it is right where `n_queries` is `n_keys`, and wrong where they differ."
+    says = "Of the inputs that ask for numbers: it is right on the inputs where `n_queries` is `n_keys`, and wrong where they differ."
     assert says in found  # on a device without numbers nothing is wrong
     assert any("nothing that should be False is True" in says for says in found)
 
@@ -119,7 +119,7 @@ def test_of_sizes_that_were_not_tried_nothing_is_said():
 
     bare = dataclasses.replace(find("MoE"), mistakes=())
     text = repr(judge(bare, OffByOneInABatch))
-    assert "It is right where `x.shape[0]` is 1, and wrong where it is 2." in text, text
+    assert "It is right on the inputs where `x.shape[0]` is 1, and wrong where it is 2." in text, text
 
 
 def test_an_input_on_which_nothing_wrong_is_asked_for_is_still_right():

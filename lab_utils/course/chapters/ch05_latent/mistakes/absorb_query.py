@@ -75,7 +75,7 @@ def absorb_with_the_transpose(q, expand_k):
 
 
 @mistake(
-    "The heads are added up: each head's query is the sum over all heads.",
+    "The heads are added up: the part of each head's query that expand_k makes is the sum over all heads.",
     "Which letter of your sum over products must remain, and which must go?",
 )
 def absorb_summing_over_heads(q, expand_k):

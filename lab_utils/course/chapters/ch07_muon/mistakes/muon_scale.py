@@ -62,7 +62,7 @@ class MuonScaledWithoutRoot(MuonByParameter):
 
 
 @mistake(
-    "The scale is sqrt(max(1, rows/cols)), that of the first Muon. The docstring's formula is Moonlight's.",
+    "The scale is sqrt(max(1, rows/cols)), that of the first Muon. The formula asked for is Moonlight's.",
     "Which formula stands above the exercise?",
 )
 class MuonScaledAsTheFirst(MuonByParameter):
