@@ -116,7 +116,8 @@ def _equal_numbers(named: dict[Path, str], fails: list[dict], passes: list[dict]
                 and all(leaves[one] == leaves[other] for leaves in same)
                 and all(leaves[one] != leaves[other] for leaves in rest)
             ):
-                yield f"It is {word} on the inputs where {named[one]} is {named[other]}, and {else_} where they differ."
+                where = f"where {named[one]} is {named[other]}"
+                yield f"It is {word} on the inputs {where}, and {else_} where they differ."
 
 
 def _say_presence(leaves: dict[Path, Any], path: Path) -> str:
