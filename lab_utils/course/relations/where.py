@@ -30,6 +30,7 @@ def say_where(exercise: Exercise, judged: list[Sight]) -> str:
         and (says := next(_splits(exercise, fails, asked), ""))
     ):
         wrong = " or ".join(dict.fromkeys(_quote(name) for sight in fails for name in sight.wrong))
+        says = says.replace("on the inputs where", "where")
         return f"Of the inputs that ask for {wrong}: {says[0].lower()}{says[1:]}"
     if len(fails) == 1:
         return f"It is right on all inputs but this one: {fails[0].case.says}."

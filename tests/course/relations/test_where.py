@@ -94,7 +94,7 @@ def test_squares_alone():
         return s * n_queries <= t * n_keys
 
     found = relations_of("causal_mask", stretched)
-    says = "Of the inputs that ask for numbers: it is right on the inputs where `n_queries` is `n_keys`, and wrong where they differ."
+    says = "Of the inputs that ask for numbers: it is right where `n_queries` is `n_keys`, and wrong where they differ."
     assert says in found  # on a device without numbers nothing is wrong
     assert any("nothing that should be False is True" in says for says in found)
 
