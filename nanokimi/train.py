@@ -213,8 +213,8 @@ class _Run:
         while True:
             interventions = check_interventions(self._ask(), self.state.step + 1, self.model)
             settings = self._settings(interventions)
-            if self.graph is not None:
-                self.graph.prepare(settings.apply_to(self.cfg))
+            if self.graph is not None and not self.graph.prepare(settings.apply_to(self.cfg)):
+                self.graph = None
             started, self.seconds_waited = time.perf_counter(), 0.0
             try:
                 facts = take_step(

@@ -63,14 +63,14 @@ class CompiledLosses:
             compute, fullgraph=True, dynamic=False, isolate_recompiles=True
         )
 
-    def prepare(self, cfg: TrainConfig) -> None:
-        """Compile the graph for these settings, where that is still to be done.
+    def prepare(self, cfg: TrainConfig) -> bool:
+        """Compile the graph for these settings, where that is still to be done. Returns whether there is one now.
 
         It is compiled by running it forwards and backwards once, on tokens that mean nothing: gradients are dropped.
-        Raises `ConfigError` where the model cannot be compiled whole.
+        Where the model cannot be compiled whole, `compile=on` raises `ConfigError`, and `auto` warns and does without.
         """
         if _name_losses(cfg) in self._known:
-            return
+            return True
         from torch._dynamo.exc import TorchDynamoException  # seconds, which no other training should pay
 
         started = time.perf_counter()
@@ -83,11 +83,16 @@ class CompiledLosses:
                 functools.reduce(torch.add, terms, loss).backward()
         except TorchDynamoException as error:
             reason = one_line(str(error).strip().partition("\n")[0], 200)
-            raise ConfigError(f"this step cannot be compiled ({reason}): use compile=off") from None
+            says = f"this step cannot be compiled ({reason})"
+            if cfg.compile == "on":
+                raise ConfigError(f"{says}: use compile=off") from None
+            warnings.warn(f"{says}, and runs as it is", RuntimeWarning, stacklevel=2)
+            return False
         finally:
             self._model.zero_grad(set_to_none=True)
         self._known.add(_name_losses(cfg))
         self._seconds += time.perf_counter() - started
+        return True
 
     def take_seconds(self) -> float:
         """How many seconds were spent on compiling since this was last asked."""
