@@ -11,14 +11,17 @@ from lab_utils.course.exercise import Case
 from lab_utils.course.inputs import describe_input, entries
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult, Difference, panel_html, panel_text
+from tests.course.sample import sample
 
 EXERCISES = list(all_exercises().values())
 QUICK = {"RMSNorm", "update_expert_bias_", "load_balance_loss", "test_sound_sampling"}
+SLOW = [e for e in EXERCISES if e.name not in QUICK]
 
 
 @pytest.mark.parametrize(
     "exercise",
-    [pytest.param(e, id=e.name, marks=[] if e.name in QUICK else [pytest.mark.slow]) for e in EXERCISES],
+    [pytest.param(e, id=e.name) for e in EXERCISES if e.name in QUICK]
+    + [pytest.param(e, id=e.name, marks=pytest.mark.slow) for e in sample(SLOW, 3)],
 )
 def test_the_panel_of_a_wrong_answer_contains_the_input(exercise):
     result = judge(exercise, exercise.mistakes[0].wrong)

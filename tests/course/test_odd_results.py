@@ -10,6 +10,7 @@ from torch import nn
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.judgement import panel_text
+from tests.course.sample import sample
 
 EXERCISES = {e.name: e for e in all_exercises().values() if not e.is_hunt}
 SLOW = {"generate", "Kimi", "KimiBlock", "MultiHeadLatentAttention", "derived_scaling_factor", "Muon"}
@@ -152,7 +153,7 @@ def names(slow):
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ODD)
 def test_every_odd_result_of_every_exercise_is_told_in_one_sentence(what):
-    for name in names(slow=False) + names(slow=True):
+    for name in sample(names(slow=False) + names(slow=True), 6, begin=list(ODD).index(what)):
         check_one(name, ODD[what])
 
 

@@ -60,11 +60,3 @@ class MoEWithASmallShare(MoE):
     def forward(self, x):
         y, stats = super().forward(x)
         return y + (1 / scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats
-
-
-class MoEWithTwoShares(MoE):
-    """A fault of the same kind: the factor is not that of the configuration."""
-
-    def forward(self, x):
-        y, stats = super().forward(x)
-        return y + self.shared_experts(x), stats
