@@ -93,7 +93,8 @@ def panel_html(result: CheckResult) -> str:
     body = "".join(f'<div style="margin-top:.25em">{escape(line)}</div>' for line in sentences(result))
     if values := side_by_side(result):
         cells = "".join(
-            f'<div style="flex:1 1 14em;min-width:0"><div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
+            f'<div style="flex:{2 if title == "input" else 1} 1 14em;min-width:0">'
+            f'<div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
             f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;white-space:pre;'
             f'font-size:.85em">{escape(text)}</pre></div>'
             for title, text in values
