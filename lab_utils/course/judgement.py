@@ -95,8 +95,9 @@ def panel_html(result: CheckResult) -> str:
         cells = "".join(
             f'<div style="flex:{2 if title == "input" else 1} 1 14em;min-width:0">'
             f'<div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
-            f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;white-space:pre;'
-            f'font-size:.85em">{escape(text)}</pre></div>'
+            f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
+            # Matrices keep their rows; the arguments of an input are cut off nowhere.
+            f'white-space:{"pre-wrap" if title == "input" else "pre"};font-size:.85em">{escape(text)}</pre></div>'
             for title, text in values
         )
         body += f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin-top:.5em">{cells}</div>'
