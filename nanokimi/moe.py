@@ -59,8 +59,8 @@ def mix(
     weights: Float[Tensor, "tokens top_k"],
     bank: ExpertBank,
 ) -> Float[Tensor, "tokens d_model"]:
-    """`dispatch`, or where no more experts are asked for than there are `mix_few`, which gives the same."""
-    is_few = expert_idx.numel() <= len(bank.down_proj)
+    """`dispatch`, or in decoding `mix_few`, where no more experts are asked for than there are: both give the same."""
+    is_few = torch.is_inference_mode_enabled() and expert_idx.numel() <= len(bank.down_proj)
     return (mix_few if is_few else dispatch)(x, expert_idx, weights, bank)
 
 
