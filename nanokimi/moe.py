@@ -60,7 +60,8 @@ def mix(
     bank: ExpertBank,
 ) -> Float[Tensor, "tokens d_model"]:
     """`dispatch`, or in decoding `mix_few`, where no more experts are asked for than there are: both give the same."""
-    is_few = torch.is_inference_mode_enabled() and expert_idx.numel() <= len(bank.down_proj)
+    is_decoding = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+    is_few = is_decoding and expert_idx.numel() <= len(bank.down_proj)
     return (mix_few if is_few else dispatch)(x, expert_idx, weights, bank)
 
 

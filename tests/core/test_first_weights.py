@@ -3,6 +3,7 @@
 import importlib
 import math
 import pkgutil
+import sys
 
 import pytest
 import torch
@@ -57,6 +58,8 @@ def test_every_layer_of_the_core_is_looked_at():
     while todo:
         todo += (found := todo.pop().__subclasses__())
         layers |= {cls for cls in found if cls.__module__.startswith("nanokimi.")}
+    # Altered copies that other tests have made carry the same names.
+    layers = {cls for cls in layers if cls is getattr(sys.modules[cls.__module__], cls.__name__)}
     assert layers == set(BUILD) - {nn.Embedding}
 
 

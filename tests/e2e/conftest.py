@@ -33,7 +33,7 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-WAIT = 60.0
+WAIT = 180.0  # seconds: the other core may be at work on another test
 KERNEL_IS = "state => window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === state"
 
 
