@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.faults.outcome import Outcome
 
 NAME = "terminal of another encoding, odd names and texts"
-RELEASE, SAMPLE = 30, 2
+RELEASE, SAMPLE = 30, 1
 
 ENCODINGS = ("ascii", "latin-1", "cp1252", "cp437", "koi8-r", "shift_jis", "utf-8", "utf-16")
 NAMES = (

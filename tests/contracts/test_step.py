@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from tests.contracts import pretend
+from tests.sample import sample
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,7 +56,7 @@ def test_a_step_of_kimi_with_muon_and_qk_clip(library):
 
 def test_a_step_that_keeps_no_activations(library):
     """Less than half of the memory beside weights and optimizers' state, for the forward products once more."""
-    for arm, most, products in (("gpt", 2.6, 123), ("kimi", 2.9, 271)):
+    for arm, most, products in sample([("kimi", 2.9, 271), ("gpt", 2.6, 123)], 2):
         found = count(library, arm, "recompute")
         assert found["peaks"][""] <= most, found
         assert found["products"] <= products, found

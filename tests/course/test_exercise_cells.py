@@ -14,7 +14,7 @@ import pytest
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.progress import COURSE
 from lab_utils.machine.headless import run_notebook
-from tests.course.sample import sample
+from tests.sample import sample
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WITH_EXERCISES = [chapter for chapter in COURSE if chapter.exercises()]
@@ -99,7 +99,7 @@ def test_three_predictions_are_asked_for(chapter):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chapter", sample(WITH_EXERCISES, 3), ids=lambda c: c.number)
+@pytest.mark.parametrize("chapter", sample(WITH_EXERCISES, 4), ids=lambda c: c.number)
 def test_solved_every_check_passes(chapter, tmp_path):
     notebook = solve(nbformat.read(NOTEBOOKS / chapter.file, as_version=4))
     start, end = tmp_path / chapter.file, tmp_path / f"solved_{chapter.file}"

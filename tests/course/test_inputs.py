@@ -11,7 +11,7 @@ from lab_utils.course.exercise import Case
 from lab_utils.course.inputs import describe_input, entries
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult, Difference, panel_html, panel_text
-from tests.course.sample import sample
+from tests.sample import sample
 
 EXERCISES = list(all_exercises().values())
 QUICK = {"RMSNorm", "update_expert_bias_", "load_balance_loss", "test_sound_sampling"}

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.text.bpe import merge_most_frequent
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -157,15 +156,15 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
 def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "failed"
     assert (result.diagnosis and result.diagnosis.name) == mistake, result
 
 
 def test_a_test_that_asks_behind_the_end_of_its_text_is_told_so_and_one_up_to_the_end_is_not():
-    says = judge(find("test_sound_pairs"), asks_behind_the_end).difference.says
+    says = judge_answer("test_sound_pairs", asks_behind_the_end).difference.says
     assert "the last one is token 10, and a text of 10 tokens ends with token 9" in says, says
-    assert judge(find("test_sound_pairs"), asks_up_to_the_end).status == "passed"
+    assert judge_answer("test_sound_pairs", asks_up_to_the_end).status == "passed"
 
 
 @pytest.mark.parametrize("kind", [lambda pair: bytes(each % 256 for each in pair), str, set, np.array])
@@ -174,5 +173,5 @@ def test_a_pair_of_another_kind_is_told_that_a_tuple_is_asked_for(kind):
         merged, pair = merge_most_frequent(ids, new_id)
         return merged, kind(pair)
 
-    difference = judge(find("merge_most_frequent"), answer).difference
+    difference = judge_answer("merge_most_frequent", answer).difference
     assert difference and difference.says.endswith("it should be a tuple of 2 values."), difference

@@ -6,12 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.attention import attend
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from nanokimi.rope import apply_rope
+from tests.course.keys import judge_answer
 
 
 class NormWideningTwice(RMSNorm):
@@ -181,7 +180,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -197,7 +196,7 @@ def the_future_does_not_leak(attend):
 
 def test_a_test_of_the_mask_is_no_test_of_the_softmax():
     """It refuses the shown piece by accident: the largest score of the last row enters its columns' sums."""
-    result = judge(find("test_sound_attend"), the_future_does_not_leak)
+    result = judge_answer("test_sound_attend", the_future_does_not_leak)
     assert result.status == "failed"
     assert result.diagnosis.name == "attend_test_of_the_future"
 
@@ -226,11 +225,11 @@ def mask_of_a_window(n_queries, n_keys, device):
     ],
 )
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.diagnosis is not None and result.diagnosis.name == mistake
 
 
 def test_values_in_a_panel_take_few_lines():
     """Two tensors of 2 x 2 x 3 x 3 numbers: twelve rows each, without numpy's empty lines."""
-    text = repr(judge(find("attend"), lambda *args: attend(*args) + 1))
+    text = repr(judge_answer("attend", lambda *args: attend(*args) + 1))
     assert len(text.splitlines()) <= 40 and "\n\n" not in text

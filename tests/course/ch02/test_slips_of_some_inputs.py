@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judge import AnswerKey
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -17,7 +18,7 @@ KEYS: dict[str, AnswerKey] = {}
 
 def judged(name, answer):
     key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge(find(name), answer, key=key)
+    return judge_answer(name, answer, key=key)
 
 
 def weigh(scores, v, visible):

@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.experts import ExpertBank, swiglu
+from tests.course.keys import judge_answer
 
 
 def swiglu_by_einsum(x, gate_up, down):
@@ -141,7 +140,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -174,7 +173,7 @@ def of_finite_numbers(swiglu):
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_wrong_answer_fails(name, answer):
-    assert judge(find(name), answer).status == "failed"
+    assert judge_answer(name, answer).status == "failed"
 
 
 class BankThatDropsEmptyRuns(ExpertBank):
@@ -211,6 +210,6 @@ def few_calls_of_the_bank(dispatch):
     ],
 )
 def test_a_wrong_answer_is_named(name, answer, mistake, case):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.diagnosis is not None and result.diagnosis.name == mistake
     assert result.difference.case == case

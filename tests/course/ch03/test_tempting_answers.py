@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judge import AnswerKey
 from nanokimi.experts import ExpertBank, swiglu
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -15,7 +16,7 @@ KEYS: dict[str, AnswerKey] = {}
 
 def judged(name, answer):
     key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge(find(name), answer, key=key)
+    return judge_answer(name, answer, key=key)
 
 
 def bank_that_picks(gate_of, down_of) -> type:

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judge import AnswerKey
 from nanokimi.experts import ExpertBank
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -16,7 +17,7 @@ KEYS: dict[str, AnswerKey] = {}
 
 def judged(name, answer):
     key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge(find(name), answer, key=key)
+    return judge_answer(name, answer, key=key)
 
 
 class Bank(ExpertBank):

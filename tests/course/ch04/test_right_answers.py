@@ -4,10 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.experts import swiglu
 from nanokimi.router import RouterStats, scaling_factor
+from tests.course.keys import judge_answer
 
 # ---------------------------------------------------------------- topk_route, derived_scaling_factor
 
@@ -206,7 +205,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -281,4 +280,4 @@ def dispatch_of_all_pairs(x, expert_idx, weights, bank):
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_wrong_answer_fails(name, answer):
-    assert judge(find(name), answer).status == "failed"
+    assert judge_answer(name, answer).status == "failed"

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.router import RouterStats
+from tests.course.keys import judge_answer
 
 
 def by_the_routers_own_scores(topk_route):
@@ -119,7 +118,7 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -132,4 +131,4 @@ def of_the_choice(topk_route):
 
 
 def test_a_test_that_a_sound_router_fails_is_no_answer():
-    assert judge(find("test_sound_router"), of_the_choice).status == "failed"
+    assert judge_answer("test_sound_router", of_the_choice).status == "failed"

@@ -6,13 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.attention import AttentionOutput, attend, join_heads, split_heads
 from nanokimi.mask import causal_mask
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query, expand_latent
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope
+from tests.course.keys import judge_answer
 
 # ---------------------------------------------------------------- expansion and absorption
 
@@ -208,7 +207,7 @@ RIGHT = [
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     torch.manual_seed(0)
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -226,7 +225,7 @@ def test_a_layer_that_returns_a_tensor_or_nothing_is_told_what_to_return():
             super().forward(*args)
 
     for wrong, found in ((OnlyTheFirst, "a Tensor"), (Nothing, "nothing")):
-        says = judge(find("MultiHeadLatentAttention"), wrong).difference.says
+        says = judge_answer("MultiHeadLatentAttention", wrong).difference.says
         assert says == f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).", says
 
 
@@ -241,9 +240,9 @@ def test_a_layer_without_largest_logits_per_head_is_told_so_and_no_error_of_the_
             out = super().forward(*args)
             return out._replace(max_qk_logit=None if out.max_qk_logit is None else out.max_qk_logit.max())
 
-    says = judge(find("MultiHeadLatentAttention"), NoneAtAll).difference.says
+    says = judge_answer("MultiHeadLatentAttention", NoneAtAll).difference.says
     assert "forward gives None in the place of the largest logits" in says, says
-    says = judge(find("MultiHeadLatentAttention"), OneNumber).difference.says
+    says = judge_answer("MultiHeadLatentAttention", OneNumber).difference.says
     assert says == "The largest logits are a tensor of shape (); they should be a tensor of shape (1,).", says
 
 
@@ -251,4 +250,4 @@ def test_a_count_is_a_whole_number():
     def halves(cfg, n_tokens):
         return elements_with_a_remainder(cfg, n_tokens) / 1
 
-    assert "the float 72.0" in judge(find("cache_elements"), halves).difference.says
+    assert "the float 72.0" in judge_answer("cache_elements", halves).difference.says

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_layer import LatentLayer
-from lab_utils.course.judge import judge
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
@@ -13,6 +11,7 @@ from nanokimi.count import cache_elements as core_elements
 from nanokimi.mla import MultiHeadLatentAttention, absorb_query
 from nanokimi.qk_clip import max_logit
 from nanokimi.rope import apply_rope, rotations
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -207,7 +206,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "answer", "says"), WRONG)
 def test_a_wrong_answer_is_refused_and_named(name, answer, says):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "failed", result
     assert says in repr(result)
 
@@ -221,11 +220,11 @@ def test_a_wrong_answer_is_refused_and_named(name, answer, says):
     ],
 )
 def test_a_right_answer_in_other_words_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
 def test_what_comes_of_another_wrong_part_is_not_called_a_fault():
     """The output after QK-clip is wrong because the clip was given wrong maxima."""
-    found = " ".join(judge(find("MultiHeadLatentAttention"), LargestOfTheNopeParts).relations)
+    found = " ".join(judge_answer("MultiHeadLatentAttention", LargestOfTheNopeParts).relations)
     assert "Right on every input: “output”" in found and "axis -2" not in found, found

@@ -4,14 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.config import MoEConfig
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.moe import MoE, dispatch
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
 from nanokimi.router import load_balance_loss, sequence_balance_loss, z_loss
+from tests.course.keys import judge_answer
 
 # ---------------------------------------------------------------- the mixture, the block, the model
 
@@ -169,7 +168,7 @@ RIGHT = [
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     torch.manual_seed(0)
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -191,7 +190,7 @@ def only_the_first(core):
     ],
 )
 def test_a_layer_that_returns_one_of_its_values_is_told_what_to_return(core, wanted):
-    says = judge(find(core.__name__), only_the_first(core)).difference.says
+    says = judge_answer(core.__name__, only_the_first(core)).difference.says
     assert says.startswith("forward returns a Tensor; it should return " + wanted), says
 
 
@@ -205,8 +204,8 @@ def test_a_layer_that_returns_nothing_or_a_bare_tuple():
         def forward(self, *args):
             return tuple(super().forward(*args))
 
-    assert judge(find("MoE"), Nothing).difference.says.startswith("forward returns nothing;")
-    assert judge(find("Kimi"), BareTuple).difference.says.startswith("forward returns 3 values;")
+    assert judge_answer("MoE", Nothing).difference.says.startswith("forward returns nothing;")
+    assert judge_answer("Kimi", BareTuple).difference.says.startswith("forward returns 3 values;")
 
 
 @pytest.mark.slow
@@ -216,7 +215,7 @@ def test_a_dense_layer_among_the_routing_is_shown_as_such():
             out = super().forward(*args)
             return out._replace(routing=(None, *out.routing))
 
-    difference = judge(find("Kimi"), WithNone).difference
+    difference = judge_answer("Kimi", WithNone).difference
     assert (difference.part, difference.got) == ("routing", ["NoneType", "RouterStats"])
 
 
@@ -228,5 +227,5 @@ def test_a_layer_that_writes_into_its_input_is_told_so(core):
             x += 1
             return returned
 
-    says = judge(find(core.__name__), WritesIntoX).difference.says
+    says = judge_answer(core.__name__, WritesIntoX).difference.says
     assert says == "forward writes into its argument x, which belongs to the caller."

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.config import MoEConfig
 from nanokimi.kimi import Kimi, KimiBlock
 from nanokimi.loss import balance_term
 from nanokimi.moe import MoE, dispatch
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -211,25 +210,25 @@ NAMED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
 def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "failed"
     assert (result.diagnosis and result.diagnosis.name) == mistake, result
 
 
 @pytest.mark.parametrize(("name", "answer"), [("KimiBlock", WithPartsCalledDirectly), ("Kimi", model())])
 def test_what_the_stub_allows_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
 def test_a_sum_that_leaves_room_for_rounding_passes_and_one_that_leaves_none_is_told_to():
-    assert judge(find("test_sound_moe"), asks_for_the_sum(3.0, 1.0)).status == "passed"
+    assert judge_answer("test_sound_moe", asks_for_the_sum(3.0, 1.0)).status == "passed"
 
     by_bits = asks_for_the_sum(3.0, 1.0, lambda y, right: torch.equal(y, right * (1 + 1e-6)))
-    wrong = judge(find("test_sound_moe"), by_bits)
+    wrong = judge_answer("test_sound_moe", by_bits)
     assert wrong.diagnosis and "leave room for rounding" in wrong.diagnosis.look_at
 
 
 def test_the_hint_to_a_weak_test_of_a_block_asks_for_no_number():
-    diagnosis = judge(find("test_sound_block"), asks_whether_a_seed_makes_the_block).diagnosis
+    diagnosis = judge_answer("test_sound_block", asks_whether_a_seed_makes_the_block).diagnosis
     assert diagnosis and "by hand" not in diagnosis.look_at

@@ -6,6 +6,7 @@ import torch
 from lab_utils.course.chapters import find
 from lab_utils.course.judge import judge
 from lab_utils.course.written import as_text
+from tests.course.keys import judge_answer
 
 HUNT = find("test_sound_newton_schulz")
 
@@ -48,7 +49,7 @@ def test_a_model_is_called_by_the_name_that_the_learner_reads():
             built[-1].param_groups[0]["lr"] *= 2
         return built
 
-    found = judge(find("build_optimizers"), without_experts).relations
+    found = judge_answer("build_optimizers", without_experts).relations
     assert (
         found[0] == "It is wrong on the inputs where `model` is 'Kimi with experts', and right on all others."
     )
@@ -61,7 +62,7 @@ def test_both_sides_of_a_group_say_its_settings():
             group["momentum"] = 0.95
         return optimizers
 
-    difference = judge(find("build_optimizers"), with_another_momentum).difference
+    difference = judge_answer("build_optimizers", with_another_momentum).difference
     assert (
         difference.got
         == "Muon in float32, lr 0.003, momentum 0.95, ns_steps 3, fused_rows 1, weight_decay 0.1"
@@ -77,7 +78,7 @@ def test_a_plain_slip_in_newton_schulz_is_shown_on_a_plain_matrix():
             x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram**2) @ x
         return x
 
-    case = judge(find("newton_schulz"), squaring_entries).case
+    case = judge_answer("newton_schulz", squaring_entries).case
     assert case.args[0].shape == (2, 2) and case.args[1]["steps"] == 1
 
 
@@ -90,5 +91,5 @@ def test_tiny_numbers_are_not_written_as_zero(size):
 
 
 def test_a_zero_has_no_sign():
-    result = judge(find("max_logit"), lambda q, k, scale, visible=None: -torch.zeros(q.shape[1]))
+    result = judge_answer("max_logit", lambda q, k, scale, visible=None: -torch.zeros(q.shape[1]))
     assert "[-0" not in repr(result) and ": -0 instead" not in repr(result) and "0 instead" in repr(result)

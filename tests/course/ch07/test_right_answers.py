@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.mask import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
+from tests.course.keys import judge_answer
 
 
 def newton_schulz_one_by_one(g, steps=5, dtype=torch.bfloat16):
@@ -204,7 +203,7 @@ RIGHT = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -221,5 +220,5 @@ class MuonOverwritingGradients(MuonBase):
 
 
 def test_an_optimizer_that_overwrites_gradients_is_told_so():
-    result = judge(find("Muon"), MuonOverwritingGradients)
+    result = judge_answer("Muon", MuonOverwritingGradients)
     assert result.status == "failed" and "p.grad" in repr(result)

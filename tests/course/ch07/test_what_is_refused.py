@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
-from lab_utils.course.judge import judge
 from nanokimi.mask import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -248,7 +247,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "answer", "says"), WRONG)
 def test_a_habit_that_costs_is_refused_and_named(name, answer, says):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "failed", result
     assert says in repr(result)
 
@@ -267,5 +266,5 @@ def test_a_habit_that_costs_is_refused_and_named(name, answer, says):
     ],
 )
 def test_the_same_without_the_habit_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result

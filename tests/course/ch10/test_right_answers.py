@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import judge
 from nanokimi.generate import next_token_probs
+from tests.course.keys import judge_answer
 
 
 def with_refusals(cut):
@@ -212,7 +211,7 @@ RIGHT = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -241,14 +240,14 @@ def test_a_store_that_belongs_to_the_class_is_named():
             ]
             return tuple(self.room)
 
-    says = judge(find("SequenceCache"), CacheOfTheClass).difference.says
+    says = judge_answer("SequenceCache", CacheOfTheClass).difference.says
     assert says.startswith("A new cache is not empty: it holds what another one has stored."), says
 
 
 @pytest.mark.slow
 def test_the_bfloat16_case_asks_for_float32():
-    assert judge(find("next_token_probs"), top_p_never_reaches_the_end).status == "passed"
-    result = judge(find("next_token_probs"), in_the_format_of_the_logits)
+    assert judge_answer("next_token_probs", top_p_never_reaches_the_end).status == "passed"
+    result = judge_answer("next_token_probs", in_the_format_of_the_logits)
     assert result.status == "failed" and "bfloat16" in repr(result) and "float32" in repr(result)
 
 
@@ -260,8 +259,8 @@ def test_a_value_error_that_is_not_asked_for_is_shown_with_its_text():
     def next_token_probs(logits, *settings, **more):
         raise ValueError("five logits are too many")
 
-    assert "no room for token 13" in repr(judge(find("generate"), generate))
-    assert "five logits are too many" in repr(judge(find("next_token_probs"), next_token_probs))
+    assert "no room for token 13" in repr(judge_answer("generate", generate))
+    assert "five logits are too many" in repr(judge_answer("next_token_probs", next_token_probs))
 
 
 @pytest.mark.parametrize("name", ["test_sound_sampling", "test_sound_top_k"])
@@ -282,5 +281,5 @@ def test_a_broken_piece_of_a_hunt_is_broken_in_one_place(name):
         assert (candidate(torch.tensor([3.0, 0.0, 0.0]), top_p=0.5) > 0).tolist() == [True, False, False]
 
     for test in (greedy, refusal, nucleus):
-        result = judge(find(name), test)
+        result = judge_answer(name, test)
         assert result.status == "failed" and result.difference.case == "the piece above", (test, result)

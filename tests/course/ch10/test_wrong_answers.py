@@ -7,6 +7,7 @@ from lab_utils.course.chapters import find
 from lab_utils.course.judge import AnswerKey, judge
 from nanokimi.cache import SequenceCache
 from nanokimi.generate import generate, next_token_probs
+from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
 
@@ -225,14 +226,14 @@ NAMED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
 def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
-    result = judge(find(name), answer)
+    result = judge_answer(name, answer)
     assert result.status == "failed"
     assert (result.diagnosis and result.diagnosis.name) == mistake, result
 
 
 def test_the_same_steps_without_a_slip_pass():
-    assert judge(find("next_token_probs"), probs(first_k, nucleus)).status == "passed"
-    result = judge(find("generate"), text(newest_half))
+    assert judge_answer("next_token_probs", probs(first_k, nucleus)).status == "passed"
+    result = judge_answer("generate", text(newest_half))
     assert result.status == "passed", result
 
 
@@ -240,13 +241,13 @@ def test_the_same_steps_without_a_slip_pass():
     "larger", [lambda room, need: 2 * room, lambda room, need: room + 1024, lambda room, need: 4096]
 )
 def test_a_room_that_grows_by_one_step_only_is_refused(larger):
-    difference = judge(find("SequenceCache"), cache_with_room(larger)).difference
+    difference = judge_answer("SequenceCache", cache_with_room(larger)).difference
     assert difference and difference.says.startswith("It raises RuntimeError"), difference
 
 
 @pytest.mark.parametrize("larger", [lambda room, need: max(2 * room, need), lambda room, need: need + 1])
 def test_how_much_room_is_kept_is_free(larger):
-    result = judge(find("SequenceCache"), cache_with_room(larger))
+    result = judge_answer("SequenceCache", cache_with_room(larger))
     assert result.status == "passed", result
 
 
@@ -260,17 +261,17 @@ def test_each_setting_of_a_text_counts_beside_the_others():
                 model, prompt, n, **{k: v for k, v in settings.items() if not (three and k in without)}
             )
 
-        assert judge(find("generate"), answer).status == "failed", without
+        assert judge_answer("generate", answer).status == "failed", without
 
 
 def test_a_cache_of_two_tensors_at_most_is_told_so():
-    difference = judge(find("SequenceCache"), CacheOfKeysAndValues).difference
+    difference = judge_answer("SequenceCache", CacheOfKeysAndValues).difference
     assert difference and difference.says.startswith("append returns 2 tensors where 3 are stored;")
 
 
 @pytest.mark.slow
 def test_a_prompt_that_grows_is_said_to_be_the_callers():
-    difference = judge(find("generate"), text(newest_half, own=lambda prompt: prompt)).difference
+    difference = judge_answer("generate", text(newest_half, own=lambda prompt: prompt)).difference
     assert difference and "`prompt`, which belongs to the caller" in difference.says
 
 

@@ -16,7 +16,7 @@ from lab_utils.course.relations.arguments import leaves_of, say_path
 from lab_utils.course.relations.standins import StandIns
 from nanokimi.router import expert_load
 from tests.course.mutants import mutants
-from tests.course.sample import sample
+from tests.sample import sample
 
 
 def number(text: str, sizes: dict) -> float:
@@ -154,7 +154,7 @@ def test_what_is_said_of_mutants_is_true(exercise: Exercise):
     bare = dataclasses.replace(exercise, mistakes=())
     key, untrue = AnswerKey(bare), []
     key.stand_ins = StandIns(bare, key.cases, seconds=0.0)  # not searched here: so all other kinds are asked
-    for change, mutant in sample(mutants(exercise.core), 6):
+    for change, mutant in sample(mutants(exercise.core), 12):
         attempt = run_cases(bare, key.cases, mutant, 3.0)
         if attempt.why:
             continue

@@ -1,4 +1,7 @@
-"""How much of the long searches a run takes: a part of each, spread evenly, or with THOROUGH=1 all of it."""
+"""How much of the long searches a run takes: a part of each, spread evenly, or with THOROUGH=1 all of it.
+
+With all of it `make test` takes more than half an hour on two cores.
+"""
 
 import os
 from collections.abc import Iterable
