@@ -160,19 +160,20 @@ def against_transformers(device: torch.device) -> Candidates:
     return {"nanokimi": lambda: run(ours), "transformers": lambda: run(theirs)}
 
 
-def decoding(device: torch.device) -> Candidates:
-    """200 greedy tokens after a prompt of 50: GPT and Kimi with their caches, and transformers with its own."""
+def decoding(texts: int, device: torch.device) -> Candidates:
+    """200 greedy tokens after prompts of 50: Kimi and GPT with their caches, and transformers with its own."""
     gpt = build_model(load_model_config("gpt-tiny")).to(device).eval()
     kimi = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device).eval()
     theirs = _transformers_model(kimi).to(device).eval()
-    prompt = _tokens(2048, 1, 50, device)
+    prompts = _tokens(2048, texts, 50, device)
 
     def ours(model: Model) -> Callable[[], object]:
-        return lambda: list(generate(model, prompt[0].tolist(), 200, temperature=0.0))
+        prompt = prompts.tolist() if texts > 1 else prompts[0].tolist()
+        return lambda: list(generate(model, prompt, 200, temperature=0.0))
 
     def transformers_generate() -> object:
         return theirs.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, min_new_tokens=200,
+            prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=200, min_new_tokens=200,
             do_sample=False, pad_token_id=0,
         )  # fmt: skip
 
@@ -228,7 +229,8 @@ COMPARISONS: dict[str, Callable[[torch.device], Candidates]] = {
     "experts of kimi-smoke, 512 tokens": partial(experts, "kimi-smoke", 512),
     "experts of kimi-small, 32,768 tokens": partial(experts, "kimi-small", 32_768),
     "forward and backward, kimi-tiny": against_transformers,
-    "decoding, 200 tokens": decoding,
+    "decoding, 200 tokens": partial(decoding, 1),
+    "decoding 16 texts, 200 tokens": partial(decoding, 16),
 }
 ONLY_ON_CUDA = {"training step, small", "experts of kimi-small, 32,768 tokens"}
 ONLY_TO_TRY = {"training step, smoke", "experts of kimi-smoke, 512 tokens"}  # `benchmarks.one_gpu --try`

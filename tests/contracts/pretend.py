@@ -77,8 +77,8 @@ def _add_kernels(torch) -> None:
 
     def attention(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         """The kernel that torch's own choice would take on a card with both."""
-        assert q.dtype == k.dtype == v.dtype == torch.bfloat16 and attn_mask is None
-        if q.shape[-1] == v.shape[-1]:
+        assert q.dtype == k.dtype == v.dtype and attn_mask is None
+        if q.dtype == torch.bfloat16 and q.shape[-1] == v.shape[-1]:
             return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v, 0.0, is_causal, scale=scale)[0]
         return torch.ops.aten._scaled_dot_product_efficient_attention(
             q, k, v, None, True, 0.0, is_causal, scale=scale

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +47,9 @@ def ways_to_ignore(exercise: Exercise) -> Iterator[Way]:
                     yield f"no gradient for {where}", functools.partial(_changed, exercise, method, change)
         if method != "__init__":
             yield "torch.no_grad()", functools.partial(_changed, exercise, method, _run_without_gradients)
+            for dtype in (torch.int8, torch.uint8, torch.int16) if calls.results_have_whole_numbers else ():
+                change = functools.partial(_run_with_few_bits, dtype)
+                yield f"{dtype} for whole numbers", functools.partial(_changed, exercise, method, change)
             if re.search("dtype|precision|bfloat16|float64", stub):
                 yield "float32 whatever comes", functools.partial(_changed, exercise, method, _run_in_float32)
 
@@ -86,13 +90,21 @@ def _methods(stub: str) -> list[str]:
     ]
 
 
-def _calls_of_the_core(exercise: Exercise, stub: str) -> dict[str, list[Arguments]]:
+class Calls(list[Arguments]):
+    """The arguments of every call, and whether a result holds tensors or arrays of whole numbers."""
+
+    results_have_whole_numbers = False
+
+
+def _calls_of_the_core(exercise: Exercise, stub: str) -> dict[str, Calls]:
     """The arguments of every call, by method: what the core gets in the cases."""
-    calls: dict[str, list[Arguments]] = {method: [] for method in _methods(stub)}
+    calls = {method: Calls() for method in _methods(stub)}
 
     def record(method: str, function: Callable, arguments: inspect.BoundArguments) -> Any:
         calls[method].append(dict(arguments.arguments))
-        return function(*arguments.args, **arguments.kwargs)
+        result = function(*arguments.args, **arguments.kwargs)
+        calls[method].results_have_whole_numbers |= any(map(_is_whole, _leaves(result)))
+        return result
 
     changes = {method: functools.partial(record, method) for method in calls}
     with usual_state():
@@ -254,6 +266,33 @@ def _run_without_gradients(function: Callable, bound: inspect.BoundArguments) ->
 
 def _run_in_float32(function: Callable, bound: inspect.BoundArguments) -> Any:
     return _in_float32(function(*bound.args, **bound.kwargs))
+
+
+def _run_with_few_bits(dtype: torch.dtype, function: Callable, bound: inspect.BoundArguments) -> Any:
+    return _with_few_bits(function(*bound.args, **bound.kwargs), dtype)
+
+
+def _with_few_bits(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, np.ndarray):
+        return _with_few_bits(torch.from_numpy(value.astype(np.int64)), dtype).numpy()
+    if _is_whole(value):
+        return value.to(dtype)
+    if hasattr(value, "_fields"):
+        return type(value)(*(_with_few_bits(each, dtype) for each in value))
+    if isinstance(value, tuple):
+        return tuple(_with_few_bits(each, dtype) for each in value)
+    return value
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [leaf for each in value for leaf in _leaves(each)] if isinstance(value, tuple) else [value]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a tensor or an array of whole numbers."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "iu"
+    return isinstance(value, Tensor) and not value.dtype.is_floating_point and value.dtype != torch.bool
 
 
 def _in_float32(value: Any) -> Any:

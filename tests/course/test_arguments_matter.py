@@ -59,6 +59,7 @@ NO_GRADIENT = {
 }
 WHICH_ATTENTION = "which of cfg.mla and cfg.block_latent is set says it as well"
 MAY_BE_LEFT_OUT = {
+    "token_bytes": {"torch.int16 for whole numbers": "no token has so many bytes"},
     "next_token_loss": {"float32 whatever comes": "the stub asks for float32"},
     "rope_frequencies": {"cfg.yarn: *": "the stub says that it is None here"},
     "topk_route": {"expert_bias: detached": "no gradient moves the bias, as it only steers the choice"},

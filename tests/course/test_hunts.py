@@ -1,6 +1,5 @@
 """The bug hunts judge what a test does with the pieces' results: no name, source, order or memory helps it."""
 
-import functools
 import inspect
 import itertools
 import random
@@ -13,9 +12,10 @@ from torch import nn
 
 from lab_utils.course import judge as judge_module
 from lab_utils.course.anonymous import anonymous
-from lab_utils.course.chapters import all_exercises, find
+from lab_utils.course.chapters import all_exercises
 from lab_utils.course.exercise import TEST, Exercise
-from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judge import judge
+from tests.course.keys import key_of
 from tests.sample import sample
 
 HUNTS = [e for e in all_exercises().values() if e.name.startswith("test_")]
@@ -87,11 +87,6 @@ def label_of(label: str, piece: Any) -> str:
         return repr(LABELS[label](piece))
     except Exception as error:
         return repr(type(error))
-
-
-@functools.cache
-def key_of(name: str) -> AnswerKey:
-    return AnswerKey(find(name))
 
 
 def judged(exercise: Exercise) -> list[tuple[Any, str]]:

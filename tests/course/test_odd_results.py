@@ -1,16 +1,14 @@
 """Whatever odd value an answer returns, to whatever exercise: one plain sentence about it, and none of our code."""
 
-import functools
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lab_utils.course.chapters import all_exercises
-from lab_utils.course.judge import AnswerKey, judge
+from lab_utils.course.judge import judge
 from lab_utils.course.judgement import panel_text
-from tests.course.keys import judge_answer
+from tests.course.keys import judge_answer, key_of
 from tests.sample import sample
 
 EXERCISES = {e.name: e for e in all_exercises().values() if not e.is_hunt}
@@ -126,11 +124,6 @@ def returns(exercise, make):
         return lambda *args, **kwargs: make()
     method = MAIN.get(exercise.name, "forward")
     return type(exercise.name, (exercise.core,), {method: lambda self, *args, **kwargs: make()})
-
-
-@functools.cache
-def key_of(name):
-    return AnswerKey(EXERCISES[name])
 
 
 def check_one(name, make):

@@ -1,6 +1,5 @@
 """Weak tests with different causes have different names, and none is told what it does not do."""
 
-import functools
 from collections.abc import Callable
 
 import pytest
@@ -11,12 +10,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.chapters.ch02_attention.mistakes import decoding_tests
 from lab_utils.course.chapters.ch03_experts.mistakes import dispatch_tests
 from lab_utils.course.chapters.ch04_routing.mistakes import capacity_tests, loss_tests
-from lab_utils.course.judge import AnswerKey, judge
-
-
-@functools.cache
-def key_of(name: str) -> AnswerKey:
-    return AnswerKey(find(name))
+from lab_utils.course.judge import judge
+from tests.course.keys import key_of
 
 
 def names(exercise: str, test: Callable) -> list[str]:

@@ -47,7 +47,7 @@ def windows_in_a_loop(split, n, seq_len):
 
 
 def sizes_by_decode_bytes(encoding):
-    found = np.array([len(encoding.decode_bytes([i])) for i in range(encoding.n_vocab)], dtype=np.uint8)
+    found = np.array([len(encoding.decode_bytes([i])) for i in range(encoding.n_vocab)], dtype=np.uint16)
     found[encoding.eot_token] = 0
     return found
 

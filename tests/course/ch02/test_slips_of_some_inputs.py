@@ -5,20 +5,11 @@ import math
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-KEYS: dict[str, AnswerKey] = {}
-
-
-def judged(name, answer):
-    key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge_answer(name, answer, key=key)
 
 
 def weigh(scores, v, visible):
@@ -122,13 +113,13 @@ RIGHT = [("attend", attend_keeping_everything_shown), ("split_heads", split_from
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[each[1].__name__ for each in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result
 
 
@@ -169,5 +160,5 @@ class NormByTheMeanSquare(RMSNorm):
     ],
 )
 def test_what_the_same_mistake_explains_is_not_said_twice(name, answer, beside):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert result.diagnoses and bool(result.beside) is beside, result

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.attention import attend
 from nanokimi.mask import causal_mask
 from nanokimi.norm import RMSNorm
@@ -12,13 +10,6 @@ from nanokimi.rope import apply_rope
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-KEYS: dict[str, AnswerKey] = {}
-
-
-def judged(name, answer):
-    key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge_answer(name, answer, key=key)
 
 
 def scaled_by(scale_of):
@@ -28,7 +19,7 @@ def scaled_by(scale_of):
 
 @pytest.mark.parametrize("scale", [0.125, 0.2, 0.5, 0.7, 2.0])
 def test_a_scale_that_nobody_reads_is_told_as_such(scale):
-    says = judged("attend", scaled_by(lambda q, k, v: scale)).relations[0]
+    says = judge_answer("attend", scaled_by(lambda q, k, v: scale)).relations[0]
     assert says in (
         "It gives the same for two inputs that differ in `scale` alone; it should not.",
         f"The result is on every input what is right where `scale` is {scale}.",
@@ -37,7 +28,9 @@ def test_a_scale_that_nobody_reads_is_told_as_such(scale):
 
 @pytest.mark.parametrize("wrong", [lambda s: s + 0.1, lambda s: 2 * s, lambda s: s**2])
 def test_a_scale_that_is_read_is_not_called_ignored(wrong):
-    result = judged("attend", lambda q, k, v, scale, visible=None: attend(q, k, v, wrong(scale), visible))
+    result = judge_answer(
+        "attend", lambda q, k, v, scale, visible=None: attend(q, k, v, wrong(scale), visible)
+    )
     assert not any("differ in `scale` alone" in says for says in result.relations)
 
 
@@ -137,7 +130,7 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[each[2] for each in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
 
 
@@ -147,9 +140,9 @@ def test_a_test_without_room_for_rounding_is_not_told_that_its_formula_is_wrong(
         lambda q, k, v, by: all_turned(q.double(), k.double(), v.double(), by.cdouble()) if room else v + 1,
         lambda one, other: (one - other).abs().max() <= room,
     )
-    (known,) = judged("test_sound_decoding", strict).diagnoses
+    (known,) = judge_answer("test_sound_decoding", strict).diagnoses
     assert "no sound piece gives what it asks for, or it leaves no room for float32 rounding" in known.says
 
 
 def test_a_test_by_the_right_formula_passes():
-    assert judged("test_sound_decoding", decoding(all_turned, near)).status == "passed"
+    assert judge_answer("test_sound_decoding", decoding(all_turned, near)).status == "passed"

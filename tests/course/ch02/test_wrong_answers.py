@@ -5,21 +5,12 @@ import math
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.attention import attend as core_attend
 from nanokimi.mask import causal_mask
 from nanokimi.rope import apply_rope as core_rope
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-KEYS: dict[str, AnswerKey] = {}
-
-
-def judged(name, answer):
-    key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge_answer(name, answer, key=key)
 
 
 def shown(q, k, visible):
@@ -247,11 +238,11 @@ RIGHT = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[each[1].__name__ for each in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert result.status == "passed", result

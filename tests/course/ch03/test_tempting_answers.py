@@ -4,19 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.experts import ExpertBank, swiglu
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-KEYS: dict[str, AnswerKey] = {}
-
-
-def judged(name, answer):
-    key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge_answer(name, answer, key=key)
 
 
 def bank_that_picks(gate_of, down_of) -> type:
@@ -81,13 +72,13 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[each[2] for each in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
 
 
 @pytest.mark.parametrize("test", [strictly, finely])
 def test_a_test_without_room_for_rounding_is_not_told_that_its_number_is_wrong(test):
-    (known,) = judged("test_sound_swiglu", test).diagnoses
+    (known,) = judge_answer("test_sound_swiglu", test).diagnoses
     assert "or it leaves no room for float32 rounding" in known.says
 
 
@@ -100,4 +91,4 @@ def test_a_test_without_room_for_rounding_is_not_told_that_its_number_is_wrong(t
     ],
 )
 def test_a_right_answer_passes(name, answer):
-    assert judged(name, answer).status == "passed"
+    assert judge_answer(name, answer).status == "passed"

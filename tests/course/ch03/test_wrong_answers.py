@@ -5,19 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.experts import ExpertBank
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-KEYS: dict[str, AnswerKey] = {}
-
-
-def judged(name, answer):
-    key = KEYS.setdefault(name, AnswerKey(find(name)))
-    return judge_answer(name, answer, key=key)
 
 
 class Bank(ExpertBank):
@@ -263,19 +254,19 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[each[1].__name__ for each in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judged(name, answer)
+    result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
 
 
 def test_memory_is_not_counted():
-    assert judged("ExpertBank", WithMatricesOfEachRow).status == "passed"
+    assert judge_answer("ExpertBank", WithMatricesOfEachRow).status == "passed"
 
 
 def test_a_second_slip_in_float64_is_said_beside():
-    result = judged("ExpertBank", StartingBehindTheEndInFloat32)
+    result = judge_answer("ExpertBank", StartingBehindTheEndInFloat32)
     assert "(float64)" in result.beside and "float32" in result.beside
-    assert judged("ExpertBank", StartingBehindTheEnd).beside == ""
+    assert judge_answer("ExpertBank", StartingBehindTheEnd).beside == ""
 
 
 def test_a_safe_form_of_silu_passes():
-    assert judged("swiglu", gate_in_a_safe_form).status == "passed"
+    assert judge_answer("swiglu", gate_in_a_safe_form).status == "passed"

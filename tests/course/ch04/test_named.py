@@ -1,22 +1,13 @@
 """Wrong answers to notebook 04, written as a learner writes them, get the name of their mistake."""
 
-import functools
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.router import RouterStats, scaling_factor, sequence_balance_loss
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-
-@functools.cache
-def key_of(name):
-    return AnswerKey(find(name))
 
 
 def router(weigh, after=lambda stats: stats):
@@ -197,6 +188,6 @@ NAMED = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), NAMED, ids=[f"{n}-{m}" for n, _, m in NAMED])
 def test_a_wrong_answer_is_named(name, answer, mistake):
-    result = judge_answer(name, answer, key=key_of(name))
+    result = judge_answer(name, answer)
     assert result.status == "failed"
     assert [found.name for found in result.diagnoses] == [mistake], result

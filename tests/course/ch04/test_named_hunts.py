@@ -1,24 +1,16 @@
 """Tests for the hunts of notebook 04 that cannot tell get the name of their mistake, or say what the pieces take."""
 
-import functools
 from dataclasses import replace
 
 import pytest
 import torch
 
-from lab_utils.course.chapters import find
-from lab_utils.course.judge import AnswerKey
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.router import RouterStats
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
-
-
-@functools.cache
-def key_of(name):
-    return AnswerKey(find(name))
 
 
 CFG = MoEConfig(n_routed_experts=4, top_k=2, routed_scaling_factor=1.0)
@@ -134,7 +126,7 @@ WEAK = [
 
 @pytest.mark.parametrize(("name", "answer", "mistake"), WEAK, ids=[answer.__name__ for _, answer, _ in WEAK])
 def test_a_test_that_cannot_tell_is_named(name, answer, mistake):
-    result = judge_answer(name, answer, key=key_of(name))
+    result = judge_answer(name, answer)
     assert result.status == "failed"
     assert [found.name for found in result.diagnoses] == [mistake], result
 
@@ -162,5 +154,5 @@ def choices_without_an_axis(dispatch):
     ],
 )  # fmt: skip
 def test_a_piece_says_which_shapes_it_takes(name, answer, says):
-    result = judge_answer(name, answer, key=key_of(name))
+    result = judge_answer(name, answer)
     assert result.status == "failed" and says in result.difference.says

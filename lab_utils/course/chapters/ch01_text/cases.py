@@ -55,6 +55,7 @@ def encodings() -> list[Case]:
         Case("a character of four bytes", (tokenizer.char(["a🐱 "]),)),
         Case("the separator is token 0", (_separator_first(),)),
         Case("a token of two bytes that is a part of a character", (tokenizer.train_bpe(["“a” " * 4], 258),)),
+        Case("tokens of 200 and 300 bytes", (_of_tokens([b"a", b"a" * 200, b"a" * 300]),)),
     ]
 
 
@@ -62,6 +63,13 @@ def _separator_first() -> tiktoken.Encoding:
     """An encoding whose `<|endoftext|>` is not the last token."""
     ranks = {character.encode(): number for number, character in enumerate("aé", 1)}
     return tiktoken.Encoding("two", pat_str=".", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 0})
+
+
+def _of_tokens(tokens: list[bytes]) -> tiktoken.Encoding:
+    """An encoding of these tokens, and `<|endoftext|>` behind them."""
+    ranks = {token: number for number, token in enumerate(tokens)}
+    special = {"<|endoftext|>": len(tokens)}
+    return tiktoken.Encoding("these", pat_str="a+", mergeable_ranks=ranks, special_tokens=special)
 
 
 def _split_of(n: int) -> Split:

@@ -196,6 +196,22 @@ def bytes_below_the_largest_id(encoding):
     return sizes(encoding, len)[:-1]
 
 
+@mistake(
+    "The numbers have 8 bits, which end at 127: the length of a longer token comes out wrong.",
+    "A token has 200 bytes: which number do you keep for it?",
+)
+def bytes_in_numbers_of_8_bits(encoding):
+    return sizes(encoding, len).astype(np.int8)
+
+
+@mistake(
+    "The numbers have 8 bits, which end at 255: the length of a longer token comes out wrong.",
+    "A token has 300 bytes: which number do you keep for it?",
+)
+def bytes_in_numbers_of_8_bits_without_a_sign(encoding):
+    return sizes(encoding, len).astype(np.uint8)
+
+
 TOKEN_BYTES = (
     bytes_as_characters,
     bytes_of_the_separator,
@@ -219,4 +235,6 @@ TOKEN_BYTES = (
     bytes_of_all_tokens,
     bytes_as_python_writes_them,
     bytes_with_256_of_one,
+    bytes_in_numbers_of_8_bits,
+    bytes_in_numbers_of_8_bits_without_a_sign,
 )

@@ -89,8 +89,9 @@ def attend_test_of_the_sum(attend):
 
 
 @mistake(
-    "The test uses a single token. There the two axes of the softmax have one entry each, and cannot be told apart.",
-    "Take at least two queries and two keys.",
+    "A softmax over the wrong axis gives the same weights here: as with a single token, or where each query fits a key "
+    "of its own alone.",
+    "Take several queries and keys, and a key that more than one query fits.",
 )
 def attend_test_with_one_token(attend):
     q, k, v = draw(1, 1)

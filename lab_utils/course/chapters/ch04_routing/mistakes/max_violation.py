@@ -195,7 +195,7 @@ def violation_as_length(load):
 
 
 @mistake(
-    "The mean is divided with //, which rounds down. A fair share may lie between two whole numbers.",
+    "The mean is rounded down. A fair share may lie between two whole numbers.",
     "What is a fair share of 14 tokens for 4 experts?",
 )
 def violation_by_a_whole_mean(load):
@@ -203,7 +203,7 @@ def violation_by_a_whole_mean(load):
 
 
 @mistake(
-    "The mean is divided with //, which rounds down, to 0 where the loads are shares. A fair share may lie between two "
+    "The mean is rounded down, to 0 where the loads are shares. A fair share may lie between two "
     "whole numbers.",
     "What is a fair share of 14 tokens for 4 experts?",
 )

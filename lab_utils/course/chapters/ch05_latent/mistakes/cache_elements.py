@@ -156,7 +156,7 @@ def elements_of_open_tokens_once(cfg, n_tokens):
 
 @mistake(
     "The number of blocks is not rounded down: the open block has a part of its latents already.",
-    "Which of `/` and `//` gives the number of complete blocks?",
+    "With 4 tokens and blocks of 5, how many blocks are complete, and how many does your line count?",
 )
 def elements_of_parts_of_blocks(cfg, n_tokens):
     def blocks(latents, rest, n):

@@ -63,7 +63,7 @@ NO_D_AT_ALL = named(
 FRACTIONS = named(
     "elements_with_fractions",
     "The number of blocks is not rounded down: the open block has a part of its latents already.",
-    "Which of `/` and `//` gives the number of complete blocks?",
+    "With 4 tokens and blocks of 5, how many blocks are complete, and how many does your line count?",
     blocks=lambda layers, d, m, b, n: layers * (int(2 * d * m * n / b) + 3 * d * (n % b)),
 )
 WHOLE_PRODUCT = named(

@@ -96,7 +96,7 @@ def clip_qk_with_min_for_max(self, max_qk_logit, tau):
 
 @mistake(
     "Nothing changes: the weights are multiplied in a copy, or not at all.",
-    "Is it `.mul_` or `.mul` that changes the weight itself?",
+    "Does your line change the rows of the weight itself, or a copy that it has taken of them?",
 )
 def clip_qk_of_a_copy(self, max_qk_logit, tau):
     return None
