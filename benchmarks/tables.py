@@ -8,9 +8,9 @@ from typing import Any
 
 from benchmarks.records import RESULTS
 
-# The machine whose tables docs/performance.md shows. Records of others change no table.
-PERFS = ("perf-amd-epyc-2-threads",)
-SCALINGS: tuple[str, ...] = ()
+# The machines whose tables docs/performance.md shows. Records of others change no table.
+PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
+SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
 
 WHAT = {
     "gpt": "GPT (nanoGPT's model), AdamW",

@@ -96,8 +96,8 @@ def generate(
     for _ in range(max_new_tokens):
         if cache[0].length + len(new) > context:
             cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
-        logits = model(torch.tensor([new], device=device), cache).logits[0, -1]
-        token = _draw(model, logits.cpu(), generator, sampling)
+        logits = model(torch.tensor([new], device=device), cache).logits[:, -1]
+        (token,) = _draw(model, logits.cpu(), [generator], sampling)
         if token == stop_id:
             return
         tokens.append(token)
@@ -137,7 +137,8 @@ def _generate_batch(
         else:
             new = [texts[i][-1:] for i in going]
         logits = model(torch.tensor(new, device=device), cache).logits[:, -1].cpu()
-        drawn = {i: _draw(model, row, generators[i], sampling) for i, row in zip(going, logits, strict=True)}
+        tokens = _draw(model, logits, [generators[i] for i in going], sampling)
+        drawn = dict(zip(going, tokens, strict=True))
         stay = [place for place, i in enumerate(going) if drawn[i] != stop_id]
         if len(stay) < len(going):
             going = [going[place] for place in stay]
@@ -151,12 +152,18 @@ def _generate_batch(
 
 
 def _draw(
-    model: Model, logits: Float[Tensor, " vocab"], generator: torch.Generator, sampling: dict[str, Any]
-) -> int:
-    """A token from the logits, on the CPU: there one seed gives one text, whatever device has computed them."""
+    model: Model,
+    logits: Float[Tensor, "texts vocab"],
+    generators: Sequence[torch.Generator],
+    sampling: dict[str, Any],
+) -> list[int]:
+    """The next token of every text, on the CPU: there one seed gives one text, whatever device has computed."""
+    likeliest = logits.max(dim=-1)
+    if sampling["temperature"] == 0 and likeliest.values.isfinite().all():
+        return likeliest.indices.tolist()  # nothing is left to chance
     try:
-        probs = next_token_probs(logits, **sampling)
+        probs = [next_token_probs(row, **sampling) for row in logits]
     except NotFiniteError:
         check_weights(model)  # where a weight is the cause, its name says more
         raise
-    return int(torch.multinomial(probs, 1, generator=generator))
+    return [int(torch.multinomial(p, 1, generator=g)) for p, g in zip(probs, generators, strict=True)]

@@ -82,7 +82,7 @@ EQUIVALENT = {
         ("(model, prompt", "(prompt, model", "the exercise asks for one prompt"),
     )
     | name_mutants(
-        "token = _draw(model, logits.cpu(), generator, sampling)",
+        "(token,) = _draw(model, logits.cpu(), [generator], sampling)",
         ("logits.cpu()", "_unchanged(logits)", "the check runs on the CPU"),
     ),
 }
