@@ -158,9 +158,10 @@ def _draw(
     sampling: dict[str, Any],
 ) -> list[int]:
     """The next token of every text, on the CPU: there one seed gives one text, whatever device has computed."""
-    likeliest = logits.max(dim=-1)
-    if sampling["temperature"] == 0 and likeliest.values.isfinite().all():
-        return likeliest.indices.tolist()  # nothing is left to chance
+    if sampling["temperature"] == 0:
+        largest, tokens = logits.float().max(dim=-1)
+        if largest.isfinite().all():
+            return tokens.tolist()  # nothing is left to chance
     try:
         probs = [next_token_probs(row, **sampling) for row in logits]
     except NotFiniteError:

@@ -21,7 +21,7 @@ from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.presets.yaml_config import build_model_config
 from nanokimi.system.printable import quote
 
-# Of the machine whose tables docs/performance.md shows. A wheel has no measurements.
+# Of the machine whose scaling docs/performance.md shows. A wheel has no measurements.
 MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "scaling-amd-epyc-with-avx2-2-threads.json"
 
 

@@ -1,7 +1,8 @@
 """Count what one token of decoding asks of a CUDA device, with kimi-small.
 
-`python -m tests.contracts.count_decoding LIBRARY` prints one line of JSON: operations on the device, by name too, and
-how often the program waits for it. The model runs as in `generate`: with a cache, without gradients.
+`python -m tests.contracts.count_decoding LIBRARY` prints one line of JSON: operations on the device, by name too for
+whoever looks for the next saving, and how often the program waits. The model runs as in `generate`: with a cache,
+without gradients.
 """
 
 import collections

@@ -64,7 +64,7 @@ def test_a_step_that_keeps_no_activations(library):
 
 
 def test_a_token_of_decoding(library):
-    """Without a wait: the one for the token itself is the reader's."""
+    """The model itself never waits; `generate` waits once, to copy the logits to the CPU."""
     found = count(library, of="decoding")
     assert 100 < found["operations"] <= 362, found
     assert found["waits"] == 0, found

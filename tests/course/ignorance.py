@@ -1,4 +1,5 @@
-"""Answers that leave something out, made from the core by machine: an argument, a field of a configuration, a gradient.
+"""Answers that leave something out, made from the core by machine: an argument, a field of a configuration, a gradient,
+the larger whole numbers.
 
 A class is changed in the methods that its stub in the notebook has.
 """
@@ -273,7 +274,7 @@ def _run_with_few_bits(dtype: torch.dtype, function: Callable, bound: inspect.Bo
 
 
 def _with_few_bits(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and _is_whole(value):
         return _with_few_bits(torch.from_numpy(value.astype(np.int64)), dtype).numpy()
     if _is_whole(value):
         return value.to(dtype)
@@ -292,7 +293,8 @@ def _is_whole(value: Any) -> bool:
     """Whether it is a tensor or an array of whole numbers."""
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "iu"
-    return isinstance(value, Tensor) and not value.dtype.is_floating_point and value.dtype != torch.bool
+    wider = value.dtype.is_floating_point or value.dtype.is_complex if isinstance(value, Tensor) else True
+    return not wider and value.dtype != torch.bool
 
 
 def _in_float32(value: Any) -> Any:

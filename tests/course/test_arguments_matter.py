@@ -97,8 +97,8 @@ def test_nothing_can_be_left_out(exercise: Exercise):
     check, survivors = Acceptance(exercise), []
     listed, ways = MAY_BE_LEFT_OUT.get(exercise.name, {}), list(ways_to_ignore(exercise))
     used = {pattern for pattern in listed for left_out, _ in ways if fnmatch(left_out, pattern)}
-    for left_out, make in sample(ways, 3):
-        if not _reason(exercise, left_out) and check.accepts(make()):
+    for left_out, make in sample((way for way in ways if not _reason(exercise, way[0])), 3):
+        if check.accepts(make()):
             survivors.append(left_out)
     assert survivors == [], (
         "these pass the check without it: add a case in which it matters, or say here why not"

@@ -17,7 +17,7 @@ SLOW = {"generate", "Kimi", "clip_qk_", "Muon", "MultiHeadLatentAttention"}
 MISTAKES = [
     pytest.param(exercise, known, id=f"{exercise.name}-{known.name}")
     for exercise in EXERCISES
-    for known in sample(exercise.mistakes, 8 if exercise.name in SLOW else 4)
+    for known in sample(exercise.mistakes, 8 if exercise.name in SLOW else 2)
 ]
 
 

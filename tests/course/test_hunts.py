@@ -20,7 +20,7 @@ from tests.sample import sample
 
 HUNTS = [e for e in all_exercises().values() if e.name.startswith("test_")]
 every_hunt = pytest.mark.parametrize("exercise", HUNTS, ids=lambda e: e.name)
-some_hunts = pytest.mark.parametrize("exercise", sample(HUNTS, 8), ids=lambda e: e.name)
+some_hunts = pytest.mark.parametrize("exercise", sample(HUNTS, 8, begin=2), ids=lambda e: e.name)
 
 
 @pytest.fixture(autouse=True)

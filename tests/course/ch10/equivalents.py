@@ -74,7 +74,7 @@ EQUIVALENT = {
         ("max(1, context // 2)", "max(context // 2, 1)", "the larger of two has no order"),
     )
     | name_mutants(
-        "logits = model(torch.tensor([new], device=device), cache).logits[0, -1]",
+        "logits = model(torch.tensor([new], device=device), cache).logits[:, -1]",
         (", device=device", "", "the check runs on the CPU"),
     )
     | name_mutants(
@@ -82,7 +82,7 @@ EQUIVALENT = {
         ("(model, prompt", "(prompt, model", "the exercise asks for one prompt"),
     )
     | name_mutants(
-        "(token,) = _draw(model, logits.cpu(), [generator], sampling)",
+        "token, = _draw(model, logits.cpu(), [generator], sampling)",
         ("logits.cpu()", "_unchanged(logits)", "the check runs on the CPU"),
     ),
 }

@@ -68,6 +68,6 @@ def test_sound_attend(attend): return hunts.test_sound_attend(attend)"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sample((e.name for e in all_exercises().values() if e.is_hunt), 8))
+@pytest.mark.parametrize("name", sample((e.name for e in all_exercises().values() if e.is_hunt), 8, begin=2))
 def test_the_core_of_each_hunt_still_works_on_pieces_without_names(name):
     assert judged(name, reveal(name).source)["status"] == "passed"

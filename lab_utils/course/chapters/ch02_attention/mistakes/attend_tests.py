@@ -89,8 +89,8 @@ def attend_test_of_the_sum(attend):
 
 
 @mistake(
-    "A softmax over the wrong axis gives the same weights here: as with a single token, or where each query fits a key "
-    "of its own alone.",
+    "A softmax over the wrong axis gives the same weights here: as with a single token, or where every query "
+    "matches one key, each another one.",
     "Take several queries and keys, and a key that more than one query fits.",
 )
 def attend_test_with_one_token(attend):

@@ -32,8 +32,8 @@ def loss_of_used_or_not(stats):
 
 
 @mistake(
-    "The number of experts ends at the last expert that was chosen: those behind it are not counted.",
-    "Four experts, and all tokens go to expert 0: how many experts are there for your E?",
+    "Experts are counted only up to the last one that was chosen.",
+    "Four experts, and all tokens go to expert 0: which number does your code take for E?",
 )
 def loss_by_the_length_of_the_counts(stats):
     load = torch.bincount(stats.expert_idx.flatten())

@@ -30,7 +30,7 @@ def router_test_of_another_choice(topk_route):
 
 @mistake(
     "The test expects the weights without the scaling factor, which is not 1 in its configuration.",
-    "To what do the weights of a token add up in your configuration? `scaling_factor(cfg)` says it.",
+    "To what do the normalised weights of a token add up in your configuration? `scaling_factor(cfg)` says it.",
 )
 def router_test_without_the_factor(topk_route):
     found = topk_route(LOGITS, BIAS, MoEConfig(n_routed_experts=4, top_k=2))

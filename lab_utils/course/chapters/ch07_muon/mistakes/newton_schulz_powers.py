@@ -58,7 +58,7 @@ def newton_schulz_with_one_for_a(g, steps=5, dtype=torch.bfloat16):
 
 @mistake(
     "The new x is added to the old one: a round replaces x.",
-    "What is left of the old x behind a round, and what does the docstring's formula leave of it?",
+    "How often is the old x in your new one: a times, as in the docstring, or a + 1 times?",
 )
 def newton_schulz_adding_rounds(g, steps=5, dtype=torch.bfloat16):
     return rounds(g, steps, dtype, lambda x, gram: x + A * x + (B * gram + C * gram @ gram) @ x)

@@ -71,7 +71,7 @@ def probs_keeping_the_higher_ids(logits, temperature=1.0, top_k=None, top_p=None
 
 @mistake(
     "Of equal probabilities the higher ids stay, at every place. The docstring asks for the lower ones.",
-    "Which of two equal logits comes first after your sort, and which after a flip?",
+    "Two logits are equal, and one of them may stay: which does your code keep, and which does the docstring ask for?",
 )
 def probs_keeping_the_higher_ids_everywhere(logits, temperature=1.0, top_k=None, top_p=None):
     return core_probs(logits.flip(0), temperature, top_k, top_p).flip(0)
@@ -79,7 +79,7 @@ def probs_keeping_the_higher_ids_everywhere(logits, temperature=1.0, top_k=None,
 
 @mistake(
     "Of equal probabilities the higher ids stay in both cuts. The docstring asks for the lower ones.",
-    "Which of two equal logits comes first after your sort, and which after a flip?",
+    "Two logits are equal, and one of them may stay: which does your code keep, and which does the docstring ask for?",
 )
 def probs_keeping_the_higher_ids_in_cuts(logits, temperature=1.0, top_k=None, top_p=None):
     if temperature == 0:
