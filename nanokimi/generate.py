@@ -137,8 +137,7 @@ def _generate_batch(
         else:
             new = [texts[i][-1:] for i in going]
         logits = model(torch.tensor(new, device=device), cache).logits[:, -1].cpu()
-        tokens = _draw(model, logits, [generators[i] for i in going], sampling)
-        drawn = dict(zip(going, tokens, strict=True))
+        drawn = dict(zip(going, _draw(model, logits, [generators[i] for i in going], sampling), strict=True))
         stay = [place for place, i in enumerate(going) if drawn[i] != stop_id]
         if len(stay) < len(going):
             going = [going[place] for place in stay]

@@ -1,5 +1,4 @@
-"""Answers that leave something out, made from the core by machine: an argument, a field of a configuration, a gradient,
-the larger whole numbers.
+"""Answers that leave something out, made from the core by machine: an argument, a field, a gradient, large numbers.
 
 A class is changed in the methods that its stub in the notebook has.
 """
@@ -49,10 +48,11 @@ def ways_to_ignore(exercise: Exercise) -> Iterator[Way]:
         if method != "__init__":
             yield "torch.no_grad()", functools.partial(_changed, exercise, method, _run_without_gradients)
             for dtype in (torch.int8, torch.uint8, torch.int16) if calls.results_have_whole_numbers else ():
-                change = functools.partial(_run_with_few_bits, dtype)
+                change = functools.partial(_run_and, functools.partial(_with_few_bits, dtype=dtype))
                 yield f"{dtype} for whole numbers", functools.partial(_changed, exercise, method, change)
             if re.search("dtype|precision|bfloat16|float64", stub):
-                yield "float32 whatever comes", functools.partial(_changed, exercise, method, _run_in_float32)
+                change = functools.partial(_run_and, _in_float32)
+                yield "float32 whatever comes", functools.partial(_changed, exercise, method, change)
 
 
 def stub_of(exercise: Exercise) -> str:
@@ -265,24 +265,14 @@ def _run_without_gradients(function: Callable, bound: inspect.BoundArguments) ->
         return function(*bound.args, **bound.kwargs)
 
 
-def _run_in_float32(function: Callable, bound: inspect.BoundArguments) -> Any:
-    return _in_float32(function(*bound.args, **bound.kwargs))
-
-
-def _run_with_few_bits(dtype: torch.dtype, function: Callable, bound: inspect.BoundArguments) -> Any:
-    return _with_few_bits(function(*bound.args, **bound.kwargs), dtype)
+def _run_and(change: Callable, function: Callable, bound: inspect.BoundArguments) -> Any:
+    return _convert(function(*bound.args, **bound.kwargs), change)
 
 
 def _with_few_bits(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, np.ndarray) and _is_whole(value):
-        return _with_few_bits(torch.from_numpy(value.astype(np.int64)), dtype).numpy()
-    if _is_whole(value):
-        return value.to(dtype)
-    if hasattr(value, "_fields"):
-        return type(value)(*(_with_few_bits(each, dtype) for each in value))
-    if isinstance(value, tuple):
-        return tuple(_with_few_bits(each, dtype) for each in value)
-    return value
+    if not _is_whole(value):
+        return value
+    return value.to(dtype) if isinstance(value, Tensor) else value.astype(str(dtype).removeprefix("torch."))
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -298,10 +288,13 @@ def _is_whole(value: Any) -> bool:
 
 
 def _in_float32(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype.is_floating_point:
-        return value.float()
+    return value.float() if isinstance(value, Tensor) and value.dtype.is_floating_point else value
+
+
+def _convert(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The value with every part of a tuple changed."""
     if hasattr(value, "_fields"):
-        return type(value)(*map(_in_float32, value))
+        return type(value)(*(_convert(each, change) for each in value))
     if isinstance(value, tuple):
-        return tuple(map(_in_float32, value))
-    return value
+        return tuple(_convert(each, change) for each in value)
+    return change(value)
