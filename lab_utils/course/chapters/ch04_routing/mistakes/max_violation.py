@@ -203,8 +203,7 @@ def violation_by_a_whole_mean(load):
 
 
 @mistake(
-    "The mean is rounded down, to 0 where the loads are shares. A fair share may lie between two "
-    "whole numbers.",
+    "The mean is rounded down, to 0 where the loads are shares. A fair share may lie between two whole numbers.",
     "What is a fair share of 14 tokens for 4 experts?",
 )
 def violation_by_a_whole_mean_of_a_list(load):
