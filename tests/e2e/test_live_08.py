@@ -9,7 +9,7 @@ from statistics import fmean
 import pytest
 
 from lab_utils.bench.watch import StepFile
-from tests.e2e.conftest import KERNEL_IS
+from tests.e2e.conftest import KERNEL_IS, WAIT
 
 NAME = "08_train_kimi_vs_gpt.ipynb"
 STEPS = 20_000  # more than the test waits for: it ends by Stop
@@ -48,7 +48,7 @@ class Run:
         self._records += self._log.read_new()
         return self._records
 
-    def until(self, true, what: str, seconds: float = 30.0):
+    def until(self, true, what: str, seconds: float = WAIT):
         deadline = time.monotonic() + seconds
         while not (found := true()):
             assert not self.nb.errors(), self.nb.errors()
