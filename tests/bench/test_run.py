@@ -115,7 +115,7 @@ def test_a_signal_keeps_what_is_there_and_leaves_no_kernel(which, code, tmp_path
             send = os.killpg if which == "SIGINT" else os.kill
             send(process.pid, getattr(signal, which))
             rest = process.stderr.read()
-            assert process.wait(timeout=60) == code
+            assert process.wait(timeout=180) == code
         finally:
             process.kill()
     (folder,) = tmp_path.iterdir()

@@ -27,7 +27,7 @@ def long(text: Path, *more: str) -> list[str]:
 
 def wait_for_steps(out: str, n: int, process: subprocess.Popen) -> None:
     log = Path(out) / "steps.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (log.exists() and log.read_text().count("\n") >= n):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)

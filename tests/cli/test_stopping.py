@@ -24,7 +24,7 @@ def test_ctrl_c_saves_and_resuming_ends_as_if_never_stopped(run, start, text: Pa
     process = start(*words, "--out=out/stopped")
     wait_for_steps("out/stopped", 3, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 130, err
     assert "saved; to continue: nanokimi train --resume --out out/stopped" in out
     stopped_at = checkpoint.load_checkpoint("out/stopped").state.step
@@ -61,7 +61,7 @@ def test_a_closed_terminal_saves(run, text: Path) -> None:
     child, terminal = pty.fork()
     if not child:
         os.execv(COMMAND[0], [*COMMAND, *long(text, "--out=out/a")])
-    log, deadline = Path("out/a/steps.jsonl"), time.monotonic() + 60
+    log, deadline = Path("out/a/steps.jsonl"), time.monotonic() + 180
     while not (log.exists() and log.read_text().count("\n") >= 2) and time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.01)[0]:
             os.read(terminal, 10_000)  # a full terminal would stop the program
@@ -88,7 +88,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_said_to_be_saved(saved_by: str, 
     if saved_by == "Ctrl-C":
         wait_for_steps("out/full", 2, process)
         process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "saved; to continue" not in out and "Traceback" not in err
     line = err.replace("\r", "\n").strip().splitlines()[-1]
