@@ -20,7 +20,7 @@ from lab_utils.show.words import kind_of, plural
 
 Arguments = dict[str, list[str]]  # the lines of each, by its name
 
-MOST_LINES = 11  # more calls are counted
+MOST_LINES = 36  # more calls are counted
 MOST_OF_ONE = 3  # of one argument
 FEW = 6  # of a longer tensor, or of a list
 
@@ -52,7 +52,7 @@ def describe_input(exercise: Exercise, case: Case) -> str:
     for number, call in enumerate(described[:-1]):
         if lines and len(lines) + len(call) > MOST_LINES:
             left_out = len(described) - 1 - number
-            lines.append(f"... and {plural(left_out, 'more call')}, then")
+            lines.append(f"... and {plural(left_out, 'more call')}, where the difference may lie, then")
             break
         lines += call
     return "\n".join([*lines, *described[-1]]) if described else ""

@@ -11,7 +11,6 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
 
 from torch import Tensor
@@ -56,8 +55,9 @@ class AnswerKey:
         with usual_state():
             self.cases = exercise.cases()
         judged = [number for number, case in enumerate(self.cases) if case.judged]
-        # A hunt begins with the piece that the notebook shows; elsewhere the smallest failing input teaches most.
-        self.order = judged if exercise.is_hunt else sorted(judged, key=lambda n: entries(self.cases[n].args))
+        # A hunt begins with the notebook's piece; elsewhere the smallest input teaches most, and bfloat16 least.
+        sizes = [(has_bfloat16(case), entries(case.args)) for case in self.cases]
+        self.order = judged if exercise.is_hunt else sorted(judged, key=sizes.__getitem__)
         self._outcomes: dict[tuple[Callable, int], Outcome] = {}
 
     @functools.cached_property
@@ -110,10 +110,7 @@ class AnswerKey:
 def judge(
     exercise: Exercise, answer: Callable, seconds: float = SECONDS, key: AnswerKey | None = None
 ) -> CheckResult:
-    """The judgement on one answer. All cases together may take `seconds`.
-
-    Who judges many answers to one exercise passes the same `key` each time.
-    """
+    """The judgement on one answer. All cases together may take `seconds`; many answers may share one `key`."""
     key = key or AnswerKey(exercise)
     kept = sizes_of_what_is_kept(answer)
     attempt = run_cases(exercise, key.cases, answer, seconds)
@@ -130,7 +127,7 @@ def judge(
     if says := say_what_is_kept(kept, answer):
         return replace(result, violated=(), beside=says, find_relations=tuple)
     first = next(o for case, o in zip(key.cases, attempt.outcomes) if case is result.case)
-    with redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
         again = run_cases(exercise, [result.case], answer, seconds)
     with contextlib.suppress(Exception):  # odd values of a learner's own class, which cannot be compared
         if not again.why and not _agree(again.outcomes[0], first, exercise.tolerance):
@@ -285,8 +282,9 @@ def _say_beside(
 
 
 def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
+    """Whether they are alike, apart from addresses and from Python's words for a division by zero."""
     if one.parts is None or other.parts is None:
-        one_says, other_says = (re.sub("0x[0-9a-f]+", "", each.problem) for each in (one, other))
+        one_says, other_says = (re.sub("0x[0-9a-f]+|float (?=division)", "", o.problem) for o in (one, other))
         return one.parts is other.parts and one_says == other_says
     return list(one.parts) == list(other.parts) and not any(
         explain_difference(one.parts[name], other.parts[name], tolerance) for name in one.parts

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.usual_state import usual_state
+from tests.course.other_formats import run_and, ways_to_miss_a_format
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 Arguments = dict[str, Any]
@@ -48,11 +49,11 @@ def ways_to_ignore(exercise: Exercise) -> Iterator[Way]:
         if method != "__init__":
             yield "torch.no_grad()", functools.partial(_changed, exercise, method, _run_without_gradients)
             for dtype in (torch.int8, torch.uint8, torch.int16) if calls.results_have_whole_numbers else ():
-                change = functools.partial(_run_and, functools.partial(_with_few_bits, dtype=dtype))
+                change = functools.partial(run_and, functools.partial(_with_few_bits, dtype=dtype))
                 yield f"{dtype} for whole numbers", functools.partial(_changed, exercise, method, change)
-            if re.search("dtype|precision|bfloat16|float64", stub):
-                change = functools.partial(_run_and, _in_float32)
-                yield "float32 whatever comes", functools.partial(_changed, exercise, method, change)
+            if re.search("dtype|precision|bfloat16|float32|float64", stub):
+                for says, change in ways_to_miss_a_format(function_of(exercise, method), calls):
+                    yield says, functools.partial(_changed, exercise, method, change)
 
 
 def stub_of(exercise: Exercise) -> str:
@@ -135,6 +136,10 @@ def _wrap(function: Callable, change: Callable) -> Callable:
     return wrapped
 
 
+def function_of(exercise: Exercise, method: str) -> Callable:
+    return getattr(exercise.core, method) if method else exercise.core
+
+
 def _changed(exercise: Exercise, method: str, change: Callable) -> Answer:
     return _with_changes(exercise.core, {method: change})
 
@@ -146,7 +151,7 @@ def _ignore_argument(
     exercise: Exercise, method: str, name: str, values: list[Any], stub: str
 ) -> Iterator[Way]:
     """Ways to leave out one argument, and each of its fields that the stub names."""
-    function = getattr(exercise.core, method) if method else exercise.core
+    function = function_of(exercise, method)
     default = inspect.signature(function).parameters[name].default
     for path in [(), *dict.fromkeys(path for value in values for path in _named_fields(value, stub))]:
         found = [_read(value, path) for value in values]
@@ -265,10 +270,6 @@ def _run_without_gradients(function: Callable, bound: inspect.BoundArguments) ->
         return function(*bound.args, **bound.kwargs)
 
 
-def _run_and(change: Callable, function: Callable, bound: inspect.BoundArguments) -> Any:
-    return _convert(function(*bound.args, **bound.kwargs), change)
-
-
 def _with_few_bits(value: Any, dtype: torch.dtype) -> Any:
     if not _is_whole(value):
         return value
@@ -285,16 +286,3 @@ def _is_whole(value: Any) -> bool:
         return value.dtype.kind in "iu"
     wider = value.dtype.is_floating_point or value.dtype.is_complex if isinstance(value, Tensor) else True
     return not wider and value.dtype != torch.bool
-
-
-def _in_float32(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype.is_floating_point else value
-
-
-def _convert(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The value with every part of a tuple changed."""
-    if hasattr(value, "_fields"):
-        return type(value)(*(_convert(each, change) for each in value))
-    if isinstance(value, tuple):
-        return tuple(_convert(each, change) for each in value)
-    return change(value)

@@ -61,7 +61,13 @@ WHICH_ATTENTION = "which of cfg.mla and cfg.block_latent is set says it as well"
 MAY_BE_LEFT_OUT = {
     "token_bytes": {"torch.int16 for whole numbers": "no token has so many bytes"},
     "next_token_loss": {"float32 whatever comes": "the stub asks for float32"},
-    "rope_frequencies": {"cfg.yarn: *": "the stub says that it is None here"},
+    "rope_frequencies": {
+        "cfg.yarn: *": "the stub says that it is None here",
+        "float32 whatever comes": "the stub asks for float32",
+        "bfloat16 for bfloat16": "no number comes in that has a format",
+    },
+    "max_logit": {"float32 whatever comes": "the stub asks for float32"},
+    "next_token_probs": {"float32 whatever comes": "the stub asks for float32"},
     "topk_route": {"expert_bias: detached": "no gradient moves the bias, as it only steers the choice"},
     "load_balance_loss": {"stats.scores: *": "the stub says that the router's own scores do not count"},
     "sequence_balance_loss": {

@@ -54,6 +54,8 @@ def attend_cases() -> list[Case]:
         torch.tensor([[[[1.0], [-1.0]]]]),
         torch.tensor([[[[3.0], [7.0]]]]),
     )
+    # Half the sum of even numbers, which bfloat16 holds exactly whatever is computed in between.
+    even = torch.tensor([[[[2.0, 6.0], [4.0, 16.0]]]]).bfloat16()
     return [
         Case("one token", (*_qkv(1, 1), 0.5)),
         Case("one text, one head: two tokens of one channel", (*two, 0.5)),
@@ -65,6 +67,7 @@ def attend_cases() -> list[Case]:
         Case("one new token after a cache of four", (*_qkv(1, 5), 0.5)),
         Case("two new tokens after a cache of three", (*_qkv(2, 5), 0.5)),
         Case("float64", (*_qkv(6, 6, torch.float64), 0.5)),
+        Case("equal scores in bfloat16", (torch.zeros_like(even), even, even, 0.5)),
         Case("a mask of the caller's", (q, k, v, 0.7, every_other)),
         Case("a mask of the caller's that shows the future", (q, k, v, 0.7, ahead)),
         Case("a mask of the caller's that shows everything", (q, k, v, 0.7, torch.ones_like(ahead))),

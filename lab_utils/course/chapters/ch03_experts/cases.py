@@ -26,6 +26,8 @@ def _weights(d_model: int, width: int, dtype: torch.dtype = torch.float32) -> tu
 def swiglu_cases() -> list[Case]:
     one = (torch.tensor([[2.0]]), torch.tensor([[1.0], [-3.0]]), torch.tensor([[1.0]]))
     closed = torch.tensor([[-20.0], [1.0], [2.0], [-3.0]])
+    # silu(64) is 64, and every product has few digits: bfloat16 holds all of them exactly.
+    exact = [torch.tensor(x).bfloat16() for x in ([[1.0], [2.0]], [[64.0], [3.0]], [[0.5]])]
     return [
         Case("one token, one channel", one),
         Case("one token", (_numbers(1, 3), *_weights(3, 4))),
@@ -35,6 +37,7 @@ def swiglu_cases() -> list[Case]:
         Case("a batch of sequences", (_numbers(2, 3, 3), *_weights(3, 4))),
         Case("a vector alone", (_numbers(3), *_weights(3, 5))),
         Case("float64", (_numbers(4, 3, dtype=torch.float64), *_weights(3, 4, torch.float64))),
+        Case("bfloat16", tuple(exact)),
         Case("large numbers", (20 * _numbers(3, 3), *_weights(3, 4))),
     ]
 
@@ -54,7 +57,10 @@ def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
     reference = ExpertBank(len(counts), rows.shape[1], width)
     with torch.no_grad():
         for seed, p in enumerate(reference.parameters()):
-            p.copy_(_numbers(*p.shape, seed=seed))
+            # Powers of two give results that bfloat16 holds exactly.
+            p.copy_(
+                _numbers(*p.shape, seed=seed) if rows.dtype != torch.bfloat16 else torch.full_like(p, 64.0)
+            )
     module = copy_weights(reference, bank(len(counts), rows.shape[1], width)).to(rows.dtype)
     leaf = rows.clone().requires_grad_()
     given = leaf.clone()  # nobody may write into a leaf, and torch's error about it would not help a learner
@@ -66,7 +72,9 @@ def run_bank(bank: type, rows: Tensor, counts: list[int], width: int) -> dict:
     out = parts.get("result")
     if isinstance(out, Tensor) and out.requires_grad:
         (out * torch.arange(1, out.numel() + 1).view_as(out).sin()).sum().backward()
-    for name, p in [("rows", leaf), *module.named_parameters()]:
+    # Sums of gradients would be rounded to bfloat16, in an order that is the learner's own.
+    leaves = [("rows", leaf), *module.named_parameters()] if rows.dtype != torch.bfloat16 else []
+    for name, p in leaves:
         parts[f"gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
     # Sums written out by hand are not counted, so less than what is needed is no fault.
     return parts | {
@@ -84,5 +92,6 @@ def bank_cases() -> list[Case]:
         Case("all rows to the last expert", (_numbers(6, 2), [0, 0, 0, 6], 3)),
         Case("no rows at all", (_numbers(0, 2), [0, 0], 3), aside=True),
         Case("float64", (_numbers(5, 3, dtype=torch.float64), [2, 0, 3], 2)),
+        Case("bfloat16", (torch.tensor([[1.0], [2.0], [4.0]]).bfloat16(), [2, 0, 1], 1)),
         Case("sixteen experts", (_numbers(36, 4), [i % 6 for i in range(16)], 3)),
     ]

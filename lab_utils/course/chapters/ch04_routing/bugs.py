@@ -60,13 +60,12 @@ def dispatch_until_full(x, expert_idx, weights, bank):
     """The same fault, token by token."""
     n_experts = bank.down_proj.shape[0]
     left = [int(1.25 * expert_idx.numel() / n_experts) + 1] * n_experts
-    rows = []
+    served = []  # expert, token and place among the token's choices
     for t, chosen in enumerate(expert_idx.tolist()):
-        row = torch.zeros_like(x[t])
         for slot, e in enumerate(chosen):
             if left[e]:
                 left[e] -= 1
-                out = bank(x[t : t + 1], [int(i == e) for i in range(n_experts)])[0]
-                row = row + weights[t, slot] * out
-        rows.append(row)
-    return torch.stack(rows)
+                served.append((e, t, slot))
+    experts, tokens, slots = torch.tensor(sorted(served), dtype=torch.long).view(-1, 3).T
+    rows = bank(x[tokens], torch.bincount(experts, minlength=n_experts).tolist())
+    return torch.zeros_like(x).index_add(0, tokens, weights[tokens, slots, None] * rows)

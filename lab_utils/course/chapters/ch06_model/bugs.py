@@ -60,3 +60,11 @@ class MoEWithASmallShare(MoE):
     def forward(self, x):
         y, stats = super().forward(x)
         return y + (1 / scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats
+
+
+class MoEWithASlightlyLargerShare(MoE):
+    """A fault of the same kind: a tenth of what the shared expert gives is added."""
+
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + 0.1 * self.shared_experts(x), stats

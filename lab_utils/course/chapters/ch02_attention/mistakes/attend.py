@@ -32,7 +32,7 @@ def attend_without_scale(q, k, v, scale, visible=None):
 
 @mistake(
     "The scores are divided by the scale instead of multiplied.",
-    "`scale` is 1/sqrt(d) already, not sqrt(d).",
+    "Scores are multiplied by `scale`: a model that divides them by sqrt(d) passes 1/sqrt(d) for it.",
 )
 def attend_dividing_by_scale(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible, temperature=1 / scale)
@@ -90,7 +90,7 @@ def attend_scaling_twice(q, k, v, scale, visible=None):
 
 @mistake(
     "The root of the scale is applied.",
-    "`scale` is 1/sqrt(d) already.",
+    "A model that divides its scores by sqrt(d) passes 1/sqrt(d) for `scale`: it needs no root any more.",
 )
 def attend_scaling_by_a_root(q, k, v, scale, visible=None):
     return attention(q, k, v, scale, visible, temperature=scale**0.5)

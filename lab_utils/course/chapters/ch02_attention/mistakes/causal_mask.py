@@ -15,7 +15,7 @@ def mask_hides_the_token_itself(n_queries, n_keys, device):
 
 
 @mistake(
-    "The mask is shifted by one the other way: a token sees the one that follows it, which it should predict.",
+    "The mask shows one key too many: a token sees the one that follows it, which it should predict.",
     "The last True of each row: is it the query's own position?",
 )
 def mask_shows_the_next_token(n_queries, n_keys, device):

@@ -68,7 +68,7 @@ def theta_in_turns(rope_dim, cfg):
 
 
 @mistake(
-    "The last pair is at 1/base exactly: you divide by one pair fewer than there are.",
+    "The last pair is at 1/base exactly. That is theta at i = r/2, and the last i is one less.",
     "theta_i = base^(-2i/r): what is r, and which is the last i?",
 )
 def theta_down_to_the_base(rope_dim, cfg):

@@ -6,7 +6,7 @@ from lab_utils.course.exercise import mistake
 
 
 @mistake(
-    "The channels are cut the wrong way round: head h gets every H-th channel. A head's channels are neighbours.",
+    "The channels are cut the wrong way round: head 0 gets every `n_heads`-th one. A head's channels are neighbours.",
     "Channels 0 to d-1 belong to head 0. Which does your head 0 have?",
 )
 def split_taking_every_nth(x, n_heads):

@@ -17,7 +17,7 @@ class BankOfEqualRuns(Bank):
 
 
 @mistake(
-    "An expert without rows is skipped together with its matrices: those after it use the weights of the one before.",
+    "An expert without rows is not counted, and those after it use matrices of experts before them.",
     "Take counts [2, 0, 3]. Which expert gets the last three rows?",
 )
 class BankThatSkipsTheIdle(Bank):

@@ -81,7 +81,7 @@ def bias_of_two_cases(expert_bias, load, rate):
 
 
 @mistake(
-    "The mean of the load is a whole number here, and an expert near it gets no step. The mean may lie between two.",
+    "Your mean of the load is always a whole number, so that an expert close to the true mean gets no step.",
     "Four experts have 4, 3, 2 and 2 tokens. What is the mean, and what does your code compute?",
 )
 def bias_by_a_whole_mean(expert_bias, load, rate):

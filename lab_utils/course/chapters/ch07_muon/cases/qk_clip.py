@@ -43,6 +43,7 @@ def max_logit_cases() -> list[Case]:
         Case("a mask of the caller's", (q, k, 0.7, every_other)),
         Case("a mask of the caller's that shows the future", (*_opposed(3), 0.5, ahead)),
         Case("float64", (*qk(6, 6, 40, torch.float64), 0.5)),
+        Case("whole numbers in bfloat16", (*(x.round().bfloat16() for x in qk(2, 2, 50)), 0.5)),
         Case("a long context", (*_spikes((0, 63, 64, 129), 130), 0.3)),
         Case("a long context after a cache", (*_spikes((0, 63, 64, 129), 130, cached=7), 0.3)),
         Case("a long context with a mask of the caller's", (*_spikes((0, 63, 64, 129), 130), 0.3,
