@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -13,6 +14,10 @@ import nanokimi.text.storyworld  # noqa: F401  before the hook: no shapes in it,
 
 # Before anything else of nanokimi is imported: every jaxtyping annotation in it becomes a run-time check.
 jaxtyping.install_import_hook("nanokimi", "beartype.beartype")
+
+# ... in the tests of nanokimi itself. Those of the lab run it as readers do, without checks: there models are trained
+# and thousands of answers judged, which would take twice as long.
+_OF_THE_LAB = {"bench", "benchmarks", "course", "inspector", "live", "machine", "observatory", "show", "site"}
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "0.0.0.0", None}
 
@@ -30,6 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     # The models of the tests are too small for more threads to pay.
     os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    room = request.path.relative_to(Path(__file__).parent).parts[0] if request.path.suffix == ".py" else ""
+    jaxtyping.config.update("jaxtyping_disable", room in _OF_THE_LAB)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)
