@@ -28,6 +28,10 @@ POLL_SECONDS, POLL_SECONDS_OF_A_CLUSTER = (
     2.0,
 )  # a cluster shares its disk, where each look reads a folder
 SECONDS_BY_THEMSELVES, SECONDS_TO_END = 2.0, 15.0  # for processes of this machine that shall end
+SECONDS_AFTER_REFUSAL = 30.0  # of a queue that has taken other jobs: it may be out of order for a minute
+SECONDS_PREEMPTED = (
+    1800.0  # until a job that SLURM has taken off its machine must be queued again; sacct is asked rarely
+)
 WEEK_MINUTES = 7 * 24 * 60
 
 
@@ -51,6 +55,25 @@ class Lost:
     """Why a job gave no result, after its last try."""
 
     reason: str
+
+
+@dataclass
+class _Begun:
+    """A job that was begun, its slot, and since when it is preempted."""
+
+    job: Job
+    slot: int
+    preempted_at: float | None = None
+
+    def has_ended(self) -> bool:
+        """Whether the job is done, or was preempted and not queued again: submitit would wait for it for ever."""
+        if self.job.done():
+            return True
+        if self.job.state != "PREEMPTED":
+            self.preempted_at = None
+            return False
+        self.preempted_at = self.preempted_at or time.monotonic()
+        return time.monotonic() - self.preempted_at > SECONDS_PREEMPTED
 
 
 class NotSubmitted(OneLineError):
@@ -112,7 +135,7 @@ def work_off(
     """
     here = isinstance(place, Local)
     waiting, tried = list(jobs), dict.fromkeys(jobs, 0)
-    under_way: dict[str, tuple[Job, int]] = {}
+    under_way: dict[str, _Begun] = {}
     found: dict[str, Any | Lost] = {}
 
     def note_failure(name: str, why: str) -> None:
@@ -127,11 +150,11 @@ def work_off(
         while waiting or under_way:
             while waiting and len(under_way) < place.at_once:
                 name = waiting.pop(0)
-                slot = min(set(range(place.at_once)) - {each for _, each in under_way.values()})
+                slot = min(set(range(place.at_once)) - {each.slot for each in under_way.values()})
                 tried[name] += 1
                 with Wish() as wish:  # a signal now would leave a job behind that nobody knows
                     try:
-                        under_way[name] = submit(jobs[name], slot), slot
+                        under_way[name] = _Begun(submit(jobs[name], slot), slot)
                         why = ""
                     except (RuntimeError, OSError) as error:
                         why = f"the queue did not take it: {one_line(error, 200)}"
@@ -141,10 +164,9 @@ def work_off(
                     raise NotSubmitted(f"{name}: {why}")
                 if why:
                     note_failure(name, why)
-            for name, (job, _) in list(under_way.items()):
-                if not job.done():
-                    continue
-                del under_way[name]
+                    time.sleep(SECONDS_AFTER_REFUSAL)
+            for name in [name for name, begun in under_way.items() if begun.has_ended()]:
+                job = under_way.pop(name).job
                 why = _why_without_result(job, here)
                 if why:
                     note_failure(name, why)
@@ -154,14 +176,17 @@ def work_off(
             look(list(under_way), len(waiting))
             time.sleep(POLL_SECONDS if here else POLL_SECONDS_OF_A_CLUSTER)
     except BaseException:
-        _cancel([job for job, _ in under_way.values()], here)
+        _cancel([begun.job for begun in under_way.values()], here)
         raise
     return found
 
 
 def _why_without_result(job: Job, here: bool) -> str:
-    """Why a job that is done has no result; empty where it has one."""
+    """Why a job that has ended has no result; empty where it has one."""
     log = f"see {job.paths.stderr.parent.name}/{job.paths.stderr.name}"
+    if not job.done():
+        job.cancel(check=False)  # else it might come back beside its next try
+        return f"it was preempted and not queued again, {log}"
     # A file of another machine may appear late, and `exception` waits for it. One of this machine is there or not.
     error = None if here and not job.paths.result_pickle.exists() else job.exception()
     if not job.paths.result_pickle.exists():

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 def quick(monkeypatch):
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(jobs, "POLL_SECONDS_OF_A_CLUSTER", 0.01)
+    monkeypatch.setattr(jobs, "SECONDS_AFTER_REFUSAL", 0.01)
 
 
 class Queue:
@@ -91,6 +92,22 @@ class Endless(Queue):
         job = super().__call__(function, slot)
         job.done = lambda: False
         return job
+
+
+def test_a_job_that_is_preempted_and_not_queued_again_is_cancelled_and_tried_again(monkeypatch):
+    monkeypatch.setattr(jobs, "SECONDS_PREEMPTED", 0.1)
+    queue, endless, lines = Queue(), Endless(), []
+
+    def submit(function, slot):
+        if endless.submitted:
+            return queue(function, slot)
+        job = endless(function, slot)
+        job.state = "PREEMPTED"
+        return job
+
+    assert work_off({"a": lambda: 1}, submit, Local(1), lines.append) == {"a": 1}
+    assert lines[0] == "a: it was preempted and not queued again, see jobs/7_0_log.err; try 2 of 3 follows"
+    assert endless.cancelled == 1
 
 
 def test_an_exception_cancels_what_is_under_way_and_nothing_else():
