@@ -28,7 +28,7 @@ def origin_sentences(results: Results) -> Iterator[str]:
     devices = dict.fromkeys(run.tries[-1] for run in jobs)
     for device in devices:
         runs = ", ".join(f"{run.arm} seed {run.seed}" for run in jobs if run.tries[-1] == device)
-        yield f"Losses and peak memory of {runs}: {device}."
+        yield f"Losses and peak memory of {runs if len(devices) > 1 else 'all trainings'}: {device}."
     for run in jobs:
         if len(run.tries) > 1:
             others = [each for each in dict.fromkeys(run.tries) if each != run.tries[-1]]
