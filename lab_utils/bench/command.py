@@ -2,6 +2,7 @@
 
     python -m lab_utils.bench --profile smoke
     python -m lab_utils.bench --arms ladder --seeds 3 --data stories.txt
+    python -m lab_utils.bench --arms ladder --seeds 3 --where local:2
 
 It writes out/bench/<time>/ with the executed notebook, report.html, results.json, and a folder per training in runs/.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import re
 import sys
 import time
@@ -19,6 +19,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lab_utils.bench.compare import table_rows
+from lab_utils.bench.elsewhere import check_place, run_elsewhere
+from lab_utils.bench.new_folder import check_writable, new_folder
+from lab_utils.bench.origins import lost_sentences
+from lab_utils.bench.place import HERE, Cluster, choose_profile, read_place
 from lab_utils.bench.plan import Plan, make_plan
 from lab_utils.bench.results import read_results, run_folder
 from lab_utils.bench.tables import comparison_table, sentence
@@ -26,7 +30,6 @@ from lab_utils.bench.verdicts import ladder, verdicts
 from lab_utils.bench.watch import Expected, Watcher
 from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
-from lab_utils.machine.profile import check_profile, resolve_profile
 from nanokimi.cli.memory import SHORTAGE, check_memory
 from nanokimi.cli.options import read_folder, read_whole
 from nanokimi.cli.settings import check_letters
@@ -66,18 +69,27 @@ def run(argv: Sequence[str]) -> int:
     try:
         options = _parse(argv)
         parameters = _parameters(options)
-        profile = resolve_profile() if options.profile == "auto" else check_profile(options.profile)
+        place = options.where
+        profile = choose_profile(options.profile, place)
         data = _absolute(options.data or "")
         plan = make_plan(profile, options.arms, options.seeds, data)
-        choose_device(plan.arms[0].train.device)
-        out = _writable(options.out)
+        on_this_machine = not isinstance(place, Cluster)  # whose jobs have what this machine may lack
+        if on_this_machine:
+            choose_device(plan.arms[0].train.device)
+        out = check_writable(options.out)
         check_letters(str(out.absolute()), "--out", "name another")
         check_letters(data, "--data", "name another")
-        _prepare(plan)
+        if place is not None:
+            check_place(plan, out)
+        text = _prepare(plan, on_this_machine)
         seeds = "1 seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
         _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
-        _say(describe(environment(plan.arms[0].train.device)["machine"]))
-        folder = _new_folder(out)
+        if on_this_machine:
+            _say(describe(environment(plan.arms[0].train.device)["machine"]))
+        folder = new_folder(out)
+        if place is not None:
+            run_elsewhere(plan, text, folder.resolve(), place, _say)
+            return _conclude(folder)
         parameters |= {
             "profile": profile,
             "arms": options.arms,
@@ -86,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
             "out_dir": str(folder.resolve()),
         }
         _run(plan, folder, parameters)
-        _conclude(folder)
+        return _conclude(folder)
     except KeyboardInterrupt as error:
         kept = f"; what was done so far is in {folder}" if folder else "; nothing was written"
         _say(f"interrupted{kept}")
@@ -111,7 +123,6 @@ def run(argv: Sequence[str]) -> int:
     except ValueError as error:
         _say(f"bench: {error}")
         return BAD_INPUT if folder is None else FAILED
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,6 +143,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--data",
         type=_as_option(_read_data),
         help="storyworld, tinystories, or the path of a text or folder [default: the profile's text]",
+    )
+    parser.add_argument(
+        "--where",
+        type=_as_option(read_place),
+        default=HERE,
+        help="here (notebook 08), local:N (N trainings at once), slurm, or slurm:FILE.yaml with a cluster's settings",
     )
     parser.add_argument(
         "--out",
@@ -191,17 +208,11 @@ def _absolute(data: str) -> str:
     return str(path.resolve()) if data and data not in SOURCES and path.exists() else data
 
 
-def _writable(out: Path) -> Path:
-    for place in (out, *out.parents):
-        if place.exists():
-            if not place.is_dir():
-                raise ConfigError(f"--out={quote(str(out))}: {place} is a file; name a folder")
-            break
-    return out
+def _prepare(plan: Plan, on_this_machine: bool) -> corpus.Corpus:
+    """The text. Its token file is made now, with progress, so that bad text is found before anything is written.
 
-
-def _prepare(plan: Plan) -> None:
-    """Make the token file now and report progress, so that bad text is found before anything is written."""
+    on_this_machine: the trainings must fit its memory then.
+    """
     started = time.monotonic()
     shown = started - LINE_EVERY_SECONDS + 2  # quick work ends before the first line
 
@@ -216,28 +227,13 @@ def _prepare(plan: Plan) -> None:
             text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
     except corpus.TextError as error:  # the profile sets seq_len
         raise corpus.TextError(str(error).removesuffix(" or a smaller seq_len")) from None
-    for arm in plan.with_vocabulary_of(text).arms:
+    for arm in plan.with_vocabulary_of(text).arms if on_this_machine else ():
         check_memory(arm.model, arm.train)
     took = time.monotonic() - started
     _say(
         f"text: {text.name}, {len(text.train):,} tokens to train on, {len(text.val):,} held out ({took:.0f} s)"
     )
-
-
-def _new_folder(out: Path) -> Path:
-    """A new folder out/<time>, with a number added if that name is taken."""
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (now, *(f"{now}-{i}" for i in range(2, 100))):
-            if not (out / name).exists():
-                (out / name).mkdir()
-                return out / name
-    except OSError as error:
-        raise ConfigError(f"--out={quote(str(out))} cannot be written: {error.strerror}") from None
-    raise ConfigError(
-        f"--out={quote(str(out))} already holds 99 runs that began in this second; name another folder"
-    )
+    return text
 
 
 def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
@@ -252,12 +248,15 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
         run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
 
 
-def _conclude(folder: Path) -> None:
+def _conclude(folder: Path) -> int:
+    """Print the table, the verdicts and what never came; the exit code."""
     results = read_results(folder / "results.json")
     lines = [str(comparison_table(table_rows(results)))]
     lines += [sentence(verdict) for verdict in (*verdicts(results), *ladder(results))]
+    lines += lost_sentences(results)
     lines.append(f"report: {folder / 'report.html'}")
     say("\n".join(lines))
+    return FAILED if results.lost or results.untimed else 0
 
 
 def _explain(reason: str, plan: Plan) -> str:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
 from lab_utils.bench import compare, tables, verdicts
+from lab_utils.bench.origins import lost_sentences, origin_sentences
 from lab_utils.bench.pictures import all_pictures
 from lab_utils.bench.results import Results, ResultsError, read_results, to_json
 from lab_utils.machine.describe import describe
@@ -95,6 +96,7 @@ def render(results: Results, out_dir: Path) -> str:
         _head(results),
         _steered(results),
         _diverged(results),
+        _list(lost_sentences(results)),
         "<h2>The comparison</h2>" + table.as_html(tables.comparison_table(rows)),
         _verdicts(results),
         picture("loss"),
@@ -103,6 +105,7 @@ def render(results: Results, out_dir: Path) -> str:
         _section("What the router did", picture("router") + picture("balance")),
         _section("Attention logits", picture("logits")),
         _fairness(results),
+        _section("Where the numbers come from", _list(origin_sentences(results))),
         _details(results),
     ]
     title = f"Kimi against GPT on {results.corpus['source']}"
@@ -118,7 +121,7 @@ def _steered(results: Results) -> str:
         for run in results.runs
         if run.steered
     ]
-    return _list(lines) if lines else ""
+    return _list(lines)
 
 
 def _diverged(results: Results) -> str:
@@ -128,7 +131,7 @@ def _diverged(results: Results) -> str:
         for run in results.runs
         if run.diverged_at is not None
     ]
-    return _list(lines) if lines else ""
+    return _list(lines)
 
 
 def _section(title: str, content: str) -> str:
@@ -218,8 +221,10 @@ def _fairness(results: Results) -> str:
     return "<h2>Why the comparison is fair</h2>" + _list([*known, *HOW])
 
 
-def _list(items: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
+def _list(items: Iterable[str]) -> str:
+    """The sentences as a list; empty where there are none."""
+    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
+    return f"<ul>{lines}</ul>" if lines else ""
 
 
 def _details(results: Results) -> str:
@@ -248,7 +253,7 @@ def _compiled(results: Results) -> str:
         for run in results.runs
         if run.compile_seconds
     ]
-    return _list(lines) if lines else ""
+    return _list(lines)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -75,6 +75,7 @@ class Run:
     diverged_at: Count | None = None  # the step at which loss, gradient or weights were no longer finite
     compile_seconds: PositiveOrZero = 0.0  # before the steps, for compiling them; not in train_seconds
     diverged_because: str = ""  # what was not finite, and what may help
+    tries: tuple[str, ...] = ()  # of a job of its own: the machine of every try, in words
 
     @property
     def steered(self) -> bool:
@@ -88,6 +89,15 @@ class Run:
     @property
     def final(self) -> Point:
         return self.points[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostRun:
+    """A training that was begun as a job of its own and never came to its end, and why."""
+
+    arm: str
+    seed: Seed
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +131,8 @@ class Results:
     corpus: SavedCorpus
     environment: SavedEnvironment
     wall_seconds: PositiveOrZero | None = None
+    lost: tuple[LostRun, ...] = ()
+    untimed: str = ""  # why there are no step times, where a job should have measured them
 
     def run(self, arm: str, seed: int) -> Run | None:
         """The finished training of this arm and seed, or None."""
@@ -129,6 +141,10 @@ class Results:
     def diverged_at(self, arm: str, seed: int) -> int | None:
         """The step at which this training diverged, or None."""
         return next((r.diverged_at for r in self.runs if (r.arm, r.seed) == (arm, seed)), None)
+
+    def is_lost(self, arm: str, seed: int) -> bool:
+        """Whether this training never came to its end."""
+        return any((each.arm, each.seed) == (arm, seed) for each in self.lost)
 
 
 def run_folder(out_dir: Path, arm: str, seed: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from nanokimi.record import StepRecord
 from nanokimi.step import TrainingDiverged
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier try of the same training left: its facts up to its checkpoint, and the hash of its tokens."""
+
+    run: Run
+    tokens_seen: hashlib._Hash
+
+
 class Trial:
     """Observes the training of one arm with one seed; `run()` returns the facts afterwards.
 
@@ -27,9 +35,11 @@ class Trial:
         for record in train(model, corpus, arm.train, trial.run_dir):
             trial.add(record)
     results.append(trial.run())
+
+    earlier: where the training goes on from a checkpoint, what is known of it up to there.
     """
 
-    def __init__(self, arm: Arm, model: Model, out_dir: Path):
+    def __init__(self, arm: Arm, model: Model, out_dir: Path, earlier: Earlier | None = None):
         self.arm, self.seed = arm, arm.train.seed
         self.run_dir = run_folder(out_dir, arm.name, self.seed)
         self._model, self._memory = model, PeakMemory(arm.train.device)
@@ -38,6 +48,13 @@ class Trial:
         self._interventions: list[dict[str, Any]] = []
         self._train_seconds = self._wall_seconds = self._compile_seconds = 0.0
         self._diverged: TrainingDiverged | None = None
+        self._earlier = None if earlier is None else earlier.run
+        if earlier is not None:
+            self._points += earlier.run.points
+            self._tokens_seen = earlier.tokens_seen.copy()
+            self._interventions += earlier.run.interventions
+            self._train_seconds = earlier.run.train_seconds
+            self._compile_seconds = earlier.run.compile_seconds
 
     def __enter__(self) -> Trial:
         self._hook = self._model.register_forward_pre_hook(self._note_tokens)
@@ -46,14 +63,22 @@ class Trial:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        self._wall_seconds = time.perf_counter() - self._started
-        self._memory.stop()
+        self._measure()
         self._hook.remove()
         del self._model  # frees it, so that its memory is not counted for the next arm
         if isinstance(error, TrainingDiverged):
             # Without the frames that it came through, which hold the model.
             self._diverged = error.with_traceback(None)
         return self._diverged is not None
+
+    def _measure(self) -> None:
+        """Note the time and the memory until now, with those of an earlier try."""
+        self._wall_seconds = time.perf_counter() - self._started
+        self._memory.stop()
+        if self._earlier is not None:
+            self._wall_seconds += self._earlier.wall_seconds
+            known = [each for each in (self._memory.peak, self._earlier.peak_memory) if each is not None]
+            self._memory.peak = max(known, default=None)
 
     def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
         if torch.is_grad_enabled():  # evaluations run without gradients; they are the same for all arms
@@ -70,6 +95,11 @@ class Trial:
             self._points.append(
                 Point(step=record.step, tokens=record.tokens, seconds=record.seconds, **facts)
             )
+
+    def run_so_far(self) -> Run:
+        """The facts of the training up to now, inside the block."""
+        self._measure()
+        return self.run()
 
     def run(self) -> Run:
         """The facts of the training, for results.json."""

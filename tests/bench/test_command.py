@@ -35,6 +35,13 @@ from tests.cli.conftest import write_tales
         ("-p profile", "must look like name=value"),
         ("-p x={", "cannot be read as YAML"),
         ("--frofile smoke", "unrecognized arguments"),
+        (
+            "--where elsewhere",
+            "argument --where: 'elsewhere' must be here, local:N, slurm or slurm:FILE.yaml",
+        ),
+        ("--where local:0", "argument --where: 'local:0': N must be a whole number from 1 to 64"),
+        ("--where=", "argument --where: '' must be here, local:N, slurm or slurm:FILE.yaml"),
+        ("--where local:2 --arms gpt,yours", "arm 'yours' is made of your saved notebooks, which no job has"),
         ("smoke", "unrecognized arguments: smoke"),
     ],
 )
