@@ -210,7 +210,8 @@ LOOKS_AT_NO_NUMBER = (
 )
 
 LOOKS_FOR_FINITE_NUMBERS = (
-    "Of all pieces that were tried, the test refuses only those without finite numbers. The piece above has some.",
+    "Of all pieces that were tried, it refuses only those that give nan, infinite numbers, or nothing. The numbers "
+    "of the piece above are finite.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 

@@ -17,27 +17,32 @@ REFUSES_EVERYTHING = (
 )
 LOOKS_AT_THE_SHAPE = (
     "The test lets everything through that has the right shape, whatever the numbers are.",
-    "Is there an `assert` that looks at a number? Which number comes out different in the piece above?",
+    "Which number comes out different in the piece above, and which `assert` looks at it?",
 )
 LEAVES_MUCH_ROOM = (
-    "The test leaves so much room that plainly wrong numbers pass: zeros, for instance, and the negative.",
-    "How far apart are the right number and that of the piece above? The tolerance must be smaller.",
+    "It passes for plainly wrong numbers too, zeros and the negative among them: they may be off by more than the "
+    "right ones are large, be it that the tolerance or range is wide or that the numbers are small.",
+    "How large are the right numbers, and how far apart are they and those of the piece above? How far may they be "
+    "off?",
 )
 EXPECTS_THE_BROKEN = (
-    "The test is upside down: it asks for the numbers of the broken piece, and refuses the sound ones.",
-    "Work the expected number out from the formula of the text, not from the code above.",
+    "It refuses the sound pieces and passes for a broken one: what it expects comes out only where the fault is.",
+    "What does the formula of the text give for your numbers, and is that what your test expects?",
 )
 REFUSES_THE_RIGHT = (
-    "The test is upside down: it refuses what is right, and lets everything through that is not.",
-    "`assert` says what should hold for a sound piece. Is there a `not` too many?",
+    "It does the opposite: it refuses the sound pieces, and passes for those whose numbers are others, the broken "
+    "ones too.",
+    "`assert` says what should hold for a sound piece. Does yours, or is there a `not`, a `!=` or a sign too many?",
 )
 COMPARES_WITH_ITSELF = (
-    "The test compares results of a piece only with each other. Those of the broken piece fit together as well.",
+    "Of all pieces that were tried it refuses only those that give nan or nothing, or other numbers in each call. "
+    "So does a test that compares results of a piece with each other: in the broken piece they agree.",
     "Which number should come out? Work it out by hand, or by the formula.",
 )
 ASKS_FOR_BITS = (
-    "The test asks for equal bits, and rejects a sound piece that adds in another order.",
-    "Compare with a tolerance.",
+    "It refuses a sound piece that computes in another order: it leaves less room than float32 rounding takes, be "
+    "it that it asks for equal bits or that its tolerance is very small.",
+    "How far apart are the results of two sound pieces, and how far apart may they be?",
 )
 
 

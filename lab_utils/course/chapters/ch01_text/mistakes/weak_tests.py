@@ -25,7 +25,7 @@ def pairs_test_that_always_fails(cut_pairs):
 
 @mistake(
     "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing.",
-    "Take a text in which you know which token follows which.",
+    "Which token follows which in your text, and does your test ask for just those targets?",
 )
 def pairs_test_of_the_shape(cut_pairs):
     inputs, targets = cut_pairs(COUNTING, [0, 5], 4)
@@ -33,7 +33,8 @@ def pairs_test_of_the_shape(cut_pairs):
 
 
 @mistake(
-    "It refuses pieces with other inputs, and none with other targets: it looks at the inputs, which are right.",
+    "It refuses pieces with other inputs, and none with other targets: what it asks of the targets, if anything, is "
+    "true of wrong ones too. The inputs are right.",
     "What is it that the model should predict?",
 )
 def pairs_test_of_the_inputs(cut_pairs):
@@ -41,8 +42,9 @@ def pairs_test_of_the_inputs(cut_pairs):
 
 
 @mistake(
-    "It refuses plainly wrong pieces and not the broken ones: in its text a shifted piece looks like one that is not.",
-    "Is it one token repeated? Take tokens that are all different.",
+    "It refuses plainly wrong pieces and none of the broken ones: what it asks of the targets is true of a shifted "
+    "row and of one that is not, as where one token is repeated.",
+    "Which targets would a row have that is not shifted, and would your test refuse them?",
 )
 def pairs_test_of_a_constant(cut_pairs):
     inputs, targets = cut_pairs(torch.full((20,), 7), [0], 4)
@@ -169,7 +171,8 @@ def split_test_of_the_kind(split_documents):
 
 
 @mistake(
-    "It asks only how many documents there are in all. A document on both sides may make up for one that is lost.",
+    "It passes for a broken piece whose lists are as long as those of a sound one: there a document on both sides "
+    "makes up for one that is lost.",
     "Which question is about the documents themselves, not about their number?",
 )
 def split_test_of_the_number(split_documents):
@@ -190,7 +193,8 @@ def split_test_at_no_share(split_documents):
 
 @mistake(
     "It refuses the sound pieces, and passes only where one of the two sides is empty.",
-    "Are all of your documents different? Equal ones may stand on both sides of a sound split.",
+    "Are all of your documents different, and is it whole documents that your test compares? Equal ones, or equal "
+    "words, may stand on both sides of a sound split.",
 )
 def split_test_of_equal_texts(split_documents):
     training, validation = split_documents(["the cat", "the owl"] * 10, 0.2)
@@ -217,7 +221,7 @@ def split_test_of_the_last_document(split_documents):
 
 @mistake(
     "It passes for a piece that keeps one of the validation documents for training. Not one may stand on both sides.",
-    "Is it enough that the two sides are not the same?",
+    "How many documents may stand on both sides, and how many must do so before your test fails?",
 )
 def split_test_of_all_documents(split_documents):
     training, validation = split_documents(DOCUMENTS, 0.2)

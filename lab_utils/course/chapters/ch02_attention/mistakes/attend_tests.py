@@ -54,8 +54,9 @@ def attend_test_of_the_shape(attend):
 
 
 @mistake(
-    "The test looks at the mask: does the past change with the future? In the broken piece it does not.",
-    "Which number of the output would be different although the mask is right?",
+    "It refuses a piece that sees the future, and passes for zeros, the negative and the broken pieces: it asks "
+    "whether earlier outputs stay when something later changes. In the broken pieces they do.",
+    "Which number of the piece above is wrong, although no later value has a part in it?",
 )
 def attend_test_of_the_mask(attend):
     q, k, v = draw()
@@ -65,8 +66,8 @@ def attend_test_of_the_mask(attend):
 
 
 @mistake(
-    "The test asks whether a later key changes an earlier output. It does so in the piece above only by way of the "
-    "largest score of a row; the same fault without that lets nothing through from the future.",
+    "It refuses the piece above, and passes for the same fault in other words: it asks whether a later key changes "
+    "an earlier output. There it does so only by way of the largest score of a row.",
     "Which number of the output is wrong although no future key has a part in it?",
 )
 def attend_test_of_the_future(attend):
@@ -78,9 +79,9 @@ def attend_test_of_the_future(attend):
 
 
 @mistake(
-    "The test looks at the sum of all outputs alone. The broken piece moves weight from one query to another, and "
-    "the sum stays what it was.",
-    "Look at the outputs one by one: what should each of them be?",
+    "It passes for pieces that give ones or the values back, and for the broken ones: with its numbers all these "
+    "have the sum, or the mean, that it asks for. Weight moves there from one query to another.",
+    "What should each single output be, and for which values does a wrong weight change it?",
 )
 def attend_test_of_the_sum(attend):
     q, k, v = draw()
@@ -89,16 +90,21 @@ def attend_test_of_the_sum(attend):
 
 
 @mistake(
-    "A softmax over the wrong axis gives the same weights here: as with a single token, or where every query "
-    "matches one key, each another one.",
-    "Take several queries and keys, and a key that more than one query fits.",
+    "With its numbers a softmax over the wrong axis gives the right result too, and so do the values themselves: as "
+    "with a single token, or where every query matches one key, each another one.",
+    "Which weights should each query have with your numbers, and what do the weights of each key sum to? Take a key "
+    "that more than one query fits.",
 )
 def attend_test_with_one_token(attend):
     q, k, v = draw(1, 1)
     assert close(attend(q, k, v, 1.0), v)
 
 
-@mistake(*ASKS_FOR_BITS)
+@mistake(
+    "It refuses the sound pieces in float32, and passes for one that computes in float64: it asks for float64, or "
+    "leaves less room than float32 rounding takes, about 1e-7 of a number.",
+    "In which dtype does a piece answer, in which do you expect it, and how far apart may the two be?",
+)
 def attend_test_for_equal_bits(attend):
     q, k, v = draw(5, 5)
     assert torch.equal(attend(q, k, v, 0.3).double(), softmax_of(q.double(), k.double(), 0.3) @ v.double())
@@ -122,7 +128,8 @@ def attend_test_of_finite_numbers(attend):
 
 
 @mistake(
-    "The test forgets the mask: it expects that every query sees every key.",
+    "It refuses the sound pieces, and passes for one that sees the future: it expects that every query sees every "
+    "key.",
     "Which values may the first of four tokens read?",
 )
 def attend_test_without_the_mask(attend):
@@ -131,8 +138,8 @@ def attend_test_without_the_mask(attend):
 
 
 @mistake(
-    "The test expects a scale of 1/sqrt(d), whatever `scale` it passes.",
-    "Which scale does the piece get from you, and which is in your formula?",
+    "It refuses the sound pieces, and passes for one that scales by 1/sqrt(d), whatever `scale` it gets.",
+    "Which scale does the piece get from you, and which one do you expect?",
 )
 def attend_test_with_the_usual_scale(attend):
     q, k, v = draw()
@@ -140,8 +147,8 @@ def attend_test_with_the_usual_scale(attend):
 
 
 @mistake(
-    "The test expects scores without the scale that it passes.",
-    "Which scale does the piece get from you, and which is in your formula?",
+    "It refuses the sound pieces, and passes for one that does not scale.",
+    "Which scale does the piece get from you, and which one do you expect?",
 )
 def attend_test_without_the_scale(attend):
     q, k, v = draw()
@@ -174,7 +181,8 @@ def attend_test_of_repetition(attend):
 
 
 @mistake(
-    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
+    "above has the right shape and finite numbers.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def attend_test_of_the_shape_and_finite_numbers(attend):
@@ -183,8 +191,8 @@ def attend_test_of_the_shape_and_finite_numbers(attend):
 
 
 @mistake(
-    "The test asks for the right shape and for finite numbers, with fewer queries than keys. The piece above gives "
-    "both.",
+    "Of all pieces that were tried, it refuses only those that have another shape, with fewer queries than keys, or "
+    "no finite numbers. The piece above has the right shape and finite numbers.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def attend_test_of_the_shape_and_finite_numbers_after_a_cache(attend):
@@ -194,7 +202,7 @@ def attend_test_of_the_shape_and_finite_numbers_after_a_cache(attend):
 
 @mistake(
     "The test lets everything through that has the right shape, whatever the numbers are.",
-    "Is there an `assert` that looks at a number? Which number comes out different in the piece above?",
+    "Which number comes out different in the piece above, and which `assert` looks at it?",
 )
 def attend_test_of_the_shape_after_a_cache(attend):
     assert attend(*draw(3, 4), 1.0).shape == (1, 1, 3, 2)
@@ -216,8 +224,8 @@ def attend_test_of_all_broken_numbers(attend):
 
 
 @mistake(
-    "The test compares two calls of a piece whose scores are the same: q is larger, and the scale smaller. Those of "
-    "the broken piece are the same as well.",
+    "It refuses pieces that use another scale than they get, and passes for zeros, the negative and the broken "
+    "ones: it compares results of a piece whose scores are the same, or should be.",
     "Which number should come out? Work it out by hand, or by the formula.",
 )
 def attend_test_of_the_scale(attend):
@@ -226,9 +234,9 @@ def attend_test_of_the_scale(attend):
 
 
 @mistake(
-    "The test compares two calls of a piece, the second with twice the values. The output of the broken piece doubles "
-    "as well.",
-    "Which change of the values shows that the weights of a query sum to 1?",
+    "It passes for zeros, the negative and the broken pieces, and refuses those whose output does not grow with the "
+    "values as a sum does: it compares results of a piece for several values.",
+    "Which number should come out? Which change of the values shows that the weights of a query sum to 1?",
 )
 def attend_test_of_doubled_values(attend):
     q, k, v = draw()

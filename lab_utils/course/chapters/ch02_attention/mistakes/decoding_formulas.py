@@ -9,8 +9,8 @@ from nanokimi.rope import apply_rope as core_rope
 
 
 @mistake(
-    "The test expects attention in which the queries are turned and the keys are not. It refuses the sound pieces.",
-    "Which of q and k does a step turn? And your formula for all tokens at once?",
+    "It refuses the sound pieces, and passes for one that turns the queries and not the keys.",
+    "Which of q and k does a step turn? And what you compare with?",
 )
 def decoding_test_that_forgets_to_turn_keys(decode_step):
     q, k, v = draw()
@@ -19,8 +19,8 @@ def decoding_test_that_forgets_to_turn_keys(decode_step):
 
 
 @mistake(
-    "The test expects attention in which the keys are turned and the queries are not. It refuses the sound pieces.",
-    "Which of q and k does a step turn? And your formula for all tokens at once?",
+    "It refuses the sound pieces, and passes for one that turns the keys and not the queries.",
+    "Which of q and k does a step turn? And what you compare with?",
 )
 def decoding_test_that_forgets_to_turn_queries(decode_step):
     q, k, v = draw()

@@ -63,8 +63,9 @@ def decoding_test_of_the_shape(decode_step):
 
 
 @mistake(
-    "The test takes a single step. Position 0 is right in the broken piece too.",
-    "Which position does the second token have?",
+    "It passes for a piece without memory, and for one that is right for the first token alone: it asks nothing of "
+    "a second token. Position 0 is right in the broken piece too.",
+    "What should come out for the second token, and at which position does it stand?",
 )
 def decoding_test_of_one_step(decode_step):
     q, k, v = draw(1)
@@ -72,8 +73,9 @@ def decoding_test_of_one_step(decode_step):
 
 
 @mistake(
-    "The test asks whether the second step remembers the first. It does, but its position is wrong.",
-    "Compare with all tokens at once, at their positions.",
+    "It refuses zeros and a piece without memory, and passes for the negative: it asks whether a later step "
+    "remembers the first, and not what comes out. The broken piece does remember.",
+    "What should the second step give? Compare with all tokens at once, at their positions.",
 )
 def decoding_test_of_memory(decode_step):
     q, k, v = draw(2)
@@ -83,8 +85,9 @@ def decoding_test_of_memory(decode_step):
 
 
 @mistake(
-    "The test asks only whether two steps give different numbers. In the broken piece they do.",
-    "Compare with all tokens at once, at their positions.",
+    "Of all pieces that were tried it refuses only one that gives zeros, and one that gives nothing: it asks "
+    "whether steps differ, or whether something other than 0 comes out.",
+    "What should the second step give? Compare with all tokens at once, at their positions.",
 )
 def decoding_test_of_different_steps(decode_step):
     out = decode(decode_step, *draw())
@@ -92,7 +95,8 @@ def decoding_test_of_different_steps(decode_step):
 
 
 @mistake(
-    "The test expects attention without positions. The broken piece computes just that: it turns all alike.",
+    "It refuses the sound pieces and passes for the broken ones: it expects attention without positions, or with "
+    "the same one for all. The broken pieces turn all tokens alike.",
     "Which query and which key are turned by how much, when all tokens are attended to at once?",
 )
 def decoding_test_without_positions(decode_step):
@@ -101,8 +105,8 @@ def decoding_test_without_positions(decode_step):
 
 
 @mistake(
-    "The test looks at the number of entries in the cache. It is right in the piece above, and a sound step may keep "
-    "one pair of tensors that grow.",
+    "It refuses a sound piece that keeps one pair of tensors in the cache, and passes for those with an entry for "
+    "each step, the one above among them: it looks at the entries of the cache.",
     "Which number of the output would be different?",
 )
 def decoding_test_of_the_length(decode_step):
@@ -112,7 +116,8 @@ def decoding_test_of_the_length(decode_step):
 
 
 @mistake(
-    "The test asks with which positions `turn` is called. A sound step may turn all keys anew each time.",
+    "It refuses sound pieces that turn all keys anew, or count positions from the new token on: it asks with which "
+    "positions `turn` is called.",
     "Look at the output: with what should it be compared?",
 )
 def decoding_test_of_the_positions(decode_step):
@@ -132,7 +137,8 @@ def decoding_test_of_finite_numbers(decode_step):
 
 
 @mistake(
-    "In the test all values are equal, so their mean is the same with every position.",
+    "It passes for a piece without memory, and for wrong angles and a wrong scale: with its numbers the weights "
+    "make no difference, as where all values are equal, or nearly so for the tolerance.",
     "For which values does it matter how much weight each of them gets?",
 )
 def decoding_test_with_equal_values(decode_step):
@@ -141,7 +147,8 @@ def decoding_test_with_equal_values(decode_step):
 
 
 @mistake(
-    "In the test all values are equal, so the weights do not matter, and so it is with every shape.",
+    "It passes for a piece without memory, and for wrong angles and a wrong scale, whatever the shape is: with its "
+    "numbers the weights make no difference, as where all values are equal.",
     "For which values does it matter how much weight each of them gets?",
 )
 def decoding_test_of_ones(decode_step):
@@ -151,9 +158,9 @@ def decoding_test_of_ones(decode_step):
 
 
 @mistake(
-    "In the test all scores are equal, because the queries or the keys are 0 or `turn` turns nothing. There no "
-    "position matters.",
-    "For which queries, keys and angles does the position change a score?",
+    "It passes for wrong angles and for a wrong scale: with its numbers they change no weight by more than its "
+    "tolerance, be it that all scores are equal, that they are small, or that the tolerance is wide.",
+    "For which queries, keys and angles does the position change a score, and by how much the result?",
 )
 def decoding_test_with_equal_scores(decode_step):
     q, k, v = draw()
@@ -161,8 +168,8 @@ def decoding_test_with_equal_scores(decode_step):
 
 
 @mistake(
-    "The test expects another scale than d**-0.5.",
-    "The docstring says which scale a step uses. Which one is in your formula?",
+    "It refuses the sound pieces, and passes for one that does not scale: it expects another scale than d**-0.5.",
+    "The docstring says which scale a step uses. Which one does your test expect?",
 )
 def decoding_test_with_a_scale_of_one(decode_step):
     q, k, v = draw()
@@ -187,9 +194,9 @@ def decoding_test_of_repetition(decode_step):
 
 
 @mistake(
-    "In the test no piece finds its earlier tokens in its cache: either every step gets an empty one, or the cache "
-    "still holds the tokens of another piece, as a default argument does.",
-    "How many caches does one piece need for all its steps? And who fills it before the first one?",
+    "It refuses the sound pieces, and passes for one that keeps all tokens by itself. In it no piece finds its "
+    "earlier tokens, and only those, in its cache: it is empty in every step, or filled before the first one.",
+    "How many caches does one piece need for all its steps, and what is in it before the first one?",
 )
 def decoding_test_with_a_fresh_cache(decode_step):
     q, k, v = draw()
@@ -199,9 +206,10 @@ def decoding_test_with_a_fresh_cache(decode_step):
 
 
 @mistake(
-    "The angles of the test make no difference: `turn` turns nothing, or all positions alike, or too little for the "
+    "It passes for a piece that turns by twice the angle, and for those that turn queries or keys alone: the angles "
+    "make no difference to it, be it that `turn` turns nothing, all positions alike, or too little for the "
     "tolerance.",
-    "By how much does your `turn` turn positions 0 and 1?",
+    "By how much does your `turn` turn positions 0 and 1, and by how much does that change the result?",
 )
 def decoding_test_of_a_still_turn(decode_step):
     q, k, v = draw()
@@ -210,7 +218,8 @@ def decoding_test_of_a_still_turn(decode_step):
 
 
 @mistake(
-    "The test looks for turned keys in the cache. A sound step may keep them as they came, or all in one tensor.",
+    "It refuses sound pieces that keep their keys as they came, or all in one tensor: it looks for turned keys in "
+    "the cache.",
     "Look at the output: with what should it be compared?",
 )
 def decoding_test_of_cached_keys(decode_step):
@@ -222,8 +231,8 @@ def decoding_test_of_cached_keys(decode_step):
 
 
 @mistake(
-    "The test asks by which angle the keys or the query are turned. Only differences count: a sound step may count "
-    "positions from the new token on.",
+    "It refuses a sound piece that counts positions from the new token on: it asks by which angle keys or query are "
+    "turned, and only differences count.",
     "Look at the output: with what should it be compared?",
 )
 def decoding_test_of_the_keys(decode_step):
@@ -239,8 +248,9 @@ def decoding_test_of_the_keys(decode_step):
 
 
 @mistake(
-    "The test asks only whether every step gives other numbers than the one before. In the broken piece they do.",
-    "Compare with all tokens at once, at their positions.",
+    "Of all pieces that were tried it refuses only those whose later steps give zeros, or nothing: it asks whether "
+    "each step differs from the others, or gives something other than 0.",
+    "What should each step give? Compare with all tokens at once, at their positions.",
 )
 def decoding_test_of_steps_that_differ(decode_step):
     out = decode(decode_step, *draw())
@@ -248,8 +258,10 @@ def decoding_test_of_steps_that_differ(decode_step):
 
 
 @mistake(
-    "The test gives all tokens in one step, with an empty cache. Their positions begin at 0 in the broken piece too.",
-    "Give one token after the other, with one cache. Which position does the second token have?",
+    "It passes for a piece without memory: no step needs what an earlier one has kept, as where all tokens come in "
+    "one step. There the positions begin at 0 in the broken piece too.",
+    "What must a step take from the cache in your test? Give one token after the other: which position has the "
+    "second one?",
 )
 def decoding_test_of_one_large_step(decode_step):
     q, k, v = draw()
@@ -257,7 +269,8 @@ def decoding_test_of_one_large_step(decode_step):
 
 
 @mistake(
-    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
+    "above has the right shape and finite numbers.",
     "Which number comes out different in the piece above? Compare with all tokens at once.",
 )
 def decoding_test_of_the_shape_and_finite_numbers(decode_step):

@@ -38,7 +38,7 @@ def chosen_test_that_never_fails(dispatch):
     dispatch(*layer())
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(LOOKS_AT_NO_NUMBER[0], "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_the_kind(dispatch):
     assert dispatch(*layer()) is not None
 
@@ -49,7 +49,8 @@ def chosen_test_that_always_fails(dispatch):
 
 
 @mistake(
-    "The test compares the numbers. They are right: the experts that should not run are multiplied by 0.",
+    "It passes for a piece that runs everything sixteen times: it asks for the right numbers, and the broken pieces "
+    "give them. Experts that should not run are multiplied by 0.",
     "The defect is work that nobody needs. What can be counted?",
 )
 def chosen_test_of_the_numbers(dispatch):
@@ -57,14 +58,15 @@ def chosen_test_of_the_numbers(dispatch):
     assert torch.allclose(dispatch(x, idx, weights, bank), right(x, idx, weights, bank), atol=1e-4)
 
 
-@mistake(*LOOKS_AT_THE_SHAPE)
+@mistake(LOOKS_AT_THE_SHAPE[0], "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_the_shape(dispatch):
     x, idx, weights, bank = layer()
     assert dispatch(x, idx, weights, bank).shape == x.shape
 
 
 @mistake(
-    "The test asks whether a gradient comes back. It does, in the piece above too.",
+    "Of all pieces that were tried it refuses only one without gradients, and one that gives nothing. In the piece "
+    "above a gradient comes back too.",
     "The defect is work that nobody needs. What can be counted?",
 )
 def chosen_test_of_some_gradient(dispatch):
@@ -74,7 +76,8 @@ def chosen_test_of_some_gradient(dispatch):
 
 
 @mistake(
-    "The test asks whether a gradient comes back that is not 0. It does, in the piece above too.",
+    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
+    "above a gradient comes back too.",
     "The defect is work that nobody needs. What can be counted?",
 )
 def chosen_test_of_any_gradient(dispatch):
@@ -84,7 +87,8 @@ def chosen_test_of_any_gradient(dispatch):
 
 
 @mistake(
-    "The test asks whether an idle expert's gradient is 0. It is in both: the expert was multiplied by 0.",
+    "It refuses a piece in which idle experts count a little, and passes for zeros: it asks whether an idle expert "
+    "has a gradient. In the broken pieces that is 0 too: the expert was multiplied by 0.",
     "Count the operations, or the rows that the bank gets.",
 )
 def chosen_test_of_the_gradients(dispatch):
@@ -94,8 +98,8 @@ def chosen_test_of_the_gradients(dispatch):
 
 
 @mistake(
-    "The test changes the weights of an expert that nobody chose, and compares results. They are equal in both, since "
-    "the piece above multiplies that expert by 0.",
+    "It refuses a piece in which idle experts count a little, and passes for zeros and the negative: it asks "
+    "whether an idle expert changes the result. The broken pieces multiply that expert by 0.",
     "0 times a number is 0. For which number is that not so?",
 )
 def chosen_test_of_another_idle_expert(dispatch):
@@ -106,14 +110,16 @@ def chosen_test_of_another_idle_expert(dispatch):
     assert torch.allclose(dispatch(x, idx, weights, bank), before)
 
 
-@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+@mistake(LOOKS_FOR_FINITE_NUMBERS[0], "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_finite_numbers(dispatch):
     assert dispatch(*layer()).isfinite().all()
 
 
 @mistake(
-    "The test counts, but it sees no waste: in it every token chooses every expert, or the limit is too high.",
-    "How many rows must the bank get, and how many does it get from the piece above? For which choices do they differ?",
+    "It refuses a piece that runs everything sixteen times, and not the broken ones: be it that they run nothing in "
+    "vain with its choices, as where every token chooses every expert, or that its limit is too high.",
+    "How many rows must the bank get with your choices, how many does it get from the piece above, and how many do "
+    "you allow?",
 )
 def chosen_test_without_idle_experts(dispatch):
     x, idx, weights, bank = layer(n_experts=2, spread=2)
@@ -121,7 +127,7 @@ def chosen_test_without_idle_experts(dispatch):
 
 
 @mistake(
-    "The test allows only one call of the bank, or few. A sound piece may call it expert by expert, or token by token.",
+    "It refuses sound pieces that call the bank expert by expert, or token by token: it allows one call, or few.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_one_call(dispatch):
@@ -129,7 +135,8 @@ def chosen_test_of_one_call(dispatch):
 
 
 @mistake(
-    "The test counts the calls of the bank. The piece above calls it once for each expert, as a sound piece may.",
+    "It refuses a sound piece that calls the bank token by token, and passes for the piece above, which calls it "
+    "once for each expert: it counts the calls, not the rows in them.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_few_calls(dispatch):
@@ -137,8 +144,8 @@ def chosen_test_of_few_calls(dispatch):
 
 
 @mistake(
-    "The test counts the calls of the bank, not the rows in them: it refuses a sound piece that calls it token by "
-    "token, and one broken piece for the same reason alone.",
+    "It refuses a sound piece that calls the bank token by token, and passes for the piece above, which calls it "
+    "once for each expert: it counts the calls, not the rows in them.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_some_calls(dispatch):
@@ -146,7 +153,8 @@ def chosen_test_of_some_calls(dispatch):
 
 
 @mistake(
-    "The test asks for fewer rows than a sound piece needs. Each token goes to K experts: there are tokens · K rows.",
+    "It refuses the sound pieces, and passes for those that run the first choice alone, or nothing: it asks for "
+    "fewer rows than a sound piece needs. Each token goes to K experts: there are tokens · K rows.",
     "How many (token, choice) pairs are there?",
 )
 def chosen_test_of_too_few_rows(dispatch):
@@ -155,8 +163,8 @@ def chosen_test_of_too_few_rows(dispatch):
 
 
 @mistake(
-    "The test looks at the rows of a single call. A broken piece may call the bank often, with few rows each time, and "
-    "a sound one once, with all its rows.",
+    "It refuses sound pieces that call the bank with many rows, and passes for a broken one that calls it often, "
+    "with few rows each time: it looks at the rows of a single call.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_rows_per_call(dispatch):
@@ -164,14 +172,14 @@ def chosen_test_of_rows_per_call(dispatch):
     assert max(rows_of_calls(dispatch, x, idx, weights, bank), default=0) <= len(x) - 1
 
 
-@mistake(*COMPARES_WITH_ITSELF)
+@mistake(COMPARES_WITH_ITSELF[0], "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_repetition(dispatch):
     assert torch.equal(dispatch(*layer()), dispatch(*layer()))
 
 
 @mistake(
-    "The test asks that several experts have rows in one call. A sound piece may call the bank expert by expert, or "
-    "token by token.",
+    "It refuses sound pieces that call the bank expert by expert, or token by token: it asks that several experts "
+    "have rows in one call.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_calls_with_several_experts(dispatch):
@@ -183,8 +191,8 @@ def chosen_test_of_calls_with_several_experts(dispatch):
 
 
 @mistake(
-    "The test looks at the rows of each call. A broken piece may call the bank often, with few rows each time, and a "
-    "sound one once, with all its rows.",
+    "It refuses sound pieces that call the bank with many rows, and passes for a broken one that calls it often, "
+    "with few rows each time: it looks at the rows of each call by itself.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_few_rows_in_each_call(dispatch):
@@ -193,8 +201,8 @@ def chosen_test_of_few_rows_in_each_call(dispatch):
 
 
 @mistake(
-    "The test asks that no call of the bank is without rows. Such a call costs nothing, and the broken pieces make "
-    "none: they give rows to every expert.",
+    "Of all pieces that were tried it refuses only a sound one, which calls the bank for an expert without rows. "
+    "Such a call costs nothing, and the broken pieces make none: they give rows to every expert.",
     "Count the rows of all calls together.",
 )
 def chosen_test_of_no_empty_call(dispatch):
@@ -202,7 +210,8 @@ def chosen_test_of_no_empty_call(dispatch):
 
 
 @mistake(
-    "In the test the result is 0 whatever the experts give, because the weights or the tokens are 0.",
+    "It passes for zeros, the negative and other numbers in every call: with its numbers the result is 0 whatever "
+    "the experts give, as where the weights or the tokens are 0.",
     "The defect is work that nobody needs. What can be counted?",
 )
 def chosen_test_of_zero_weights(dispatch):
@@ -211,7 +220,8 @@ def chosen_test_of_zero_weights(dispatch):
 
 
 @mistake(
-    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
+    "above has the right shape and finite numbers.",
     "The defect is work that nobody needs. What can be counted?",
 )
 def chosen_test_of_the_shape_and_finite_numbers(dispatch):
@@ -221,7 +231,8 @@ def chosen_test_of_the_shape_and_finite_numbers(dispatch):
 
 
 @mistake(
-    "The test asks for one row per token. Each token goes to K experts: a sound piece needs tokens · K rows.",
+    "It refuses the sound pieces, and passes for one that runs the first choice alone: it asks for one row per "
+    "token. Each token goes to K experts: there are tokens · K rows.",
     "How many (token, choice) pairs are there?",
 )
 def chosen_test_of_one_row_per_token(dispatch):

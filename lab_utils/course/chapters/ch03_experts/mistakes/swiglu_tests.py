@@ -16,8 +16,8 @@ from lab_utils.course.probes import (
 from nanokimi.experts import swiglu as core_swiglu
 
 COMPARES_NO_NUMBER = (
-    "The test compares no number with what it should be. What it asks for, such as a shape, or two results that "
-    "differ, the piece above gives too.",
+    "It refuses zeros and ones, and passes for the negative and a thousand times as much: it asks whether results "
+    "differ, or are not all the same, and not how large they are.",
     "With which number, worked out by hand, can one result be compared?",
 )
 
@@ -58,8 +58,10 @@ def gate_test_of_the_shape(swiglu):
 
 
 @mistake(
-    "The test uses the same numbers for gate and up, so an exchange of the two changes nothing.",
-    "Give the gate's rows other numbers than the up rows.",
+    "It cannot see an exchange of gate and up: with its numbers both orders give the same within its tolerance, as "
+    "where both halves have the same numbers.",
+    "What are silu(gate) · up and silu(up) · gate with your numbers, and how far apart may a result be from the "
+    "right one?",
 )
 def gate_test_with_equal_halves(swiglu):
     x, gate_up, down = draw()
@@ -68,8 +70,9 @@ def gate_test_with_equal_halves(swiglu):
 
 
 @mistake(
-    "In the test the input, `up` or `down` is 0: in either order zero comes out.",
-    "Choose numbers for which gate and up are not zero, and not equal.",
+    "It passes for zeros, the negative and a thousand times as much: with its numbers the right result is 0, in "
+    "either order, as where the input, `up` or `down` is 0.",
+    "For which numbers is the right result not 0, and another one when gate and up change places?",
 )
 def gate_test_with_zeros(swiglu):
     _, gate_up, down = draw()
@@ -77,8 +80,9 @@ def gate_test_with_zeros(swiglu):
 
 
 @mistake(
-    "In the test the gate is 0, and so is silu(0) · up. In the piece above the same 0 is a factor, so it gives 0 too.",
-    "Choose numbers for which gate and up are not zero, and not equal.",
+    "It passes for zeros, the negative and a thousand times as much: with its numbers the right result is 0, in "
+    "either order, as where the gate is 0.",
+    "For which numbers is the right result not 0, and another one when gate and up change places?",
 )
 def gate_test_with_a_gate_of_zero(swiglu):
     out = swiglu(torch.ones(1, 1), torch.tensor([[0.0], [3.0]]), torch.ones(1, 1))
@@ -91,7 +95,7 @@ def gate_test_of_finite_numbers(swiglu):
 
 
 @mistake(
-    "The test expects a sigmoid on the gate. silu(z) is z · sigmoid(z).",
+    "It refuses the sound pieces, and passes for one with a sigmoid on the gate. silu(z) is z · sigmoid(z).",
     "What is silu(10), and what is sigmoid(10)?",
 )
 def gate_test_with_sigmoid(swiglu):
@@ -99,23 +103,24 @@ def gate_test_with_sigmoid(swiglu):
 
 
 @mistake(
-    "The test expects GELU on the gate. silu(z) is z · sigmoid(z).",
-    "What is silu(-1), and what does your formula give?",
+    "It refuses the sound pieces, and passes for one with GELU on the gate. silu(z) is z · sigmoid(z).",
+    "What is silu(-1), and what does your test expect?",
 )
 def gate_test_with_gelu(swiglu):
     assert close(swiglu(*draw()), gated(*draw(), act=F.gelu))
 
 
 @mistake(
-    "The test expects ReLU on the gate. silu(z) is z · sigmoid(z).",
-    "What is silu(-1), and what does your formula give?",
+    "It refuses the sound pieces, and passes for one with ReLU on the gate. silu(z) is z · sigmoid(z).",
+    "What is silu(-1), and what does your test expect?",
 )
 def gate_test_with_relu(swiglu):
     assert close(swiglu(*draw()), gated(*draw(), act=F.relu))
 
 
 @mistake(
-    "The test asks whether the network learns. With gate and up exchanged it learns as well.",
+    "It passes for other activations and for the negative, and refuses pieces without a gradient and zeros: it asks "
+    "whether the network learns. With gate and up exchanged it learns as well.",
     "With which number, worked out by hand, can one result be compared?",
 )
 def gate_test_of_learning(swiglu):
@@ -133,7 +138,8 @@ def gate_test_of_learning(swiglu):
 
 
 @mistake(
-    "The test asks for a gradient. In the piece above it comes back too.",
+    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
+    "above a gradient comes back too.",
     "With which number, worked out by hand, can one result be compared?",
 )
 def gate_test_of_the_gradient(swiglu):
@@ -180,7 +186,8 @@ def gate_test_of_the_broken_numbers(swiglu):
 
 
 @mistake(
-    "The test is upside down: it asks for zero when `up` is far below zero. The gate is in the first rows.",
+    "It refuses the sound pieces, and passes for zeros and the broken ones: it expects 0, as the broken ones give "
+    "it where `up` is far below zero.",
     "Which rows of `gate_up` close a channel, and what is silu of a number far below zero?",
 )
 def gate_test_of_a_closed_up(swiglu):
@@ -199,8 +206,9 @@ def gate_test_of_repetition(swiglu):
 
 
 @mistake(
-    "The numbers of the test are so small that zeros pass as well: every difference is within the tolerance.",
-    "How large is the right result, and how large is the difference that you allow?",
+    "It passes for zeros, the negative and other activations: a result may be off by more than it is large, be it "
+    "that the numbers are small or that the tolerance is wide.",
+    "How large is the right result, and how far may a piece be off?",
 )
 def gate_test_with_small_numbers(swiglu):
     x, gate_up, down = draw()
@@ -209,7 +217,8 @@ def gate_test_with_small_numbers(swiglu):
 
 
 @mistake(
-    "The test asks that the result doubles with the gate. It doubles with `up`; silu of the gate is no straight line.",
+    "It refuses the sound pieces, and passes for zeros, ReLU and the broken ones: it asks that the result grows "
+    "with the gate, twice as much for twice the gate. So it is with `up`; silu is no straight line.",
     "Which of the two halves goes through an activation, the first rows or the last?",
 )
 def gate_test_of_a_doubled_gate(swiglu):
@@ -219,7 +228,8 @@ def gate_test_of_a_doubled_gate(swiglu):
 
 
 @mistake(
-    "The test asks for exactly 0 where the gate is a little below zero. That is ReLU; silu(-2) is -0.24.",
+    "It refuses the sound pieces, and passes for zeros and ReLU: it asks for exactly 0 where the gate is below "
+    "zero. silu(-2) is -0.24.",
     "What is z · sigmoid(z) at the gate of your test?",
 )
 def gate_test_of_a_relu(swiglu):
@@ -227,7 +237,8 @@ def gate_test_of_a_relu(swiglu):
 
 
 @mistake(
-    "The test looks at the sign of the result alone. In the piece above it is the same.",
+    "It passes for other activations and a thousand times as much, and refuses zeros and the negative: it asks for "
+    "the sign of the result, or on which side of a bound it lies. In the piece above that is right.",
     "With which number, worked out by hand, can one result be compared?",
 )
 def gate_test_of_a_negative_sign(swiglu):
@@ -235,7 +246,8 @@ def gate_test_of_a_negative_sign(swiglu):
 
 
 @mistake(
-    "The test looks at the sign of the result alone. In the piece above it is the same.",
+    "It passes for other activations and a thousand times as much, and refuses zeros and the negative: it asks for "
+    "the sign of the result, or on which side of a bound it lies. In the piece above that is right.",
     "With which number, worked out by hand, can one result be compared?",
 )
 def gate_test_of_a_positive_sign(swiglu):
@@ -243,7 +255,8 @@ def gate_test_of_a_positive_sign(swiglu):
 
 
 @mistake(
-    "The test asks for the right shape and for finite numbers. The piece above gives both.",
+    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
+    "above has the right shape and finite numbers.",
     "With which number, worked out by hand, can one result be compared?",
 )
 def gate_test_of_the_shape_and_finite_numbers(swiglu):
@@ -252,8 +265,9 @@ def gate_test_of_the_shape_and_finite_numbers(swiglu):
 
 
 @mistake(
-    "The numbers of the test are so small that zeros pass as well: the difference is within the tolerance.",
-    "How large is the right result, and how large is the difference that you allow?",
+    "It passes for zeros, the negative and other activations: a result may be off by more than it is large, be it "
+    "that the numbers are small or that the tolerance is wide.",
+    "How large is the right result, and how far may a piece be off?",
 )
 def gate_test_with_small_numbers_and_weights(swiglu):
     x, gate_up, down = draw()

@@ -64,16 +64,17 @@ def capacity_test_of_finite_numbers(dispatch):
 
 
 @mistake(
-    "In the test no expert gets more rows than fit. There is room for 1.25 fair shares and one row more.",
-    "For which choice of experts would the room be too small?",
+    "No dropped token has a part in what it compares: no expert gets more rows than there is room for, 1.25 fair "
+    "shares and one row more, or the tokens beyond it are not looked at.",
+    "For which choice of experts is the room too small, and for which tokens?",
 )
 def capacity_test_of_an_even_load(dispatch):
     assert close(dispatch(*layer(EVEN)), by_hand(*layer(EVEN)))
 
 
 @mistake(
-    "The test compares the tokens together with each token alone, and no expert gets more rows than fit: that is 1.25 "
-    "fair shares and one row more.",
+    "It passes for zeros and the negative, and refuses pieces that serve only some of the tokens: it compares "
+    "results of a piece with each other, and no expert gets more rows than fit, 1.25 fair shares and one row more.",
     "For which choice of experts would the room be too small?",
 )
 def capacity_test_of_an_even_load_and_single_tokens(dispatch):
@@ -84,7 +85,8 @@ def capacity_test_of_an_even_load_and_single_tokens(dispatch):
 
 
 @mistake(
-    "The test has a single token. With one, no expert gets more rows than fit.",
+    "It passes for a piece that serves the first token only, and for one that serves the last only: it has a single "
+    "token. With one, no expert gets more rows than fit.",
     "How many tokens must choose the same expert for the room to be too small?",
 )
 def capacity_test_of_one_token(dispatch):
@@ -92,7 +94,8 @@ def capacity_test_of_one_token(dispatch):
 
 
 @mistake(
-    "The test looks at the first token only. The last ones are dropped.",
+    "It passes for a piece that serves the first token only: it asks nothing of the others. The last ones are "
+    "dropped.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_the_first_token(dispatch):
@@ -100,15 +103,17 @@ def capacity_test_of_the_first_token(dispatch):
 
 
 @mistake(
-    "In the test all weights are 0, and so is every result, that of a dropped token too.",
-    "For which weights does a dropped token get another result?",
+    "It passes for zeros, the negative and other numbers in every call: with its numbers the right result is 0, as "
+    "with weights or tokens of 0, and a dropped token gets 0 too.",
+    "For which weights and tokens does a dropped token get another result?",
 )
 def capacity_test_of_zero_weights(dispatch):
     assert close(dispatch(*layer(ONE, 0.0)), torch.zeros(8, 3))
 
 
 @mistake(
-    "The test leaves the weights out of its formula.",
+    "It refuses the sound pieces, and passes for one that doubles the weights: it leaves them out, or expects "
+    "others than it gives.",
     "What should a token get from an expert whose weight is 1/2?",
 )
 def capacity_test_without_the_weights(dispatch):
@@ -117,7 +122,7 @@ def capacity_test_without_the_weights(dispatch):
 
 
 @mistake(
-    "The test allows a single call of the bank. A sound piece may call it expert by expert, or token by token.",
+    "It refuses sound pieces that call the bank expert by expert, or token by token: it allows one call, or few.",
     "Look at the results: what do the last tokens get?",
 )
 def capacity_test_of_one_call(dispatch):
@@ -129,7 +134,8 @@ def capacity_test_of_one_call(dispatch):
 
 
 @mistake(
-    "The test counts the rows that the bank gets, for a load for which there is room.",
+    "It refuses a piece that runs everything twice, and passes for zeros and the broken pieces: it counts the rows "
+    "that the bank gets, for a load for which there is room.",
     "For which choice of experts would the room be too small?",
 )
 def capacity_test_of_the_rows(dispatch):
@@ -141,7 +147,8 @@ def capacity_test_of_the_rows(dispatch):
 
 
 @mistake(
-    "The test asks only whether something other than 0 comes out. For the first tokens it does.",
+    "Of all pieces that were tried it refuses only zeros and nothing: it asks whether something other than 0 comes "
+    "out. For the first tokens it does.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_anything(dispatch):
@@ -149,7 +156,9 @@ def capacity_test_of_anything(dispatch):
 
 
 @mistake(
-    "The test asks for a gradient. In the piece above it comes back too.", "What do the last tokens get?"
+    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
+    "above a gradient comes back too.",
+    "What do the last tokens get?",
 )
 def capacity_test_of_the_gradient(dispatch):
     x, idx, weights, bank = layer(ONE)
@@ -181,7 +190,8 @@ def capacity_test_of_repetition(dispatch):
 
 
 @mistake(
-    "The test looks at the first tokens only, for which there is room. The last ones are dropped.",
+    "It passes for a piece that serves the first half of the tokens: it asks nothing of the others. The last ones "
+    "are dropped.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_the_first_tokens(dispatch):
@@ -189,8 +199,9 @@ def capacity_test_of_the_first_tokens(dispatch):
 
 
 @mistake(
-    "The test rejects a sound piece that calls the bank token by token: it asks for equal bits, or counts the calls.",
-    "Look at the results only, and compare them with a tolerance.",
+    "It refuses a sound piece that calls the bank token by token: it leaves less room than float32 rounding takes, "
+    "or counts the calls.",
+    "What differs between two sound pieces, and how far apart may their results be?",
 )
 def capacity_test_against_many_calls(dispatch):
     x, idx, weights, bank = layer(ONE)
@@ -210,9 +221,9 @@ def capacity_test_of_shape_and_finite_numbers(dispatch):
 
 
 @mistake(
-    "The test asks only whether every token gets something other than 0. In its load every token keeps an expert that "
-    "has room.",
-    "Which choice of experts leaves a token with nothing?",
+    "It passes for the negative and a thousand times as much, and refuses pieces that leave a token with 0: it asks "
+    "whether every token gets something. With its choices every token keeps an expert that has room.",
+    "Which choice of experts leaves a token with nothing, and what should each token get?",
 )
 def capacity_test_of_anything_for_everybody(dispatch):
     idx = torch.stack([torch.zeros(30, dtype=torch.long), 1 + torch.arange(30) % 3], dim=1)
@@ -220,8 +231,8 @@ def capacity_test_of_anything_for_everybody(dispatch):
 
 
 @mistake(
-    "The test asks that no expert gets more rows than there is room for. That is the defect itself: a sound piece "
-    "gives an expert all its tokens.",
+    "It refuses the sound pieces, and passes for the broken ones: it asks that no expert gets more rows than there "
+    "is room for. A sound piece gives an expert all its tokens.",
     "What should an expert do that everybody chooses?",
 )
 def capacity_test_of_a_limit(dispatch):
@@ -237,7 +248,8 @@ def capacity_test_of_a_limit(dispatch):
 
 
 @mistake(
-    "The test compares one number of all tokens, as their mean, and leaves much room: plainly wrong results pass.",
+    "It passes for zeros, the negative and another shape, and refuses only what is far off: it looks at one number "
+    "of all tokens, as their mean or the largest, and leaves much room.",
     "What do the last tokens get, each by itself?",
 )
 def capacity_test_of_the_mean(dispatch):
@@ -245,8 +257,9 @@ def capacity_test_of_the_mean(dispatch):
 
 
 @mistake(
-    "The tolerance of the test is as large as the results: zeros pass, and so does a dropped token.",
-    "How large are the right numbers? The tolerance must be much smaller.",
+    "It passes for zeros, and so for a dropped token: a number may be off by as much as the right ones are large, "
+    "be it that the tolerance is wide or that the numbers are small.",
+    "How large are the right numbers, and how far may a piece be off? It must be much less.",
 )
 def capacity_test_that_takes_zeros(dispatch):
     right = by_hand(*layer(ONE))
@@ -254,7 +267,8 @@ def capacity_test_that_takes_zeros(dispatch):
 
 
 @mistake(
-    "The test asks whether weights twice as large give twice as much. They do in the broken piece too.",
+    "It passes for zeros, the negative and the broken pieces, and refuses one that is off by 0.02: it compares "
+    "results of a piece, as for weights twice as large. In the broken piece they go together too.",
     "Which number should come out? Work it out by hand, or by the formula.",
 )
 def capacity_test_of_doubled_weights(dispatch):

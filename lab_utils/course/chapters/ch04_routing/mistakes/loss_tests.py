@@ -50,8 +50,10 @@ def loss_test_of_finite_numbers(load_balance_loss):
 
 
 @mistake(
-    "The test looks at a collapsed router only. There the chosen expert has all the probability, and both agree.",
-    "For which router should the loss be exactly 1?",
+    "With its router the broken piece gives the right number too, within its tolerance: the experts that a token "
+    "leaves out have no probability, as in a collapsed router.",
+    "Which part of P does the piece above lose, and how large is it with your router? For which router is the loss "
+    "exactly 1?",
 )
 def loss_test_of_collapse(load_balance_loss):
     collapsed = torch.tensor([[[30.0, 0.0, 0.0, 0.0]] * 3])
@@ -59,14 +61,19 @@ def loss_test_of_collapse(load_balance_loss):
 
 
 @mistake(
-    "Equal probabilities are not enough: with all tokens at the same expert the broken piece gives 1 as well.",
+    "With its router the broken piece gives the right 1 too: all tokens choose the same expert. It is not enough "
+    "that the probabilities are equal.",
     "Which experts does your `expert_idx` name? An even router uses all of them.",
 )
 def loss_test_of_one_busy_expert(load_balance_loss):
     assert close(load_balance_loss(stats_of(torch.zeros(1, 4, 4), 0 * EVEN)), 1)
 
 
-@mistake("The test asks whether a gradient comes back. It does, in the broken piece too.", COMPARE)
+@mistake(
+    "It passes for half the loss and for its negative, and refuses pieces without a gradient, or with one of 0: it "
+    "asks whether a gradient comes back. It does so in the broken piece too.",
+    COMPARE,
+)
 def loss_test_of_the_gradient(load_balance_loss):
     logits = some().logits.requires_grad_()
     load_balance_loss(stats_of(logits)).backward()
@@ -74,7 +81,9 @@ def loss_test_of_the_gradient(load_balance_loss):
 
 
 @mistake(
-    "The test asks whether the loss falls along its gradient. That of the broken piece falls too.", COMPARE
+    "It passes for half the loss and for its negative, and refuses a gradient with the other sign: it asks whether "
+    "the loss falls along its gradient. That of the broken piece falls too.",
+    COMPARE,
 )
 def loss_test_of_falling(load_balance_loss):
     logits = some().logits.requires_grad_()
@@ -83,13 +92,18 @@ def loss_test_of_falling(load_balance_loss):
     assert load_balance_loss(stats_of(logits.detach() - 0.1 * gradient)) < before
 
 
-@mistake("The test asks whether the loss is positive. That of the broken piece is.", COMPARE)
+@mistake(
+    "It passes for half the loss and a thousand times as much, and refuses zero and the negative: it asks whether "
+    "the loss is positive. That of the broken piece is.",
+    COMPARE,
+)
 def loss_test_of_the_sign(load_balance_loss):
     assert load_balance_loss(some()) > 0
 
 
 @mistake(
-    "The test compares two routers, an uneven one with a more even one. The broken piece puts them in the same order.",
+    "It passes for half the loss and a thousand times as much, and refuses a piece that says 1 to every router: it "
+    "asks which of two routers has more. The broken piece puts them in the same order.",
     COMPARE,
 )
 def loss_test_of_the_order(load_balance_loss):
@@ -98,26 +112,35 @@ def loss_test_of_the_order(load_balance_loss):
     assert load_balance_loss(even) < load_balance_loss(collapsed)
 
 
-@mistake("The test asks whether the loss lies in a range. That of the broken piece does.", COMPARE)
+@mistake(
+    "It passes for zero and for half the loss, and refuses what is far off: it asks for a range, or its tolerance "
+    "is wide. The loss of the broken piece lies within it.",
+    COMPARE,
+)
 def loss_test_of_a_range(load_balance_loss):
     assert 0 <= load_balance_loss(some()).item() <= 4
 
 
 @mistake(
-    "The test expects 0 for an even router. This loss is 1 there.",
+    "It refuses the sound pieces, and passes for one that gives zero: it expects 0. The loss of an even router is "
+    "1.",
     "E experts, f = P = 1/E: what is E · sum f P?",
 )
 def loss_test_of_an_even_zero(load_balance_loss):
     assert close(load_balance_loss(stats_of(torch.zeros(1, 4, 4), EVEN)), 0)
 
 
-@mistake("The test expects the loss without its factor E.", "E experts, f = P = 1/E: what is E · sum f P?")
+@mistake(
+    "It refuses the sound pieces, and passes for one without the factor E.",
+    "E experts, f = P = 1/E: what is E · sum f P?",
+)
 def loss_test_without_the_factor(load_balance_loss):
     assert close(load_balance_loss(some()), loss_by_formula(some()) / 4)
 
 
 @mistake(
-    "The test divides the counts by the tokens. With K choices per token there are tokens · K of them.",
+    "It refuses the sound pieces, and passes for one that counts K times as much, as it is where the counts are "
+    "divided by the tokens. With K choices per token there are tokens · K of them.",
     "What do the shares f_i in your formula sum to?",
 )
 def loss_test_with_shares_of_tokens(load_balance_loss):
@@ -125,15 +148,17 @@ def loss_test_with_shares_of_tokens(load_balance_loss):
 
 
 @mistake(
-    "The test expects P from `stats.scores`, the sigmoids. This loss is defined on the softmax of the logits.",
-    "What do the P_i in your formula sum to?",
+    "It refuses the sound pieces, and passes for one that takes P from the sigmoids, as `stats.scores` has them. "
+    "This loss is defined on the softmax of the logits.",
+    "What do the P_i sum to, in what you expect?",
 )
 def loss_test_of_sigmoids(load_balance_loss):
     assert close(load_balance_loss(some()), loss_by_formula(some(), some().scores))
 
 
 @mistake(
-    "The test expects a loss for each sequence, and their mean. This loss takes all tokens of the batch together.",
+    "It refuses the sound pieces, and passes for one that measures each sequence by itself. This loss takes all "
+    "tokens of the batch together.",
     "Over which tokens is P_i the mean?",
 )
 def loss_test_by_sequence(load_balance_loss):
@@ -142,7 +167,7 @@ def loss_test_by_sequence(load_balance_loss):
 
 
 @mistake(
-    "The test counts the first choice of each token only.",
+    "It refuses the sound pieces, and passes for one that counts the first choice of each token only.",
     "How many choices does `expert_idx` hold?",
 )
 def loss_test_of_first_choices(load_balance_loss):
@@ -171,8 +196,9 @@ def loss_test_of_repetition(load_balance_loss):
 
 
 @mistake(
-    "The test expects a loss of at least 1. Where the choices go against the probabilities a sound piece gives less.",
-    COMPARE,
+    "It refuses sound pieces and passes for larger numbers: it asks for more than this loss is with its router, as "
+    "for 1. Where the choices go against the probabilities a sound piece gives less than 1.",
+    "Which loss has your router by the formula, and which has an even one?",
 )
 def loss_test_of_at_least_one(load_balance_loss):
     logits = torch.tensor([[[2.0, 0.0, -1.0, 1.0], [0.0, 3.0, 1.0, 1.0]]])
@@ -180,8 +206,8 @@ def loss_test_of_at_least_one(load_balance_loss):
 
 
 @mistake(
-    "The test asks that no number of the gradient is 0. A sound piece has a 0 where the share of an expert is the mean "
-    "of all shares, weighted by the token's probabilities.",
+    "It refuses the sound pieces, and passes for the broken ones: it asks that no number of the gradient is 0. A "
+    "sound one has a 0 where an expert's share is the mean of all shares, weighted by the token's probabilities.",
     COMPARE,
 )
 def loss_test_of_a_gradient_everywhere(load_balance_loss):

@@ -13,10 +13,10 @@ from lab_utils.course.chapters.ch04_routing.mistakes.loss_inputs import (
 from lab_utils.course.exercise import mistake
 
 NOTHING_LEFT_OUT = (
-    "In the test P over the chosen is P over all. Every token chooses each expert that is used at all, as with K = E "
-    "or with the same K experts for all; or it gives the experts that it leaves out no probability.",
-    "Take K below E, tokens that choose different experts, and logits that are not far apart. Which part of P does the "
-    "piece above lose?",
+    "With its router the broken piece gives the right number too, within its tolerance: be it that all tokens "
+    "choose the same experts, as for K = E or with one token, or that those left out have no probability.",
+    "Which part of P does the piece above lose, and how large is it with your router? Take K below E, tokens that "
+    "choose different experts, and logits that are not far apart.",
 )
 
 

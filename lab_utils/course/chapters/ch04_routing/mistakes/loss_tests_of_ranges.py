@@ -14,7 +14,8 @@ from lab_utils.course.exercise import mistake
 
 
 @mistake(
-    "Equal probabilities are not enough: with all tokens at the same K experts the broken piece gives 1 as well.",
+    "With its router the broken piece gives the right 1 too: all tokens choose the same K experts. It is not enough "
+    "that the probabilities are equal.",
     "Which experts does your `expert_idx` name? An even router uses all of them.",
 )
 def loss_test_of_two_busy_experts(load_balance_loss):
@@ -26,16 +27,17 @@ PAIRS = torch.tensor([[[0, 1], [1, 2], [2, 3], [3, 0]]])  # an even load, K = 2
 
 
 @mistake(
-    "The test expects K times the right number, as it comes out where the counts are divided by the tokens. An even "
-    "router has 1, and one that is sure of the same K experts for every token has E/K.",
-    "What do the shares f_i sum to, for K = 2?",
+    "It refuses the sound pieces, and passes for one that counts K times as much, as it is where the counts are "
+    "divided by the tokens. An even router has 1, and one that is sure of the same K experts for all has E/K.",
+    "Which loss has your router by the formula? What do the shares f_i sum to, for K = 2?",
 )
 def loss_test_of_an_even_k(load_balance_loss):
     assert close(load_balance_loss(stats_of(torch.zeros(1, 4, 4), PAIRS)), 2)
 
 
 @mistake(
-    "The test expects of an even router what the broken piece gives. A sound one gives 1.",
+    "It refuses the sound pieces, and passes for the broken ones and for one without the factor E: it expects their "
+    "number. A sound piece gives 1 for an even router.",
     "E experts, f = P = 1/E: what is E · sum f P?",
 )
 def loss_test_of_an_even_share(load_balance_loss):
@@ -43,7 +45,8 @@ def loss_test_of_an_even_share(load_balance_loss):
 
 
 @mistake(
-    "The test expects of an even router what the broken piece gives, K/E. A sound one gives 1.",
+    "It refuses the sound pieces, and passes for the broken ones and for half the loss: it expects their number, as "
+    "K/E for an even router. A sound piece gives 1 there.",
     "E experts, f = P = 1/E: what is E · sum f P?",
 )
 def loss_test_of_an_even_share_of_k(load_balance_loss):
@@ -51,8 +54,9 @@ def loss_test_of_an_even_share_of_k(load_balance_loss):
 
 
 @mistake(
-    "The test expects a loss of at least 1. Where the choices go against the probabilities a sound piece gives less.",
-    COMPARE,
+    "It refuses sound pieces and passes for larger numbers: it asks for more than this loss is with its router, as "
+    "for 1. Where the choices go against the probabilities a sound piece gives less than 1.",
+    "Which loss has your router by the formula, and which has an even one?",
 )
 def loss_test_of_at_least_one_with_one_choice(load_balance_loss):
     logits = torch.tensor([[[2.0, 1.0, 0.0, 0.0], [0.0, 2.0, 1.0, 0.0]]])
@@ -60,7 +64,8 @@ def loss_test_of_at_least_one_with_one_choice(load_balance_loss):
 
 
 @mistake(
-    "The test asks whether the loss lies in a range. That of the broken piece does.",
+    "It passes for half the loss, and refuses zero and what is far off: it asks for a range, or its tolerance is "
+    "wide. The loss of the broken piece lies within it.",
     COMPARE,
 )
 def loss_test_of_an_open_range(load_balance_loss):
@@ -68,8 +73,8 @@ def loss_test_of_an_open_range(load_balance_loss):
 
 
 @mistake(
-    "The test adds a number to all logits of a token, which a softmax does not see. The broken piece does not see it "
-    "either.",
+    "It refuses a piece that takes P from sigmoids, and passes for zero and the negative: it compares results of a "
+    "piece for logits whose softmax is the same. The broken piece uses a softmax too.",
     COMPARE,
 )
 def loss_test_of_shifted_logits(load_balance_loss):
@@ -78,8 +83,9 @@ def loss_test_of_shifted_logits(load_balance_loss):
 
 
 @mistake(
-    "The test compares the loss with 1 without a tolerance. Where 1/E is rounded, a sound piece may give 0.9999999.",
-    "Compare with a tolerance.",
+    "It refuses sound pieces whose loss is off in the last digit, and passes for one that says 1 to every router: "
+    "it leaves less room than rounding takes. Where 1/E is rounded, a sound piece may give 0.9999999.",
+    "How far from 1 may a sound piece be, and how far from it does your test let it be?",
 )
 def loss_test_for_an_exact_one(load_balance_loss):
     third = torch.arange(6).remainder(3).view(1, 6, 1)
@@ -87,19 +93,20 @@ def loss_test_for_an_exact_one(load_balance_loss):
 
 
 TOO_LOW = (
-    "The test asks only that the loss is not too large: zero passes, and the negative. The broken piece never gives "
-    "more than a sound one.",
+    "It passes for zero and for the negative: it asks only that the loss is not too large, or its tolerance is "
+    "wide. The broken piece never gives more than a sound one.",
     COMPARE,
 )
 TOO_HIGH = (
-    "The test asks only that the loss is not too small: a thousand times as much passes. That of the broken piece is "
-    "large enough for it.",
+    "It passes for a thousand times as much: it asks only that the loss is not too small. That of the broken piece "
+    "is large enough for it.",
     COMPARE,
 )
 ROOM = (
-    "The test leaves room for other numbers: a loss that is 2 % too small passes, and so does that of the piece above.",
-    "How far apart are the right number and that of the piece above? Leave less room, or take an input where they lie "
-    "farther apart.",
+    "It passes for a loss that is 2 % too small, and for that of the piece above: it leaves more room than lies "
+    "between them and the right one, be it by a wide tolerance or by a range.",
+    "How far apart are the right number and that of the piece above, with your router, and how much room do you "
+    "leave?",
 )
 
 
@@ -131,7 +138,8 @@ def loss_test_of_the_least(load_balance_loss):
 
 
 @mistake(
-    "The test asks whether the loss lies in a range. That of the broken piece does.",
+    "It passes for half the loss, and refuses zero and what is far off: it asks for a range, or its tolerance is "
+    "wide. The loss of the broken piece lies within it.",
     COMPARE,
 )
 def loss_test_of_zero_to_one(load_balance_loss):

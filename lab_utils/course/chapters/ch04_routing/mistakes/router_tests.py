@@ -15,7 +15,7 @@ from lab_utils.course.chapters.ch04_routing.mistakes.router_inputs import (
     shares,
 )
 from lab_utils.course.chapters.ch04_routing.mistakes.router_tests_of_parts import MORE
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from lab_utils.course.probes import (
     EXPECTS_THE_BROKEN,
     LOOKS_AT_THE_SHAPE,
@@ -44,13 +44,19 @@ def router_test_of_the_shape(topk_route):
     assert topk_route(LOGITS, BIAS, CFG).weights.shape == (1, 2, 2)
 
 
-@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+@mistake(
+    "Of all pieces that were tried it refuses only those with nan, or that give nothing: it asks for finite "
+    "numbers, or compares results of a piece with each other. Those of the broken piece are finite, and agree or "
+    "nearly so.",
+    "What should the weight of each chosen expert be, as a number, and how closely do you ask for it?",
+)
 def router_test_of_finite_numbers(topk_route):
     assert topk_route(LOGITS, BIAS, CFG).weights.isfinite().all()
 
 
 @mistake(
-    "The test uses a bias of zeros, or one that moves no weight beyond its tolerance. There the piece is right.",
+    "It passes for pieces that use the bias in the wrong place, or nowhere: in it the bias is 0, or moves no weight "
+    "beyond its tolerance.",
     "Which argument must be something else for the defect to show, and by how much?",
 )
 def router_test_without_bias(topk_route):
@@ -59,9 +65,10 @@ def router_test_without_bias(topk_route):
 
 
 @mistake(
-    "The test compares two results that hardly differ in the piece above: the biases of the chosen experts are "
-    "small or equal, or its tolerance is large.",
-    "By how much must the biases of two chosen experts differ for the defect to show?",
+    "Of all pieces that were tried it refuses only those with weights of nan, or without weights. So does a test of "
+    "two results of a piece that are equal within its tolerance, be it that the biases are small or alike, or the "
+    "tolerance wide.",
+    "Which weight changes with the bias in the piece above, by how much, and would your test see it?",
 )
 def router_test_of_a_tiny_bias(topk_route):
     without = topk_route(LOGITS, torch.zeros(4), CFG)
@@ -82,7 +89,8 @@ def router_test_of_the_sum(topk_route):
 
 
 @mistake(
-    "The test asks for the sign of the weights only. They are positive in the broken piece too.",
+    "It passes for weights of any size, and refuses those of zero, negative ones and nan: it asks for the sign of "
+    "the weights, or for a bound. The broken piece keeps to it.",
     "What should the weight of each chosen expert be, as a number?",
 )
 def router_test_of_the_sign(topk_route):
@@ -90,7 +98,8 @@ def router_test_of_the_sign(topk_route):
 
 
 @mistake(
-    "The test looks at which experts are chosen. In the piece above the choice is right.",
+    "It refuses a piece that chooses without the bias, and passes for every other: it asks which experts are "
+    "chosen. In the piece above the choice is right.",
     "What else does a router give back, which the bias must not change?",
 )
 def router_test_of_the_choice(topk_route):
@@ -99,7 +108,8 @@ def router_test_of_the_choice(topk_route):
 
 
 @mistake(
-    "The test expects that the bias changes nothing, not even the choice. To change the choice is what it is for.",
+    "It refuses the sound pieces, and passes for one that chooses without the bias. To change the choice is what "
+    "the bias is for.",
     "What may the bias change, and what must it leave alone?",
 )
 def router_test_of_the_choice_without_bias(topk_route):
@@ -108,7 +118,8 @@ def router_test_of_the_choice_without_bias(topk_route):
 
 
 @mistake(
-    "The test looks at the scores that come back. Those of the piece above are right.",
+    "It refuses a piece whose scores hold the bias, and passes for wrong weights and choices: it asks for the "
+    "scores that come back. Those of the piece above are right.",
     "Which of the four tensors is wrong in the piece above?",
 )
 def router_test_of_the_scores(topk_route):
@@ -116,7 +127,8 @@ def router_test_of_the_scores(topk_route):
 
 
 @mistake(
-    "The test takes it for granted that the best expert comes first. A token's experts may stand in any order.",
+    "It refuses a sound piece that names the best expert last: it expects the experts, or their weights, in one "
+    "order, and a token's experts may stand in any.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_of_an_order(topk_route):
@@ -127,7 +139,8 @@ def router_test_of_an_order(topk_route):
 
 
 @mistake(
-    "The test compares weights of two calls place by place. The experts may stand in another order in each.",
+    "It refuses the sound pieces, and passes for one that names experts in the order of their numbers: it compares "
+    "weights of two calls place by place, and the experts may stand in another order in each.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_place_by_place(topk_route):
@@ -136,7 +149,8 @@ def router_test_place_by_place(topk_route):
 
 
 @mistake(
-    "The test expects the scores themselves as weights. They are divided by the sum of the chosen ones.",
+    "It refuses the sound pieces, and passes for one that does not normalise: it expects the scores themselves as "
+    "weights.",
     "What do the weights of a token sum to?",
 )
 def router_test_without_normalising(topk_route):
@@ -145,7 +159,8 @@ def router_test_without_normalising(topk_route):
 
 
 @mistake(
-    "The test expects the same weight for every expert.",
+    "It refuses the sound pieces, and passes for one that weighs all alike: it expects the same weight for every "
+    "expert.",
     "Two chosen scores of 0.9 and 0.3: which weights follow?",
 )
 def router_test_of_equal_weights(topk_route):
@@ -153,7 +168,8 @@ def router_test_of_equal_weights(topk_route):
 
 
 @mistake(
-    "The test asks for a gradient. In the piece above it comes back too.",
+    "Of all pieces that were tried it refuses only those without a gradient, or without weights. In the piece above "
+    "a gradient comes back too.",
     "What should the weight of each chosen expert be, as a number?",
 )
 def router_test_of_the_gradient(topk_route):
@@ -175,8 +191,8 @@ def router_test_upside_down(topk_route):
 
 
 @mistake(
-    "The test changes the scaling factor and compares. The scaling factor is not the defect: the broken piece "
-    "multiplies by it as well.",
+    "It refuses a piece without the scaling factor, and passes for weights of zero and negative ones: it asks how "
+    "the weights change with that factor. The broken piece multiplies by it as well.",
     "Which argument must change for the defect to show, and what must stay the same?",
 )
 def router_test_of_the_factor(topk_route):
@@ -185,8 +201,8 @@ def router_test_of_the_factor(topk_route):
 
 
 @mistake(
-    "The test expects a token's weights in one order, that of the experts' scores or numbers. A token's experts may "
-    "stand in any.",
+    "It refuses the core's router, and passes for a sound one that names the best expert last: it expects the "
+    "experts, or their weights, in one order, and a token's experts may stand in any.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_of_the_order_of_scores(topk_route):
@@ -197,9 +213,9 @@ def router_test_of_the_order_of_scores(topk_route):
 
 
 @mistake(
-    "The test asks for softmax scores. That the piece above knows sigmoids only is not its defect: the hidden piece "
-    "knows both.",
-    "What goes wrong with sigmoids, and for which bias?",
+    "It refuses the piece above, and passes for the same fault in a piece that also knows groups and softmax: it "
+    "asks for one of these, or for another thing that the two do not share.",
+    "What goes wrong with sigmoids and one group, and for which bias?",
 )
 def router_test_of_softmax(topk_route):
     found = topk_route(LOGITS, torch.zeros(4), replace(CFG, scoring="softmax"))

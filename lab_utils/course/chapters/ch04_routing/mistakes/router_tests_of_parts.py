@@ -17,8 +17,8 @@ from nanokimi.config import MoEConfig
 
 
 @mistake(
-    "The test compares the weights of two calls whose biases choose other experts. Where the choice changes, the "
-    "weights must change with it.",
+    "It refuses the sound pieces, and passes where neither the choice nor the weights change with the bias: it "
+    "compares the weights of two calls in which other experts are chosen.",
     "For which K is the choice the same, whatever the bias?",
 )
 def router_test_of_another_choice(topk_route):
@@ -29,8 +29,10 @@ def router_test_of_another_choice(topk_route):
 
 
 @mistake(
-    "The test expects the weights without the scaling factor, which is not 1 in its configuration.",
-    "To what do the normalised weights of a token add up in your configuration? `scaling_factor(cfg)` says it.",
+    "It refuses the sound pieces, and passes for one without the scaling factor, which is not 1 in its "
+    "configuration.",
+    "To what do the normalised weights of a token add up in your configuration, and in what you expect? "
+    "`scaling_factor(cfg)` says it.",
 )
 def router_test_without_the_factor(topk_route):
     found = topk_route(LOGITS, BIAS, MoEConfig(n_routed_experts=4, top_k=2))
@@ -52,7 +54,9 @@ CHOSEN = torch.tensor([[[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0]]])
 
 
 @mistake(
-    "The test asks for the choice and for the sum of the weights. Both are right in the broken piece.", RIGHT
+    "It refuses other choices, and pieces whose weights do not sum to the scaling factor; it passes where all are "
+    "weighed alike. In the broken piece choice and sum are right, and it looks at no single weight, or not closely.",
+    RIGHT,
 )
 def router_test_of_choice_and_sum(topk_route):
     found = topk_route(LOGITS, BIAS, CFG)
@@ -61,7 +65,9 @@ def router_test_of_choice_and_sum(topk_route):
 
 
 @mistake(
-    "The test asks for the scores and for the sum of the weights. Both are right in the broken piece.", RIGHT
+    "It refuses other scores, and pieces whose weights do not sum to the scaling factor; it passes where all are "
+    "weighed alike. In the broken piece scores and sum are right, and it looks at no single weight, or not closely.",
+    RIGHT,
 )
 def router_test_of_scores_and_sum(topk_route):
     found = topk_route(LOGITS, BIAS, CFG)
@@ -69,7 +75,11 @@ def router_test_of_scores_and_sum(topk_route):
     assert close(found.weights.sum(-1), torch.ones(1, 2))
 
 
-@mistake("The test asks for the choice and for the scores. Both are right in the broken piece.", RIGHT)
+@mistake(
+    "It refuses other choices and other scores, and passes for zeros and negative weights. In the broken piece "
+    "choice and scores are right.",
+    RIGHT,
+)
 def router_test_of_choice_and_scores(topk_route):
     found = topk_route(LOGITS, BIAS, CFG)
     assert torch.equal(chosen(found), CHOSEN)
@@ -77,7 +87,8 @@ def router_test_of_choice_and_scores(topk_route):
 
 
 @mistake(
-    "The test asks for the choice, the scores and the sum of the weights. All three are right in the broken piece.",
+    "It refuses other choices, other scores, and weights with another sum; it passes where all are weighed alike. "
+    "In the broken piece all three are right, and it looks at no single weight, or not closely.",
     RIGHT,
 )
 def router_test_of_all_but_the_weights(topk_route):
@@ -88,8 +99,8 @@ def router_test_of_all_but_the_weights(topk_route):
 
 
 @mistake(
-    "In the test every token has one expert. A single weight is divided by itself: it is the scaling factor, whatever "
-    "the bias is.",
+    "It passes where all experts are weighed alike, and where there is no weight to ask: what it asks holds for "
+    "every bias, as where every token has one expert. A single weight is divided by itself.",
     "How many experts must a token have for the bias to show in its weights?",
 )
 def router_test_of_one_expert(topk_route):
@@ -98,7 +109,8 @@ def router_test_of_one_expert(topk_route):
 
 
 @mistake(
-    "The test asks only that no weight is below 0. In the broken piece none is.",
+    "Of all pieces that were tried it refuses only those with negative weights, or nan, or nothing: it asks only "
+    "that no weight is below 0, or a lower bound. In the broken piece none is.",
     "What should the weight of each chosen expert be, as a number?",
 )
 def router_test_of_no_sign(topk_route):
@@ -106,7 +118,8 @@ def router_test_of_no_sign(topk_route):
 
 
 @mistake(
-    "The test asks only which expert has the largest weight. In the broken piece it is the same one, for this bias.",
+    "Of all pieces that were tried it refuses only those with negative weights, or without weights: it asks which "
+    "expert has the largest weight, or which has more. In the broken piece it is the same one, for this bias.",
     "How large must a bias be to lift a weight over another one?",
 )
 def router_test_of_the_largest_weight(topk_route):
@@ -115,16 +128,18 @@ def router_test_of_the_largest_weight(topk_route):
 
 
 ALWAYS_THE_FACTOR = (
-    "The test compares two calls by their weights at K = 1, or by the sum of a token's weights. Both are the scaling "
-    "factor for every bias, in the broken piece too.",
-    "Take K = 2 or more. Which single weight changes with the bias in the piece above?",
+    "It passes for weights of zero, negative ones, and twice as large: it compares two calls of a piece, by "
+    "something that is the same for every bias, as a weight at K = 1, or the sum of a token's weights.",
+    "Which single weight changes with the bias in the piece above, for K = 2 or more, and does your test compare "
+    "it?",
 )
 
 
 @mistake(
-    "The test asks for the choice, and for the weights at K = 1 or for their sum. A single weight is divided by "
-    "itself: both are the scaling factor, whatever the bias is.",
-    "Take K = 2 or more. Which single weight changes with the bias in the piece above?",
+    "It refuses other choices, and passes where all experts are weighed alike: what it asks of the weights holds "
+    "for every bias, as for a single weight per token, or for the sum. In the broken piece the choice is right.",
+    "Which single weight changes with the bias in the piece above, for K = 2 or more, and does your test compare "
+    "it?",
 )
 def router_test_of_one_expert_and_the_choice(topk_route):
     found = topk_route(LOGITS, BIAS, replace(CFG, top_k=1))
@@ -146,8 +161,9 @@ def router_test_of_one_other_expert_in_two_calls(topk_route):
 
 
 EQUAL_BITS = (
-    "The test refuses a sound router whose weights differ in the last digit: it asks for equal bits.",
-    "Compare with a tolerance: torch.allclose, for instance.",
+    "It refuses a sound router whose weights differ in the last digit: it leaves less room than float32 rounding "
+    "takes, be it that it asks for equal bits or that its tolerance is very small.",
+    "How far apart may the weights of two sound routers be, and how far apart does your test let them be?",
 )
 
 

@@ -32,9 +32,9 @@ PLACES = {
 def _named(name: str, test) -> Mistake:
     test.__name__ = f"future_test_of_the_past_of_{name}"
     return mistake(
-        "The test looks the wrong way: it changes the beginning, or leaves it out, and asks that later outputs stay. "
-        "Seeing the past is what attention is for.",
-        "Which triangle of the Jacobian must be zero?",
+        "It refuses the sound layers, and passes for one that gives its input: it asks that later outputs stay when "
+        "the beginning changes, or is left out. Seeing the past is what attention is for.",
+        "Which outputs must stay when token t changes: those before it, or those after it?",
     )(test)
 
 

@@ -23,14 +23,18 @@ def scale_test_that_never_fails(attend_latents):
     attend_latents(*inputs())
 
 
-@mistake("The test fails for every piece, the sound ones too.", "Run it on a naive version first.")
+@mistake(
+    "It refuses every piece that was tried, the sound ones too: no sound piece gives what it expects, or it leaves "
+    "no room for float32 rounding.",
+    "What does a naive version give, what does the test expect, and how far apart are the two?",
+)
 def scale_test_that_always_fails(attend_latents):
     raise AssertionError
 
 
 @mistake(
-    "The test expects heads that see later tokens too: its own naive form has no causal mask, so no sound "
-    "version passes.",
+    "It refuses the sound pieces, and passes for one that sees the future: it expects that tokens see later tokens "
+    "too.",
     "What may the first token see in your expected numbers?",
 )
 def scale_test_without_a_mask(attend_latents):
@@ -40,15 +44,18 @@ def scale_test_without_a_mask(attend_latents):
     assert torch.allclose(attend_latents(q, latent, k_rope, expand_k, expand_v), expected, atol=1e-4)
 
 
-@mistake("The test looks at the shape only.", "The piece has the right shapes. Which numbers are wrong?")
+@mistake(
+    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing.",
+    "The piece has the right shapes. Which numbers are wrong?",
+)
 def scale_test_of_the_shape(attend_latents):
     assert attend_latents(*inputs()).shape == (1, 2, 3, 3)
 
 
 @mistake(
-    "The test's latent is exactly as wide as the nope part. There both scales are the same number, and the defect "
-    "does not show.",
-    "Which widths does the piece confuse? Make them different.",
+    "It refuses other wrong scales, and not that of the piece above: with its widths this is the right one, or so "
+    "near to it that its tolerance covers it.",
+    "Which widths does the piece confuse, and how far apart are the two scales with yours?",
 )
 def scale_test_with_equal_widths(attend_latents):
     given = inputs(rank=2)
@@ -56,7 +63,8 @@ def scale_test_with_equal_widths(attend_latents):
 
 
 @mistake(
-    "The test uses one token. A softmax over one key gives 1, whatever the scale is.",
+    "It passes for every scale, for a token's own value, and for a piece that sees the future: in it each query has "
+    "one key, whose weight is 1, as where there is one token.",
     "How many keys does it take before a scale matters?",
 )
 def scale_test_with_one_token(attend_latents):
@@ -65,8 +73,10 @@ def scale_test_with_one_token(attend_latents):
 
 
 @mistake(
-    "The test's query is zero, so all logits are equal, whatever they are multiplied by.",
-    "Which logits does a scale change, and which does it not change?",
+    "It passes for every scale, and for a piece without the rope part: they change no weight by more than its "
+    "tolerance, be it that the query is zero, that the logits are small or equal, or that the tolerance is wide.",
+    "By how much does another scale change your logits, by how much the result, and how much does your test let "
+    "through?",
 )
 def scale_test_with_equal_logits(attend_latents):
     _, *rest = inputs()
@@ -75,16 +85,16 @@ def scale_test_with_equal_logits(attend_latents):
 
 
 @mistake(
-    "The test demands equal bits, or its tolerance is smaller than float32 can hold. Sound versions add in another "
-    "order and round differently.",
-    "Compare with a tolerance.",
+    "It refuses sound pieces that add in another order: it leaves less room than float32 rounding takes, be it that "
+    "it asks for equal bits or that its tolerance is very small.",
+    "How far apart are two sound versions, and how far apart may they be?",
 )
 def scale_test_of_every_bit(attend_latents):
     assert torch.equal(attend_latents(*inputs()), naive(*inputs()))
 
 
 @mistake(
-    "The test compares with attention without a scale, so no sound version passes.",
+    "It refuses the sound pieces, and passes for one without a scale.",
     "What is the scale of the naive form?",
 )
 def scale_test_without_a_scale(attend_latents):
@@ -102,7 +112,8 @@ def scale_test_of_finite_numbers(attend_latents):
 
 
 @mistake(
-    "The test asks whether a later token changes earlier outputs. In the piece above it does not.",
+    "It refuses a piece that sees the future, and passes for zeros and the negative: it asks whether a later token "
+    "changes earlier outputs. In the piece above it does not.",
     "Which number of the piece is wrong? Work the right one out by hand.",
 )
 def scale_test_of_the_future(attend_latents):
@@ -115,8 +126,8 @@ def scale_test_of_the_future(attend_latents):
 
 
 @mistake(
-    "The test looks at the first token only. It sees one key, and a softmax over one key gives 1, whatever the "
-    "scale is.",
+    "It passes for pieces that are right for the first token only, and for every scale: it asks nothing of later "
+    "tokens. The first one sees one key, whose weight is 1.",
     "How many keys does it take before a scale matters?",
 )
 def scale_test_of_the_first_token(attend_latents):
@@ -131,33 +142,38 @@ def scale_test_of_repeating(attend_latents):
     assert torch.allclose(attend_latents(*inputs()), attend_latents(*inputs()), atol=1e-6)
 
 
-TOO_MUCH_ROOM = (
-    "The test leaves so much room that only numbers of quite another size are refused. Those of the piece above are "
-    "near the right ones.",
-    "How far is the piece above from the right result, and how far are two sound versions from one another?",
+@mistake(
+    "It passes for other scales, and for a piece that gives a hundredth too much: it leaves more room than lies "
+    "between the piece above and a sound one, be it that the tolerance is wide or that the numbers are close.",
+    "How far is the piece above from the right result, with your numbers, and how far are two sound versions from "
+    "one another?",
 )
-
-
-@mistake(*TOO_MUCH_ROOM)
 def scale_test_with_room_for_ten(attend_latents):
     assert torch.allclose(attend_latents(*inputs()), naive(*inputs()), atol=10)
 
 
-@mistake(*TOO_MUCH_ROOM)
+@mistake(
+    "It passes for zeros and for the negative, and refuses only numbers that are much too large, or nan: it asks "
+    "for a bound or range, or its tolerance is wide.",
+    "How far is the piece above from the right result, with your numbers, and how far are two sound versions from "
+    "one another?",
+)
 def scale_test_of_an_upper_bound(attend_latents):
     assert attend_latents(*inputs()).abs().max() < 100
 
 
 @mistake(
-    "The test says the opposite: it refuses sound pieces and lets broken ones through.",
-    "Run it on a naive version first. Is there a `not` too many?",
+    "It does the opposite: it refuses the sound pieces, and passes for those whose numbers are others, the broken "
+    "ones too.",
+    "What must hold for a naive version, and does your test ask for that? Is there a `not` or a sign too many?",
 )
 def scale_test_of_the_opposite(attend_latents):
     assert not torch.allclose(attend_latents(*inputs()), naive(*inputs()), atol=1e-4)
 
 
 @mistake(
-    "The test expects the logits scaled by the width of the latent entry. That is what is wrong with the piece.",
+    "It refuses the sound pieces, and passes for the broken ones: it expects their scale, by the width of the "
+    "latent entry.",
     "What is the scale of the naive form?",
 )
 def scale_test_with_the_broken_scale(attend_latents):
@@ -166,7 +182,7 @@ def scale_test_with_the_broken_scale(attend_latents):
 
 
 @mistake(
-    "The test expects the logits scaled by the nope width alone, so no sound version passes.",
+    "It refuses the sound pieces, and passes for one that is scaled by the nope width alone.",
     "What is the scale of the naive form?",
 )
 def scale_test_with_the_nope_scale(attend_latents):
@@ -175,7 +191,8 @@ def scale_test_with_the_nope_scale(attend_latents):
 
 
 @mistake(
-    "The test asks only that the result is not zero.",
+    "Of all pieces that were tried it refuses only those that give zeros, nan, or nothing: it asks whether "
+    "something other than 0 comes out.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def scale_test_of_not_zero(attend_latents):
@@ -183,7 +200,8 @@ def scale_test_of_not_zero(attend_latents):
 
 
 @mistake(
-    "The test asks only that two heads give different results.",
+    "It refuses pieces whose heads give the same, as zeros, and passes for all other numbers: it asks whether two "
+    "heads differ.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def scale_test_of_different_heads(attend_latents):
@@ -192,7 +210,8 @@ def scale_test_of_different_heads(attend_latents):
 
 
 @mistake(
-    "The test asks only that another latent gives another result. In the piece above it does.",
+    "It refuses pieces that give the same for every text, as zeros, and passes for all other numbers: it asks "
+    "whether two results differ. In the piece above they do.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def scale_test_of_dependence(attend_latents):

@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
 from nanokimi.rope import rotations
@@ -36,20 +36,24 @@ def cache_test_that_never_fails(mla_class):
 
 
 @mistake(
-    "The test fails for every layer, the sound ones too.",
+    "It refuses every layer that was tried, the sound ones too.",
     "Run it on a right class, and print both sides of what it compares: which of them did you not expect?",
 )
 def cache_test_that_always_fails(mla_class):
     raise AssertionError
 
 
-@mistake("The test looks at the shape of the output only.", "What is it that should be small?")
+@mistake(
+    "Of all layers that were tried it refuses only those whose output has another shape, or that give none.",
+    "What is it that should be small?",
+)
 def cache_test_of_the_shape(mla_class):
     assert decode(mla_class)[1].shape == (1, 3, 8)
 
 
 @mistake(
-    "The test asks whether the output with a cache is the one without. In the piece it is.",
+    "It refuses layers with other outputs, and passes for caches of every size: it compares the output with a cache "
+    "and the one without. In the piece both are right.",
     "The outputs are right. What else does a cache have?",
 )
 def cache_test_of_the_output(mla_class):
@@ -58,7 +62,8 @@ def cache_test_of_the_output(mla_class):
 
 
 @mistake(
-    "The test asks whether tokens are stored, or how many. The piece stores each of them once, and too much of it.",
+    "It refuses layers that keep no token, or the last one only, and passes for caches a hundred times as large: it "
+    "asks whether tokens are kept, or how many. The piece keeps each of them once, and too much of it.",
     "How many numbers are kept of one token?",
 )
 def cache_test_of_the_length(mla_class):
@@ -66,8 +71,9 @@ def cache_test_of_the_length(mla_class):
 
 
 @mistake(
-    "The test has a single head, so narrow that its expanded keys and values are not larger than the latent.",
-    "With how many heads does it begin to matter?",
+    "It refuses caches of twice the right size, and not that of the piece above: with its sizes expanded keys and "
+    "values are not larger than a latent entry, as with a single, narrow head.",
+    "How many numbers are kept per token with your sizes, expanded for all heads, and how many should be kept?",
 )
 def cache_test_with_one_head(mla_class):
     cache = decode(mla_class, n_heads=1)[2]
@@ -75,20 +81,22 @@ def cache_test_with_one_head(mla_class):
 
 
 @mistake(
-    "The test asks for one tensor in the cache. A layer may store latent and rope key apart and be sound.",
+    "It refuses a sound layer that keeps two tensors, and the piece above for that alone: it asks for one tensor in "
+    "the cache.",
     "Count bytes, not tensors.",
 )
 def cache_test_of_one_tensor(mla_class):
     assert len(decode(mla_class)[2].entries()) == 1
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(LOOKS_AT_NO_NUMBER[0], "The outputs are right. What is it that should be small?")
 def cache_test_of_the_kind(mla_class):
     assert decode(mla_class)[1] is not None
 
 
 @mistake(
-    "The test asks whether the output with a cache is the one without. In the piece it is.",
+    "It refuses layers whose outputs, token by token, are others: it compares the output with a cache and the one "
+    "without. In the piece both are right.",
     "The outputs are right. What else does a cache have?",
 )
 def cache_test_of_the_steps(mla_class):
@@ -97,7 +105,8 @@ def cache_test_of_the_steps(mla_class):
 
 
 @mistake(
-    "The test asks only that something is stored. The piece stores too much.",
+    "Of all layers that were tried it refuses only one that keeps nothing: it asks whether something is kept. The "
+    "piece keeps too much.",
     "How many numbers should be kept of one token?",
 )
 def cache_test_of_not_empty(mla_class):
@@ -105,15 +114,17 @@ def cache_test_of_not_empty(mla_class):
 
 
 @mistake(
-    "The bound is so high that expanded keys and values pass as well.",
-    "How many numbers do all heads together keep per token, expanded, and how many should be kept?",
+    "Of all layers that were tried it refuses only those that keep a hundred times as much: its bound is so high "
+    "that expanded keys and values of all heads pass as well.",
+    "How many numbers do all heads together keep per token, expanded, with your sizes, and how many should be kept?",
 )
 def cache_test_with_a_high_bound(mla_class):
     assert decode(mla_class)[2].nbytes <= 3 * 4 * (6 + 4) * 4
 
 
 @mistake(
-    "The test expects the latent alone. The rope key is kept too: it cannot be made from the latent.",
+    "It refuses the sound layers, and passes for one that keeps the latent alone. The rope key is kept too: it "
+    "cannot be made from the latent.",
     "How many numbers should be kept of one token?",
 )
 def cache_test_without_the_rope_key(mla_class):
@@ -121,15 +132,17 @@ def cache_test_without_the_rope_key(mla_class):
 
 
 @mistake(
-    "The bound leaves room for the latent alone. The rope key is kept too: it cannot be made from the latent.",
-    "How many numbers should be kept of one token?",
+    "It refuses the sound layers, and passes for those that keep less: its bound is below what they need, as where "
+    "it leaves the rope key out. That cannot be made from the latent.",
+    "How many numbers should be kept of one token, and how many bytes has each of them?",
 )
 def cache_test_bounded_by_the_latent(mla_class):
     assert decode(mla_class)[2].nbytes <= 3 * 6 * 4
 
 
 @mistake(
-    "The test expects two bytes per number. The layer runs in float32: four bytes.",
+    "It refuses the sound layers, and passes for one that keeps bfloat16, or half as many bytes. The layer runs in "
+    "float32: four bytes per number.",
     "How many bytes has a number in float32?",
 )
 def cache_test_with_two_bytes(mla_class):
@@ -137,32 +150,34 @@ def cache_test_with_two_bytes(mla_class):
 
 
 @mistake(
-    "The test says the opposite: it refuses sound layers and lets broken ones through.",
-    "Run it on a right class first. Is a sign the wrong way round?",
+    "It does the opposite: it refuses the sound layers, and passes for those that keep more than they should.",
+    "What must hold for a right class, and does your test ask for that? Is a sign the wrong way round?",
 )
 def cache_test_of_the_opposite(mla_class):
     assert decode(mla_class)[2].nbytes > 3 * (6 + 4) * 4
 
 
 @mistake(
-    "The test looks at the number of axes of what is stored. How many numbers there are, it does not ask.",
-    "Count bytes.",
+    "It refuses a sound layer whose cache has an axis of one head, and passes for caches a hundred times as large: "
+    "it looks at the number of axes of what is kept.",
+    "How much is kept for each token? Count bytes.",
 )
 def cache_test_of_the_axes(mla_class):
     assert all(t.ndim == 3 for t in decode(mla_class)[2].entries())
 
 
 @mistake(
-    "The test looks at the width of one stored tensor. Where a layer stores heads, it stores several rows of that "
-    "width, and where it stores two tensors, each is narrower.",
-    "Count bytes.",
+    "It refuses a sound layer that keeps two tensors: it looks at the width of one of them. Where a layer stores "
+    "heads, it stores several rows of that width.",
+    "How much is kept for each token? Count bytes.",
 )
 def cache_test_of_the_last_axis(mla_class):
     assert decode(mla_class)[2].entries()[0].shape[-1] == 6 + 4
 
 
 @mistake(
-    "The test counts the weights of the layer. They are the same in the piece: what differs is stored while it runs.",
+    "Of all layers that were tried it refuses only one with a million more weights. The weights of the piece are "
+    "right: what differs is stored while it runs.",
     "What grows with the length of the text?",
 )
 def cache_test_of_the_weights(mla_class):
@@ -171,7 +186,8 @@ def cache_test_of_the_weights(mla_class):
 
 
 @mistake(
-    "The test asks whether a later token changes earlier outputs. In the piece above it does not.",
+    "It refuses a layer that sees the future, and passes for caches of every size: it asks whether a later token "
+    "changes earlier outputs. In the piece above it does not.",
     "The outputs are right. What else does a cache have?",
 )
 def cache_test_of_the_future(mla_class):
@@ -182,7 +198,8 @@ def cache_test_of_the_future(mla_class):
 
 
 @mistake(
-    "The test asks whether gradients reach the weights. In the piece above they do.",
+    "It refuses layers without gradients, and passes for caches of every size: it asks whether gradients reach the "
+    "weights. In the piece above they do.",
     "The outputs and gradients are right. What else does a cache have?",
 )
 def cache_test_of_gradients(mla_class):
@@ -191,13 +208,18 @@ def cache_test_of_gradients(mla_class):
     assert layer.kv_b_proj.weight.grad is not None
 
 
-@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+@mistake(
+    "Of all layers that were tried, it refuses only those that give nan, or nothing. The numbers of the piece above "
+    "are finite.",
+    "The outputs are right. What is it that should be small?",
+)
 def cache_test_of_finite_numbers(mla_class):
     assert decode(mla_class)[0].isfinite().all()
 
 
 @mistake(
-    "The test looks at the width of one stored row. A head's expanded key is not wider, and there is a row per head.",
+    "Of all layers that keep something it refuses only one with much wider rows: it looks at the width of a stored "
+    "row. A head's expanded key is not wider, and there is a row per head.",
     "Over which axes does the piece store its keys? Count all numbers, or bytes.",
 )
 def cache_test_of_the_width_of_a_row(mla_class):
@@ -205,7 +227,8 @@ def cache_test_of_the_width_of_a_row(mla_class):
 
 
 @mistake(
-    "The test asks that the cache does not grow. It grows with every token, in a sound layer too, by a little.",
+    "It refuses the sound layers, and passes for one that keeps nothing: it asks that the cache does not grow, or "
+    "is empty. It grows with every token, in a sound layer too, by a little.",
     "How many numbers should a second token add?",
 )
 def cache_test_of_no_growth(mla_class):

@@ -2,7 +2,7 @@
 
 import torch
 
-from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
 
 
 def text(seq_len=8):
@@ -14,13 +14,18 @@ def future_test_that_never_fails(layer):
     layer(text())
 
 
-@mistake("The test fails for every layer, the sound ones too.", "Run it on a layer that you trust first.")
+@mistake(
+    "It refuses every layer that was tried, the sound ones too.",
+    "Which outputs of a layer that you trust move when a later token changes, and by how much? Rounding moves some "
+    "by 1e-7.",
+)
 def future_test_that_always_fails(layer):
     raise AssertionError
 
 
 @mistake(
-    "The test looks at the shape only. A layer that sees the future has the right shape.",
+    "Of all layers that were tried it refuses only those of another shape, or that give nothing. A layer that sees "
+    "the future has the right shape.",
     "What must stay as it is when a later token changes?",
 )
 def future_test_of_the_shape(layer):
@@ -28,8 +33,9 @@ def future_test_of_the_shape(layer):
 
 
 @mistake(
-    "The test's tokens are all alike. However many equal tokens there are, their summary is the same: no leak shows.",
-    "Would your summary change if the text were longer?",
+    "It passes for layers that give the mean of all tokens, or add the last one: with its texts these are the same, "
+    "as where all tokens are alike. However many equal tokens there are, their summary is the same.",
+    "Would a summary of all tokens be another one for your second text?",
 )
 def future_test_with_equal_tokens(layer):
     same = torch.ones(1, 8, 8)
@@ -37,7 +43,8 @@ def future_test_with_equal_tokens(layer):
 
 
 @mistake(
-    "The test asks that the output of a token stays although it has changed that token itself. It may move.",
+    "It refuses the sound layers, and passes for one that gives the token before: it asks that an output stays "
+    "although its own token has changed. It may move.",
     "Which outputs must not move when token t changes: those before t, or that of t?",
 )
 def future_test_of_the_last_token(layer):
@@ -47,20 +54,22 @@ def future_test_of_the_last_token(layer):
 
 
 @mistake(
-    "The test demands that every bit is equal. A sound layer may round differently when more tokens follow.",
-    "Compare with a tolerance.",
+    "It refuses sound layers that round differently when more or other tokens follow: it leaves less room than "
+    "float32 rounding takes.",
+    "By how much may an output of a sound layer move, and how much does your test let through?",
 )
 def future_test_of_every_bit(layer):
     assert torch.equal(layer(text()[:, :5]), layer(text())[:, :5])
 
 
-@mistake(*LOOKS_AT_NO_NUMBER)
+@mistake(LOOKS_AT_NO_NUMBER[0], "What must stay as it is when a later token changes?")
 def future_test_of_the_kind(layer):
     assert layer(text()) is not None
 
 
 @mistake(
-    "The test also looks at outputs that may move: those of tokens that it has changed or left out.",
+    "It refuses every layer whose outputs depend on the tokens: it asks that outputs stay which may move, as those "
+    "of tokens that it has changed or left out.",
     "Which outputs must not move when token t changes?",
 )
 def future_test_of_all_outputs(layer):
@@ -70,8 +79,10 @@ def future_test_of_all_outputs(layer):
 
 
 TOO_SMALL = (
-    "The change is too small for the room that the test leaves: a layer that sees the future moves by less.",
-    "By how much do the outputs of the layer above move? Change the tokens by more, or compare more closely.",
+    "It refuses only a leak that is a million times as large: its change of the text moves the outputs by less than "
+    "it lets through, be it that the change is small or that the tolerance is wide.",
+    "By how much do the outputs of the layer above move with your two texts, and how much does your test let "
+    "through?",
 )
 
 
@@ -90,8 +101,9 @@ def future_test_with_much_room(layer):
 
 
 @mistake(
-    "Only the order of the later tokens changes. A summary of all tokens is the same in every order: no leak shows.",
-    "Would your summary change if other tokens stood there?",
+    "It passes for layers that add the sum of all tokens, or give their mean: these are the same in its two texts, "
+    "as where only the order of the later tokens changes. A summary of all tokens shows no leak there.",
+    "Would a summary of all tokens be another one for your second text?",
 )
 def future_test_of_the_order(layer):
     other = text()
@@ -101,7 +113,7 @@ def future_test_of_the_order(layer):
 
 @mistake(
     "Of all layers that were tried, the test refuses only those that give nan, or other numbers each time: what it "
-    "changes in the text does not show.",
+    "changes in the text does not show, if it changes anything.",
     "Are any tokens of your second text different, and by much more than the tolerance?",
 )
 def future_test_of_repeating(layer):
@@ -109,8 +121,9 @@ def future_test_of_repeating(layer):
 
 
 @mistake(
-    "The test says the opposite: it refuses sound layers and lets through those that see the future.",
-    "Run it on a layer that you trust first. Is there a `not` too many?",
+    "It does the opposite: it refuses the sound layers, and passes for those whose outputs move with later tokens.",
+    "What must hold for a layer that you trust, and does your test ask for that? Is there a `not` or a sign too "
+    "many?",
 )
 def future_test_of_the_opposite(layer):
     other = text()
@@ -119,8 +132,9 @@ def future_test_of_the_opposite(layer):
 
 
 @mistake(
-    "The test demands that every bit is equal. A sound layer may round differently when other tokens follow.",
-    "Compare with a tolerance.",
+    "It refuses sound layers that round differently when more or other tokens follow: it leaves less room than "
+    "float32 rounding takes.",
+    "By how much may an output of a sound layer move, and how much does your test let through?",
 )
 def future_test_of_every_bit_after_a_change(layer):
     other = text()
@@ -129,9 +143,9 @@ def future_test_of_every_bit_after_a_change(layer):
 
 
 @mistake(
-    "The test asks whether the past is seen: an early token must change later outputs. A layer that sees the future "
-    "sees the past too.",
-    "Change the end, and look at the beginning.",
+    "It refuses layers that do not see their past, and passes for those that see the future: it asks that an early "
+    "token changes later outputs. The broken layers see the past too.",
+    "What must stay as it is when a later token changes?",
 )
 def future_test_that_the_past_is_seen(layer):
     other = text()
@@ -139,13 +153,18 @@ def future_test_that_the_past_is_seen(layer):
     assert not torch.allclose(layer(text())[:, -1], layer(other)[:, -1], atol=1e-4)
 
 
-@mistake(*LOOKS_FOR_FINITE_NUMBERS)
+@mistake(
+    "Of all layers that were tried, it refuses only those that give nan, infinite numbers, or nothing. The numbers "
+    "of the layer above are finite.",
+    "What must stay as it is when a later token changes?",
+)
 def future_test_of_finite_numbers(layer):
     assert layer(text()).isfinite().all()
 
 
 @mistake(
-    "The test asks that a text and its reverse give the same. They need not, in a sound layer either.",
+    "It refuses the sound layers, and passes for one that gives the mean of all tokens: it asks that a text gives "
+    "the same as its reverse. It need not, in a sound layer either.",
     "What must stay as it is when a later token changes?",
 )
 def future_test_of_the_reverse(layer):
@@ -153,7 +172,8 @@ def future_test_of_the_reverse(layer):
 
 
 @mistake(
-    "The test asks whether the layer gives each token what it gets. No layer of attention does.",
+    "It refuses the sound layers, and passes for one that gives its input: it asks that each token gives what it "
+    "is. No layer of attention does.",
     "What must stay as it is when a later token changes?",
 )
 def future_test_of_the_input(layer):

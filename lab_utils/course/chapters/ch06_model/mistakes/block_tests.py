@@ -22,7 +22,8 @@ def block_test_of_two_blocks(make_block):
 
 @mistake(
     "It refuses every block that was tried, the sound ones too: what it expects is not what a sound one gives.",
-    "Run it on a block that you trust first. A sound block may have any number of weights, of any shape.",
+    "What does it expect that a block which you trust does not give? A sound block may have any number of weights, "
+    "of any shape.",
 )
 def block_test_that_always_fails(make_block):
     raise AssertionError
@@ -60,7 +61,8 @@ def block_test_of_the_kind(make_block):
 
 
 @mistake(
-    "It compares two calls and sets the seed before each. What is drawn in a call is then drawn twice alike.",
+    "It passes for a block that draws its bias anew in each call, and refuses one that adds the number of its "
+    "calls: what is drawn comes out the same in both of its calls, as where the seed is set before each.",
     "What would differ between the two calls, if you left the seed alone?",
 )
 def block_test_with_a_seed_for_each_call(make_block):
@@ -72,8 +74,9 @@ def block_test_with_a_seed_for_each_call(make_block):
 
 
 @mistake(
-    "Its input is 0. A block without biases then gives 0 in every call, whatever its weights are.",
-    "Which input shows whether two calls have the same weights?",
+    "It compares two calls, and with its numbers those of the broken block are the same within its tolerance: be it "
+    "that the input is 0, that the numbers are small, or that the tolerance is wide.",
+    "By how much do two calls of the broken block differ with your input, and how much does your test let through?",
 )
 def block_test_of_zeros(make_block):
     block, zeros = make_block(8), torch.zeros(1, 4, 8)
@@ -81,8 +84,8 @@ def block_test_of_zeros(make_block):
 
 
 @mistake(
-    "It asks whether the block learns: gradients for its weights, or a loss that falls. The weights that the broken "
-    "block has do learn. One is missing among them.",
+    "It refuses blocks without a gradient for a weight, or without weights, and passes for those that give other "
+    "numbers in each call: it asks whether the weights learn. One weight of the broken block is missing among them.",
     "Is every matrix that forward uses in block.parameters()?",
 )
 def block_test_of_the_gradients(make_block):
@@ -93,7 +96,7 @@ def block_test_of_the_gradients(make_block):
 
 @mistake(
     "It passes for the piece above with its second matrix made once, and refuses every other sound block that was "
-    "tried: so does a test that counts weights.",
+    "tried: so does a test that counts weights, or asks for their names or shapes.",
     "A sound block may have any number of weights, of any shape. What differs between two calls of the broken one?",
 )
 def block_test_of_the_number_of_weights(make_block):

@@ -42,7 +42,7 @@ def moe_test_that_always_fails(moe_class):
 
 @mistake(
     "Of all layers that were tried it refuses only one of another shape, and one that returns no y.",
-    "Which sum is too large? Make the other one vanish.",
+    "Which sum is too large? When the other one is 0, what must y be?",
 )
 def moe_test_of_the_shape(moe_class):
     moe, x = small_moe(moe_class)
@@ -50,9 +50,9 @@ def moe_test_of_the_shape(moe_class):
 
 
 @mistake(
-    "It notices where the routed experts are missing, and not where the shared one is. The bug is in what is done to "
-    "the shared one.",
-    "Make the other sum 0.",
+    "It refuses a layer without its routed experts, and not one without its shared expert: what is done to the "
+    "shared one does not show in it. The bug is there.",
+    "Which part of y comes from the shared expert in your test, and what should it be?",
 )
 def moe_test_without_shared(moe_class):
     moe, x = small_moe(moe_class)
@@ -77,7 +77,8 @@ def moe_test_of_the_kind(moe_class):
 
 
 @mistake(
-    "It looks at what the router reports, and passes whatever y is, even if there is none.",
+    "It passes whatever y is, even if there is none, and refuses a layer that reports other weights: it looks at "
+    "what the router reports.",
     "The report is right. What is done with it?",
 )
 def moe_test_of_the_report(moe_class):
@@ -97,9 +98,9 @@ def moe_test_of_two_calls(moe_class):
 
 
 FACTOR_OF_ONE = (
-    "It looks at y, and with its numbers the broken layer and a sound one are the same, or closer than it asks: so it "
-    "is with a scaling factor of 1.",
-    "By what does the broken layer multiply too much? Make that far from 1.",
+    "It looks at y, and with its numbers the broken layers and a sound one are the same, or closer than it asks: be "
+    "it that the scaling factor is 1, that the shared part is small, or that the tolerance is wide.",
+    "By what does the broken layer multiply too much, and by how much does that change y? Make that far from 1.",
 )
 
 
@@ -133,9 +134,9 @@ def moe_test_of_the_scaled_sum(moe_class):
 
 
 @mistake(
-    "It asks for the routed sum, and passes for a layer without its shared expert. The bug is in what is done to that "
-    "one.",
-    "Make the other sum 0.",
+    "It asks for the routed sum, and passes for a layer without its shared expert: what is done to the shared one "
+    "does not show in it. The bug is there.",
+    "Which part of y comes from the shared expert in your test, and what should it be?",
 )
 def moe_test_of_the_routed_sum(moe_class):
     moe, x = small_moe(moe_class)
@@ -156,8 +157,8 @@ def moe_test_of_the_wrong_sum(moe_class):
 
 
 EQUAL_BITS = (
-    "It passes for the lab's MoE, and refuses a sound layer that adds in another order: so does a comparison to the "
-    "last bit.",
+    "It passes for the lab's MoE, and refuses a sound layer that adds in another order: it leaves less room than "
+    "float32 rounding takes, be it that it asks for equal bits or that its tolerance is very small.",
     "Compare with room for rounding: torch.allclose, for instance.",
 )
 

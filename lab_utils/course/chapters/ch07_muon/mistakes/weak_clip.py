@@ -14,7 +14,7 @@ def clip_test_that_never_fails(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test fails for every clip, the sound one too.",
+    "It refuses every clip that was tried, the sound ones too.",
     "Run it on a right clip_qk_, and print both sides of what it compares: which of them did you not expect?",
 )
 def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
@@ -22,7 +22,8 @@ def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether the logits have become smaller. They have, but not enough.",
+    "It passes for a clip that takes a hundredth off, and refuses those that leave a head as it is: it asks whether "
+    "the logits have become smaller. They have, but not enough.",
     "Which number exactly should the largest logit have afterwards?",
 )
 def clip_test_of_smaller_logits(clip_qk_, layer, largest_logits):
@@ -32,7 +33,8 @@ def clip_test_of_smaller_logits(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks that no logit has grown. Under the broken piece none has.",
+    "It passes for a clip that does nothing, and refuses those that make a head's logit larger: it asks that none "
+    "has grown. Under the broken piece none has.",
     "Which number exactly should the largest logit of a clipped head be?",
 )
 def clip_test_of_no_growth(clip_qk_, layer, largest_logits):
@@ -42,8 +44,10 @@ def clip_test_of_no_growth(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks that all logits be below a threshold that lies above them already.",
-    "Measure the largest logits first, and choose a tau below some of them.",
+    "Of all clips that were tried it refuses only one that makes the logits much larger, and one that gives nan: it "
+    "asks for a bound which they keep without a clip, as a tau above them all.",
+    "How large are the largest logits before the clip, and how large may they be afterwards? Choose a tau below "
+    "some of them.",
 )
 def clip_test_below_a_high_tau(clip_qk_, layer, largest_logits):
     before = largest_logits()
@@ -53,7 +57,8 @@ def clip_test_below_a_high_tau(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The threshold of the test lies above all logits, so nothing is clipped.",
+    "It passes for a clip that does nothing, and for all that touch only heads above tau: no head is above it, as "
+    "where tau is above all logits.",
     "Measure the largest logits first, and choose a tau below some of them.",
 )
 def clip_test_with_a_high_tau(clip_qk_, layer, largest_logits):
@@ -63,7 +68,8 @@ def clip_test_with_a_high_tau(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks that every head be at tau afterwards. A head that was below must stay where it was.",
+    "It refuses the sound clips, and passes for one that brings every head to tau. A head that was below must stay "
+    "where it was.",
     "A tau lies between the heads' logits: what should become of each head?",
 )
 def clip_test_of_every_head_at_tau(clip_qk_, layer, largest_logits):
@@ -74,7 +80,8 @@ def clip_test_of_every_head_at_tau(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test looks only at the heads below tau. The piece leaves those alone, as it should.",
+    "It passes for a clip that does nothing, and refuses those that move a head below tau: it looks at these heads "
+    "only. The piece leaves them alone, as it should.",
     "What should become of a head above tau?",
 )
 def clip_test_of_the_heads_below(clip_qk_, layer, largest_logits):
@@ -94,7 +101,8 @@ def clip_at_the_mean(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether the logits above tau have become smaller. They have, but not enough.",
+    "It passes for a clip that takes a hundredth off, and for one to half of tau: it asks whether the logits above "
+    "tau have become smaller. They have, but not enough.",
     "Which number exactly should the largest logit have afterwards?",
 )
 def clip_test_of_smaller_logits_above(clip_qk_, layer, largest_logits):
@@ -103,7 +111,8 @@ def clip_test_of_smaller_logits_above(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether the largest of all logits has become smaller. It has, but not enough.",
+    "It passes for a clip of the largest head alone, and for one that takes a hundredth off: it asks whether the "
+    "largest of all logits has become smaller. It has, but not enough.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_the_largest_of_all(clip_qk_, layer, largest_logits):
@@ -112,7 +121,8 @@ def clip_test_of_the_largest_of_all(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether the logits have become smaller in the mean. They have, but not enough.",
+    "It passes for a clip that takes a hundredth off, and for one of the heads below tau alone: it asks whether the "
+    "logits have become smaller in the mean, or in all. They have, but not enough.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_the_mean(clip_qk_, layer, largest_logits):
@@ -121,7 +131,8 @@ def clip_test_of_the_mean(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test leaves much room above tau. The broken piece's logits are within it.",
+    "It passes for clips to zero, to half of tau and by the broken pieces: it asks that logits lie below a bound, "
+    "with much room above tau. Those of the broken piece are within it.",
     "How far above tau are the logits under the piece, and how far under the core's clip?",
 )
 def clip_test_with_much_room(clip_qk_, layer, largest_logits):
@@ -130,8 +141,9 @@ def clip_test_with_much_room(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test leaves no room for rounding: under a sound clip a logit may be above tau in the last digit.",
-    "Compare with a tolerance.",
+    "It refuses sound clips that leave a logit above tau in the last digit, and passes for some that bring them far "
+    "below it: it leaves less room than float32 rounding takes.",
+    "How far above tau is the largest logit under a right clip_qk_, and how far above does your test let it be?",
 )
 def clip_test_without_room(clip_qk_, layer, largest_logits):
     _, after, tau = clip_at_the_mean(clip_qk_, layer, largest_logits)
@@ -139,9 +151,9 @@ def clip_test_without_room(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test refuses every clip that brings logits to tau, and passes for some that bring them far below it: so does "
-    "one that leaves no room for rounding, at several taus. There a sound clip may leave a logit above tau.",
-    "How far above tau is the largest logit under a right clip_qk_? Compare with a tolerance.",
+    "It refuses every clip that brings logits to tau, and passes for some that bring them far below it, as where it "
+    "leaves no room for rounding. There a sound clip may leave a logit above tau.",
+    "How far above tau is the largest logit under a right clip_qk_, and how far above does your test let it be?",
 )
 def clip_test_without_room_at_several_taus(clip_qk_, layer, largest_logits):
     before = largest_logits()
@@ -152,7 +164,7 @@ def clip_test_without_room_at_several_taus(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks that nothing changes. Heads above tau must come down.",
+    "It refuses the sound clips, and passes for one that does nothing. Heads above tau must come down.",
     "What should become of a head above tau?",
 )
 def clip_test_of_no_change(clip_qk_, layer, largest_logits):
@@ -161,8 +173,9 @@ def clip_test_of_no_change(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test says the opposite: it refuses sound clips and lets broken ones through.",
-    "Run it on a right clip_qk_ first. Is there a `not` too many?",
+    "It does the opposite: it refuses the sound clips, and passes for those that leave other logits, the broken "
+    "ones too.",
+    "What must hold for a right clip_qk_, and does your test ask for that? Is there a `not` or a sign too many?",
 )
 def clip_test_of_the_opposite(clip_qk_, layer, largest_logits):
     before, after, tau = clip_at_the_mean(clip_qk_, layer, largest_logits)
@@ -178,7 +191,8 @@ def clip_test_of_finite_numbers(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether what all heads share stays as it is. In the piece above it does.",
+    "Of all clips that were tried it refuses only one of the key that all heads share: it asks whether that stays. "
+    "In the piece above it does.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_the_shared_weights(clip_qk_, layer, largest_logits):
@@ -188,7 +202,8 @@ def clip_test_of_the_shared_weights(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks whether the weights have changed. Under the piece above they have.",
+    "Of all clips that were tried it refuses only those that leave the heads' weights as they are: it asks whether "
+    "weights have changed. Under the piece above they have.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_changed_weights(clip_qk_, layer, largest_logits):
@@ -198,8 +213,8 @@ def clip_test_of_changed_weights(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test asks that the order of the heads stays, from the smallest logit to the largest. A clip may bring several "
-    "heads to tau, and rounding decides their order.",
+    "It refuses the sound clips, and passes for those that keep the heads in their order, from the smallest logit "
+    "to the largest. A clip may bring several heads to tau, and rounding decides their order.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_the_order(clip_qk_, layer, largest_logits):
@@ -208,8 +223,8 @@ def clip_test_of_the_order(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "The test clips twice with the logits of before the first clip. The second clip then shrinks heads that are at tau "
-    "already: a sound one does too.",
+    "It refuses the sound clips, and passes for one that does nothing: its two clips with the same logits must give "
+    "what one gives. The second one shrinks heads that are at tau already: a sound one does too.",
     "Which logits does your second call get, and which would a training give it?",
 )
 def clip_test_of_clipping_twice_with_old_logits(clip_qk_, layer, largest_logits):

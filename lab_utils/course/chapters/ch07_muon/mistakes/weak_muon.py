@@ -25,7 +25,7 @@ def muon_test_that_never_fails(optimizer):
 
 
 @mistake(
-    "The test fails for every optimizer, the sound one too.",
+    "It refuses every optimizer that was tried, the sound ones too.",
     "Run it on a right Muon, and print both sides of what it compares: which of them did you not expect?",
 )
 def muon_test_that_always_fails(optimizer):
@@ -33,7 +33,8 @@ def muon_test_that_always_fails(optimizer):
 
 
 @mistake(
-    "The test measures the size of the update. The broken piece was made to have the same.",
+    "It passes for gradient descent with an RMS of 0.2: it looks at the size of the update. The broken piece was "
+    "made to have the same.",
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_the_size(optimizer):
@@ -41,9 +42,9 @@ def muon_test_of_the_size(optimizer):
 
 
 @mistake(
-    "The test asks only whether the step goes against the gradient, or whether the loss falls. It does under every "
-    "optimizer with the right sign.",
-    "A plausible wrong optimizer trains too. Look at the update itself.",
+    "It passes for every optimizer that moves against the gradient, and refuses those that climb or do nothing: it "
+    "asks for the direction, or whether the loss falls.",
+    "What does Muon do to the *directions* of a gradient? A plausible wrong optimizer trains too.",
 )
 def muon_test_of_the_loss(optimizer):
     p = nn.Parameter(bank(4, 4))
@@ -56,8 +57,8 @@ def muon_test_of_the_loss(optimizer):
 
 
 @mistake(
-    "The gradient of the test has one row. There is a single singular value, and every update is orthogonal up to its "
-    "size.",
+    "It passes for every optimizer that moves, plain gradient descent too: with its gradient there are no two "
+    "singular values that may differ, as where it has one row.",
     "How many singular values does your gradient have?",
 )
 def muon_test_of_one_row(optimizer):
@@ -66,17 +67,18 @@ def muon_test_of_one_row(optimizer):
 
 
 @mistake(
-    "The test asks for the core's update to the last digit, and rejects a sound one with exact singular values.",
-    "Compare the singular values with one another, with room for the quintic's 0.68 to 1.14.",
+    "It passes for the core's Muon, and refuses a sound piece with exact singular values: it asks for the core's "
+    "update, with less room than the quintic takes.",
+    "How far apart are the singular values of two sound updates? The quintic's lie between 0.68 and 1.14.",
 )
 def muon_test_to_the_digit(optimizer):
     assert torch.allclose(measure_update(optimizer), measure_update(Muon), atol=1e-4)
 
 
 @mistake(
-    "The test asks for singular values that are more alike than those of the core's update. Five steps of the quintic "
-    "come only near 1, and a gradient of low rank keeps its values of 0.",
-    "How far apart do the singular values of the core's own update lie, and is one of them 0?",
+    "It refuses the core's update, and passes for exact ones: it asks for singular values more alike than five "
+    "steps of the quintic make them, be it by a small tolerance, or with one of the gradient at 0 or near it.",
+    "How far apart do the singular values of the core's own update lie, with your gradient, and is one of them 0?",
 )
 def muon_test_of_exactly_equal(optimizer):
     s = torch.linalg.svdvals(measure_update(optimizer))
@@ -84,9 +86,10 @@ def muon_test_of_exactly_equal(optimizer):
 
 
 @mistake(
-    "The gradient of the test is diagonal. Its singular values are its entries: what equalises entries equalises "
-    "directions too.",
-    "Which gradient has directions that are not single entries?",
+    "It passes for an optimizer that makes all rows equally long, and for the broken pieces: with its gradient this "
+    "makes directions alike too, as where it is diagonal, or its bounds are wide.",
+    "Which gradient has directions that are not single entries or rows, and how far apart may the singular values "
+    "be?",
 )
 def muon_test_of_a_diagonal(optimizer):
     s = torch.linalg.svdvals(
@@ -96,7 +99,8 @@ def muon_test_of_a_diagonal(optimizer):
 
 
 @mistake(
-    "The test asks whether a longer gradient gives the same update. It does here, as it does under Adam.",
+    "It refuses plain gradient descent, and passes for an optimizer that does nothing: it asks whether a longer "
+    "gradient gives the same update. It does in the broken piece, as under Adam.",
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_scaled_gradients(optimizer):
@@ -105,16 +109,19 @@ def muon_test_of_scaled_gradients(optimizer):
 
 
 @mistake(
-    "The test asks only whether the parameter moves. Under the broken piece it does.",
-    "What does Muon do to the *directions* of a gradient?",
+    "Of all optimizers that were tried it refuses only one that does nothing, and one that gives nan: it asks "
+    "whether the parameter moves, or its gradient has a single singular value. The broken piece moves it too.",
+    "What does Muon do to the *directions* of a gradient, and how many of them has yours?",
 )
 def muon_test_of_moving(optimizer):
     assert measure_update(optimizer).abs().sum() > 0
 
 
 @mistake(
-    "Updates whose singular values lie far apart pass too, those of the broken piece among them.",
-    "How far apart are those of the core's update, and how far those of the piece's?",
+    "It passes for plain gradient descent and the broken pieces: it lets singular values be far apart, be it that "
+    "its bounds are wide, or that those of its gradient are nearly alike already.",
+    "How far apart are the singular values of your gradient, of the core's update, and of the piece's? How far may "
+    "they be?",
 )
 def muon_test_with_much_room(optimizer):
     s = torch.linalg.svdvals(measure_update(optimizer))
@@ -122,8 +129,10 @@ def muon_test_with_much_room(optimizer):
 
 
 @mistake(
-    "The gradient of the test has equal singular values already. Nothing is left to make equal.",
-    "Which gradient has some directions that are larger than others?",
+    "It passes for plain gradient descent and the broken pieces: with its gradient there is nothing to make equal, "
+    "be it that its singular values are alike already, or nearly so for the bounds.",
+    "How far apart are the singular values of your gradient, of the core's update, and of the piece's? How far may "
+    "they be?",
 )
 def muon_test_of_the_identity(optimizer):
     s = torch.linalg.svdvals(measure_update(optimizer, shape=(4, 4), grad=torch.eye(4)))
@@ -131,7 +140,8 @@ def muon_test_of_the_identity(optimizer):
 
 
 @mistake(
-    "The test asks whether weights decay. In the broken piece they do.",
+    "It passes for Muon that only decays, and for the broken pieces: it asks whether weights decay. In the broken "
+    "pieces they do.",
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_the_decay(optimizer):
@@ -143,9 +153,9 @@ def muon_test_of_the_decay(optimizer):
 
 
 @mistake(
-    "The gradient of the test has rank 1, and the test asks that the update has it too. Entry by entry a gradient of "
-    "rank 1 stays one as well.",
-    "How many singular values does your gradient have?",
+    "It passes for plain gradient descent and the piece above: it asks for an update with one direction, as its "
+    "gradient has. Entry by entry a gradient of rank 1 stays one as well.",
+    "How many singular values does your gradient have, and which of those of the update should be alike?",
 )
 def muon_test_of_rank_one(optimizer):
     grad = torch.outer(bank(6), bank(8).flip(0))
@@ -154,8 +164,9 @@ def muon_test_of_rank_one(optimizer):
 
 
 @mistake(
-    "The test asks what an optimizer remembers, not what it does. Others may keep another state and be sound.",
-    "Look at the update itself.",
+    "It refuses the piece above, and passes for the same fault in others and for Muon that only decays: it asks "
+    "what an optimizer remembers, not what it does.",
+    "What does the update look like, and what does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_the_state(optimizer):
     p = nn.Parameter(torch.zeros(3, 3))
@@ -166,7 +177,8 @@ def muon_test_of_the_state(optimizer):
 
 
 @mistake(
-    "The test asks whether the opposite gradient gives the opposite update. It does under every optimizer here.",
+    "It passes for plain gradient descent, and for one that does nothing: it asks whether the opposite gradient "
+    "gives the opposite update. It does in the broken pieces too.",
     "Look at the singular values of the update.",
 )
 def muon_test_of_the_opposite_gradient(optimizer):
@@ -175,8 +187,9 @@ def muon_test_of_the_opposite_gradient(optimizer):
 
 
 @mistake(
-    "The test asks for U·Vᵀ to the digit. Five steps of the quintic come only near it, so the core's update fails.",
-    "Compare the singular values with one another, with room for the quintic's 0.68 to 1.14.",
+    "It refuses the core's update, and passes for an exact one: it asks for U·Vᵀ with less room than five steps of "
+    "the quintic take.",
+    "How far from 1 may a singular value be? The quintic's lie between 0.68 and 1.14.",
 )
 def muon_test_of_exactly_uv(optimizer):
     u, _, vt = torch.linalg.svd(bank(6, 8), full_matrices=False)
@@ -184,8 +197,10 @@ def muon_test_of_exactly_uv(optimizer):
 
 
 @mistake(
-    "The test says the opposite: it refuses sound optimizers and lets broken ones through.",
-    "Run it on a right Muon first. Is a sign the wrong way round?",
+    "It does the opposite: it refuses the sound pieces, and passes for updates whose singular values lie far apart, "
+    "as in the broken ones.",
+    "What must hold for a right Muon, and does your test ask for that? Is a sign the wrong way round, or a `not` "
+    "too many?",
 )
 def muon_test_of_the_opposite(optimizer):
     s = torch.linalg.svdvals(measure_update(optimizer))
@@ -201,8 +216,9 @@ def muon_test_of_finite_numbers(optimizer):
 
 
 @mistake(
-    "The test asks that the entries of the update are not all of one size. In a hidden broken piece they are not.",
-    "Look at the singular values of the update, not at its entries.",
+    "It refuses two broken pieces, whose updates have entries of nearly one size, and passes for a third, whose "
+    "entries differ, and for plain gradient descent: it looks at entries.",
+    "Look at the singular values of the update: are they alike?",
 )
 def muon_test_of_uneven_entries(optimizer):
     update = measure_update(optimizer).abs()
@@ -218,7 +234,8 @@ def muon_test_of_repeating(optimizer):
 
 
 @mistake(
-    "The test asks that the rows of the update are equally long. Rows may be equally long and far from orthogonal.",
+    "It passes for the broken pieces, and for an optimizer that makes every row as long: it looks at the length of "
+    "rows, or of something else that is no direction. Rows may be equally long and far from orthogonal.",
     "Look at the singular values of the update.",
 )
 def muon_test_of_equal_rows(optimizer):
@@ -227,8 +244,9 @@ def muon_test_of_equal_rows(optimizer):
 
 
 @mistake(
-    "The gradient of the test has rank one: one singular value is not zero, and there is nothing to make equal.",
-    "How many singular values of your gradient are not zero?",
+    "It refuses a sound, exact piece and passes for plain gradient descent: it looks at one direction, as with a "
+    "gradient of rank one. There one singular value is not zero, and nothing is to be made equal.",
+    "How many singular values of your gradient are not zero, and which of those of the update should be alike?",
 )
 def muon_test_of_one_direction(optimizer):
     grad = torch.outer(torch.tensor([1.0, -2, 3, 4]), torch.tensor([1.0, 2, -3, 4, 5, 6]))

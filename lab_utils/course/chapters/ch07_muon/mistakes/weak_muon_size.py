@@ -7,13 +7,15 @@ from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
 from lab_utils.course.exercise import mistake
 
 WITHOUT_SCALE = (
-    "It refuses the sound pieces too: the update that it expects has another size. Their singular values are near "
-    "lr·0.2·sqrt(max(A, B)), not near 1, nor near lr.",
+    "It refuses the sound pieces, and passes where the factors before U·Vᵀ are missing: it expects an update of "
+    "another size. Sound singular values are near lr·0.2·sqrt(max(A, B)), not near 1, nor near lr.",
     "Which factors does Muon put before U·Vᵀ? Or ask only how the singular values compare with one another.",
 )
 WITHOUT_RATE = (
-    "The test forgets the learning rate, by which every update is multiplied: the sound pieces fail too.",
-    "How large is the change of the parameter for lr = 0.1, and how large for lr = 1?",
+    "It refuses the sound pieces, and passes for one without the learning rate, by which every update is "
+    "multiplied.",
+    "How large is the change of the parameter for lr = 0.1, and how large for lr = 1? Which one does your test "
+    "expect?",
 )
 
 
@@ -64,8 +66,8 @@ def muon_test_without_scale_of_an_easy_gradient_at_a_rate_of_one(optimizer):
 
 
 @mistake(
-    "It refuses the sound pieces too: the change that it expects has another size. Their singular values are near "
-    "lr·0.2·sqrt(max(A, B)), not near 1.",
+    "It refuses the sound pieces, and passes where both factors before U·Vᵀ are missing: it expects a change of "
+    "another size. Sound singular values are near lr·0.2·sqrt(max(A, B)), not near 1.",
     "Which two factors does Muon put before U·Vᵀ? Or ask only how the singular values compare with one another.",
 )
 def muon_test_without_rate_and_scale(optimizer):

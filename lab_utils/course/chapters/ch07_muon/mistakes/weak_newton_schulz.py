@@ -15,22 +15,27 @@ def newton_schulz_test_that_never_fails(newton_schulz):
     newton_schulz(bank(2, 3, 4), 5, torch.float32)
 
 
-@mistake("The test fails for every function, the sound one too.", "Run it on a right newton_schulz first.")
+@mistake(
+    "It refuses every piece that was tried, the sound ones too.",
+    "What does it ask for that a right newton_schulz does not give? How far apart are the two?",
+)
 def newton_schulz_test_that_always_fails(newton_schulz):
     raise AssertionError
 
 
 @mistake(
-    "The test looks at the shape only. The broken piece gives the right shape.",
-    "Which *number* would be different?",
+    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing. The broken "
+    "piece gives the right shape.",
+    "Which *number* would be different, and which `assert` looks at it?",
 )
 def newton_schulz_test_of_the_shape(newton_schulz):
     assert newton_schulz(bank(2, 3, 4), 5, torch.float32).shape == (2, 3, 4)
 
 
 @mistake(
-    "The test tries a single matrix. There the piece is right.",
-    "Which other matrix is there in your test, and could share a norm with it?",
+    "It passes for a piece that is right for the first matrix of a bank only: no other one counts, as where there "
+    "is a single matrix. There the broken piece is right.",
+    "Which other matrix is there in your test, and does it change the norm?",
 )
 def newton_schulz_test_of_one_matrix(newton_schulz):
     s = torch.linalg.svdvals(newton_schulz(bank(6, 4), 5, torch.float32))
@@ -38,8 +43,9 @@ def newton_schulz_test_of_one_matrix(newton_schulz):
 
 
 BANK_OF_ONE = (
-    "The test's bank has one matrix. There the piece is right: there is no other that shares the norm.",
-    "Where would two experts be in each other's way?",
+    "It passes for a piece that is right for the first matrix of a bank only: no other one counts, as where the "
+    "bank has one matrix, or all the others are nearly 0. There the broken piece is right.",
+    "Which other matrix is there in your test, does it change the norm, and does the test look at it?",
 )
 
 
@@ -56,9 +62,9 @@ def newton_schulz_test_of_the_one_in_a_bank(newton_schulz):
 
 
 @mistake(
-    "The test asks for singular values that are closer to 1 than the core's. Five steps of the quintic come only near "
-    "it, and a matrix of low rank keeps its values of 0.",
-    "Between which bounds do the core's singular values lie, and is one of them 0?",
+    "It refuses the core's function, and passes for an exact one: it asks for singular values nearer to 1 than five "
+    "steps of the quintic bring them, be it by a small tolerance, or for a matrix that has one at 0 or near it.",
+    "Between which bounds do the core's singular values lie, with your matrices, and is one of them 0?",
 )
 def newton_schulz_test_of_exactly_one(newton_schulz):
     s = torch.linalg.svdvals(newton_schulz(bank(2, 3, 4), 5, torch.float32))
@@ -66,7 +72,8 @@ def newton_schulz_test_of_exactly_one(newton_schulz):
 
 
 @mistake(
-    "The test asks for the same bits as the core's own: a sound function that computes in another way fails.",
+    "It passes for the core's function, and refuses sound ones that compute in another way: it asks for equal bits, "
+    "or for numbers nearer to the core's than rounding lets them be.",
     "Test for what every sound result has: a property, with a tolerance.",
 )
 def newton_schulz_test_of_equal_bits(candidate):
@@ -75,7 +82,8 @@ def newton_schulz_test_of_equal_bits(candidate):
 
 
 @mistake(
-    "The test asks for the core's numbers, with little room. A sound function may be exact, and then differs more.",
+    "It passes for the core's function, and refuses an exact one: it asks for the core's numbers, with little room. "
+    "A sound function may be exact, and then differs more.",
     "Which property does every sound result have, the quintic's and the exact one?",
 )
 def newton_schulz_test_to_the_digit(candidate):
@@ -98,8 +106,10 @@ def singular_values(newton_schulz, g):
 
 
 @mistake(
-    "The matrices of the test's bank are all alike. The piece takes them for one matrix whose parts are equal.",
-    "Where would two experts be in each other's way?",
+    "It refuses the piece above, and passes for the same fault in an exact function: with its bank the values of "
+    "each matrix come near enough to 1 there, be it that all matrices are alike or that the bounds are wide.",
+    "Which singular values has each matrix when the whole pile gets values of 1? Take matrices that differ much in "
+    "size.",
 )
 def newton_schulz_test_of_equal_matrices(newton_schulz):
     s = singular_values(newton_schulz, bank(3, 4).expand(2, 3, 4).contiguous())
@@ -107,16 +117,17 @@ def newton_schulz_test_of_equal_matrices(newton_schulz):
 
 
 @mistake(
-    "The test asks only that no singular value is too large. Those of the piece are too small.",
-    "Which bound does the piece break, the lower or the upper one?",
+    "It passes for zeros, half as much and the broken pieces: it asks only that no singular value is too large, or "
+    "its lower bound is very low. Those of the piece are too small.",
+    "Which bound does the piece break, the lower or the upper one, and where is it in your test?",
 )
 def newton_schulz_test_of_the_upper_bound(newton_schulz):
     assert singular_values(newton_schulz, bank(2, 3, 4)).max() < 1.3
 
 
 @mistake(
-    "The test asks whether a longer matrix gives the same. It does in the piece above: the whole pile is divided by "
-    "one norm.",
+    "It passes for zeros, the negative and the broken pieces, and refuses one that gives its input: it compares "
+    "results of a piece for banks that differ in size alone. The pile is divided by one norm there too.",
     "What should not depend on the other matrices of the bank?",
 )
 def newton_schulz_test_of_scaled_banks(newton_schulz):
@@ -126,8 +137,10 @@ def newton_schulz_test_of_scaled_banks(newton_schulz):
 
 
 @mistake(
-    "The test says the opposite: it refuses sound pieces and lets broken ones through.",
-    "Run it on a right newton_schulz first. Is there a `not` too many?",
+    "It does the opposite: it refuses the sound pieces, and passes for those whose numbers are others, the broken "
+    "ones too.",
+    "What must hold for a right newton_schulz, and does your test ask for that? Is there a `not` or a sign too "
+    "many?",
 )
 def newton_schulz_test_of_the_opposite(newton_schulz):
     s = singular_values(newton_schulz, bank(2, 3, 4))
@@ -135,7 +148,8 @@ def newton_schulz_test_of_the_opposite(newton_schulz):
 
 
 @mistake(
-    "The test refuses only numbers that are far too large. Those of the piece above are too small.",
+    "It passes for zeros, half as much and the broken pieces, and refuses only numbers that are far too large, or "
+    "nan: it asks for a bound, or its tolerance is wide. The numbers of the piece above are too small.",
     "Which singular values should each matrix of a bank have?",
 )
 def newton_schulz_test_of_huge_numbers(newton_schulz):
@@ -143,8 +157,8 @@ def newton_schulz_test_of_huge_numbers(newton_schulz):
 
 
 @mistake(
-    "The bank is looked at as one tall matrix, as the piece does it. Its singular values are near 1 there; those of "
-    "each matrix are not.",
+    "It refuses the sound pieces, and passes for the broken ones: it looks at the bank as one tall matrix, as they "
+    "do. Its singular values are near 1 there; those of each matrix are not.",
     "Of which matrices should the singular values be near 1?",
 )
 def newton_schulz_test_of_the_pile(newton_schulz):
@@ -153,7 +167,8 @@ def newton_schulz_test_of_the_pile(newton_schulz):
 
 
 @mistake(
-    "The test exchanges the matrices of a bank and asks for the results exchanged. In the piece above that holds.",
+    "It passes for zeros, the negative and the broken pieces, and refuses those that treat matrices by their place: "
+    "it compares results of a piece for a bank in two orders. In the piece above they go together.",
     "What should not depend on the other matrices of the bank?",
 )
 def newton_schulz_test_of_the_order(newton_schulz):
@@ -172,7 +187,8 @@ def newton_schulz_test_of_repeating(newton_schulz):
 
 
 @mistake(
-    "The test asks whether its bank stays as it was. The piece above writes into nothing.",
+    "Of all pieces that were tried it refuses only one that writes into its argument. The piece above writes into "
+    "nothing.",
     "Which number comes out different in the piece above?",
 )
 def newton_schulz_test_of_the_argument(newton_schulz):
@@ -182,9 +198,9 @@ def newton_schulz_test_of_the_argument(newton_schulz):
 
 
 @mistake(
-    "The test compares a bank with each of its matrices, and demands that every bit is equal. Sound functions may add "
-    "in another order for a bank.",
-    "Compare with a tolerance.",
+    "It refuses a sound piece that adds in another order for a bank: it compares a bank with each of its matrices, "
+    "and leaves less room than float32 rounding takes.",
+    "How far apart may the two be in a sound piece?",
 )
 def newton_schulz_test_of_bits_in_a_bank(newton_schulz):
     g = bank(2, 3, 4)
@@ -193,7 +209,8 @@ def newton_schulz_test_of_bits_in_a_bank(newton_schulz):
 
 
 @mistake(
-    "The test asks whether the result points the way of the gradient. It does in the piece above too.",
+    "It passes for a thousand times as much and for the broken pieces, and refuses zeros and the negative: it asks "
+    "whether the result points the way of the gradient.",
     "Which number comes out different in the piece above?",
 )
 def newton_schulz_test_of_the_direction(newton_schulz):
@@ -202,7 +219,8 @@ def newton_schulz_test_of_the_direction(newton_schulz):
 
 
 @mistake(
-    "The test asks only that the result is not zero.",
+    "Of all pieces that were tried it refuses only those that give zeros, nan, or nothing: it asks whether "
+    "something other than 0 comes out.",
     "Which singular values should each matrix of a bank have?",
 )
 def newton_schulz_test_of_not_zero(newton_schulz):
@@ -210,7 +228,8 @@ def newton_schulz_test_of_not_zero(newton_schulz):
 
 
 @mistake(
-    "The test looks at the mean of the singular values. Large ones of one matrix make up for small ones of another.",
+    "It refuses the piece above, and passes for the same fault in an exact function, and for ones: it asks for the "
+    "mean of the singular values, or for another number in which large ones make up for small ones.",
     "Which of the singular values may be far from 1 without your test seeing it?",
 )
 def newton_schulz_test_of_the_mean(newton_schulz):
@@ -218,8 +237,9 @@ def newton_schulz_test_of_the_mean(newton_schulz):
 
 
 @mistake(
-    "The test leaves much room for the length of each matrix. That of the piece above is within it.",
-    "How long is each matrix of a sound result? Singular values say more than the length.",
+    "It passes for half as much, and for one direction only: it looks at the length of each matrix, or leaves much "
+    "room for its singular values. What the piece above gives is within it.",
+    "Which singular values should each matrix of a sound result have, and which ones does your test let through?",
 )
 def newton_schulz_test_of_each_length(newton_schulz):
     for each in newton_schulz(bank(4, 6, 6), 5, torch.float32):
@@ -227,8 +247,10 @@ def newton_schulz_test_of_each_length(newton_schulz):
 
 
 @mistake(
-    "The test asks singular values near 1 of matrices that are nearly singular: the core's five steps do not reach it.",
-    "How small may a singular value be, next to the norm, so that five steps lift it to 0.68? Take wider matrices.",
+    "It refuses the core's function, and passes for an exact one: it asks for singular values nearer to 1 than five "
+    "steps of the quintic bring them, be it by a small tolerance, or for a matrix that has one at 0 or near it.",
+    "How small are the singular values of your matrices, next to the norm? Five steps lift those to 0.68 that are "
+    "not too small.",
 )
 def newton_schulz_test_of_large_squares(newton_schulz):
     s = singular_values(newton_schulz, bank(16, 32, 32))

@@ -15,7 +15,8 @@ def sampling_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
+    "It refuses every piece that was tried, the sound ones too: no sound piece gives what it expects, or it leaves "
+    "no room for float32 rounding.",
     "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
     "compare numbers without room for rounding?",
 )
@@ -53,8 +54,10 @@ def sampling_test_with_top_k(next_token_probs):
 
 
 @mistake(
-    "It passes for a piece that never cuts. Where no token is left out, there is no order to get wrong.",
-    "Is `top_p` given, and how many tokens does it leave out with your numbers? It must be one at least.",
+    "It passes for a piece that never cuts: be it that no token is left out with its numbers, or that those which "
+    "are have less than its tolerance. Where nothing is cut, there is no order to get wrong.",
+    "Is `top_p` given, which tokens does it leave out with your numbers, and by how much would the result differ "
+    "without it?",
 )
 def sampling_test_of_temperature_alone(next_token_probs):
     probs = next_token_probs(torch.tensor([2.0, 0.0]), temperature=2.0)
@@ -62,7 +65,8 @@ def sampling_test_of_temperature_alone(next_token_probs):
 
 
 @mistake(
-    "It asks about the temperature and about a cut, but with its numbers both orders keep the same tokens.",
+    "It asks about the temperature and about a cut, but with its numbers the broken pieces keep the right tokens "
+    "too, and what it asks of these holds there.",
     "Work both nuclei out by hand. For which top_p do they hold different numbers of tokens?",
 )
 def sampling_test_where_both_keep_the_same(next_token_probs):
@@ -71,9 +75,9 @@ def sampling_test_where_both_keep_the_same(next_token_probs):
 
 
 @mistake(
-    "It passes for the core, and refuses a sound piece that computes in another way, as a comparison to the last bit "
-    "does.",
-    "Compare with room for rounding, or count the tokens that are left.",
+    "It passes for the core, and refuses a sound piece that computes in another way: it leaves less room than "
+    "float32 rounding takes, be it that it asks for equal bits or that its tolerance is very small.",
+    "How far apart may two sound pieces be? Which tokens are left needs no such room.",
 )
 def sampling_test_of_equal_bits(next_token_probs):
     logits = torch.linspace(2, -3, 30)
@@ -124,7 +128,8 @@ def top_k_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    "It refuses every piece that was tried, the sound ones too: what it expects is not what a sound piece gives.",
+    "It refuses every piece that was tried, the sound ones too: no sound piece gives what it expects, or it leaves "
+    "no room for float32 rounding.",
     "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
     "compare numbers without room for rounding?",
 )
@@ -171,8 +176,8 @@ def top_k_test_of_top_p(next_token_probs):
 
 
 @mistake(
-    "It notices a top-k that is never used, also where tokens tie; but the tie does not go beyond place k, so keeping "
-    "all of it is right there.",
+    "It refuses a piece that never cuts to k, and not one that keeps ties: with its logits the broken piece is "
+    "right, be it that no tokens tie, or that the tie does not go beyond place k.",
     "The broken piece keeps too many where the k-th and the next token are equal. Are they, in your logits?",
 )
 def top_k_test_of_a_tie_elsewhere(next_token_probs):
@@ -181,8 +186,8 @@ def top_k_test_of_a_tie_elsewhere(next_token_probs):
 
 
 @mistake(
-    "The test is upside down: it asks that tokens that tie are treated alike, as the broken piece does, and refuses "
-    "the sound ones.",
+    "It refuses the sound pieces, and passes where tokens that tie are treated alike, as the broken pieces do and "
+    "pieces that never cut.",
     "How many tokens may be left for top_k=2, and what happens to the others of equals?",
 )
 def top_k_test_of_equal_shares(next_token_probs):
