@@ -44,6 +44,14 @@ ASKS_FOR_BITS = (
     "it that it asks for equal bits or that its tolerance is very small.",
     "How far apart are the results of two sound pieces, and how far apart may they be?",
 )
+ASKS_FOR_SHAPE_AND_FINITE = (
+    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece above "
+    "has the right shape and finite numbers."
+)
+ASKS_FOR_A_GRADIENT = (
+    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
+    "above a gradient comes back too."
+)
 
 
 def widened(piece: Callable[..., Tensor]) -> Case:

@@ -5,6 +5,7 @@ import torch
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
     ASKS_FOR_BITS,
+    ASKS_FOR_SHAPE_AND_FINITE,
     COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
@@ -181,8 +182,7 @@ def attend_test_of_repetition(attend):
 
 
 @mistake(
-    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
-    "above has the right shape and finite numbers.",
+    ASKS_FOR_SHAPE_AND_FINITE,
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )
 def attend_test_of_the_shape_and_finite_numbers(attend):

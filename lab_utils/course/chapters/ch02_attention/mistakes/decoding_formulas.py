@@ -2,7 +2,13 @@
 
 import torch
 
-from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import close, decode, draw, turn
+from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import (
+    all_at_once,
+    close,
+    decode,
+    draw,
+    turn,
+)
 from lab_utils.course.exercise import mistake
 from nanokimi.attention import attend as core_attend
 from nanokimi.rope import apply_rope as core_rope
@@ -28,7 +34,28 @@ def decoding_test_that_forgets_to_turn_queries(decode_step):
     assert close(decode(decode_step, q, k, v), whole)
 
 
+@mistake(
+    "It refuses the sound pieces and passes for the broken ones: it expects attention without positions, or with "
+    "the same one for all. The broken pieces turn all tokens alike.",
+    "Which query and which key are turned by how much, when all tokens are attended to at once?",
+)
+def decoding_test_without_positions(decode_step):
+    q, k, v = draw()
+    assert close(decode(decode_step, q, k, v), core_attend(q, k, v, 0.5))
+
+
+@mistake(
+    "It refuses the sound pieces, and passes for one that does not scale: it expects another scale than d**-0.5.",
+    "The docstring says which scale a step uses. Which one does your test expect?",
+)
+def decoding_test_with_a_scale_of_one(decode_step):
+    q, k, v = draw()
+    assert close(decode(decode_step, q, k, v), all_at_once(q, k, v, scale=1.0))
+
+
 DECODING_FORMULAS = (
+    decoding_test_without_positions,
+    decoding_test_with_a_scale_of_one,
     decoding_test_that_forgets_to_turn_keys,
     decoding_test_that_forgets_to_turn_queries,
 )

@@ -3,7 +3,13 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
-from lab_utils.course.probes import COMPARES_WITH_ITSELF, LOOKS_AT_THE_SHAPE, REFUSES_EVERYTHING
+from lab_utils.course.probes import (
+    ASKS_FOR_A_GRADIENT,
+    ASKS_FOR_SHAPE_AND_FINITE,
+    COMPARES_WITH_ITSELF,
+    LOOKS_AT_THE_SHAPE,
+    REFUSES_EVERYTHING,
+)
 from nanokimi.experts import ExpertBank, swiglu
 
 
@@ -75,11 +81,7 @@ def chosen_test_of_some_gradient(dispatch):
     assert bank.down_proj.grad is not None
 
 
-@mistake(
-    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
-    "above a gradient comes back too.",
-    "The defect is work that nobody needs. What can be counted?",
-)
+@mistake(ASKS_FOR_A_GRADIENT, "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_any_gradient(dispatch):
     x, idx, weights, bank = layer()
     dispatch(x, idx, weights, bank).sum().backward()
@@ -219,11 +221,7 @@ def chosen_test_of_zero_weights(dispatch):
     assert (dispatch(x, idx, 0 * weights, bank) == 0).all()
 
 
-@mistake(
-    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
-    "above has the right shape and finite numbers.",
-    "The defect is work that nobody needs. What can be counted?",
-)
+@mistake(ASKS_FOR_SHAPE_AND_FINITE, "The defect is work that nobody needs. What can be counted?")
 def chosen_test_of_the_shape_and_finite_numbers(dispatch):
     x, idx, weights, bank = layer()
     out = dispatch(x, idx, weights, bank)

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    ASKS_FOR_A_GRADIENT,
     ASKS_FOR_BITS,
+    ASKS_FOR_SHAPE_AND_FINITE,
     COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
@@ -19,6 +21,16 @@ COMPARES_NO_NUMBER = (
     "It refuses zeros and ones, and passes for the negative and a thousand times as much: it asks whether results "
     "differ, or are not all the same, and not how large they are.",
     "With which number, worked out by hand, can one result be compared?",
+)
+ASKS_FOR_THE_SIGN = (
+    "It passes for other activations and a thousand times as much, and refuses zeros and the negative: it asks for "
+    "the sign of the result, or on which side of a bound it lies. In the piece above that is right.",
+    "With which number, worked out by hand, can one result be compared?",
+)
+TAKES_ZEROS = (
+    "It passes for zeros, the negative and other activations: a result may be off by more than it is large, be it "
+    "that the numbers are small or that the tolerance is wide.",
+    "How large is the right result, and how far may a piece be off?",
 )
 
 
@@ -137,11 +149,7 @@ def gate_test_of_learning(swiglu):
     assert losses[-1] < losses[0]
 
 
-@mistake(
-    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
-    "above a gradient comes back too.",
-    "With which number, worked out by hand, can one result be compared?",
-)
+@mistake(ASKS_FOR_A_GRADIENT, "With which number, worked out by hand, can one result be compared?")
 def gate_test_of_the_gradient(swiglu):
     x, gate_up, down = draw()
     gate_up.requires_grad_()
@@ -205,11 +213,7 @@ def gate_test_of_repetition(swiglu):
     assert torch.equal(swiglu(*draw()), swiglu(*draw()))
 
 
-@mistake(
-    "It passes for zeros, the negative and other activations: a result may be off by more than it is large, be it "
-    "that the numbers are small or that the tolerance is wide.",
-    "How large is the right result, and how far may a piece be off?",
-)
+@mistake(*TAKES_ZEROS)
 def gate_test_with_small_numbers(swiglu):
     x, gate_up, down = draw()
     small = [x, 0.02 * gate_up, 0.02 * down]
@@ -236,39 +240,23 @@ def gate_test_of_a_relu(swiglu):
     assert swiglu(torch.ones(1, 1), torch.tensor([[-2.0], [3.0]]), torch.ones(1, 1)).item() == 0
 
 
-@mistake(
-    "It passes for other activations and a thousand times as much, and refuses zeros and the negative: it asks for "
-    "the sign of the result, or on which side of a bound it lies. In the piece above that is right.",
-    "With which number, worked out by hand, can one result be compared?",
-)
+@mistake(*ASKS_FOR_THE_SIGN)
 def gate_test_of_a_negative_sign(swiglu):
     assert swiglu(torch.ones(1, 1), torch.tensor([[2.0], [-3.0]]), torch.ones(1, 1)).item() < 0
 
 
-@mistake(
-    "It passes for other activations and a thousand times as much, and refuses zeros and the negative: it asks for "
-    "the sign of the result, or on which side of a bound it lies. In the piece above that is right.",
-    "With which number, worked out by hand, can one result be compared?",
-)
+@mistake(*ASKS_FOR_THE_SIGN)
 def gate_test_of_a_positive_sign(swiglu):
     assert swiglu(torch.ones(1, 1), torch.tensor([[2.0], [3.0]]), torch.ones(1, 1)).item() > 0
 
 
-@mistake(
-    "Of all pieces that were tried, it refuses only those of another shape, or without finite numbers. The piece "
-    "above has the right shape and finite numbers.",
-    "With which number, worked out by hand, can one result be compared?",
-)
+@mistake(ASKS_FOR_SHAPE_AND_FINITE, "With which number, worked out by hand, can one result be compared?")
 def gate_test_of_the_shape_and_finite_numbers(swiglu):
     out = swiglu(*draw())
     assert out.shape == (3, 4) and out.isfinite().all()
 
 
-@mistake(
-    "It passes for zeros, the negative and other activations: a result may be off by more than it is large, be it "
-    "that the numbers are small or that the tolerance is wide.",
-    "How large is the right result, and how far may a piece be off?",
-)
+@mistake(*TAKES_ZEROS)
 def gate_test_with_small_numbers_and_weights(swiglu):
     x, gate_up, down = draw()
     small = [x, 0.02 * gate_up, 0.02 * down]

@@ -4,7 +4,9 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    ASKS_FOR_A_GRADIENT,
     ASKS_FOR_BITS,
+    ASKS_FOR_SHAPE_AND_FINITE,
     COMPARES_WITH_ITSELF,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
@@ -94,8 +96,7 @@ def capacity_test_of_one_token(dispatch):
 
 
 @mistake(
-    "It passes for a piece that serves the first token only: it asks nothing of the others. The last ones are "
-    "dropped.",
+    "It passes for a piece that serves the first token only: it asks nothing of the last, which are dropped.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_the_first_token(dispatch):
@@ -112,8 +113,7 @@ def capacity_test_of_zero_weights(dispatch):
 
 
 @mistake(
-    "It refuses the sound pieces, and passes for one that doubles the weights: it leaves them out, or expects "
-    "others than it gives.",
+    "It refuses the sound pieces, and passes for one that doubles the weights: it expects others than it gives.",
     "What should a token get from an expert whose weight is 1/2?",
 )
 def capacity_test_without_the_weights(dispatch):
@@ -155,11 +155,7 @@ def capacity_test_of_anything(dispatch):
     assert dispatch(*layer(ONE)).sum() != 0
 
 
-@mistake(
-    "Of all pieces that were tried it refuses only those without a gradient, or with one of 0 or nan. In the piece "
-    "above a gradient comes back too.",
-    "What do the last tokens get?",
-)
+@mistake(ASKS_FOR_A_GRADIENT, "What do the last tokens get?")
 def capacity_test_of_the_gradient(dispatch):
     x, idx, weights, bank = layer(ONE)
     x.requires_grad_()
@@ -190,8 +186,7 @@ def capacity_test_of_repetition(dispatch):
 
 
 @mistake(
-    "It passes for a piece that serves the first half of the tokens: it asks nothing of the others. The last ones "
-    "are dropped.",
+    "It passes for a piece that serves only the first half of the tokens. The last ones are dropped.",
     "Which tokens lose their place when an expert is full?",
 )
 def capacity_test_of_the_first_tokens(dispatch):
@@ -211,10 +206,7 @@ def capacity_test_against_many_calls(dispatch):
     assert len(seen) <= bank.down_proj.shape[0]
 
 
-@mistake(
-    "The test lets everything through that has the right shape and finite numbers, whatever the numbers are.",
-    "Is there an `assert` that looks at a number? What do the last tokens get in the piece above?",
-)
+@mistake(ASKS_FOR_SHAPE_AND_FINITE, "What should the last tokens get?")
 def capacity_test_of_shape_and_finite_numbers(dispatch):
     y = dispatch(*layer(ONE))
     assert y.shape == (8, 3) and y.isfinite().all()
