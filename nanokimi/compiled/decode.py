@@ -76,15 +76,24 @@ def _run(model: Model, tokens: Tensor, cache: list[Any]) -> ModelOutput:
 def choose_step(model: Model, compile: str, max_new_tokens: int) -> Model | CompiledStep:
     """What runs the model in `generate`, for its setting `compile`: the model itself, or a compiled step.
 
-    `auto` compiles on CUDA, and only for many tokens. Raises `ConfigError` for `on` where a compiler for it is lacking,
-    or the kind of cache.
+    `auto` compiles on CUDA, and only for many tokens. Raises `ConfigError` for `on` where a compiler is lacking, or
+    where a layer does not know caches of a fixed size.
     """
     device = next(model.parameters()).device
     if not choose_compile(compile, device) or (compile == "auto" and max_new_tokens < MANY):
         return model
-    if not any(isinstance(layer, BlockLatentAttention) for layer in model.modules()):
-        return CompiledStep(model, compile)
-    if compile == "on":
-        lack = "not for block latent attention, whose cache has no fixed size"
-        raise ConfigError(f"compile=on: {lack}; use compile=off or auto")
-    return model
+    unfit = _find_unfit(model)
+    if unfit and compile == "on":
+        raise ConfigError(f"compile=on: not for {unfit}; use compile=off or auto")
+    return model if unfit else CompiledStep(model, compile)
+
+
+def _find_unfit(model: Model) -> str:
+    """What in the model does not fit a `FixedCache`; empty where nothing is."""
+    for module in model.modules():
+        if isinstance(module, BlockLatentAttention):
+            return "block latent attention, whose cache has no fixed size"
+        # Attention that does not ask `visible_entries` would read room that nothing was written to, and say nothing.
+        if type(module).__module__.partition(".")[0] not in ("nanokimi", "torch"):
+            return f"a model with code of your own ({type(module).__name__})"
+    return ""

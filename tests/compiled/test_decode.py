@@ -13,6 +13,7 @@ from nanokimi.cache import FixedCache, next_columns, visible_entries
 from nanokimi.compiled.decode import MANY, CompiledStep, choose_step
 from nanokimi.config import ConfigError
 from nanokimi.generate import generate
+from nanokimi.gpt import GPTBlock
 from nanokimi.model import build_model
 from tests import tiny
 from tests.core.test_generate_batch import SETTINGS, prompts_of
@@ -126,6 +127,23 @@ def test_block_latents_stay_with_the_plain_way(monkeypatch):
         next(generate(model, [1], 5, compile="on"))
     lack = "not for block latent attention, whose cache has no fixed size"
     assert str(error.value) == f"compile=on: {lack}; use compile=off or auto"
+
+
+def test_code_that_may_not_know_the_cache_stays_with_the_plain_way(monkeypatch):
+    """It would attend to room that nothing was written to."""
+
+    class MyBlock(GPTBlock):
+        pass
+
+    monkeypatch.setattr("nanokimi.compiled.decode.choose_compile", lambda name, device: name != "off")
+    model = build_model(tiny.gpt())
+    model.layers[1] = MyBlock(model.cfg)
+    assert choose_step(model, "auto", MANY) is model
+    with pytest.raises(ConfigError) as error:
+        next(generate(model, [1], 5, compile="on"))
+    assert str(error.value) == (
+        "compile=on: not for a model with code of your own (MyBlock); use compile=off or auto"
+    )
 
 
 @pytest.mark.parametrize("value", ["always", True, None, 1])
