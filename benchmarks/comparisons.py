@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.steps import StepCase
 from benchmarks.turns import Candidates
+from nanokimi.compiled.choice import can_compile
 from nanokimi.config import KimiConfig
 from nanokimi.device import autocast, choose_dtype
 from nanokimi.experts import SwiGLU, can_group
@@ -161,15 +162,18 @@ def against_transformers(device: torch.device) -> Candidates:
 
 
 def decoding(texts: int, device: torch.device) -> Candidates:
-    """200 greedy tokens after prompts of 50: Kimi and GPT with their caches, and transformers with its own."""
+    """200 greedy tokens after prompts of 50: Kimi and GPT with their caches, and transformers with its own.
+
+    Compiled too, where that can be; the rounds that are not counted compile.
+    """
     gpt = build_model(load_model_config("gpt-tiny")).to(device).eval()
     kimi = build_model(load_model_config("kimi-tiny", ["moe_intermediate_size=128"])).to(device).eval()
     theirs = _transformers_model(kimi).to(device).eval()
     prompts = _tokens(2048, texts, 50, device)
 
-    def ours(model: Model) -> Callable[[], object]:
+    def ours(model: Model, compile: str) -> Callable[[], object]:
         prompt = prompts.tolist() if texts > 1 else prompts[0].tolist()
-        return lambda: list(generate(model, prompt, 200, temperature=0.0))
+        return lambda: list(generate(model, prompt, 200, temperature=0.0, compile=compile))
 
     def transformers_generate() -> object:
         return theirs.generate(
@@ -177,7 +181,14 @@ def decoding(texts: int, device: torch.device) -> Candidates:
             do_sample=False, pad_token_id=0,
         )  # fmt: skip
 
-    return {"Kimi": ours(kimi), "GPT": ours(gpt), "transformers, same Kimi": transformers_generate}
+    plain = {
+        "Kimi": ours(kimi, "off"),
+        "GPT": ours(gpt, "off"),
+        "transformers, same Kimi": transformers_generate,
+    }
+    if not can_compile(device):
+        return plain
+    return plain | {"Kimi, compiled": ours(kimi, "on"), "GPT, compiled": ours(gpt, "on")}
 
 
 def _tokens(vocab_size: int, rows: int, columns: int, device: torch.device) -> Tensor:

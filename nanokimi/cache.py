@@ -1,5 +1,7 @@
 """What a layer keeps of the tokens that it has seen, so that decoding computes each token once."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -59,6 +61,41 @@ class PaddedCache(SequenceCache):
         self.padding = self.padding[rows]
         self._room = [room[rows] for room in self._room]
 
+    def columns(self) -> Int[Tensor, " entries"]:
+        """Every column that `append` has returned."""
+        return torch.arange(self.length, device=self.padding.device)
+
+    def newest(self, n: int) -> Int[Tensor, " n"]:
+        """The columns of the newest `n` tokens."""
+        return self.columns()[-n:]
+
+
+class FixedCache(PaddedCache):
+    """A cache that has room for `max_seq_len` tokens from the first one on, for a compiled step: nothing in it grows.
+
+    `position` is the column of the first new token, and all layers share it. It is a tensor, because a step is compiled
+    for the numbers that it reads. Whoever runs the model moves it on afterwards, and `length` with it.
+    """
+
+    def __init__(self, padding: list[int], position: Int[Tensor, " one"], max_seq_len: int) -> None:
+        super().__init__(padding, position.device)
+        self.is_even, self.position, self.max_seq_len = False, position, max_seq_len
+
+    def append(self, *new: Tensor) -> tuple[Tensor, ...]:
+        """Store the newest entries of every tensor; returns each whole, with the room that is not yet used."""
+        if not self._room:
+            # Zeros, because what is hidden has a weight of 0, and that times NaN is NaN.
+            self._room = [t.new_zeros(*t.shape[:-2], self.max_seq_len, t.shape[-1]) for t in new]
+        for room, tensor in zip(self._room, new, strict=True):
+            room.index_copy_(-2, self.newest(tensor.shape[-2]), tensor)
+        return tuple(self._room)
+
+    def columns(self) -> Int[Tensor, " entries"]:
+        return torch.arange(self.max_seq_len, device=self.padding.device)
+
+    def newest(self, n: int) -> Int[Tensor, " n"]:
+        return self.position + torch.arange(n, device=self.padding.device)
+
 
 def text_positions(cache: SequenceCache | None, columns: Int[Tensor, " seq"]) -> Int[Tensor, "*batch seq"]:
     """The place in its text of every token, from the columns in which they stand; 0 for padding."""
@@ -76,8 +113,7 @@ def visible_entries(
     """
     if not isinstance(cache, PaddedCache) or cache.is_even:
         return None
-    keys = torch.arange(cache.length, device=cache.padding.device)
-    queries = keys[-q.shape[2] :, None]
+    keys, queries = cache.columns(), cache.newest(q.shape[2])[:, None]
     is_padding = keys < cache.padding[:, None, None]
     return ((keys <= queries) & (~is_padding | (queries < cache.padding[:, None, None])))[:, None]
 
@@ -121,3 +157,19 @@ def _join(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...
 
 
 LayerCache = SequenceCache | BlockLatentCache
+
+
+def next_columns(
+    cache: Sequence[LayerCache] | None, tokens: Int[Tensor, "batch seq"], max_seq_len: int
+) -> Int[Tensor, " seq"]:
+    """The columns in which the new `tokens` stand, behind those in the layers' caches.
+
+    Raises `ValueError` for more than `max_seq_len` tokens, those in the cache included.
+    """
+    if cache and isinstance(cache[0], FixedCache):
+        return cache[0].newest(tokens.shape[1])
+    start = cache[0].length if cache else 0
+    end = start + tokens.shape[1]
+    if end > max_seq_len:
+        raise ValueError(f"{end} tokens are more than max_seq_len={max_seq_len} of this model")
+    return torch.arange(start, end, device=tokens.device)

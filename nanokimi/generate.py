@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import PaddedCache
+from nanokimi.compiled.decode import CompiledStep, choose_step
 from nanokimi.model import Model
 from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, is_batch, require
 from nanokimi.system.finite import NotFiniteError, check_held, check_weights
@@ -61,6 +62,7 @@ def generate(
     top_p: float | None = None,
     seed: int = 0,
     stop_id: int | None = None,
+    compile: str = "auto",
 ) -> Iterator[Any]:
     """Yield the ids of the tokens that continue `prompt`: at most `max_new_tokens`, and none from `stop_id` on.
 
@@ -71,8 +73,13 @@ def generate(
     A list of prompts, of any lengths, yields a list each time: the next token of every text, as it would go on alone,
     and None for a text that has ended. One pass of the model serves all of them.
 
+    `compile` runs every token after the prompt by one compiled graph: "on", "off", or "auto", which is on for CUDA and
+    2,000 tokens or more. The first token then takes a minute or so longer. The tokens are the same, but where two are
+    as likely to the last digits.
+
     Raises `ConfigError` at the first token for a prompt that is empty, longer than the context or with ids that the
-    model lacks and for a setting outside its range, and `NotFiniteError` for weights that are not finite.
+    model lacks, for a setting outside its range and for compile="on" where that cannot be, and `NotFiniteError` for
+    weights that are not finite.
 
     >>> from nanokimi import build_model, generate, load_model_config
     >>> model = build_model(load_model_config("kimi-smoke"))
@@ -84,19 +91,20 @@ def generate(
     require(isinstance(model, Model), "model", model, "be a GPT or a Kimi")
     check_held(model)
     check_sampling(temperature, top_k, top_p)
-    check_run(max_new_tokens, seed, stop_id)
+    check_run(max_new_tokens, seed, stop_id, compile)
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    step = choose_step(model, compile, max_new_tokens)
     if is_batch(prompt):
-        yield from _generate_batch(model, prompt, max_new_tokens, seed, stop_id, sampling)
+        yield from _generate_batch(model, step, prompt, max_new_tokens, seed, stop_id, sampling)
         return
     tokens = check_prompt(prompt, context := model.cfg.max_seq_len, model.cfg.vocab_size)
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(int(seed))
-    cache, new = model.new_cache(), list(tokens)
+    cache, new = step.new_cache(), list(tokens)
     for _ in range(max_new_tokens):
         if cache[0].length + len(new) > context:
-            cache, new = model.new_cache(), tokens[-max(1, context // 2) :]
-        logits = model(torch.tensor([new], device=device), cache).logits[:, -1]
+            cache, new = step.new_cache(), tokens[-max(1, context // 2) :]
+        logits = step(torch.tensor([new], device=device), cache).logits[:, -1]
         (token,) = _draw(model, logits.cpu(), [generator], sampling)
         if token == stop_id:
             return
@@ -107,6 +115,7 @@ def generate(
 
 def _generate_batch(
     model: Model,
+    step: Model | CompiledStep,
     prompts: Any,
     max_new_tokens: int,
     seed: int,
@@ -124,6 +133,7 @@ def _generate_batch(
         return
     generators = [torch.Generator().manual_seed(int(seed)) for _ in texts]
     going, cache = list(range(len(texts))), None
+    rows = going  # the texts that have a row in the cache
     for _ in range(max_new_tokens):
         for i in going:
             if len(texts[i]) > context:
@@ -131,20 +141,28 @@ def _generate_batch(
         # The columns are full also where the longest text has ended and only its padding is left.
         if cache is None or cache[0].length == context:
             longest = max(len(texts[i]) for i in going)
-            padding = [longest - len(texts[i]) for i in going]
-            cache = [PaddedCache(padding, device) for _ in model.layers]
-            new = [[0] * n + texts[i] for n, i in zip(padding, going, strict=True)]
+            padding = [longest - len(texts[i]) for i in rows]
+            is_plain = not isinstance(step, CompiledStep)
+            cache = (
+                [PaddedCache(padding, device) for _ in step.layers] if is_plain else step.new_cache(padding)
+            )
+            new = [[0] * n + texts[i] for n, i in zip(padding, rows, strict=True)]
         else:
-            new = [texts[i][-1:] for i in going]
-        logits = model(torch.tensor(new, device=device), cache).logits[:, -1].cpu()
+            new = [texts[i][-1:] for i in rows]
+        logits = step(torch.tensor(new, device=device), cache).logits[:, -1].cpu()
+        logits = logits[[rows.index(i) for i in going]]
         drawn = dict(zip(going, _draw(model, logits, [generators[i] for i in going], sampling), strict=True))
-        stay = [place for place, i in enumerate(going) if drawn[i] != stop_id]
-        if len(stay) < len(going):
-            going = [going[place] for place in stay]
-            if not going:
-                return
+        ended = [i for i in going if drawn[i] == stop_id]
+        going = [i for i in going if i not in ended]
+        if not going:
+            return
+        if isinstance(step, CompiledStep):
+            for i in ended:
+                texts[i] = [0]  # it keeps its row, because fewer rows would be another graph
+        elif ended:
             for layer in cache:
-                layer.keep(torch.tensor(stay, device=device))
+                layer.keep(torch.tensor([rows.index(i) for i in going], device=device))
+            rows = going
         for i in going:
             texts[i].append(drawn[i])
         yield [drawn[i] if i in going else None for i in range(len(texts))]

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nanokimi.attention import attend, join_heads, split_heads
-from nanokimi.cache import SequenceCache, text_positions, visible_entries
+from nanokimi.cache import SequenceCache, next_columns, text_positions, visible_entries
 from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
@@ -88,13 +88,8 @@ class GPT(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
-        start = cache[0].length if cache else 0
-        end = start + tokens.shape[1]
-        if end > self.cfg.max_seq_len:
-            raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
-        positions = text_positions(
-            cache[0] if cache else None, torch.arange(start, end, device=tokens.device)
-        )
+        columns = next_columns(cache, tokens, self.cfg.max_seq_len)
+        positions = text_positions(cache[0] if cache else None, columns)
         x = self.embed_tokens(tokens) + self.embed_positions(positions)
         maxima = []
         for i, layer in enumerate(self.layers):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nanokimi.attention import CausalSelfAttention
 from nanokimi.block_latent import BlockLatentAttention
-from nanokimi.cache import BlockLatentCache, LayerCache, SequenceCache
+from nanokimi.cache import BlockLatentCache, LayerCache, SequenceCache, next_columns
 from nanokimi.config import KimiConfig
 from nanokimi.experts import SwiGLU
 from nanokimi.first_weights import draw_first_weights_
@@ -110,11 +110,8 @@ class Kimi(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
-        start = cache[0].length if cache else 0
-        end = start + tokens.shape[1]
-        if end > self.cfg.max_seq_len:
-            raise ValueError(f"{end} tokens are more than max_seq_len={self.cfg.max_seq_len} of this model")
-        rotation = rotations(torch.arange(start, end, device=tokens.device), self.rope_dim, self.cfg.rope)
+        columns = next_columns(cache, tokens, self.cfg.max_seq_len)
+        rotation = rotations(columns, self.rope_dim, self.cfg.rope)
         x = self.embed_tokens(tokens)
         routing, maxima = [], []
         for i, layer in enumerate(self.layers):

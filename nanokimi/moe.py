@@ -59,9 +59,14 @@ def mix(
     weights: Float[Tensor, "tokens top_k"],
     bank: ExpertBank,
 ) -> Float[Tensor, "tokens d_model"]:
-    """`dispatch`, or in decoding `mix_few`, where no more experts are asked for than there are: both give the same."""
-    is_decoding = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    is_few = is_decoding and expert_idx.numel() <= len(bank.down_proj)
+    """`dispatch`, or in decoding `mix_few`, where no more experts are asked for than there are: both give the same.
+
+    A compiled step of decoding always gathers: its compiler reads the experts' weights where they lie.
+    """
+    if torch.compiler.is_compiling():
+        is_few = not torch.is_grad_enabled()
+    else:
+        is_few = torch.is_inference_mode_enabled() and expert_idx.numel() <= len(bank.down_proj)
     return (mix_few if is_few else dispatch)(x, expert_idx, weights, bank)
 
 

@@ -42,6 +42,11 @@ def rope_frequencies(rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
     return theta.float()
 
 
+def frequencies_on(device: torch.device, rope_dim: int, cfg: RopeConfig) -> Float[Tensor, " pairs"]:
+    """`rope_frequencies` on a device. A compiled step holds them there (`nanokimi/compiled/whole.py`)."""
+    return rope_frequencies(rope_dim, cfg).to(device)
+
+
 def yarn_mscale(yarn: YarnConfig | None) -> float:
     """m: YaRN multiplies attention logits by m², so that attention stays sharp in a longer context. 1 without YaRN.
 
@@ -54,7 +59,7 @@ def yarn_mscale(yarn: YarnConfig | None) -> float:
 
 def rotations(positions: Int[Tensor, " seq"], rope_dim: int, cfg: RopeConfig) -> Complex[Tensor, "seq pairs"]:
     """e^(i·t·theta) for every position t and pair: unit complex numbers that `apply_rope` multiplies by."""
-    angles = positions[:, None].float() * rope_frequencies(rope_dim, cfg).to(positions.device)
+    angles = positions[:, None].float() * frequencies_on(positions.device, rope_dim, cfg)
     return torch.polar(torch.ones_like(angles), angles)
 
 

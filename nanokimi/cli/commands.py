@@ -187,11 +187,14 @@ def generate_text(
     top_k: Annotated[int | None, options.whole("keep the k likeliest tokens")] = None,
     top_p: Annotated[float | None, options.number("keep the likeliest tokens that reach p together")] = None,
     seed: Annotated[int, options.whole("the same seed writes the same text")] = 0,
+    compile: Annotated[
+        str, typer.Option(help="auto, on or off: a token as one compiled graph, made in a minute or so")
+    ] = "auto",
 ) -> None:
     """Continue a prompt."""
     with options.named_as_options():
         check_sampling(temperature, top_k, top_p)
-        check_run(max_new_tokens, seed, None)
+        check_run(max_new_tokens, seed, None, compile)
     settings.check_letters(prompt, "--prompt", "write it in UTF-8")
     loaded = _load(checkpoint_path)
     encoding = loaded.tokenizer
@@ -206,9 +209,12 @@ def generate_text(
         top_p=top_p,
         seed=seed,
         stop_id=ids[0],
+        compile=compile,
     )
     written = decode(encoding.decode_single_token_bytes, tokens)
     first = next(written)  # a mistake shows here, before anything is printed
+    if compile == "on":
+        tell("compiling what a token takes before the second one, which takes a while")
     try:
         say(prompt + first, end="")
         for piece in written:

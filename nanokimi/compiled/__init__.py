@@ -1,1 +1,1 @@
-"""The training step as one compiled graph: where that can be, and what runs it."""
+"""The training step and the decoding step as compiled graphs: where that can be, and what runs them."""

@@ -1,4 +1,4 @@
-"""Whether a training compiles its step."""
+"""Whether a step is compiled, of a training or of decoding."""
 
 import os
 import shutil
@@ -17,6 +17,11 @@ def choose_compile(name: str, device: torch.device) -> bool:
     lack = _find_lack(device)
     require(name != "on" or not lack, f"compile=on: {lack}; use compile=off or auto")
     return name == "on" or (name == "auto" and device.type == "cuda" and not lack)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether nothing is missing for compiling on this device."""
+    return not _find_lack(device)
 
 
 def _find_lack(device: torch.device) -> str:

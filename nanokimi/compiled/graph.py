@@ -5,35 +5,26 @@ the balancing losses that are on. Their coefficients are no part of it, so that 
 choice of losses.
 """
 
-import contextlib
 import functools
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nanokimi.config import BalanceConfig, ConfigError, TrainConfig
+from nanokimi.compiled.whole import hold_constants, quiet, refuse
+from nanokimi.config import BalanceConfig, TrainConfig
 from nanokimi.device import autocast
 from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.output import ModelOutput
-from nanokimi.router import RouterStats, scaling_factor
-from nanokimi.system.by_run import capability
-from nanokimi.system.printable import one_line
+from nanokimi.router import RouterStats
 from nanokimi.system.replaced import replace_forward
 
 # Each balancing loss by itself, with a coefficient of 1.
 _ALONE = {name: BalanceConfig(**{name: 1.0}) for name in ("switch_coef", "sequence_coef", "z_coef")}
-
-
-def hold_constants() -> None:
-    """A compiled step holds what these functions give, and does not ask for it again."""
-    for function in (scaling_factor, capability):
-        torch.compiler.assume_constant_result(function)  # it marks the function itself
 
 
 class CompiledLosses:
@@ -77,16 +68,12 @@ class CompiledLosses:
         # Two tensors, as in a step: a graph of one for both would be another graph.
         inputs, targets = torch.zeros(2, cfg.batch_size, cfg.seq_len, dtype=torch.long, device=self._device)
         try:
-            with _quiet():
+            with quiet():
                 with autocast(self._device, self._dtype):
                     loss, terms, _ = self._graph(*_arguments(inputs, targets, cfg))
                 functools.reduce(torch.add, terms, loss).backward()
         except TorchDynamoException as error:
-            reason = one_line(str(error).strip().partition("\n")[0], 200)
-            says = f"this step cannot be compiled ({reason})"
-            if cfg.compile == "on":
-                raise ConfigError(f"{says}: use compile=off") from None
-            warnings.warn(f"{says}, and runs as it is", RuntimeWarning, stacklevel=2)
+            refuse(error, "this step", cfg.compile)
             return False
         finally:
             self._model.zero_grad(set_to_none=True)
@@ -129,13 +116,3 @@ def _arguments(
 def _name_losses(cfg: TrainConfig) -> tuple[str, ...]:
     """The balancing losses that are on."""
     return tuple(name for name in _ALONE if getattr(cfg.balance, name))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """A block without the warning that complex numbers are left to torch itself: RoPE is a small part of a step."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Torchinductor does not support code generation for complex operators"
-        )
-        yield

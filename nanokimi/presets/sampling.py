@@ -52,13 +52,15 @@ def check_prompt(prompt: Any, context: int, vocab_size: int, name: str = "prompt
     return ids
 
 
-def check_run(max_new_tokens: Any, seed: Any, stop_id: Any) -> None:
-    """How many tokens, from which seed, and which one ends the text."""
+def check_run(max_new_tokens: Any, seed: Any, stop_id: Any, compile: Any) -> None:
+    """How many tokens, from which seed, which one ends the text, and whether their step is compiled."""
     enough = _is_whole(max_new_tokens) and max_new_tokens >= 1
     require(enough, "max_new_tokens", max_new_tokens, "be a whole number of at least 1")
     in_range = _is_whole(seed) and -(2**63) <= seed < 2**64  # what torch's generator takes
     require(in_range, "seed", seed, "be a whole number in -2^63..2^64-1")
     require(stop_id is None or _is_whole(stop_id), "stop_id", stop_id, "be a whole number")
+    known = isinstance(compile, str) and compile in ("auto", "on", "off")
+    require(known, "compile", compile, "be auto, on or off")
 
 
 def _is_listed(value: Any) -> bool:

@@ -44,9 +44,26 @@ def test_a_gpu_measures_larger_models_too():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("title", [title for title in COMPARISONS if title not in ONLY_ON_CUDA])
-def test_every_comparison_runs(title):
+def test_every_comparison_runs(title, monkeypatch):
+    # The tests check all shapes at run time, and that cannot be compiled.
+    monkeypatch.setattr(comparisons, "can_compile", lambda _: False)
     for candidate in COMPARISONS[title](CPU).values():
         candidate()
+
+
+def test_decoding_is_measured_compiled_where_that_can_be(monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparisons, "can_compile", lambda _: True)
+    monkeypatch.setattr(
+        comparisons, "generate", lambda *_, **settings: asked.append(settings["compile"]) or []
+    )
+    candidates = COMPARISONS["decoding, 200 tokens"](CPU)
+    del candidates["transformers, same Kimi"]
+    for candidate in candidates.values():
+        candidate()
+    assert dict(zip(candidates, asked, strict=True)) == {
+        "Kimi": "off", "GPT": "off", "Kimi, compiled": "on", "GPT, compiled": "on",
+    }  # fmt: skip
 
 
 def test_grouped_experts_are_compared_with_the_loop_where_they_run(monkeypatch):

@@ -21,6 +21,7 @@ BAD = {
     "an empty value": (["train", "--set=train.steps="], "'train.steps=': steps is empty: it must be a whole number"),
     "a number of Python's": (["train", "--set=train.steps=1_0"], "steps='1_0' must be a whole number"),
     "a number of another script": (["generate", "--checkpoint=a", "--top-k=٣"], "'--top-k': '٣' must be a whole"),
+    "a word for compile": (["generate", "--checkpoint=a", "--compile=yes"], "--compile='yes' must be auto, on or off"),
     "a number with a line": (["generate", "--checkpoint=a", "--top-p=0_1"], "'--top-p': '0_1' must be a number"),
     "no number": (["generate", "--checkpoint=a", "--temperature=warm"], "'--temperature': 'warm' must be a number"),
     "no temperature": (["generate", "--checkpoint=a", "--temperature=-1"], "--temperature=-1.0 must be 0 (greedy)"),

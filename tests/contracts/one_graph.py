@@ -9,7 +9,7 @@ import torch
 
 from lab_utils.bench.plan import Arm, make_plan
 from nanokimi import experts
-from nanokimi.compiled.graph import hold_constants
+from nanokimi.compiled.whole import hold_constants
 from nanokimi.config import KimiConfig
 from nanokimi.device import autocast
 from nanokimi.loss import balance_term, next_token_loss

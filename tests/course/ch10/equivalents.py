@@ -70,16 +70,16 @@ EQUIVALENT = {
         ("cache[0]", "cache[1]", "all layers hold as many tokens"),
     )
     | name_mutants(
-        "cache, new = (model.new_cache(), tokens[-max(1, context // 2):])",
+        "cache, new = (step.new_cache(), tokens[-max(1, context // 2):])",
         ("max(1, context // 2)", "max(context // 2, 1)", "the larger of two has no order"),
     )
     | name_mutants(
-        "logits = model(torch.tensor([new], device=device), cache).logits[:, -1]",
+        "logits = step(torch.tensor([new], device=device), cache).logits[:, -1]",
         (", device=device", "", "the check runs on the CPU"),
     )
     | name_mutants(
-        "yield from _generate_batch(model, prompt, max_new_tokens, seed, stop_id, sampling)",
-        ("(model, prompt", "(prompt, model", "the exercise asks for one prompt"),
+        "yield from _generate_batch(model, step, prompt, max_new_tokens, seed, stop_id, sampling)",
+        ("(model, step", "(step, model", "the exercise asks for one prompt"),
     )
     | name_mutants(
         "token, = _draw(model, logits.cpu(), [generator], sampling)",
