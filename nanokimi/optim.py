@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nanokimi import ranks
 from nanokimi.config import OptimConfig, TrainConfig
 
 # Matrices stored as one tensor but acting as several: Muon orthogonalises each by itself.
@@ -50,7 +51,8 @@ class Muon(torch.optim.Optimizer):
         mean square that AdamW's updates typically have (Moonlight, eq. 4).
     ns_steps, ns_dtype: see `newton_schulz`.
 
-    Matrices of one shape, in the whole model, are orthogonalised in one batch.
+    Matrices of one shape, in the whole model, are orthogonalised in one batch. Of a sharded model every rank
+    orthogonalises the experts that it holds; a matrix is put together once in a step, and every rank keeps its rows.
     """
 
     def __init__(
@@ -76,13 +78,14 @@ class Muon(torch.optim.Optimizer):
             # `_foreach_` does for a list of tensors what its name says: on a GPU one launch, not one a tensor.
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             for p, update in zip(params, self._with_momentum(params, group["momentum"]), strict=True):
+                update = ranks.own(update) if p.ndim > 2 else ranks.whole(update)
                 matrices = update.unflatten(-2, (group["fused_rows"], -1)).flatten(0, -3)
                 key = (*sorted(matrices.shape[1:]), group["ns_steps"], group["lr"])
                 batches.setdefault(key, []).append((p, matrices))
         for (_, longer_side, ns_steps, lr), same in batches.items():
             params, matrices = zip(*same, strict=True)
             updates = self._orthogonal(matrices, params, ns_steps)
-            torch._foreach_add_(params, updates, alpha=-lr * 0.2 * math.sqrt(longer_side))
+            torch._foreach_add_([*map(ranks.own, params)], updates, alpha=-lr * 0.2 * math.sqrt(longer_side))
 
     def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
         """Every parameter's update before it is made orthogonal; the momentum takes the gradient in."""
@@ -97,13 +100,16 @@ class Muon(torch.optim.Optimizer):
     def _orthogonal(
         self, matrices: Sequence[Tensor], params: Sequence[nn.Parameter], ns_steps: int
     ) -> list[Tensor]:
-        """The orthogonal updates of some parameters, whose matrices have one shape, in the parameters' own shapes."""
+        """The orthogonal updates of what this rank holds of some parameters, whose matrices have one shape."""
         # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
         wide = [m.mT if m.shape[1] > m.shape[2] else m for m in matrices]
         runs = newton_schulz(torch.cat(wide), ns_steps, self.ns_dtype).split([len(m) for m in wide])
+        updates = [run.mT if m.shape[1] > m.shape[2] else run for m, run in zip(matrices, runs, strict=True)]
         return [
-            (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
-            for m, run, p in zip(matrices, runs, params, strict=True)
+            u.reshape(ranks.own(p).shape).to(p.dtype)
+            if p.ndim > 2
+            else ranks.part(u.reshape(p.shape).to(p.dtype), p)
+            for u, p in zip(updates, params, strict=True)
         ]
 
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from nanokimi import checkpoint
+from nanokimi import checkpoint, ranks
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
 from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tell
@@ -29,7 +29,14 @@ def run_training(
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
         the way of its first step. A run that ends before its first step is done leaves none.
     about: lines to say at that moment.
+
+    Of several ranks each calls this. Rank 0 alone hears signals and touches the folder; the others compute with it.
     """
+    if ranks.rank() > 0:
+        with Wish() as wish, explain_shortage(run.train):
+            for _ in train(model, corpus, run.train, out, done is not None):
+                pass
+        return 128 + wish.number if wish.number is not None else 0
     wish, step, is_begun, clips = Wish(), done or 0, False, Clips(run.train)
     val_losses: list[float] = []
 
