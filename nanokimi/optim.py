@@ -51,8 +51,7 @@ class Muon(torch.optim.Optimizer):
         mean square that AdamW's updates typically have (Moonlight, eq. 4).
     ns_steps, ns_dtype: see `newton_schulz`.
 
-    Matrices of one shape, in the whole model, are orthogonalised in one batch. Of a sharded model every rank
-    orthogonalises the experts that it holds; a matrix is put together once in a step, and every rank keeps its rows.
+    Matrices of one shape, in the whole model, are orthogonalised in one batch.
     """
 
     def __init__(
@@ -78,14 +77,13 @@ class Muon(torch.optim.Optimizer):
             # `_foreach_` does for a list of tensors what its name says: on a GPU one launch, not one a tensor.
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
             for p, update in zip(params, self._with_momentum(params, group["momentum"]), strict=True):
-                update = ranks.own(update) if p.ndim > 2 else ranks.whole(update)
                 matrices = update.unflatten(-2, (group["fused_rows"], -1)).flatten(0, -3)
                 key = (*sorted(matrices.shape[1:]), group["ns_steps"], group["lr"])
                 batches.setdefault(key, []).append((p, matrices))
         for (_, longer_side, ns_steps, lr), same in batches.items():
             params, matrices = zip(*same, strict=True)
             updates = self._orthogonal(matrices, params, ns_steps)
-            torch._foreach_add_([*map(ranks.own, params)], updates, alpha=-lr * 0.2 * math.sqrt(longer_side))
+            torch._foreach_add_(params, updates, alpha=-lr * 0.2 * math.sqrt(longer_side))
 
     def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
         """Every parameter's update before it is made orthogonal; the momentum takes the gradient in."""
@@ -98,19 +96,38 @@ class Muon(torch.optim.Optimizer):
         return torch._foreach_lerp(grads, buffers, momentum)
 
     def _orthogonal(
-        self, matrices: Sequence[Tensor], params: Sequence[nn.Parameter], ns_steps: int
+        self, matrices: Sequence[Tensor], params: Sequence[Tensor], ns_steps: int
     ) -> list[Tensor]:
-        """The orthogonal updates of what this rank holds of some parameters, whose matrices have one shape."""
+        """The orthogonal updates of some parameters, whose matrices have one shape, in the parameters' own shapes."""
         # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
         wide = [m.mT if m.shape[1] > m.shape[2] else m for m in matrices]
         runs = newton_schulz(torch.cat(wide), ns_steps, self.ns_dtype).split([len(m) for m in wide])
-        updates = [run.mT if m.shape[1] > m.shape[2] else run for m, run in zip(matrices, runs, strict=True)]
         return [
-            u.reshape(ranks.own(p).shape).to(p.dtype)
-            if p.ndim > 2
-            else ranks.part(u.reshape(p.shape).to(p.dtype), p)
-            for u, p in zip(updates, params, strict=True)
+            (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
+            for m, run, p in zip(matrices, runs, params, strict=True)
         ]
+
+
+class ShardedMuon(Muon):
+    """Muon for a model whose weights are dealt to several ranks (`ranks.shard`): the same updates.
+
+    Momenta are dealt as the weights are. A bank stays where its experts are. Any other matrix is put together once in
+    a step, and every rank keeps its rows of the update.
+    """
+
+    def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        updates = super()._with_momentum(params, momentum)
+        return [ranks.own(update) if update.ndim > 2 else ranks.whole(update) for update in updates]
+
+    def _orthogonal(
+        self, matrices: Sequence[Tensor], params: Sequence[Tensor], ns_steps: int
+    ) -> list[Tensor]:
+        shapes = [ranks.own(p) if p.ndim > 2 else p for p in params]
+        found = super()._orthogonal(matrices, shapes, ns_steps)
+        dealt = [torch.empty_like(p) for p in params]
+        for update, p in zip(found, dealt, strict=True):
+            ranks.own(p).copy_(update if p.ndim > 2 else ranks.part(update, p))
+        return dealt
 
 
 def group_parameters(
@@ -140,15 +157,15 @@ def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Opt
     muon, decayed, free = group_parameters(model, cfg)
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
-        on_gpu = next(model.parameters()).is_cuda
+        first = next(model.parameters())
         optimizers.append(
-            Muon(
+            (ShardedMuon if ranks.is_part(first) else Muon)(
                 [{"params": params, "fused_rows": n} for n, params in muon.items()],
                 lr=cfg.lr,
                 weight_decay=cfg.weight_decay,
                 momentum=cfg.muon_momentum,
                 ns_steps=cfg.ns_steps,
-                ns_dtype=torch.bfloat16 if on_gpu else torch.float32,
+                ns_dtype=torch.bfloat16 if first.is_cuda else torch.float32,
             )
         )
     groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
