@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nanokimi import ranks
 from nanokimi.config import TrainConfig, to_dict
 from nanokimi.model import Model
 from nanokimi.runs import folder
-from nanokimi.runs.optimizers import pack_optimizers
+from nanokimi.runs.optimizers import pack_optimizers, unpack_optimizers
 from nanokimi.runs.reading import ABOUT, FILES, FORMAT, hash_about, hash_file, read_checkpoint
 from nanokimi.runs.state import BEGIN_ANEW, CheckpointError, TrainingState, name_cause
 from nanokimi.system.atomic import new_folder, write_json
@@ -39,6 +40,7 @@ __all__ = [
     "find_newest",
     "has_checkpoint",
     "load_checkpoint",
+    "restore_",
     "save_checkpoint",
 ]
 
@@ -67,14 +69,18 @@ def save_checkpoint(
     """Write `run_dir/step-...`, delete all but the checkpoint before it, and return the new folder.
 
     Killed at any moment, or without power, a whole checkpoint remains. Raises `CheckpointError` where the disk is full
-    or fails; the older checkpoints then stay.
+    or fails; the older checkpoints then stay. Of several ranks each calls this, and rank 0 writes. What it writes does
+    not show how many there were.
     """
     check_held(model)
     target = run_dir / f"step-{state.step:06d}"
+    weights, momenta = ranks.gather(model.state_dict()), ranks.gather(pack_optimizers(model, optimizers))
+    if ranks.rank() > 0:
+        return target
     try:
         with new_folder(target) as unfinished:
-            save_file({n: t.contiguous() for n, t in model.state_dict().items()}, unfinished / FILES[0])
-            save_file(pack_optimizers(model, optimizers), unfinished / FILES[1])
+            save_file(weights, unfinished / FILES[0])
+            save_file(momenta, unfinished / FILES[1])
             tokenizer.save_tokenizer(encoding, unfinished / FILES[2])
             about = {
                 "format": FORMAT,
@@ -120,6 +126,15 @@ def load_checkpoint(path: AnyPath, device: AnyDevice = "cpu") -> Checkpoint:
             others = [f"nor does the one before it load, {each}" for each in skipped[1:2]]
             raise CheckpointError("; ".join([skipped[0], *others, BEGIN_ANEW]))
     return _load(newest, device)
+
+
+@torch.no_grad()
+def restore_(model: Model, optimizers: list[torch.optim.Optimizer], found: Checkpoint) -> None:
+    """Put the weights and momenta of a checkpoint into a model of its configuration, and into its fresh optimizers."""
+    held = model.state_dict()
+    for name, value in found.model.state_dict().items():
+        ranks.own(held[name]).copy_(ranks.part(value, held[name]))
+    unpack_optimizers(model, optimizers, found.optimizer_state)
 
 
 @checked

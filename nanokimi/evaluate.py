@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from nanokimi import ranks
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
@@ -51,8 +52,9 @@ def evaluate(
 
     A model that only guesses has a loss of log(vocab_size) nats per token and a perplexity of vocab_size. The windows
     are always the same; `cfg.batch_size` of them are computed at a time. `interrupt` is called after each such batch:
-    there the caller may wait, or leave by an exception. Raises `ConfigError` where model, corpus and `cfg` do not
-    fit each other, and `NotFiniteError` where a weight, the loss or its perplexity is no finite number.
+    there the caller may wait, or leave by an exception. Several ranks share the batches: each of them calls this, and
+    gets the numbers that one process gets. Raises `ConfigError` where model, corpus and `cfg` do not fit each other,
+    and `NotFiniteError` where a weight, the loss or its perplexity is no finite number.
 
     >>> from nanokimi import DataConfig, TrainConfig, build_model, evaluate, load_corpus, load_model_config
     >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
@@ -66,15 +68,17 @@ def evaluate(
     device = next(model.parameters()).device
     dtype = choose_dtype(cfg.dtype, device)
     inputs, targets, index = windows(corpus.val, cfg.eval_windows, cfg.seq_len)
-    losses = []
-    for x, y in zip(inputs.split(cfg.batch_size), targets.split(cfg.batch_size), strict=True):
+    losses = torch.zeros(targets.shape)  # 0 where another rank computes it
+    for rows in ranks.share(torch.arange(len(inputs)).split(cfg.batch_size)):
+        x, y = inputs[rows], targets[rows]
         with autocast(device, dtype):
             logits = model(x.to(device)).logits
         loss = F.cross_entropy(logits.flatten(0, 1).float(), y.to(device).flatten(), reduction="none")
-        losses.append(loss.cpu())
+        losses[rows] = loss.view(y.shape).cpu()
         interrupt()
+    ranks.sums([losses])
     # In double precision: the sum of a hundred thousand losses is then exact to far below what is printed.
-    nats = torch.cat(losses).double()
+    nats = losses.flatten().double()
     loss, perplexity = nats.mean().item(), nats.mean().exp().item()
     if not math.isfinite(perplexity):  # above 709 nats, where a model that guesses has log(vocab_size)
         large = ", too large for a perplexity" if math.isfinite(loss) else ""

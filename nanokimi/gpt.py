@@ -45,10 +45,9 @@ class GPTBlock(nn.Module):
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
         """QK-clip: sqrt(g) on the query rows and on the key rows of every head, and on their biases."""
         root = clip_factor(max_qk_logit, tau).sqrt()
-        q_weight, k_weight, _ = self.qkv_proj.weight.chunk(3)
-        q_bias, k_bias, _ = self.qkv_proj.bias.chunk(3)
-        for rows in (q_weight, k_weight, q_bias[:, None], k_bias[:, None]):
-            scale_heads_(rows, root)
+        factors = torch.cat([root, root, torch.ones_like(root)])  # the values stay
+        scale_heads_(self.qkv_proj.weight, factors)
+        scale_heads_(self.qkv_proj.bias[:, None], factors)
 
 
 class GPT(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nanokimi import ranks
 from nanokimi.config import OptimConfig, TrainConfig
 
 # Matrices stored as one tensor but acting as several: Muon orthogonalises each by itself.
@@ -95,7 +96,7 @@ class Muon(torch.optim.Optimizer):
         return torch._foreach_lerp(grads, buffers, momentum)
 
     def _orthogonal(
-        self, matrices: Sequence[Tensor], params: Sequence[nn.Parameter], ns_steps: int
+        self, matrices: Sequence[Tensor], params: Sequence[Tensor], ns_steps: int
     ) -> list[Tensor]:
         """The orthogonal updates of some parameters, whose matrices have one shape, in the parameters' own shapes."""
         # A tall matrix joins the batch of the wide ones of its shape: transposing changes nothing.
@@ -105,6 +106,28 @@ class Muon(torch.optim.Optimizer):
             (run.mT if m.shape[1] > m.shape[2] else run).reshape(p.shape).to(p.dtype)
             for m, run, p in zip(matrices, runs, params, strict=True)
         ]
+
+
+class ShardedMuon(Muon):
+    """Muon for a model whose weights are dealt to several ranks (`ranks.shard`): the same updates.
+
+    Momenta are dealt as the weights are. A bank stays where its experts are. Any other matrix is put together once in
+    a step, and every rank keeps its rows of the update.
+    """
+
+    def _with_momentum(self, params: list[nn.Parameter], momentum: float) -> Sequence[Tensor]:
+        updates = super()._with_momentum(params, momentum)
+        return [ranks.own(update) if update.ndim > 2 else ranks.whole(update) for update in updates]
+
+    def _orthogonal(
+        self, matrices: Sequence[Tensor], params: Sequence[Tensor], ns_steps: int
+    ) -> list[Tensor]:
+        shapes = [ranks.own(p) if p.ndim > 2 else p for p in params]
+        found = super()._orthogonal(matrices, shapes, ns_steps)
+        dealt = [torch.empty_like(p) for p in params]
+        for update, p in zip(found, dealt, strict=True):
+            ranks.own(p).copy_(update if p.ndim > 2 else ranks.part(update, p))
+        return dealt
 
 
 def group_parameters(
@@ -134,15 +157,15 @@ def build_optimizers(model: nn.Module, cfg: OptimConfig) -> list[torch.optim.Opt
     muon, decayed, free = group_parameters(model, cfg)
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
-        on_gpu = next(model.parameters()).is_cuda
+        first = next(model.parameters())
         optimizers.append(
-            Muon(
+            (ShardedMuon if ranks.is_part(first) else Muon)(
                 [{"params": params, "fused_rows": n} for n, params in muon.items()],
                 lr=cfg.lr,
                 weight_decay=cfg.weight_decay,
                 momentum=cfg.muon_momentum,
                 ns_steps=cfg.ns_steps,
-                ns_dtype=torch.bfloat16 if on_gpu else torch.float32,
+                ns_dtype=torch.bfloat16 if first.is_cuda else torch.float32,
             )
         )
     groups = [{"params": decayed}, {"params": free, "weight_decay": 0.0}]

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nanokimi import ranks
 from nanokimi.mask import causal_mask
 
 LARGEST_BLOCK = 2**28  # logits that `max_logit` holds at a time on a GPU: 1.1 GB in float32
@@ -69,4 +70,9 @@ def scale_heads_(
 
     The rows of the first head come first, then those of the second ... `part` picks some of the rows of each head.
     """
-    weight.unflatten(0, (len(factor), -1))[:, part].mul_(factor[:, None, None])
+    if ranks.is_part(weight):  # this rank may hold some rows of a head
+        by_row = factor.new_ones(len(weight), 1)
+        scale_heads_(by_row, factor, part)
+        ranks.own(weight).mul_(ranks.part(by_row, weight))
+    else:
+        weight.unflatten(0, (len(factor), -1))[:, part].mul_(factor[:, None, None])

@@ -3,8 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from nanokimi.evaluate import Evaluation
 from nanokimi.steering import Intervention
+from nanokimi.system.refusals import explain
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,11 @@ class StepRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return asdict(self) | {"interventions": [each.to_dict() for each in self.interventions]}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "StepRecord":
+        """The inverse of `to_dict`; `ValueError`, in one line, for what `to_dict` cannot have written."""
+        try:
+            return TypeAdapter(cls).validate_python(data)
+        except ValidationError as error:
+            raise ValueError(explain(error, cls)) from None

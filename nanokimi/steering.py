@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nanokimi import ranks
 from nanokimi.config import ConfigError, MoEConfig, TrainConfig, to_dict
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
@@ -96,6 +97,7 @@ class Intervention:
         if self.what == "frozen_experts":
             layers = range(model.cfg.first_k_dense_replace, model.cfg.n_layers)
             experts = range(moe.n_routed_experts)
+            _refuse_sharded(model)
             for layer, expert in self.value:
                 where = f"frozen_experts: layer {layer}"
                 require(layer in layers, f"{where} has no experts; allowed are {layers[0]}..{layers[-1]}")
@@ -145,6 +147,13 @@ def replay(log: Iterable[Mapping[str, Any]]) -> Steer:
 # ---------------------------------------------------------------- what the settings do to a model
 
 
+def _refuse_sharded(model: Model) -> None:
+    """`ConfigError` for a model whose experts are dealt to several ranks."""
+    # A rank that lacks the expert has nothing to hold, and the others would wait for it.
+    whole = not any(map(ranks.is_part, model.parameters()))
+    require(whole, "frozen_experts: no expert of a sharded model can be frozen: use --layout=replicated")
+
+
 def _replace_top_k(cfg: MoEConfig, top_k: int) -> MoEConfig:
     """The same routing with another number of experts per token, and the scaling factor that training had.
 
@@ -184,7 +193,9 @@ def freeze_experts(
     and momenta are bit for bit what they were: no update, no decay. Experts of one bank share one parameter, so no
     optimizer can leave out one of them by itself. The router's row for the expert goes on learning.
     """
-    kept = []
+    kept, experts = [], list(experts)
+    if experts:
+        _refuse_sharded(model)
     for layer, expert in experts:
         mlp = model.layers[layer].mlp
         assert isinstance(mlp, MoE)

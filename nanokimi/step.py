@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nanokimi import ranks
 from nanokimi.compiled.graph import CompiledLosses
 from nanokimi.config import TrainConfig
 from nanokimi.device import autocast, to_device
@@ -73,7 +74,7 @@ def take_step(
     `interrupt` is called after every forward and every backward pass. An exception that it raises gives the step up:
     the gradients are left half made and the optimizers have the step's learning rate; nothing else has changed. Raises
     `TrainingDiverged` before the update where the loss or the gradient is not finite, and after it where a weight is
-    not.
+    not. Several ranks share the micro-batches; all of them take the same step and return the same facts.
     """
     cfg = steering.apply_to(cfg)
     lr = lr_at(step, cfg)
@@ -83,7 +84,7 @@ def take_step(
     tally = _make_gradients(model, corpus, cfg, step, dtype, interrupt, graph)
     with freeze_experts(model, optimizers, steering.frozen_experts):
         norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        tally.read_losses(norm)
+        tally.read_losses(ranks.whole(norm))
         if what := tally.find_not_finite():
             where = _find_where(model, corpus, cfg, step, dtype, tally)
             model.zero_grad(set_to_none=True)  # whoever tries again with other settings begins without it
@@ -120,7 +121,7 @@ def _make_gradients(
     """Leave the gradient of the mean loss over the step's micro-batches in the parameters; return what was seen."""
     device = next(model.parameters()).device
     tally = _Tally(cfg.grad_accum)
-    for micro in range(cfg.grad_accum):
+    for micro in range(ranks.rank(), cfg.grad_accum, ranks.n_ranks()):
         inputs, targets = (to_device(tokens, device) for tokens in _get_batch(corpus, cfg, step, micro))
         with autocast(device, dtype):
             if graph is not None:
@@ -134,6 +135,8 @@ def _make_gradients(
         tally.add(loss, balance, out)
         del out, loss, balance  # else the logits are held while the next ones are made
         interrupt()
+    ranks.sums([p.grad for p in model.parameters() if p.grad is not None])
+    tally.add_other_ranks()
     return tally
 
 
@@ -190,6 +193,13 @@ class _Tally:
         if out.max_qk_logit is not None:
             largest = out.max_qk_logit if self.max_qk_logit is None else self.max_qk_logit
             self.max_qk_logit = torch.maximum(largest, out.max_qk_logit)
+
+    def add_other_ranks(self) -> None:
+        """Take in what the other ranks have seen of their micro-batches."""
+        self._losses = ranks.in_turn(self._losses)
+        ranks.sums([*self.load, *self.probability])
+        if self.max_qk_logit is not None:
+            self.max_qk_logit = ranks.maxima(self.max_qk_logit)
 
     def read_losses(self, grad_norm: Tensor) -> None:
         """Read the losses and the norm of the gradient."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from nanokimi import checkpoint
+from nanokimi import checkpoint, ranks
 from nanokimi.checkpoint import TrainingState
 from nanokimi.compiled.choice import choose_compile
 from nanokimi.compiled.graph import CompiledLosses
@@ -25,7 +25,7 @@ from nanokimi.optim import build_optimizers
 from nanokimi.record import StepRecord
 from nanokimi.runs import folder
 from nanokimi.runs.log import StepLog
-from nanokimi.runs.optimizers import unpack_optimizers
+from nanokimi.runs.shared import check_ranks
 from nanokimi.runs.state import MAY_DIFFER, refuse_other
 from nanokimi.steering import (
     EndTraining,
@@ -41,8 +41,10 @@ from nanokimi.system.checked import checked
 from nanokimi.system.devices import explain_lack
 from nanokimi.system.finite import NotFiniteError, check_trainable
 from nanokimi.system.paths import AnyPath
+from nanokimi.system.refusals import require
 from nanokimi.system.replaced import recompute
 from nanokimi.text.corpus import Corpus, check_fits
+from nanokimi.torchrun import ask_first, name_lost
 
 
 @checked
@@ -64,6 +66,9 @@ def train(
         and after every batch of an evaluation, so that a change acts within a fraction of a step. What it has
         changed holds after resuming too.
 
+    Under torchrun every rank calls this with the same arguments and closes it after the same step. Rank 0 writes, and
+    its `steer` alone is asked, between two steps. A run may be resumed on another number of ranks.
+
     Raises `ConfigError` where `model`, `corpus` and `cfg` do not fit each other, or not the run to resume, before
     anything is written; `TrainingDiverged` where loss, gradient or weights are no longer finite. Then nothing of that
     step is written, and the last checkpoint stays.
@@ -78,9 +83,10 @@ def train(
     # A caller may change the current folder between two steps.
     run_dir = None if run_dir is None else folder.locate(run_dir)
     with (
-        contextlib.nullcontext() if run_dir is None else folder.own(run_dir),
+        contextlib.nullcontext() if run_dir is None or ranks.rank() > 0 else folder.own(run_dir),
         recompute(model.layers if cfg.recompute else ()),
         explain_lack(cfg.device),
+        name_lost(),
     ):
         run = _prepare(model, corpus, cfg, run_dir, resume, steer)
         try:
@@ -100,15 +106,28 @@ def _prepare(
     dtype = choose_dtype(cfg.dtype, device)
     check_fits(corpus, model.cfg, cfg.seq_len)
     check_trainable(model)
+    check_ranks(model, corpus, cfg)
     model.to(device).train()
-    graph = CompiledLosses(model, dtype) if choose_compile(cfg.compile, device) else None
+    graph = CompiledLosses(model, dtype) if _choose_compile(model, cfg, device) else None
     optimizers = build_optimizers(model, cfg.optim)
     if resume:
         state = _restore(model, optimizers, corpus, cfg, run_dir)
     else:
         state = TrainingState(step=0, seconds=0.0, corpus_fingerprint=corpus.fingerprint)
     saved_step = state.step if resume else None
-    return _Run(model, optimizers, corpus, cfg, dtype, graph, run_dir, steer, state, saved_step)
+    return _Run(
+        model, optimizers, corpus, cfg, dtype, graph, run_dir, steer, state, saved_step, ranks.n_ranks()
+    )
+
+
+def _choose_compile(model: Model, cfg: TrainConfig, device: torch.device) -> bool:
+    """Whether the step is compiled: not where other ranks hold parts of the weights."""
+    whole = not ranks.is_part(next(model.parameters()))
+    require(
+        whole or cfg.compile != "on",
+        "compile=on: not for a sharded model; use compile=off or --layout=replicated",
+    )
+    return whole and choose_compile(cfg.compile, device)
 
 
 def _restore(
@@ -121,15 +140,14 @@ def _restore(
     """Load the run's newest checkpoint into model and optimizers, after checking that it is of the same run."""
     if run_dir is None:
         raise ConfigError("resume needs the folder of the run")
-    folder.bring_back(run_dir)
+    ask_first(partial(folder.bring_back, run_dir))
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
     ours = replace(cfg, **{name: getattr(found.train, name) for name in MAY_DIFFER})
     refuse_other(run_dir, "model", to_dict(found.model.cfg), to_dict(model.cfg))
     refuse_other(run_dir, "training", to_dict(found.train), to_dict(ours))
     theirs = {"fingerprint": found.state.corpus_fingerprint}
     refuse_other(run_dir, "corpus", theirs, {"fingerprint": corpus.fingerprint})
-    model.load_state_dict(found.model.state_dict())
-    unpack_optimizers(model, optimizers, found.optimizer_state)
+    checkpoint.restore_(model, optimizers, found)
     return found.state
 
 
@@ -151,6 +169,7 @@ class _Run:
     steer: Steer | None
     state: TrainingState
     saved_step: int | None
+    n_ranks: int
     log: StepLog | None = None
     seconds_waited: float = 0.0  # for answers of the caller, since the step under way was begun
 
@@ -178,7 +197,7 @@ class _Run:
             interventions=interventions,
             **vars(facts),
         )
-        if self.run_dir is not None:
+        if self.run_dir is not None and ranks.rank() == 0:
             self._open_log(self.run_dir).write(record.to_dict())
         if is_due:
             self.save(evaluated=record.evaluation is not None)
@@ -192,7 +211,8 @@ class _Run:
         if self.run_dir is not None and self.saved_step != self.state.step:
             if not evaluated:
                 self._measure(replace(self.cfg, eval_windows=1))
-            self._open_log(self.run_dir).sync()
+            if ranks.rank() == 0:
+                self._open_log(self.run_dir).sync()
             checkpoint.save_checkpoint(
                 self.run_dir, self.model, self.optimizers, self.corpus.tokenizer, self.cfg, self.state
             )
@@ -210,6 +230,10 @@ class _Run:
 
         Whenever the caller changes its mind about the interventions, the step is given up and taken anew.
         """
+        require(
+            ranks.n_ranks() == self.n_ranks,
+            "the number of ranks has changed: stop the training, and resume it",
+        )
         while True:
             interventions = check_interventions(self._ask(), self.state.step + 1, self.model)
             settings = self._settings(interventions)
@@ -240,7 +264,7 @@ class _Run:
             use_inference_top_k(self.model, self._settings().inference_top_k),
             contextlib.suppress(EndTraining),
         ):
-            return self._measure(self.cfg, interrupt=self._ask)
+            return self._measure(self.cfg, interrupt=self._ask if self.n_ranks == 1 else lambda: None)
 
     def _measure(self, cfg: TrainConfig, interrupt: Callable[[], object] = lambda: None) -> Evaluation:
         try:
@@ -256,10 +280,20 @@ class _Run:
     def _ask(self) -> tuple[Intervention, ...]:
         """What the caller wants changed from the next step on. The caller may wait, or raise `EndTraining`."""
         asked = time.perf_counter()
-        answer = () if self.steer is None else read_answer(self.steer(self.state.step + 1))
+        answer = ask_first(self._ask_here)
         self.seconds_waited += time.perf_counter() - asked
+        if answer is None:
+            raise EndTraining
         return answer
 
+    def _ask_here(self) -> tuple[Intervention, ...] | None:
+        """The caller's answer, in this process; None where it ends the training."""
+        try:
+            return () if self.steer is None else read_answer(self.steer(self.state.step + 1))
+        except EndTraining:
+            return None
+
     def _give_up_unless(self, interventions: tuple[Intervention, ...]) -> None:
-        if self._ask() != interventions:
+        # Several ranks are told between two steps: within one they are at different places.
+        if self.n_ranks == 1 and self._ask() != interventions:
             raise _StepGivenUp

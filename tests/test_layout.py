@@ -48,13 +48,13 @@ def test_the_lab_keeps_its_files_in_wings():
 
 
 def test_tests_mirror_the_tree():
-    """Every folder of tests is named after a wing, a room of the core or a chapter."""
+    """Every folder of tests is named after a wing, a room of the core or a chapter; ranks are many processes."""
     wings = {path.parts[1] for path in tracked("lab_utils/*.py") if len(path.parts) > 2}
     rooms = {path.parts[1] for path in tracked("nanokimi/*.py") if len(path.parts) > 2}
     chapters = {f"ch{path.name[:2]}" for path in tracked("notebooks/*.ipynb")}
     folders = {path.parts[1] for path in tracked("tests/*.py") if len(path.parts) > 2}
     below = {path.parts[2] for path in tracked("tests/*.py") if len(path.parts) > 3}
     inner = {path.parts[2] for path in tracked("nanokimi/*.py") if len(path.parts) > 3}
-    assert folders <= wings | rooms | {"benchmarks", "contracts", "core", "e2e", "notebooks"}
+    assert folders <= wings | rooms | {"benchmarks", "contracts", "core", "e2e", "notebooks", "ranks"}
     inner |= {path.parts[2] for path in tracked("lab_utils/*.py") if len(path.parts) > 3}
     assert below <= chapters | inner

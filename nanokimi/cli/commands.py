@@ -4,38 +4,29 @@ YAML presets, which you can copy and edit (`nanokimi presets kimi-tiny > my.yaml
 Every mistake ends in one line on stderr and exit code 2, before anything is written.
 """
 
-import contextlib
 import importlib
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
 import typer.main
 
-from nanokimi import checkpoint, hub
+from nanokimi import hub, ranks
 from nanokimi.cli import options, settings
-from nanokimi.cli.memory import check_memory, explain_shortage
-from nanokimi.cli.terminal import decode, load_corpus_with_bars, say, tell
-from nanokimi.cli.training import resume_command, run_training
-from nanokimi.compiled.choice import choose_compile
+from nanokimi.cli.begin import begin_training, load_newest
+from nanokimi.cli.program import BAD_INPUT
+from nanokimi.cli.terminal import decode, hush, load_corpus_with_bars, say
 from nanokimi.config import ConfigError
-from nanokimi.count import count_parameters, flops_per_token
-from nanokimi.device import choose_device, choose_dtype
 from nanokimi.generate import generate as generate_tokens
-from nanokimi.model import build_model
-from nanokimi.presets.idle import idle_settings
 from nanokimi.presets.sampling import check_run, check_sampling
 from nanokimi.presets.yaml_config import PRESETS, preset_names
-from nanokimi.runs import folder
-from nanokimi.runs.log import describe_gaps
 from nanokimi.step import TrainingDiverged
-from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
+from nanokimi.torchrun import RankLost, is_said
 
 app = typer.Typer(
     help="Build, train and compare a small Kimi K2 and a GPT.",
@@ -79,103 +70,22 @@ def train_model(
     overrides: options.Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps")] = None,
     resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
+    layout: Annotated[
+        Literal["replicated", "sharded"],
+        typer.Option(help="under torchrun: every process holds the whole model, or a part of every weight"),
+    ] = "replicated",
 ) -> None:
-    """Train a model; Ctrl-C saves and stops, and --resume continues."""
+    """Train a model; Ctrl-C saves and stops, and --resume continues. Under torchrun several processes train it."""
+    ranks.start()
     out = out or Path("out") / Path(model or "kimi-tiny").stem
-    done, about = None, list[str]()
-    if resume:
-        for option, value in (("--model", model), ("--train", training), ("--data", data)):
-            if value is not None:
-                raise ConfigError(
-                    f"--resume continues with the run's own settings: leave {option} out, and name the run's folder "
-                    f"with --out: {resume_command(out)}"
-                )
-        done, found, run = _read_run(out, overrides)
-        if done >= run.train.steps:
-            # Where the folder is in use, or read-only, what a killed process has left stays.
-            with contextlib.suppress(ConfigError), folder.own(out):
-                folder.begin(out, done)
-            say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
-            return
-        about.append(f"resuming after step {done} of {run.train.steps}, from {found}")
-    else:
-        run = _read_settings(
-            "kimi-tiny" if model is None else model,
-            "train-tiny" if training is None else training,
-            "storyworld" if data is None else data,
-            overrides,
-        )
-        settings.check_name(out)
-    if device is not None:
-        run = replace(run, train=replace(run.train, device=device))
-    with folder.own(folder.locate(out)):  # a training that is running there is told before any work is done
-        if not resume and checkpoint.has_checkpoint(out):
-            raise ConfigError(
-                f"{quote(str(out))} already holds a run; to continue it: {resume_command(out)}; "
-                "or name another folder with --out"
-            )
-    computes_on = choose_device(run.train.device)
-    choose_dtype(run.train.dtype, computes_on)
-    compiles = choose_compile(run.train.compile, computes_on)
-    loaded = load_corpus_with_bars(run.data, run.train.seq_len)
-    if not resume:
-        # The text decides how many tokens there are: in a larger embedding some rows would never be used.
-        n_vocab = loaded.tokenizer.n_vocab
-        if any(each.partition("=")[0].strip() == "model.vocab_size" for each in overrides):
-            tell(f"model.vocab_size does nothing: it is the number of tokens of the text, {n_vocab}")
-        run = replace(run, model=replace(run.model, vocab_size=n_vocab))
-        for line in idle_settings(run.data, run.model, run.train, len(loaded.val)):
-            tell(line)
-    check_memory(run.model, run.train)
-    with explain_shortage(run.train):
-        network = build_model(run.model, run.train.seed)
-    counted = count_parameters(run.model)
-    flops = flops_per_token(run.model, run.train.seq_len)
-    about.append(
-        f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
-        f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
-    )
-    if compiles:
-        about.append("compiling the training step before the first one, which takes a while")
-    if computes_on.type == "cpu":
-        keep_freed_memory()
-    raise typer.Exit(run_training(network, loaded, run, out, done, about))
-
-
-def _read_settings(model: str, training: str, data: str, overrides: list[str]) -> settings.Run:
-    """The settings of a new run, from the words of the command."""
-    sets = settings.sort_overrides(overrides, "data", "model", "train")
-    run = settings.Run(
-        settings.load_data_config(data, sets["data"]),
-        settings.load_model_config(model, sets["model"]),
-        settings.load_train_config(training, sets["train"]),
-    )
-    settings.check_fits(run.model, run.train)
-    return run
-
-
-def _read_run(out: Path, overrides: list[str]) -> tuple[int, Path, settings.Run]:
-    """The step after which a run stopped, its checkpoint, and its settings."""
-    if not checkpoint.has_checkpoint(out):
-        raise ConfigError(
-            f"nothing to resume in {quote(str(out))}: it has no checkpoint (the first comes with the first "
-            "evaluation); name the --out of a run, or start this one again without --resume"
-        )
-    run = settings.read_run(out, overrides)
-    found = _load(out)
-    # Until a new run has a checkpoint, those of the older one, and its log, have names that say so.
-    aside = folder.REPLACED if found.path.name.startswith(folder.REPLACED) else ""
-    if gaps := describe_gaps(out / f"{aside}{folder.LOG}", found.state.step):
-        tell(gaps)
-    return found.state.step, found.path, run
-
-
-def _load(path: Path) -> checkpoint.Checkpoint:
-    """The newest checkpoint that loads; where that is not the newest of all, a line says why."""
-    found = checkpoint.load_checkpoint(path)
-    for damaged in found.skipped:
-        tell(f"{damaged}; the checkpoint before it is used")
-    return found
+    try:
+        with hush(ranks.rank() > 0):
+            code = begin_training(model, training, data, out, overrides, device, resume, layout == "sharded")
+    except (ValueError, TrainingDiverged, RankLost) as error:
+        if is_said(str(error)):
+            raise typer.Exit(BAD_INPUT) from None
+        raise
+    raise typer.Exit(code)
 
 
 @app.command(name="generate")
@@ -196,7 +106,7 @@ def generate_text(
         check_sampling(temperature, top_k, top_p)
         check_run(max_new_tokens, seed, None, compile)
     settings.check_letters(prompt, "--prompt", "write it in UTF-8")
-    loaded = _load(checkpoint_path)
+    loaded = load_newest(checkpoint_path)
     encoding = loaded.tokenizer
     # In training every document follows a separator, so a prompt begins like a document.
     ids = [encoding.encode_single_token(END_OF_TEXT), *encoding.encode_ordinary(prompt)]
@@ -256,7 +166,7 @@ def export_checkpoint(
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
     settings.check_name(to)
-    loaded = _load(checkpoint_path)
+    loaded = load_newest(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.
     say(f"wrote it; to load it: transformers.AutoModelForCausalLM.from_pretrained({str(to.absolute())!r})")
@@ -278,6 +188,6 @@ def run_command(arguments: list[str]) -> int:
         return leaving.exit_code
     except typer.TyperException as error:  # a wrong option, a missing value
         raise ConfigError(error.format_message()) from None
-    except TrainingDiverged as error:
+    except (TrainingDiverged, RankLost) as error:
         raise ConfigError(str(error)) from None
     return 0

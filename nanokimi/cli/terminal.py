@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -41,6 +42,17 @@ def tell(text: str) -> None:
     """Print a remark on stderr, apart from what a command gives."""
     with contextlib.suppress(OSError):
         print(f"note: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def hush(quiet: bool) -> Iterator[None]:
+    """A block in which nothing is printed, where `quiet`: another process prints the same."""
+    with contextlib.ExitStack() as stack:
+        if quiet:
+            nothing = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nothing))
+            stack.enter_context(contextlib.redirect_stderr(nothing))
+        yield
 
 
 @contextlib.contextmanager

@@ -5,14 +5,16 @@ import shlex
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from nanokimi import checkpoint
+from nanokimi import checkpoint, ranks
 from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
+from nanokimi.cli.outside import Outside
 from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tell
 from nanokimi.config import ConfigError
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips, describe_standstill
 from nanokimi.runs.log import LogError
+from nanokimi.runs.wishes import forget_wishes
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.system.atomic import remove_empty
 from nanokimi.system.printable import one_line, quote
@@ -29,9 +31,17 @@ def run_training(
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
         the way of its first step. A run that ends before its first step is done leaves none.
     about: lines to say at that moment.
+
+    Of several ranks each calls this. Rank 0 alone hears signals and touches the folder; the others compute with it.
     """
+    if ranks.rank() > 0:
+        with Wish() as wish, explain_shortage(run.train):
+            for _ in train(model, corpus, run.train, out, done is not None):
+                pass
+        return 128 + wish.number if wish.number is not None else 0
     wish, step, is_begun, clips = Wish(), done or 0, False, Clips(run.train)
     val_losses: list[float] = []
+    outside = Outside(out, model)
 
     def steer(next_step: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
@@ -42,6 +52,7 @@ def run_training(
                         f"{quote(str(out))} holds a run that has just ended; name another folder with --out"
                     )
                 settings.write_run(out, run)
+            forget_wishes(out)
             is_begun = True
             for line in about:
                 say_above_bar(line)
@@ -49,7 +60,7 @@ def run_training(
             if done is None and next_step == 1:  # first weights, which may be gigabytes, are not worth saving
                 raise Stopped(wish.number)
             raise EndTraining
-        return ()
+        return outside.ask(next_step, lambda: wish.number is not None)
 
     missing = [each for each in (out, *out.parents) if not each.exists()]
     try:
@@ -59,6 +70,7 @@ def run_training(
             with contextlib.closing(records):
                 for record in draw_bar(records, run.train, step):
                     step = record.step
+                    outside.see(record)
                     clips.see(record.grad_norm, record.max_qk_logit)
                     if record.evaluation is not None:
                         val_losses.append(record.evaluation.loss)
@@ -79,7 +91,7 @@ def run_training(
         if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)
             remove_empty(missing)
-    if wish.number is None:
+    if wish.number is None and not outside.has_stopped:
         for line in clips.list_idle() if done is None else ():
             tell(line)
         if standstill := describe_standstill(val_losses):
@@ -90,7 +102,7 @@ def run_training(
         say(one_line(f"stopped after the last step, {step}, which is saved in {out}"))
     else:
         say(one_line(f"stopped after step {step} and saved; to continue: {resume_command(out)}"))
-    return 128 + wish.number
+    return 0 if wish.number is None else 128 + wish.number
 
 
 def resume_command(out: Path) -> str:

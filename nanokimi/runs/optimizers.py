@@ -7,16 +7,20 @@ and write memory that is not theirs.
 import torch
 from torch import Tensor, nn
 
+from nanokimi import ranks
 from nanokimi.optim import Muon
 from nanokimi.runs.claims import Claim, describe, match
 from nanokimi.system.printable import quote
 
 
 def pack_optimizers(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Every tensor of the optimizers' states, named `parameter|entry`: `layers.0.mlp.gate|momentum_buffer`."""
+    """Every tensor of the optimizers' states, named `parameter|entry`: `layers.0.mlp.gate|momentum_buffer`.
+
+    Those of a sharded model are dealt to the ranks as their parameters are.
+    """
     names: dict[Tensor, str] = {p: n for n, p in model.named_parameters()}
     return {
-        f"{names[p]}|{entry}": torch.as_tensor(value).contiguous()
+        f"{names[p]}|{entry}": torch.as_tensor(value)
         for optimizer in optimizers
         for p, state in optimizer.state.items()
         for entry, value in state.items()
@@ -37,7 +41,9 @@ def unpack_optimizers(
     for key, value in packed.items():
         name, entry = key.split("|")
         p = parameters[name]
-        owner[p].state[p][entry] = value.clone()
+        mine = torch.zeros_like(p) if value.shape == p.shape else torch.zeros_like(value)
+        ranks.own(mine).copy_(ranks.part(value, mine))
+        owner[p].state[p][entry] = mine
 
 
 def check_state(model: nn.Module, muon: set[nn.Parameter], found: dict[str, Claim]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from nanokimi import ranks
 from nanokimi.system.refusals import require
 
 
@@ -19,12 +20,17 @@ def all_finite(model: nn.Module) -> bool:
 
 
 def largest_weight(model: nn.Module) -> Tensor:
-    """The largest absolute value of all weights and experts' biases, as a tensor; NaN where one of them is NaN."""
-    tensors = [tensor.detach() for _, tensor in _weights(model)]
+    """The largest absolute value of all weights and experts' biases, as a tensor; NaN where one of them is NaN.
+
+    With several ranks it is that of all of them, and infinite where one is NaN.
+    """
+    tensors = [own for _, tensor in _weights(model) if (own := ranks.own(tensor.detach())).numel()]
     if tensors[0].device.type == "cpu":
         # There the norm below takes two to three times as long.
-        return torch.stack([end.double() for tensor in tensors for end in tensor.aminmax()]).abs().max()
-    return torch.nn.utils.get_total_norm(tensors, float("inf"))
+        largest = torch.stack([end.double() for tensor in tensors for end in tensor.aminmax()]).abs().max()
+    else:
+        largest = torch.nn.utils.get_total_norm(tensors, float("inf"))
+    return ranks.maxima(largest)
 
 
 def check_held(model: nn.Module) -> None:
@@ -56,7 +62,7 @@ def check_weights(model: nn.Module) -> None:
 @torch.no_grad()
 def name_first(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """The name of the first tensor with a number that is not finite; empty where there is none."""
-    return next((name for name, tensor in tensors if not tensor.isfinite().all()), "")
+    return next((name for name, tensor in tensors if not ranks.whole(tensor).isfinite().all()), "")
 
 
 @torch.no_grad()

@@ -1,0 +1,152 @@
+"""What `nanokimi train` does before its first step: it reads the settings, refuses some, and builds the model."""
+
+import contextlib
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from nanokimi import checkpoint, ranks
+from nanokimi.cli import settings
+from nanokimi.cli.memory import check_memory, explain_shortage
+from nanokimi.cli.terminal import load_corpus_with_bars, say, tell
+from nanokimi.cli.training import resume_command, run_training
+from nanokimi.compiled.choice import choose_compile
+from nanokimi.config import ConfigError
+from nanokimi.count import count_parameters, flops_per_token
+from nanokimi.device import choose_device, choose_dtype
+from nanokimi.model import build_model
+from nanokimi.presets.idle import idle_settings
+from nanokimi.runs import folder
+from nanokimi.runs.log import describe_gaps
+from nanokimi.system.memory import keep_freed_memory
+from nanokimi.system.printable import one_line, quote
+from nanokimi.torchrun import ask_first, n_restarts
+
+
+def begin_training(
+    model: str | None,
+    training: str | None,
+    data: str | None,
+    out: Path,
+    overrides: list[str],
+    device: str | None,
+    resume: bool,
+    sharded: bool,
+) -> int:
+    """Begin a run, or go on with one, with the words of the command; the exit code.
+
+    sharded: several ranks hold a part of every weight each.
+    """
+    done, about = None, list[str]()
+    is_again = int(ranks.maxima(torch.tensor(float(n_restarts())))) > 0
+    if is_again and not resume and checkpoint.has_checkpoint(out):
+        # torchrun repeats the words that began the run, which hold its settings.
+        resume, model, training, data, overrides = True, None, None, None, []
+    if resume:
+        for option, value in (("--model", model), ("--train", training), ("--data", data)):
+            if value is not None:
+                raise ConfigError(
+                    f"--resume continues with the run's own settings: leave {option} out, and name the run's folder "
+                    f"with --out: {resume_command(out)}"
+                )
+        done, found, run = _read_run(out, overrides)
+        if done >= run.train.steps:
+            # Where the folder is in use, or read-only, what a killed process has left stays.
+            with contextlib.suppress(ConfigError):
+                ask_first(partial(_clean_up, out, done))
+            say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
+            return 0
+        about.append(f"resuming after step {done} of {run.train.steps}, from {found}")
+    else:
+        run = _read_settings(
+            "kimi-tiny" if model is None else model,
+            "train-tiny" if training is None else training,
+            "storyworld" if data is None else data,
+            overrides,
+        )
+        settings.check_name(out)
+    if device is not None:
+        run = replace(run, train=replace(run.train, device=device))
+    ask_first(partial(_check_free, out, resume))  # before any work is done
+    computes_on = choose_device(run.train.device)
+    choose_dtype(run.train.dtype, computes_on)
+    compiles = choose_compile(run.train.compile, computes_on) and not sharded
+    loaded = load_corpus_with_bars(run.data, run.train.seq_len)
+    if not resume:
+        # The text decides how many tokens there are: in a larger embedding some rows would never be used.
+        n_vocab = loaded.tokenizer.n_vocab
+        if any(each.partition("=")[0].strip() == "model.vocab_size" for each in overrides):
+            tell(f"model.vocab_size does nothing: it is the number of tokens of the text, {n_vocab}")
+        run = replace(run, model=replace(run.model, vocab_size=n_vocab))
+        for line in idle_settings(run.data, run.model, run.train, len(loaded.val)):
+            tell(line)
+    if not sharded:
+        check_memory(run.model, run.train)
+    with explain_shortage(run.train):
+        network = build_model(run.model, run.train.seed)
+    counted = count_parameters(run.model)
+    flops = flops_per_token(run.model, run.train.seq_len)
+    about.append(
+        f"{run.model.kind}: {counted.total:,} parameters, {counted.active:,} active, "
+        f"{flops:,.0f} FLOPs per token; {loaded.name}; {out}"
+    )
+    if compiles:
+        about.append("compiling the training step before the first one, which takes a while")
+    if computes_on.type == "cpu":
+        keep_freed_memory()
+    if sharded:
+        ranks.shard(network, computes_on)
+    return run_training(network, loaded, run, out, done, about)
+
+
+def _clean_up(out: Path, done: int) -> None:
+    with folder.own(out):
+        folder.begin(out, done)
+
+
+def _check_free(out: Path, resume: bool) -> None:
+    """`ConfigError` where a training is running in the folder, and where a new one would find a run there."""
+    with folder.own(folder.locate(out)):
+        if not resume and checkpoint.has_checkpoint(out):
+            raise ConfigError(
+                f"{quote(str(out))} already holds a run; to continue it: {resume_command(out)}; "
+                "or name another folder with --out"
+            )
+
+
+def _read_settings(model: str, training: str, data: str, overrides: list[str]) -> settings.Run:
+    """The settings of a new run, from the words of the command."""
+    sets = settings.sort_overrides(overrides, "data", "model", "train")
+    run = settings.Run(
+        settings.load_data_config(data, sets["data"]),
+        settings.load_model_config(model, sets["model"]),
+        settings.load_train_config(training, sets["train"]),
+    )
+    settings.check_fits(run.model, run.train)
+    return run
+
+
+def _read_run(out: Path, overrides: list[str]) -> tuple[int, Path, settings.Run]:
+    """The step after which a run stopped, its checkpoint, and its settings."""
+    if not checkpoint.has_checkpoint(out):
+        raise ConfigError(
+            f"nothing to resume in {quote(str(out))}: it has no checkpoint (the first comes with the first "
+            "evaluation); name the --out of a run, or start this one again without --resume"
+        )
+    run = settings.read_run(out, overrides)
+    found = load_newest(out)
+    # Until a new run has a checkpoint, those of the older one, and its log, have names that say so.
+    aside = folder.REPLACED if found.path.name.startswith(folder.REPLACED) else ""
+    if gaps := describe_gaps(out / f"{aside}{folder.LOG}", found.state.step):
+        tell(gaps)
+    return found.state.step, found.path, run
+
+
+def load_newest(path: Path) -> checkpoint.Checkpoint:
+    """The newest checkpoint that loads; where that is not the newest of all, a line says why."""
+    found = checkpoint.load_checkpoint(path)
+    for damaged in found.skipped:
+        tell(f"{damaged}; the checkpoint before it is used")
+    return found
