@@ -13,7 +13,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -32,12 +32,13 @@ LOADED_ONCE = [
 class Ranks:
     """`n_ranks` processes, in a `with` block: at its end, after an error or an interrupt too, they are gone.
 
-    Each call, and each exchange within it, may take `seconds`. The processes are forked from one that has loaded torch,
-    which the first use starts and which ends with this program; Linux is tested, Windows has no such fork.
+    Each call, and each exchange within it, may take `seconds`. The processes are forked from one that has loaded torch
+    and `modules`, once for all ranks; the first use in a program starts it, and it ends with the program. Linux is
+    tested, Windows has no such fork.
     """
 
-    def __init__(self, n_ranks: int, seconds: float = SECONDS):
-        self._n_ranks, self._seconds = n_ranks, seconds
+    def __init__(self, n_ranks: int, seconds: float = SECONDS, modules: Sequence[str] = ()):
+        self._n_ranks, self._seconds, self._modules = n_ranks, seconds, modules
         self._processes: list[Any] = []
         self._pipes: list[Connection] = []
 
@@ -45,7 +46,7 @@ class Ranks:
         self._folder = tempfile.TemporaryDirectory(prefix="nanokimi-ranks-", ignore_cleanup_errors=True)
         place = os.path.join(self._folder.name, "meeting")
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(LOADED_ONCE)
+        context.set_forkserver_preload(["torch.distributed", *self._modules])
         try:
             for rank in range(self._n_ranks):
                 ours, theirs = context.Pipe()

@@ -38,7 +38,7 @@ BORDERS = {
 
 @pytest.fixture(scope="module")
 def ranks():
-    with Ranks(N_RANKS, seconds=180) as started:
+    with Ranks(N_RANKS, seconds=180, modules=[parallel_work.__name__]) as started:
         yield started
 
 
