@@ -56,6 +56,11 @@ COURSE = (
     Chapter("08_train_kimi_vs_gpt.ipynb", "Train Kimi against GPT", "a fair comparison, and what it shows"),
     Chapter("09_router_observatory.ipynb", "Router observatory", "what the experts do in a trained model"),
     Chapter("10_generate.ipynb", "Generate", "from logits to text, with a cache"),
+    Chapter(
+        "11_many_machines.ipynb",
+        "Many machines",
+        "gradients, weights and experts on several ranks, and who waits",
+    ),
 )
 
 

@@ -56,6 +56,14 @@ NO_GRADIENT = {
     "next_token_probs": "a distribution to draw from",
     "SequenceCache": "decoding has no gradient",
     "generate": "whole numbers",
+    "micro_batches_of": "whole numbers",
+    "whole_gradient": "it is a gradient itself",
+    "bytes_held": "a Python number",
+    "send_counts": "whole numbers",
+    "regroup": "whole numbers",
+    "waiting_seconds": "seconds that were measured",
+    "nodes_visited": "whole numbers",
+    "traffic_per_token": "a Python number",
 }
 WHICH_ATTENTION = "which of cfg.mla and cfg.block_latent is set says it as well"
 MAY_BE_LEFT_OUT = {
@@ -83,6 +91,7 @@ MAY_BE_LEFT_OUT = {
         "float32 whatever comes": "step returns nothing",
     },
     "build_optimizers": {"float32 whatever comes": "it returns no tensor"},
+    "nodes_visited": {"torch.*int* for whole numbers": "no cluster has so many nodes"},
 }
 
 

@@ -79,4 +79,4 @@ def test_the_reset_button_asks_twice(monkeypatch):
 
 
 def test_the_map_names_every_notebook_once():
-    assert [chapter.number for chapter in COURSE] == [f"{i:02d}" for i in range(11)]
+    assert [chapter.number for chapter in COURSE] == [f"{i:02d}" for i in range(12)]

@@ -233,7 +233,7 @@ def test_the_button_asks_twice_and_says_what_it_did(live):
 def test_another_choice_asks_anew_and_a_missing_file_is_a_sentence(live):
     row, message = start_again().children
     choice, button = row.children
-    assert len(choice.options) == 8
+    assert len(choice.options) == 9
     button.click()
     choice.index = 1
     assert button.description != SURE and message.value == ""

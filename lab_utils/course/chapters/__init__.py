@@ -14,11 +14,22 @@ from lab_utils.course.chapters.ch05_latent import exercises as ch05
 from lab_utils.course.chapters.ch06_model import exercises as ch06
 from lab_utils.course.chapters.ch07_muon import exercises as ch07
 from lab_utils.course.chapters.ch10_sampling import exercises as ch10
+from lab_utils.course.chapters.ch11_machines import exercises as ch11
 from lab_utils.course.exercise import Exercise
 from lab_utils.show.words import kind_of
 from nanokimi.system.printable import quote
 
-CHAPTERS = {"01": ch01, "02": ch02, "03": ch03, "04": ch04, "05": ch05, "06": ch06, "07": ch07, "10": ch10}
+CHAPTERS = {
+    "01": ch01,
+    "02": ch02,
+    "03": ch03,
+    "04": ch04,
+    "05": ch05,
+    "06": ch06,
+    "07": ch07,
+    "10": ch10,
+    "11": ch11,
+}
 
 
 def all_exercises() -> dict[str, Exercise]:
