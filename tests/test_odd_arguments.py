@@ -106,6 +106,7 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
                 "top_p": None,
                 "seed": 0,
                 "stop_id": None,
+                "compile": "off",
             },
         ),
         "train": (

@@ -16,7 +16,7 @@ from nanokimi import hub, ranks
 from nanokimi.cli import options, settings
 from nanokimi.cli.begin import begin_training, load_newest
 from nanokimi.cli.program import BAD_INPUT
-from nanokimi.cli.terminal import decode, hush, load_corpus_with_bars, say
+from nanokimi.cli.terminal import decode, hush, load_corpus_with_bars, say, tell
 from nanokimi.config import ConfigError
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.presets.sampling import check_run, check_sampling

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nanokimi.cli import commands, training
+from nanokimi.cli import begin, commands, training
 from nanokimi.model import build_model
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.train import train
@@ -92,7 +92,7 @@ def test_every_notebook_that_trains_asks_for_it_before():
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_train_command_asks_for_it_on_a_cpu_only(device, monkeypatch, tmp_path):
     order = []
-    monkeypatch.setattr(commands, "keep_freed_memory", lambda: order.append("keep"))
+    monkeypatch.setattr(begin, "keep_freed_memory", lambda: order.append("keep"))
     monkeypatch.setattr(training, "train", lambda *_: order.append("train") or (each for each in ()))
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (10**10, 10**10))
