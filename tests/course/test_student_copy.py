@@ -76,7 +76,7 @@ def test_a_whole_folder_is_copied(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         path.name for path in NOTEBOOKS.glob("*.ipynb")
     )
-    assert capsys.readouterr().out == f"student_copy: 11 notebooks in {tmp_path}\n"
+    assert capsys.readouterr().out == f"student_copy: 12 notebooks in {tmp_path}\n"
 
 
 def test_what_could_give_a_solution_away_is_refused(solved, capsys):

@@ -68,7 +68,7 @@ def attend_by_log_sum_exp(q, k, v, scale, visible=None):
 
 
 def attend_below_a_thousand_millions(q, k, v, scale, visible=None):
-    return (q @ k.mT * scale + torch.where(shown(q, k, visible), 0.0, -1e9)).softmax(-1) @ v
+    return (q @ k.mT * scale + torch.where(shown(q, k, visible), 0.0, -1e9).to(q.dtype)).softmax(-1) @ v
 
 
 # ---------------------------------------------------------------- heads, rope, masks

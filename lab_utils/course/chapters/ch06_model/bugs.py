@@ -63,8 +63,8 @@ class MoEWithASmallShare(MoE):
 
 
 class MoEWithASlightlyLargerShare(MoE):
-    """A fault of the same kind: a tenth of what the shared expert gives is added."""
+    """A fault of the same kind: the shared expert meets a tenth of what the factor is above 1."""
 
     def forward(self, x):
         y, stats = super().forward(x)
-        return y + 0.1 * self.shared_experts(x), stats
+        return y + 0.1 * (scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats

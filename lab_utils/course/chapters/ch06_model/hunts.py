@@ -211,7 +211,9 @@ def moe_cases() -> list[Case]:
         Case("the piece above", (bugs.MoEOfAColleague,)),
         Case("a hidden piece with the same fault, written as a sum", (bugs.MoEWithALargeShare,)),
         Case("a hidden piece with the same fault, by another factor", (bugs.MoEWithASmallShare,)),
-        Case("a hidden piece with the same fault, by a factor of 1.1", (bugs.MoEWithASlightlyLargerShare,)),
+        Case(
+            "a hidden piece with the same fault, by a factor close to 1", (bugs.MoEWithASlightlyLargerShare,)
+        ),
         Case("the core's MoE", (MoE,)),
         Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
         Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),

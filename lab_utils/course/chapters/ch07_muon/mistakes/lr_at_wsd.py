@@ -109,19 +109,9 @@ def lr_dividing_by_zero(step, cfg):
     return dividing_by(round(cfg.decay_fraction * cfg.steps), 0, step, cfg)
 
 
-@mistake(*NONE_AT_ALL)
-def lr_dividing_by_a_zero_of_floats(step, cfg):
-    return dividing_by(round(cfg.decay_fraction * cfg.steps), 0.0, step, cfg)
-
-
 @mistake(*ROUNDED_TO_NONE)
 def lr_rounding_down_and_dividing(step, cfg):
     return dividing_by(int(cfg.decay_fraction * cfg.steps), 0, step, cfg)
-
-
-@mistake(*ROUNDED_TO_NONE)
-def lr_rounding_down_and_dividing_floats(step, cfg):
-    return dividing_by(int(cfg.decay_fraction * cfg.steps), 0.0, step, cfg)
 
 
 @mistake(*ROUNDED_TO_NONE)
@@ -221,9 +211,7 @@ LR_AT_WSD = (
     lr_decaying_by_a_root,
     lr_without_rounding,
     lr_dividing_by_zero,
-    lr_dividing_by_a_zero_of_floats,
     lr_rounding_down_and_dividing,
-    lr_rounding_down_and_dividing_floats,
     lr_rounding_down_to_none,
     lr_without_rounding_or_a_least,
     lr_rounding_up_and_dividing,
