@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,7 +11,8 @@ from lab_utils.bench.watch import POLL_SECONDS, StepFile
 from nanokimi import checkpoint
 from nanokimi.model import Model
 from nanokimi.record import StepRecord
-from nanokimi.runs.wishes import Wishes, write_wishes
+from nanokimi.runs.folder import LOG, list_checkpoints, step_of
+from nanokimi.runs.wishes import WISHES, Wishes, write_wishes
 from nanokimi.steering import EndTraining, Steer
 
 SAVED_WITHIN_S = 30.0  # after the line of an evaluation, its checkpoint is there
@@ -31,7 +31,8 @@ def follow_run(
         records = follow_run(folder, model, panel.steer)
         async for record in panel.track(records, arm, model): ...
 
-    model: gets the weights of every checkpoint, before the record of its evaluation.
+    model: gets the weights of a checkpoint before the record of its evaluation. One that the run has deleted because it
+        is further already, is left out.
     steer: is asked twice a second, and its answer is written to the folder: the run waits while the answer takes, and
         saves and ends at `EndTraining`. Changes act between two of its steps.
     is_over: says that nobody trains there any more, where the run may end before its last step.
@@ -40,7 +41,7 @@ def follow_run(
     messenger = _Messenger(folder, steer or (lambda step: ()))
     step = 0
     try:
-        while not messenger.said.stop:
+        while not messenger.has_stopped:
             ended = is_over()  # asked before reading, so that the last lines are read
             for line in file.read_new():
                 record = StepRecord.from_dict(line)
@@ -58,11 +59,15 @@ def follow_run(
 
 
 class _Messenger:
-    """Asks a steer, and writes what it says into the folder of the run."""
+    """Asks a steer, and writes what it says into the folder of the run, once its first step is logged.
 
-    def __init__(self, folder: Path, steer: Steer):
-        self.said = Wishes()
-        self._folder, self._steer = folder, steer
+    A training that begins deletes what an earlier one was asked, so what is asked before that is written afterwards.
+    """
+
+    def __init__(self, run_dir: Path, steer: Steer):
+        self.has_stopped = False  # the run was told to
+        self._said = self._written = Wishes()
+        self._run_dir, self._steer = run_dir, steer
         self._pool, self._asked = ThreadPoolExecutor(1, "steer"), None
 
     def ask(self, step: int) -> None:
@@ -78,27 +83,37 @@ class _Messenger:
                 changes = {each.what: each.to_dict()["value"] for each in asked.result()}
             except EndTraining:
                 stop = True
-        self._say(Wishes(self._asked is not None, stop, self.said.settings | changes))
-        if not stop:
+        self._said = Wishes(self._asked is not None, stop or self._said.stop, self._said.settings | changes)
+        self._write()
+        if not self.has_stopped:
             time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
 
     def close(self, step: int) -> None:
         """Ask once more, so that a stop reaches the run also where nobody reads on."""
-        if not self.said.stop:
+        if not self.has_stopped:
             self.ask(step)
         self._pool.shutdown(wait=False)
 
-    def _say(self, wishes: Wishes) -> None:
-        if wishes != self.said:
-            self.said = wishes
-            with contextlib.suppress(FileNotFoundError):  # the folder is not there yet, or no more
-                write_wishes(self._folder, wishes)
+    def _write(self) -> None:
+        """Write what was said, where the file does not hold it yet, or no more."""
+        if not (self._run_dir / LOG).exists():
+            return
+        held = self._written if (self._run_dir / WISHES).exists() else Wishes()
+        if self._said != held:
+            write_wishes(self._run_dir, self._said)
+            self._written = self._said
+        self.has_stopped = self._said.stop
 
 
-def _load(model: Model, folder: Path, step: int) -> None:
-    """Give the model the weights of the checkpoint of this step, which is written after its line."""
-    path, end = folder / f"step-{step:06d}", time.monotonic() + SAVED_WITHIN_S
-    while not (path / "checkpoint.json").exists() and time.monotonic() < end:
+def _load(model: Model, run_dir: Path, step: int) -> None:
+    """Give the model the weights of the checkpoint of this step, which is written after its line, if it still comes."""
+    path, end = run_dir / f"step-{step:06d}", time.monotonic() + SAVED_WITHIN_S
+    while not (path / "checkpoint.json").exists():
+        if time.monotonic() > end or any(step_of(each) > step for each in list_checkpoints(run_dir)):
+            return
         time.sleep(0.05)
-    with contextlib.suppress(checkpoint.CheckpointError):  # the run is further already, and has deleted it
+    try:
         model.load_state_dict(checkpoint.load_checkpoint(path).model.state_dict())
+    except checkpoint.CheckpointError:
+        if path.exists():  # else the run has deleted it meanwhile
+            raise

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
-from lab_utils.bench.follow import follow_run
+from lab_utils.bench.follow import SAVED_WITHIN_S, _Messenger, follow_run
 from lab_utils.live.panel import TrainingPanel
 from nanokimi import checkpoint
 from nanokimi.cli.outside import Outside
 from nanokimi.record import StepRecord
-from nanokimi.runs.wishes import WISHES, Wishes, read_wishes, write_wishes
+from nanokimi.runs.folder import LOG
+from nanokimi.runs.wishes import WISHES, Wishes, forget_wishes, read_wishes, write_wishes
 from nanokimi.steering import EndTraining, Intervention
 from nanokimi.train import train
 from tests import tiny
@@ -62,6 +64,40 @@ def train_two_steps() -> list[StepRecord]:
     cfg = tiny.train_config(steps=2, warmup_steps=1)
     steer = intervene(Intervention(2, "lr_factor", 0.5))
     return list(train(make_model("kimi-mla"), tiny.corpus(), cfg, steer=steer))
+
+
+def test_a_run_that_has_ended_gives_the_weights_that_it_still_has(tmp_path):
+    """Of three evaluations the first one's checkpoint is gone: nobody waits for it. A damaged one is told."""
+    cfg = tiny.train_config(steps=6, warmup_steps=1, eval_every=2)
+    records = list(train(make_model("kimi-mla"), tiny.corpus(), cfg, tmp_path))
+    model = make_model("kimi-mla", harsh=True)
+    started, found = time.monotonic(), []
+    for record in follow_run(tmp_path, model):
+        found.append(record)
+        if record.step == 4:
+            kept = checkpoint.load_checkpoint(tmp_path / "step-000004").model.state_dict()
+            assert all(value.equal(kept[name]) for name, value in model.state_dict().items())
+    assert found == records and time.monotonic() - started < SAVED_WITHIN_S / 2
+    weights = tmp_path / "step-000006" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(checkpoint.CheckpointError):
+        list(follow_run(tmp_path, model))
+
+
+def test_what_is_asked_before_the_first_step_is_written_after_it(tmp_path, monkeypatch):
+    """And once more where the training that begins has deleted it."""
+    monkeypatch.setattr("lab_utils.bench.follow.POLL_SECONDS", 0.01)
+    asked = iter([(Intervention(1, "lr_factor", 0.5),)])
+    messenger = _Messenger(tmp_path / "run", lambda step: next(asked, ()))
+    messenger.ask(1)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOG).touch()
+    for _ in range(2):
+        messenger.ask(2)
+        assert read_wishes(tmp_path / "run").settings == {"lr_factor": 0.5}
+        forget_wishes(tmp_path / "run")
+    messenger.close(2)
 
 
 @pytest.mark.slow
