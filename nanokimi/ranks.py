@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nanokimi.torchrun import n_ranks, rank, start  # noqa: F401  `ranks.start()` begins it
+from nanokimi.torchrun import n_ranks, rank
 
 
 def share(batches: Sequence[Tensor]) -> list[Tensor]:

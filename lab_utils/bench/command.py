@@ -27,7 +27,7 @@ from lab_utils.bench.plan import Plan, make_plan
 from lab_utils.bench.results import read_results, run_folder
 from lab_utils.bench.tables import comparison_table, sentence
 from lab_utils.bench.verdicts import ladder, verdicts
-from lab_utils.bench.watch import Expected, Watcher
+from lab_utils.bench.watch import LINE_EVERY_SECONDS, Expected, Watcher
 from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
 from nanokimi.cli.memory import SHORTAGE, check_memory
@@ -44,7 +44,6 @@ from nanokimi.text.sources import SOURCES
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-LINE_EVERY_SECONDS = 10.0
 MOST_SEEDS = 10**6
 # What a cell of the notebook says where a file cannot be written.
 NOT_WRITTEN = re.compile(

@@ -20,13 +20,13 @@ from lab_utils.bench.plan import YOURS, Arm, Plan
 from lab_utils.bench.report import write_report
 from lab_utils.bench.results import LostRun, Results, collect, run_folder
 from lab_utils.bench.unattended import Timing, Training
+from lab_utils.bench.watch import LINE_EVERY_SECONDS
 from nanokimi.config import ConfigError
 from nanokimi.system.interpreter import check_same_tree
 from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus
 
 JOBS = "jobs"
-LINE_EVERY_SECONDS = 10.0
 LAST_LINES_BYTES = 1 << 20
 TIMING = "step times"
 

@@ -218,7 +218,7 @@ def _wait(jobs: Sequence[Job], seconds: float) -> None:
 
 
 def _visible_gpus() -> list[int]:
-    """The numbers of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The numbers of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; counted from 0 for names."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     if all(each.strip().isdigit() for each in named):
         return [int(each) for each in named]

@@ -67,7 +67,7 @@ class Cluster:
 def choose_profile(name: str, place: Local | Cluster | None) -> str:
     """The profile to run: of this machine, or of a cluster whose jobs have what this machine may lack.
 
-    `ConfigError` for a profile that does not exist, and for gpu where there is none.
+    `ConfigError` for gpu where there is none, and on this machine for a profile that does not exist.
     """
     if not isinstance(place, Cluster):
         return resolve_profile() if name == "auto" else check_profile(name)

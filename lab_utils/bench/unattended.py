@@ -116,15 +116,16 @@ def _read_run(run_dir: Path) -> Run | None:
 
 
 def _find_earlier(before: Run, run_dir: Path, arm: Arm, corpus: Corpus) -> Earlier | None:
-    """What the training goes on from; None where it begins anew: no checkpoint fits what was kept last.
+    """What the training goes on from; None where it begins anew: no checkpoint is of the step that was kept last.
 
-    A newer checkpoint is deleted: its try ended in the moment before it was noted in run.json.
+    `CheckpointError` where there are some and none of them loads. A newer checkpoint is deleted: its try ended in the
+    moment before it was noted in run.json.
     """
     if not before.points:
         return None
     step = before.points[-1].step
     for each in folder.list_checkpoints(run_dir):
-        if int(each.name.rpartition("-")[2]) > step:
+        if folder.step_of(each) > step:
             remove_folder(each)
     if not checkpoint.has_checkpoint(run_dir) or checkpoint.load_checkpoint(run_dir).state.step != step:
         return None

@@ -23,10 +23,6 @@ import torch
 import torch.distributed as dist
 
 SECONDS = 60.0
-LOADED_ONCE = [
-    "torch.distributed",
-    "nanokimi.expert_parallel",
-]  # what takes long to load, for all ranks together
 
 
 class Ranks:

@@ -26,7 +26,7 @@ from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
 from nanokimi.text.tokenizer import END_OF_TEXT
-from nanokimi.torchrun import RankLost, is_said
+from nanokimi.torchrun import RankLost, is_said, start
 
 app = typer.Typer(
     help="Build, train and compare a small Kimi K2 and a GPT.",
@@ -76,7 +76,7 @@ def train_model(
     ] = "replicated",
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues. Under torchrun several processes train it."""
-    ranks.start()
+    start()
     out = out or Path("out") / Path(model or "kimi-tiny").stem
     try:
         with hush(ranks.rank() > 0):

@@ -32,7 +32,7 @@ def run_training(
         the way of its first step. A run that ends before its first step is done leaves none.
     about: lines to say at that moment.
 
-    Of several ranks each calls this. Rank 0 alone hears signals and touches the folder; the others compute with it.
+    Of several ranks each calls this. Rank 0 alone acts on signals and touches the folder; the others compute with it.
     """
     if ranks.rank() > 0:
         with Wish() as wish, explain_shortage(run.train):

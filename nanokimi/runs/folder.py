@@ -107,7 +107,7 @@ def make_room(target: Path) -> None:
 def keep_two(newest: Path) -> None:
     """Delete all checkpoints but `newest` and the one before it, and what was set aside."""
     others = [each for each in _find(newest.parent, "") if each.name != newest.name]
-    before = [each for each in others if _step(each) < _step(newest)]
+    before = [each for each in others if step_of(each) < step_of(newest)]
     for each in others:
         if each not in before[:1]:
             remove_folder(each)
@@ -124,7 +124,7 @@ def _find(run_dir: Path, prefix: str) -> list[Path]:
         ]
     except FileNotFoundError:
         return []  # the folder has gone while we looked: a start that is refused makes it for a moment
-    return sorted(found, key=_step, reverse=True)
+    return sorted(found, key=step_of, reverse=True)
 
 
 def locate(run_dir: str | Path) -> Path:
@@ -134,15 +134,16 @@ def locate(run_dir: str | Path) -> Path:
     return Path(run_dir).absolute()
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step after which this checkpoint was saved, by its name."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def list_torn(checkpoint: Path) -> list[Path]:
     """Folders with the name of a newer checkpoint, without what it says about itself: somebody deleted files."""
     named = [each for each in checkpoint.parent.glob("step-*") if _CHECKPOINT.fullmatch(each.name)]
-    newer = [each for each in named if _step(each) > _step(checkpoint)]
+    newer = [each for each in named if step_of(each) > step_of(checkpoint)]
     return [each for each in newer if not (each / "checkpoint.json").exists()]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _forget_replaced(run_dir: Path) -> None:

@@ -4,7 +4,6 @@ import operator
 import os
 import signal
 import stat
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from lab_utils.bench.place import EXAMPLE, Cluster, Local
 from nanokimi.presets.yaml_config import build, read_yaml
 from nanokimi.system.signals import SIGNALS, Stopped, on_stop, raise_stopped
 from tests.bench.makers import Sleeper, Threads, within
+from tests.processes import wait_for_the_end
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,16 +152,6 @@ def own_modules(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def ends(pid: int) -> bool:
-    """Whether the process ends within ten seconds."""
-    for _ in range(100):
-        stat_file = Path(f"/proc/{pid}/stat")
-        if not stat_file.exists() or stat_file.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @pytest.mark.slow
 def test_processes_of_this_machine_give_results_and_say_why_they_failed(own_modules, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
@@ -191,7 +181,7 @@ def test_ctrl_c_leaves_no_process_and_shows_no_traceback(own_modules, tmp_path, 
     place = Local(1)
     with pytest.raises(KeyboardInterrupt), within(120):
         work_off({"a": Sleeper(noted)}, open_queue(place, tmp_path / "jobs"), place, print, look)
-    assert ends(int(noted.read_text()))
+    assert wait_for_the_end([int(noted.read_text())])
     assert capfd.readouterr().err == ""
 
 

@@ -285,3 +285,16 @@ def test_what_never_came_is_named_and_nothing_is_concluded_from_it(tmp_path):
     assert "<li>kimi with seed 1 never came: its &lt;process&gt; was killed. No verdict is drawn" in html
     assert "<li>The step times never came: no luck. No verdict is drawn from time.</li>" in html
     assert {verdict.answer for verdict in verdicts(made)} == {"no conclusion"}
+
+
+def test_without_step_times_no_verdict_is_drawn_from_time_alone():
+    made = three_seeds()
+    arms = {name: replace(facts, step_seconds=()) for name, facts in made.arms.items()}
+    before = {verdict.question: verdict.answer for verdict in verdicts(made)}
+    after = {
+        verdict.question: verdict.answer for verdict in verdicts(replace(made, arms=arms, untimed="no luck"))
+    }
+    changed = {question for question in before if before[question] != after[question]}
+    assert "no conclusion" not in before.values() and changed, (before, after)
+    assert {after[question] for question in changed} == {"no conclusion"}, (before, after)
+    assert len(changed) < len(before)

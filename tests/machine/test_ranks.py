@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -10,27 +9,9 @@ import torch.distributed as dist
 
 from lab_utils.machine.ranks import Ranks
 from tests.machine import work_of_ranks as work
+from tests.processes import wait_for_the_end
 
 pytestmark = pytest.mark.slow
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_for_the_end(pids: list[int]) -> bool:
-    """Whether all have ended, within ten seconds."""
-    deadline = time.monotonic() + 10
-    while any(map(is_running, pids)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_each_rank_gives_its_result_and_they_exchange_tensors():

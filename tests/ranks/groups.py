@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.distributed.fsdp
 import torch.distributed.tensor.debug
 
-from nanokimi import ranks
+from nanokimi import torchrun
 from tests.ranks import scenarios
 
 LIMIT_S = 60.0  # of a group
@@ -58,7 +58,7 @@ def run_rank(folder: Path, name: str, n: int, rank: int, port: int) -> None:
     about |= dict(TORCHELASTIC_RUN_ID="test", TORCHELASTIC_RESTART_COUNT=0, TORCHELASTIC_USE_AGENT_STORE=True)
     os.environ |= {key: str(value) for key, value in about.items()}
     try:
-        ranks.start(limit_s=3.0 if name == "hang" else 30.0)
+        torchrun.start(limit_s=3.0 if name == "hang" else 30.0)
         found = getattr(scenarios, name)(folder)
     except BaseException:
         found = traceback.format_exc()

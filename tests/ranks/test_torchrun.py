@@ -41,11 +41,13 @@ def in_folder(folder: Path) -> Iterator[None]:
     """A block in which commands run in this folder, with a cache of their own, on one thread as the ranks do."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        yield
-    torch.set_num_threads(threads)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
