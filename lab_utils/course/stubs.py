@@ -99,6 +99,10 @@ def _exercise_cell(notebook: NotebookNode, name: str) -> NotebookNode | None:
             return None
         cell = nbformat.v4.new_code_cell()
         cells.insert(place, cell)
+    for other in notebook.cells:
+        # Work that was turned into text keeps its cell, and loses the id: two cells cannot have it.
+        if other is not cell and other.get("id") == f"{name}-exercise":
+            other.id = nbformat.v4.new_markdown_cell().id
     tags = cell.metadata.get("tags", [])
     cell.metadata["tags"] = tags if "exercise" in tags else [*tags, "exercise"]
     cell.id = f"{name}-exercise"
@@ -130,10 +134,15 @@ def put_back_file(path: Path) -> str:
             f"{plural(len(done.unchanged), 'exercise')} of it: all stubs already; nothing was changed"
         )
     else:
+        after = nbformat.writes(notebook) + "\n"
+        if re.search("[\ud800-\udfff]", after):  # JSON can name it, but no text can hold it
+            raise ValueError(
+                "it holds half of a letter, as a cut emoji leaves it; clear its outputs or delete it"
+            )
         kept = _keep(path, before)
         if path.read_bytes() != before:
             raise ValueError("it was saved meanwhile; try again")
-        atomic.write_text(path, nbformat.writes(notebook) + "\n")
+        atomic.write_text(path, after)
         says.append(
             f"stubs again: {', '.join(done.changed)}. Your work is kept in before/{kept.name}. {RELOAD}"
         )

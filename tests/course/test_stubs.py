@@ -129,6 +129,29 @@ def test_work_in_the_cell_of_another_part_is_left_alone(four):
     assert "".join(cells["topk_route-derivation"]["source"]) == WORK
 
 
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_work_that_was_turned_into_text_is_left_alone_and_the_stub_gets_its_id(four, kind, recwarn):
+    def damage(notebook, cells) -> None:
+        place = notebook.cells.index(cells["topk_route-exercise"])
+        text = nbformat.v4.new_markdown_cell(WORK, id="topk_route-exercise")
+        notebook.cells[place] = text if kind == "markdown" else nbformat.v4.new_raw_cell(WORK, id=text.id)
+
+    edit(four, damage)
+    assert put_back_file(four).startswith("stubs again: topk_route.") and not list(recwarn)
+    made = nbformat.read(four, as_version=4).cells
+    assert [cell.source for cell in made if cell.id == "topk_route-exercise"] == [stubs()["topk_route"]]
+    assert [cell.cell_type for cell in made if cell.source == WORK] == [kind]
+
+
+def test_half_of_a_letter_is_told_before_anything_is_written(four):
+    edit(four, solve)
+    before = four.read_bytes().replace(b"# 04", rb"# \ud83d 04", 1)
+    four.write_bytes(before)
+    with pytest.raises(ValueError, match="half of a letter"):
+        put_back_file(four)
+    assert four.read_bytes() == before and copies(four) == []
+
+
 def test_what_can_not_be_put_back_is_told(four):
     def damage(notebook, cells) -> None:
         solve(notebook, cells)
