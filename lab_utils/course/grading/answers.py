@@ -201,6 +201,17 @@ class _Originals:
         originals = {id(owner): saved for owner, saved in self._saved}
         for owner, name, _ in self._replaced:
             setattr(owner, name, originals[id(owner)][name])
+        # torch.Tensor has most of its methods from a parent: one that was put above it hides it.
+        hiding = [
+            (owner, name, value)
+            for owner, saved in self._saved
+            if isinstance(owner, type)
+            for name, value in vars(owner).items()
+            if name not in saved and any(name in vars(parent) for parent in owner.__mro__[1:])
+        ]
+        for owner, name, _ in hiding:
+            delattr(owner, name)
+        self._replaced += hiding
         for function, code in self._codes:
             if function.__code__ is not code:
                 function.__code__ = code

@@ -63,14 +63,18 @@ def test_while_an_answer_runs_the_originals_are_back(monkeypatch):
     originals = _Originals()
     real = builtins.sum, torch.equal, torch.Tensor.detach, judge_module.compare
     theirs = object()
-    for owner, name in ((torch, "equal"), (torch.Tensor, "detach"), (judge_module, "compare")):
+    methods = ((torch.Tensor, "detach"), (torch.Tensor, "softmax"))
+    for owner, name in ((torch, "equal"), (judge_module, "compare"), *methods):
         monkeypatch.setattr(owner, name, theirs)
     monkeypatch.delattr(builtins, "sum")
     monkeypatch.delattr(torch, "isclose")
     with originals:
         assert (builtins.sum, torch.equal, torch.Tensor.detach, judge_module.compare) == real
         assert callable(torch.isclose)
+        # It stands above the one that torch.Tensor has from its parent.
+        assert "softmax" not in vars(torch.Tensor)
     # A notebook that has its own reasons keeps its functions.
+    assert vars(torch.Tensor)["softmax"] is theirs
     assert torch.equal is torch.Tensor.detach is judge_module.compare is theirs
     assert not hasattr(torch, "isclose")
 
