@@ -205,10 +205,15 @@ def _start_python(given: dict[str, Any], output: IO[bytes], environ: dict[str, s
     )  # fmt: skip
 
 
+# What a task meets at the system's own limits, before the grader sees that it is above them.
+_ERRORS = {"BlockingIOError": "processes", "MemoryError": "memory", "OSError: [Errno 12]": "memory"}
+
+
 def _read_reason(output: bytes) -> str:
-    """Why a task could not start: the last line of the traceback in the last line of its output."""
+    """Why a task could not be done: the last line of the traceback in the last line of its output."""
     with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError, AttributeError, IndexError):
-        return str(json.loads(output[-8000:].strip().split(b"\n")[-1])["broken"]).strip().splitlines()[-1]
+        reason = str(json.loads(output[-8000:].strip().split(b"\n")[-1])["broken"]).strip().splitlines()[-1]
+        return next((breach for start, breach in _ERRORS.items() if reason.startswith(start)), reason)
     return "it died"
 
 

@@ -1,9 +1,12 @@
 """A task runs in a process of its own, with bounds, and nothing of it is left."""
 
+import errno
+import json
 import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,20 @@ def test_a_task_gets_its_input_and_writes_lines(level):
 def test_why_a_task_could_not_be_done_is_said(level):
     with Contained(READY, Bounds(seconds=30, memory=10**9), level=level) as task:
         assert task.finish(b"no_such_module").why == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "processes"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+        (MemoryError(), "memory"),
+        (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
+    ],
+)
+def test_an_error_at_a_limit_of_the_system_is_told_as_that_bound(error, why):
+    told = "".join(traceback.format_exception(error))
+    assert contain._read_reason(b"a line\n" + json.dumps({"broken": told}).encode() + b"\n") == why
 
 
 def test_memory_is_a_bound_of_the_process():
