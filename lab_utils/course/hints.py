@@ -23,7 +23,7 @@ def hint(answer: Callable | str = "") -> Note:
     """The next hint for an exercise; after the third the third again. Raises a `ValueError` where none has the name."""
     if isinstance(answer, str) and not answer:
         raise ValueError("a hint for what? Name your function, as in hint(attend)")
-    exercise = find(answer)
+    exercise = find(answer, "hint")
     logbook = Logbook.open()
     number = min(logbook.hints.get(exercise.name, 0) + 1, len(exercise.hints))
     logbook.note_hint(exercise.name, number)
@@ -42,7 +42,7 @@ def reveal(answer: Callable | str = "") -> Code:
     """
     if isinstance(answer, str) and not answer:
         raise ValueError("reveal what? Name your function, as in reveal(attend)")
-    exercise = find(answer)
+    exercise = find(answer, "reveal")
     if _running_cell() != f"{exercise.name}-handover":
         Logbook.open().note_reveal(exercise.name)
     core = exercise.core

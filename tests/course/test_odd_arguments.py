@@ -50,6 +50,8 @@ def test_code_that_is_not_python_is_not_known():
 def test_a_hint_and_an_answer_need_a_name():
     assert attempt(hint) == "a hint for what? Name your function, as in hint(attend)"
     assert attempt(reveal) == "reveal what? Name your function, as in reveal(attend)"
+    for ask in (hint, reveal):
+        assert attempt(lambda ask=ask: ask(5)).endswith(f"and do not call it, as in {ask.__name__}(attend)")
 
 
 @pytest.mark.parametrize("folder", [2, None, ["notebooks"], b"notebooks", len], ids=str)

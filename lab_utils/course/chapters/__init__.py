@@ -50,8 +50,11 @@ def _name_of(answer: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def find(answer: Callable | str) -> Exercise:
-    """The exercise that a function answers, by its name. Raises a `ValueError` where there is none."""
+def find(answer: Callable | str, verb: str = "check") -> Exercise:
+    """The exercise that a function answers, by its name. Raises a `ValueError` where there is none.
+
+    `verb` is what the reader has called.
+    """
     name = answer if isinstance(answer, str) else _name_of(answer)
     known = all_exercises()
     if name in known:
@@ -64,7 +67,7 @@ def find(answer: Callable | str) -> Exercise:
         wrong = (
             f"this is {kind_of(answer)}, which has no name of its own: name the function, and do not call it"
         )
-        raise ValueError(f"{wrong}, as in check(attend)")
+        raise ValueError(f"{wrong}, as in {verb}(attend)")
     elif near := difflib.get_close_matches(name[:80], known, n=1, cutoff=0.5):
         raise ValueError(f"there is no exercise called {quote(name)}; did you mean {near[0]}?")
     else:
