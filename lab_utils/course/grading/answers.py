@@ -34,6 +34,8 @@ WATCHED = (
     "threading",
 )
 WATCHED += ("torch", "torch.nn", "torch.nn.functional", "torch.linalg")
+# The magics of a line in which an error is one of the learner's own code.
+RUN_CODE = ("time", "timeit", "prun", "run")
 
 
 def main(data: bytes, write: Write) -> None:
@@ -119,7 +121,7 @@ def _prepare(plan: Plan, seed: int) -> Callable[[Write], None]:
 def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any]]:
     """A function that runs a cell as a kernel does and returns its error, and the namespace of the cells.
 
-    Nothing that a cell shows is kept.
+    Nothing that a cell shows is kept. A line for a front end, a terminal or the network does not stop its cell.
     """
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
@@ -130,6 +132,19 @@ def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any
     shell.display_pub.publish = lambda *args, **kwargs: None
     shell.showtraceback = shell.showsyntaxerror = shell._showtraceback = lambda *args, **kwargs: None
     shell.ask_exit = lambda: None
+    shell.enable_gui = lambda gui=None: None  # `%matplotlib inline` asks for it
+    shell.system = shell.system_raw  # the other way needs a terminal, which is not there
+    run_magic = shell.run_line_magic
+
+    def run_line_magic(name: str, line: str, _stack_depth: int = 1) -> Any:
+        try:
+            return run_magic(name, line, _stack_depth + 1)
+        except Exception:
+            if name in RUN_CODE:
+                raise
+            return None
+
+    shell.run_line_magic = run_line_magic
     # Bound here: a cell may replace the attribute.
     run = shell.run_cell
 

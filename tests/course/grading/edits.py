@@ -257,6 +257,10 @@ put("defined twice, the second wrong", f"{RIGHT['attend']}\n\n{WRONG}", attend="
 put("inside an if", "if True:\n" + "".join(f"    {line}\n" for line in RIGHT["attend"].splitlines()))
 put("another name given to it", RIGHT["attend"].replace("def attend", "def mine") + "\nattend = mine")
 put("a magic above it", "%time 1 + 1\n" + RIGHT["attend"])
+put(
+    "lines for a front end and a shell",
+    "%matplotlib inline\n!ls\n%pip --version\n%nothing\n" + RIGHT["attend"],
+)
 put("its cell is timed", "%%time\n" + RIGHT["attend"])
 put(
     "a helper above it",

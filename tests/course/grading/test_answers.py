@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from lab_utils.course import judge as judge_module
 from lab_utils.course.attempt import run_cases
 from lab_utils.course.chapters import all_exercises
-from lab_utils.course.grading.answers import _describe, _Originals, main
+from lab_utils.course.grading.answers import _describe, _Originals, _start_shell, main
 from lab_utils.course.grading.portable import pack_attempt
 from lab_utils.course.grading.trial import Trial
 from lab_utils.course.grading.unseen import unseen_cases
@@ -93,6 +93,20 @@ def test_builtins_come_back_without_the_use_of_one(name):
     finally:
         space[name] = real
     assert found is real and theirs is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["%matplotlib inline", "%matplotlib widget", "!exit 3", "%no_such_magic", "%load_ext no_such_extension"],
+)
+def test_a_line_for_a_front_end_or_a_shell_does_not_stop_its_cell(line, capfd):
+    run_cell, names = _start_shell()
+    names.pop("after", None)
+    assert run_cell(f"{line}\nafter = 1") is None and names["after"] == 1
+
+
+def test_an_error_of_code_that_a_magic_runs_is_one_of_the_cell():
+    assert isinstance(_start_shell()[0]("%time 1 / 0\nafter = 1"), ZeroDivisionError)
 
 
 IN_A_PROCESS = """
