@@ -97,7 +97,8 @@ def panel_html(result: CheckResult) -> str:
             f'<div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
             f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
             # Matrices keep their rows; the arguments of an input are cut off nowhere.
-            f'white-space:{"pre-wrap" if title == "input" else "pre"};font-size:.85em">{escape(text)}</pre></div>'
+            f"white-space:{'pre-wrap' if title == 'input' else 'pre'};word-break:normal;overflow-wrap:anywhere;"
+            f'font-size:.85em">{escape(text)}</pre></div>'
             for title, text in values
         )
         body += f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin-top:.5em">{cells}</div>'
