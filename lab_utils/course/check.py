@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lab_utils.course.attempt import SECONDS, allow_seconds
-from lab_utils.course.chapters import find
+from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult
 from lab_utils.course.logbook import Logbook
@@ -31,8 +33,29 @@ def check(answer: Callable | str = "", *, seconds: float = SECONDS) -> CheckResu
         result = judge(exercise, found, seconds)
     except KeyboardInterrupt:
         return CheckResult(exercise, "interrupted", 0)
-    Logbook.open().note_check(exercise.name, result.status)
-    return result
+    logbook = Logbook.open()
+    logbook.note_check(exercise.name, result.status)
+    if result.status != "failed":
+        return result
+    return replace(result, own_parts=tuple(n for n in _own_parts(found) if not logbook.solved(n)))
+
+
+def _own_parts(answer: Any) -> list[str]:
+    """The other exercises that the code of an answer calls by a name under which the learner's own answer stands."""
+    functions = [answer, *vars(answer).values()] if isinstance(answer, type) else [answer]
+    used: dict[str, Any] = {}
+    for function in filter(inspect.isfunction, functions):
+        codes = [function.__code__]
+        for code in codes:
+            names = {each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL"}
+            used |= {name: function.__globals__.get(name) for name in names}
+            codes += filter(inspect.iscode, code.co_consts)
+    known = all_exercises()
+    return [
+        name
+        for name, exercise in known.items()
+        if callable(part := used.get(name)) and part is not exercise.core and part is not answer
+    ]
 
 
 def _look_up(name: str) -> Any:

@@ -51,13 +51,17 @@ def _row(name: str, here: str | None, tested: str | None, usable: bool) -> list[
 
 
 def device_line() -> str:
-    """The device that the models will run on, in one line."""
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch"
+    """The device that the models will run on, in one line, or in two that a page does not break within a word."""
+    cores = f"{_count(os.cpu_count() or 1, 'core')}, {_count(torch.get_num_threads(), 'thread')} for torch"
     ram = total_memory()
     cpu = f"{cpu_name()}, {cores}" + (f", {memory(ram)} of memory" if ram else "")
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()} (CUDA), with {cpu}"
-    return f"CPU: {cpu}. No CUDA device: every notebook works, with the small sizes of the profile cpu"
+    return f"CPU: {cpu}.\nNo CUDA device: every notebook works, with the small sizes of the profile cpu."
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def cost_table(plans: Mapping[str, Plan], step_seconds: Mapping[str, Sequence[float]]) -> Table:

@@ -60,6 +60,7 @@ class CheckResult:
     violated: tuple[str, ...] = ()  # properties of every right answer that this one does not have
     diagnoses: tuple[Mistake, ...] = ()  # several where no case tells them apart
     beside: str = ""  # what else is wrong, as a sentence
+    own_parts: tuple[str, ...] = ()  # what it uses of the learner's own that has not passed its check
     find_relations: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False, compare=False)
 
     @property
@@ -97,7 +98,8 @@ def panel_html(result: CheckResult) -> str:
             f'<div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
             f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
             # Matrices keep their rows; the arguments of an input are cut off nowhere.
-            f'white-space:{"pre-wrap" if title == "input" else "pre"};font-size:.85em">{escape(text)}</pre></div>'
+            f"white-space:{'pre-wrap' if title == 'input' else 'pre'};word-break:normal;overflow-wrap:anywhere;"
+            f'font-size:.85em">{escape(text)}</pre></div>'
             for title, text in values
         )
         body += f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin-top:.5em">{cells}</div>'
@@ -140,6 +142,11 @@ def sentences(result: CheckResult) -> list[str]:
     found = [describe(result.difference), *filter(None, [result.difference.place])]
     found += [
         f"Every right answer has this property, and yours does not: {says}." for says in result.violated
+    ]
+    found += [
+        f"It uses your own {part}, which has not passed its check: the fault may be there. Run the handover cell of "
+        f"{part}, then this one again."
+        for part in result.own_parts
     ]
     beside = [result.beside] if result.beside else []
     if result.exercise.is_hunt or not result.diagnoses:

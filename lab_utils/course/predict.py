@@ -115,8 +115,14 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
             options=list(choices), value=None, layout=ipywidgets.Layout(width="max-content")
         )
     else:
-        field = _NumberField(ipywidgets.Text(placeholder="a number", continuous_update=False))
+        field = _NumberField(
+            ipywidgets.Text(
+                placeholder="a number", continuous_update=False, layout=ipywidgets.Layout(width="12em")
+            )
+        )
     widget = field.widget if isinstance(field, _NumberField) else field
+    # Else lines of text stand as far apart as buttons, and a long question falls to pieces.
+    label.value = f'<div style="line-height:1.4;padding:.3em 0">{label.value}</div>'
     box = ipywidgets.VBox([label, widget])
     take_place(box)
     display(box)

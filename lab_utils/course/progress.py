@@ -185,7 +185,8 @@ def reset_button() -> Any:
         button.description, message.value = "Forget my progress", "The logbook is empty."
 
     button.on_click(click)
-    box = ipywidgets.HBox([button, message])
+    # On a narrow screen the message goes below the button, and the button keeps its words.
+    box = ipywidgets.HBox([button, message], layout={"flex_flow": "row wrap"})
     take_place(box)
     return box
 

@@ -14,6 +14,7 @@ from nanokimi.system.printable import quote
 LABEL = "Put its exercises back"
 SURE = "Really? Click again"
 SAVE = "Save the notebook first (Ctrl+S): what is not saved is not kept. Your progress stays as it is."
+WAIT = "One moment: the notebook is read ..."  # the first time takes seconds, and SAVE would still ask for a click
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,14 @@ def start_again(number: str | int | None = None) -> Any:
         if button.description == LABEL:
             button.description, message.value = SURE, SAVE
             return
-        button.description = LABEL
+        button.description, message.value = LABEL, WAIT
         message.value = _try(by_label[str(choice.value)])
 
     choice.observe(ask_anew, "value")
     button.on_click(click)
-    box = ipywidgets.VBox([ipywidgets.HBox([choice, button]), message])
+    # On a narrow screen the button goes below the choice; in one row it would be cut off.
+    row = ipywidgets.HBox([choice, button], layout={"flex_flow": "row wrap"})
+    box = ipywidgets.VBox([row, message])
     take_place(box)
     return box
 

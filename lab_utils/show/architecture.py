@@ -273,9 +273,9 @@ def architecture(cfg: KimiConfig, here: str = "") -> Drawing:
     boxes["optimizer"] = sheet.box(
         14, bottom + 54, width - 28, 26, [("title", f"{OPTIMIZER} · 07")], fill="plain"
     )
-    if here:  # also at the left, which a narrow screen shows first
+    if here:  # also at the left, which a narrow screen shows first; there the whole model's frame begins
         sheet.note(14, 16, f"you are here: {here}", "here")
-        sheet.mark(boxes[here], "here")
+        sheet.mark(boxes[here], "" if here == "model" else "here")
     return sheet
 
 

@@ -29,7 +29,12 @@ class Code:
             noclasses=True,
             style="friendly",
             cssstyles=box,
-            prestyles="margin:0;padding:0;background:none;font-family:monospace;font-size:.9em;line-height:1.4",
+            # JupyterLab gives every <pre> the text colour of its theme, and on a narrow screen it breaks lines within
+            # words. So the box's colour is asked for again, and long lines are scrolled to.
+            prestyles="margin:0;padding:0;background:none;color:inherit;white-space:pre;font-family:monospace;"
+            "font-size:.9em;line-height:1.4",
         )
         code = highlight(self.source, PythonLexer(), formatter)
-        return f"<details><summary>{self.title}</summary>{code}</details>" if self.title else code
+        if not self.title:
+            return code
+        return f'<details><summary style="overflow-wrap:anywhere">{self.title}</summary>{code}</details>'

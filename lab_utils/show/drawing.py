@@ -96,8 +96,10 @@ class Drawing:
         return Box(x, y, width, height)
 
     def mark(self, box: Box, text: str) -> None:
-        """A thick edge around a box, and `text` above it."""
+        """A thick edge around a box, and `text`, where there is one, above it."""
         self._rectangle(box.x - 3, box.y - 3, box.width + 6, box.height + 6, 'class="marked" fill="none"')
+        if not text:
+            return
         half = text_width(text, "here") / 2
         middle = min(max(box.top[0], half + 4), self.width - half - 4)
         self._text(middle, box.y - 8, text, "here", "middle", self.width)

@@ -17,7 +17,7 @@ ATTRIBUTES = """alt class colspan dir height id lang open role rowspan scope spa
     accent alttext columnalign columnspacing display displaystyle fence form linethickness lspace mathvariant maxsize
     minsize movablelimits rowspacing rspace stretchy""".split()
 STYLES = """background border border-bottom border-left border-radius flex flex-wrap gap margin margin-top max-width
-    overflow-x padding"""
+    overflow-wrap overflow-x padding word-break"""
 
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:

@@ -29,3 +29,10 @@ def test_minutes_are_steps_times_the_median_step():
     # Two seeds of 300 steps: 0.2 s a step for GPT (the median of three), 0.3 s for Kimi: 300 s in all.
     table = checkup.cost_table({"both": plan}, {"gpt": (0.1, 0.2, 9.0), "kimi": (0.3,)})
     assert table.cells == ((("both",), ("4",), ("5",)),)
+
+
+def test_one_thread_is_not_called_threads(monkeypatch):
+    monkeypatch.setattr("lab_utils.course.checkup.torch.get_num_threads", lambda: 1)
+    monkeypatch.setattr("lab_utils.course.checkup.torch.cuda.is_available", lambda: False)
+    cpu, sizes = checkup.device_line().splitlines()
+    assert ", 1 thread for torch" in cpu and sizes.startswith("No CUDA device")

@@ -83,6 +83,29 @@ def test_a_name_alone_is_what_the_caller_calls_so():
         check("casual_mask")
 
 
+CELLS = """
+def causal_mask(n_queries, n_keys, device):
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+
+def attend(q, k, v, scale, visible=None):
+    if visible is None:
+        visible = causal_mask(q.shape[-2], k.shape[-2], q.device)
+    return (scale * q @ k.mT).masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+"""
+
+
+def test_a_part_of_the_learners_own_that_has_not_passed_may_hold_the_fault():
+    notebook = {"torch": torch}
+    exec(CELLS, notebook)
+    said = "It uses your own causal_mask, which has not passed its check"
+    assert said in repr(check(notebook["attend"]))
+    Logbook.open().note_check("causal_mask", "passed")
+    assert check(notebook["attend"]).status == "failed" and said not in repr(check(notebook["attend"]))
+    Logbook.open().reset()
+    notebook["causal_mask"] = find("causal_mask").core
+    assert check(notebook["attend"]).status == "passed"
+
+
 class WithoutName:
     @property
     def __name__(self):
