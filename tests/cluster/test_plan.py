@@ -11,7 +11,6 @@ import pytest
 from lab_utils.machine.ranks import Ranks
 from nanokimi.cluster.memory import bytes_held
 from nanokimi.cluster.plan import Asked, Layout, ask, list_weights
-from nanokimi.cluster.seconds import Cards, StepTime, estimate_time
 from nanokimi.config import ConfigError, KimiConfig, MoEConfig, OptimConfig, TrainConfig
 from nanokimi.count import count_parameters, flops_per_token
 from nanokimi.presets.yaml_config import load_model_config
@@ -147,7 +146,7 @@ def test_rows_travel_to_their_experts(groups, n):
         assert plan.weights == found["held"] + 4 * rest
 
 
-# ---------------------------------------------------------------- K2, and seconds
+# ---------------------------------------------------------------- K2
 
 
 @pytest.mark.slow
@@ -205,11 +204,3 @@ def test_what_cannot_be_shared_is_refused(change, words):
     given = dict(cfg=tiny.kimi(), training=TRAININGS["kimi-mla"], n_ranks=3, layout="experts")
     with pytest.raises(ConfigError, match=f"^{words}$"):
         ask(**(given | change))
-
-
-def test_a_second_of_each():
-    second = Asked(0, 0, 0, sent_rows=450e9, operations=0.4 * 989e12)
-    assert estimate_time(second, 8) == (1.0, 1.0) and estimate_time(second, 8).total == 2.0
-    assert estimate_time(second, 9) == (1.0, 9.0)
-    slow = Cards(operations_per_s=1e12, used=1.0, seconds_per_exchange=0.5)
-    assert estimate_time(second._replace(exchanges=4.0), 8, slow) == StepTime(395.6, 3.0)
