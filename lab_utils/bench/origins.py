@@ -18,10 +18,19 @@ def lost_sentences(results: Results) -> Iterator[str]:
 
 
 def origin_sentences(results: Results) -> Iterator[str]:
-    """A sentence for every device that jobs ran on, with the numbers that are its own; none without jobs."""
+    """How many ranks there were, and every device that jobs or ranks ran on, with the numbers that are its own.
+
+    None where the notebook has trained.
+    """
     jobs = [run for run in results.runs if run.tries]
     if not jobs and not results.lost:
         return
+    ranks = max(facts.ranks for facts in results.arms.values())
+    if ranks > 1:
+        yield (
+            f"All numbers are those of {ranks} ranks: processes that share the micro-batches of each step. Peak memory "
+            "is that of the rank with the most."
+        )
     if any(facts.step_seconds for facts in results.arms.values()):
         device = describe(results.environment["machine"])
         yield f"Step times, and all times that follow from them: measured in turns on one device, {device}."
