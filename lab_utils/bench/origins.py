@@ -32,7 +32,8 @@ def origin_sentences(results: Results) -> Iterator[str]:
             "is that of the rank with the most."
         )
     if any(facts.step_seconds for facts in results.arms.values()):
-        device = describe(results.environment["machine"])
+        # A rank has a share of the threads that the notebook has.
+        device = jobs[0].tries[0] if ranks > 1 and jobs else describe(results.environment["machine"])
         yield f"Step times, and all times that follow from them: measured in turns on one device, {device}."
     devices = dict.fromkeys(run.tries[-1] for run in jobs)
     for device in devices:
