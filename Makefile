@@ -3,6 +3,7 @@
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
 #   make bench ARMS=ladder SEEDS=3 WHERE=local:2    two trainings at once, each a job of its own; WHERE=slurm on a cluster
+#   make bench RANKS=2                        each model trained by two processes together
 #   make bench DATA=tinystories               another text, or a path to a file or folder of UTF-8 text
 #   make lab LAB_FLAGS="--no-browser"         words for JupyterLab
 #   make check                                the quick half of the tests, a minute or so, for the loop while writing
@@ -15,6 +16,7 @@ ARMS ?= default
 SEEDS ?= 1
 DATA ?= storyworld
 WHERE ?= here
+RANKS ?= 1
 LAB_FLAGS ?=
 TEST_FLAGS ?=
 
@@ -30,7 +32,7 @@ define newline
 endef
 export newline
 quoted = '$(subst $(newline),'"$$newline"',$(subst ','\'',$(value $(1))))'
-unexport PYTHON PROFILE ARMS SEEDS DATA WHERE
+unexport PYTHON PROFILE ARMS SEEDS DATA WHERE RANKS
 
 .PHONY: help lab bench check test perf faults render map site
 
@@ -43,7 +45,8 @@ lab: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m lab_utils.bench --profile=$(call quoted,PROFILE) --arms=$(call quoted,ARMS) \
-	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA) --where=$(call quoted,WHERE)
+	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA) --where=$(call quoted,WHERE) \
+	  --ranks=$(call quoted,RANKS)
 
 # What a change breaks most often, found in 90 seconds on two cores: no browser, no notebooks, no test marked slow.
 # The plug-in for notebooks takes two seconds to load in each process.

@@ -59,7 +59,7 @@ def make(folder: Path, *words: str, **environ: str) -> str:
 
 @pytest.mark.parametrize("value", AWKWARD)
 def test_a_value_arrives_as_it_is(checkout, value):
-    for name in ("profile", "arms", "seeds", "data", "where"):
+    for name in ("profile", "arms", "seeds", "data", "where", "ranks"):
         assert f"<--{name}={value}>\n" in make(checkout, "bench", f"{name.upper()}={value}")
         assert f"<--{name}={value}>\n" in make(checkout, "bench", **{name.upper(): value})
     assert not (checkout / "ran").exists()

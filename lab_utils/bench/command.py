@@ -3,6 +3,7 @@
     python -m lab_utils.bench --profile smoke
     python -m lab_utils.bench --arms ladder --seeds 3 --data stories.txt
     python -m lab_utils.bench --arms ladder --seeds 3 --where local:2
+    python -m lab_utils.bench --ranks 2
 
 It writes out/bench/<time>/ with the executed notebook, report.html, results.json, and a folder per training in runs/.
 """
@@ -21,6 +22,7 @@ from typing import Any, NoReturn, TypeVar
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.elsewhere import check_place, run_elsewhere
 from lab_utils.bench.new_folder import check_writable, new_folder
+from lab_utils.bench.on_ranks import describe_ranks, on_ranks
 from lab_utils.bench.origins import lost_sentences
 from lab_utils.bench.place import HERE, Cluster, choose_profile, read_place
 from lab_utils.bench.plan import Plan, make_plan
@@ -44,7 +46,7 @@ from nanokimi.text.sources import SOURCES
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-MOST_SEEDS = 10**6
+MOST_SEEDS, MOST_RANKS = 10**6, 64
 # What a cell of the notebook says where a file cannot be written.
 NOT_WRITTEN = re.compile(
     r"cell \d+: (?:(?:CheckpointError|LogError): .* cannot be written: ([^;]+)|(?:OSError|PermissionError): "
@@ -58,6 +60,7 @@ OWN_OPTION = {
     "seeds": "--seeds",
     "data": "--data",
     "out_dir": "--out",
+    "ranks": "--ranks",
 }
 
 
@@ -69,9 +72,11 @@ def run(argv: Sequence[str]) -> int:
         options = _parse(argv)
         parameters = _parameters(options)
         place = options.where
+        ranks = options.ranks
+        require(ranks == 1 or place is None, f"--ranks={ranks} is for --where=here: a job is one process")
         profile = choose_profile(options.profile, place)
         data = _absolute(options.data or "")
-        plan = make_plan(profile, options.arms, options.seeds, data)
+        plan = on_ranks(make_plan(profile, options.arms, options.seeds, data), ranks)
         on_this_machine = not isinstance(place, Cluster)  # whose jobs have what this machine may lack
         if on_this_machine:
             choose_device(plan.arms[0].train.device)
@@ -83,6 +88,8 @@ def run(argv: Sequence[str]) -> int:
         text = _prepare(plan, on_this_machine)
         seeds = "1 seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
         _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
+        if words := describe_ranks(plan):
+            _say(words)
         if on_this_machine:
             _say(describe(environment(plan.arms[0].train.device)["machine"]))
         folder = new_folder(out)
@@ -95,6 +102,7 @@ def run(argv: Sequence[str]) -> int:
             "seeds": options.seeds,
             "data": data,
             "out_dir": str(folder.resolve()),
+            "ranks": ranks,
         }
         _run(plan, folder, parameters)
         return _conclude(folder)
@@ -136,7 +144,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--profile", default="auto", help="auto (gpu with CUDA, else cpu), smoke, cpu, gpu")
     parser.add_argument("--arms", default="default", help="default, ladder, or names with commas: gpt,kimi")
     parser.add_argument(
-        "--seeds", type=_as_option(_read_seeds), default=1, help="how many seeds; 3 are needed for a verdict"
+        "--seeds", type=_from_1_to(MOST_SEEDS), default=1, help="how many seeds; 3 are needed for a verdict"
     )
     parser.add_argument(
         "--data",
@@ -148,6 +156,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         type=_as_option(read_place),
         default=HERE,
         help="here (notebook 08), local:N (N trainings at once), slurm, or slurm:FILE.yaml with a cluster's settings",
+    )
+    parser.add_argument(
+        "--ranks", type=_from_1_to(MOST_RANKS), default=1, help="how many processes train each model together"
     )
     parser.add_argument(
         "--out",
@@ -188,10 +199,15 @@ def _as_option(read: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
-def _read_seeds(text: str) -> int:
-    seeds = read_whole(text)
-    require(1 <= seeds <= MOST_SEEDS, f"{quote(text)} must be a whole number from 1 to {MOST_SEEDS:,}")
-    return seeds
+def _from_1_to(most: int) -> Callable[[str], int]:
+    """The reader of a whole number in this range, as an option's type."""
+
+    def read(text: str) -> int:
+        number = read_whole(text)
+        require(1 <= number <= most, f"{quote(text)} must be a whole number from 1 to {most:,}")
+        return number
+
+    return _as_option(read)
 
 
 def _read_data(text: str) -> str:

@@ -23,6 +23,7 @@ def follow_run(
     model: Model | None = None,
     steer: Steer | None = None,
     is_over: Callable[[], bool] = lambda: False,
+    skip: StepFile | None = None,
 ) -> Iterator[StepRecord]:
     """The records of the run that `nanokimi train --out FOLDER` writes, as they come, up to its last step.
 
@@ -36,8 +37,11 @@ def follow_run(
     steer: is asked twice a second, and its answer is written to the folder: the run waits while the answer takes, and
         saves and ends at `EndTraining`. Changes act between two of its steps.
     is_over: says that nobody trains there any more, where the run may end before its last step.
+    skip: the log of an older run in the folder, read to its end; what it holds is left out.
+
+    Each step comes once, also where the run is killed, begun again, and takes some of them a second time.
     """
-    folder, file = Path(folder), StepFile(Path(folder))
+    folder, file = Path(folder), skip or StepFile(Path(folder))
     messenger = _Messenger(folder, steer or (lambda step: ()))
     step = 0
     try:
@@ -45,6 +49,8 @@ def follow_run(
             ended = is_over()  # asked before reading, so that the last lines are read
             for line in file.read_new():
                 record = StepRecord.from_dict(line)
+                if record.step <= step:
+                    continue
                 step = record.step
                 if record.evaluation is not None and model is not None:
                     _load(model, folder, step)

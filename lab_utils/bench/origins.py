@@ -18,12 +18,22 @@ def lost_sentences(results: Results) -> Iterator[str]:
 
 
 def origin_sentences(results: Results) -> Iterator[str]:
-    """A sentence for every device that jobs ran on, with the numbers that are its own; none without jobs."""
+    """How many ranks there were, and every device that jobs or ranks ran on, with the numbers that are its own.
+
+    None where the notebook has trained.
+    """
     jobs = [run for run in results.runs if run.tries]
     if not jobs and not results.lost:
         return
+    ranks = max(facts.ranks for facts in results.arms.values())
+    if ranks > 1:
+        yield (
+            f"All numbers are those of {ranks} ranks: processes that share the micro-batches of each step. Peak memory "
+            "is that of the rank with the most."
+        )
     if any(facts.step_seconds for facts in results.arms.values()):
-        device = describe(results.environment["machine"])
+        # A rank has a share of the threads that the notebook has.
+        device = jobs[0].tries[0] if ranks > 1 and jobs else describe(results.environment["machine"])
         yield f"Step times, and all times that follow from them: measured in turns on one device, {device}."
     devices = dict.fromkeys(run.tries[-1] for run in jobs)
     for device in devices:

@@ -59,11 +59,15 @@ class BenchPreset:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One model and how it is trained. `maker.build_model` builds it, and `maker.train` trains it: the core's."""
+    """One model and how it is trained. `maker.build_model` builds it, and `maker.train` trains it: the core's.
+
+    ranks: how many processes train it together. Where there are several, their maker starts them.
+    """
 
     name: str
     model: ModelConfig
     train: TrainConfig
+    ranks: int = 1
     maker: Any = field(default=nanokimi, repr=False)
 
     def with_vocabulary_of(self, corpus: Corpus) -> Arm:

@@ -52,7 +52,7 @@ HOW = (
     "Active parameters are those that one token uses, without embeddings and head. FLOPs are those of a training "
     "step, forward and backward; a multiply-add counts as two.",
     "Learning rates come from a recorded sweep (benchmarks/results/sweep-*.json).",
-    "Step times were measured in turn (A B C A B C ...) in one process; time is steps times the median step. "
+    "Step times were measured in turn (A B C A B C ...); time is steps times the median step. "
     "The time by the clock while training is in results.json.",
     "Tokens and seconds until GPT's final loss are interpolated linearly between evaluations, seed by seed.",
     "A verdict needs three seeds that all agree and a mean difference above the spread: the distance between an arm's "

@@ -33,7 +33,7 @@ from nanokimi.system.printable import OneLineError, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.system.real_numbers import Number, Positive, PositiveOrZero
 from nanokimi.system.refusals import explain
-from nanokimi.system.whole_numbers import Count, Seed
+from nanokimi.system.whole_numbers import Count, Seed, Size
 from nanokimi.text.corpus import Corpus
 
 FORMAT = 1
@@ -76,6 +76,7 @@ class Run:
     compile_seconds: PositiveOrZero = 0.0  # before the steps, for compiling them; not in train_seconds
     diverged_because: str = ""  # what was not finite, and what may help
     tries: tuple[str, ...] = ()  # of a job of its own: the machine of every try, in words
+    ranks: Size = 1  # the processes that trained it together; memory is then that of the one with the most
 
     @property
     def steered(self) -> bool:
@@ -114,6 +115,7 @@ class ArmFacts:
     flops_per_token: Positive
     cache_per_token: Positive  # numbers that decoding keeps per token, at seq_len
     step_seconds: tuple[Positive, ...] = ()  # one per round
+    ranks: Size = 1  # the processes that took these steps together
 
     @property
     def tokens_per_step(self) -> int:
@@ -163,6 +165,7 @@ def arm_facts(arm: Arm, step_seconds: tuple[float, ...] = ()) -> ArmFacts:
         flops_per_token=flops_per_token(arm.model, arm.train.seq_len),
         cache_per_token=cache_elements(arm.model, arm.train.seq_len) / arm.train.seq_len,
         step_seconds=step_seconds,
+        ranks=arm.ranks,
     )
 
 

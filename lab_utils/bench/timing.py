@@ -11,6 +11,7 @@ import torch
 from lab_utils.bench.plan import Arm
 from nanokimi.step import TrainingDiverged
 from nanokimi.text.corpus import Corpus
+from nanokimi.torchrun import ask_first
 
 WARM_UP = 2  # rounds that are not counted: the first steps allocate memory
 
@@ -22,7 +23,7 @@ def time_in_turns(
 
     Uses new models and the first batches of the text. Ends after `rounds`, or sooner when the time is used up, but
     not before three rounds. An arm that diverges begins anew, for its steps take as long; one whose very first step
-    does gets no time.
+    does gets no time. Under torchrun every rank calls this.
     """
     rounds = min(rounds, min(arm.train.steps for arm in arms) - WARM_UP - 1)
     turns = {arm.name: _stepper(arm, corpus) for arm in arms}
@@ -32,7 +33,9 @@ def time_in_turns(
     seconds: dict[str, list[float | None]] = {name: [] for name in turns}
     started = time.perf_counter()
     for done in range(rounds):
-        if done >= 3 and time.perf_counter() - started > seconds_per_arm * len(turns):
+        # Ranks must take the same steps, and their clocks differ.
+        seconds_gone = ask_first(lambda: time.perf_counter() - started)
+        if done >= 3 and seconds_gone > seconds_per_arm * len(turns):
             break
         for name, step in turns.items():
             seconds[name].append(step())

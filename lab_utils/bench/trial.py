@@ -9,13 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from lab_utils.bench.plan import Arm
-from lab_utils.bench.results import Point, Run, run_folder
+from lab_utils.bench.results import MOST_BYTES, Point, Run, run_folder
 from lab_utils.machine.memory import PeakMemory
+from nanokimi import ranks
 from nanokimi.model import Model
 from nanokimi.record import StepRecord
 from nanokimi.step import TrainingDiverged
+from nanokimi.system.reading import UnreadableFile, read_small_json
+
+RUN = "run.json"  # what a training that nobody attends keeps of itself, beside its checkpoints
+
+
+def read_run(run_dir: Path) -> Run | None:
+    """What a training has kept of itself; None where it has kept nothing, or its file cannot be read."""
+    try:
+        return TypeAdapter(Run).validate_python(read_small_json(run_dir / RUN, MOST_BYTES))
+    except (UnreadableFile, ValidationError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,9 @@ class Trial:
     results.append(trial.run())
 
     earlier: where the training goes on from a checkpoint, what is known of it up to there.
+
+    On ranks each of them has a trial, and all ask for `run()` together. In the process that only looks at them, the
+    facts are those that they have kept.
     """
 
     def __init__(self, arm: Arm, model: Model, out_dir: Path, earlier: Earlier | None = None):
@@ -45,6 +61,8 @@ class Trial:
         self._model, self._memory = model, PeakMemory(arm.train.device)
         self._points: list[Point] = []
         self._tokens_seen = hashlib.sha256()
+        self._tokens: list[torch.Tensor] = []  # of the step under way
+        self._looks_on = arm.ranks != ranks.n_ranks()
         self._interventions: list[dict[str, Any]] = []
         self._train_seconds = self._wall_seconds = self._compile_seconds = 0.0
         self._diverged: TrainingDiverged | None = None
@@ -82,10 +100,13 @@ class Trial:
 
     def _note_tokens(self, module: torch.nn.Module, args: tuple) -> None:
         if torch.is_grad_enabled():  # evaluations run without gradients; they are the same for all arms
-            self._tokens_seen.update(args[0].cpu().numpy().tobytes())
+            self._tokens.append(args[0].cpu())
 
     def add(self, record: StepRecord) -> None:
         """Note what a step record says: time, interventions, and the evaluation if there is one."""
+        for tokens in ranks.in_turn(self._tokens):
+            self._tokens_seen.update(tokens.numpy().tobytes())
+        self._tokens = []
         self._train_seconds = record.seconds
         self._compile_seconds += record.compile_seconds
         self._interventions += [each.to_dict() for each in record.interventions]
@@ -103,6 +124,8 @@ class Trial:
 
     def run(self) -> Run:
         """The facts of the training, for results.json."""
+        if self._looks_on and (kept := read_run(self.run_dir)) is not None:
+            return kept
         return Run(
             arm=self.arm.name,
             seed=self.seed,
@@ -111,10 +134,16 @@ class Trial:
             train_seconds=self._train_seconds,
             wall_seconds=self._wall_seconds,
             compile_seconds=self._compile_seconds,
-            peak_memory=self._memory.peak,
-            start_memory=self._memory.at_start,
+            peak_memory=_largest(self._memory.peak),
+            start_memory=_largest(self._memory.at_start),
             batch_digest=self._tokens_seen.hexdigest(),
             interventions=tuple(self._interventions),
             diverged_at=None if self._diverged is None else self._diverged.step,
             diverged_because="" if self._diverged is None else str(self._diverged),
+            ranks=self.arm.ranks,
         )
+
+
+def _largest(size: int | None) -> int | None:
+    """The largest of the sizes of all ranks."""
+    return None if size is None else int(ranks.maxima(torch.tensor(float(size), dtype=torch.float64)))

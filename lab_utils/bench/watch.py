@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -31,15 +32,21 @@ class StepFile:
 
     def __init__(self, folder: Path):
         self._path = folder / "steps.jsonl"
-        self._offset = 0
+        self._offset, self._number = 0, None
 
     def exists(self) -> bool:
         return self._path.exists()
 
     def read_new(self) -> list[dict]:
-        """The records that were added since the last call; a line that is still being written comes next time."""
+        """The records that were added since the last call; a line that is still being written comes next time.
+
+        A log that was begun again, as a training does that goes on after a kill, is read from its first line.
+        """
         try:
             with self._path.open("rb") as file:
+                number = os.fstat(file.fileno()).st_ino
+                if number != self._number:
+                    self._offset, self._number = 0, number
                 file.seek(self._offset)
                 data = file.read()
         except OSError:  # not begun, or gone: whoever trains there says so

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nanokimi
+from nanokimi.torchrun import n_ranks, rank
 
 
 @contextlib.contextmanager
@@ -88,3 +89,18 @@ class Threads:
 
     def __call__(self) -> tuple[str, str]:
         return os.environ["OMP_NUM_THREADS"], os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def note_rank(folder: Path, seconds: float) -> tuple[int, int]:
+    """A call of ranks: notes its process, sleeps, and returns its number and how many there are."""
+    (folder / f"rank-{rank()}").write_text(str(os.getpid()))
+    time.sleep(seconds)
+    return rank(), n_ranks()
+
+
+def fail_on(folder: Path, error: type[Exception]) -> None:
+    """A call of ranks that fails; rank 0 notes each try."""
+    if rank() == 0:
+        with (folder / "begun").open("a") as file:
+            file.write("0")
+    raise error("no such setting")

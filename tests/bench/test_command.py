@@ -42,6 +42,12 @@ from tests.cli.conftest import write_tales
         ("--where local:0", "argument --where: 'local:0': N must be a whole number from 1 to 64"),
         ("--where=", "argument --where: '' must be here, local:N, slurm or slurm:FILE.yaml"),
         ("--where local:2 --arms gpt,yours", "arm 'yours' is made of your saved notebooks, which no job has"),
+        ("--ranks two", "argument --ranks: 'two' must be a whole number"),
+        ("--ranks 0", "argument --ranks: '0' must be a whole number from 1 to 64"),
+        ("--ranks 3", "ranks=3 cannot share the 8 windows of a step evenly: take one of 1, 2, 4, 8"),
+        ("--ranks 2 --arms yours", "arm 'yours' is made of your saved notebooks, which no rank has"),
+        ("--ranks 2 --where local:2", "--ranks=2 is for --where=here: a job is one process"),
+        ("-p ranks=2", "has its own option: --ranks"),
         ("smoke", "unrecognized arguments: smoke"),
     ],
 )

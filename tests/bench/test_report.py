@@ -273,6 +273,16 @@ def test_the_report_says_which_device_each_number_came_from():
     assert list(origin_sentences(three_seeds())) == []  # one process, and the report's first lines say where
 
 
+def test_the_report_says_on_how_many_ranks_the_numbers_were_made():
+    made = jobs_of(("abacus, 1 threads",))
+    made = replace(made, arms={name: replace(facts, ranks=2) for name, facts in made.arms.items()})
+    first, second, *_ = origin_sentences(made)
+    assert first.startswith(
+        "All numbers are those of 2 ranks: processes that share the micro-batches of each step."
+    )
+    assert second.endswith("measured in turns on one device, abacus.")  # that of a rank, with its threads
+
+
 def test_what_never_came_is_named_and_nothing_is_concluded_from_it(tmp_path):
     made = jobs_of()
     lost = LostRun(arm="kimi", seed=1, reason="its <process> was killed")

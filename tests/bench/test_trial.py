@@ -2,9 +2,10 @@
 
 import hashlib
 import itertools
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
-from lab_utils.bench.trial import Trial
+from lab_utils.bench.trial import RUN, Trial
 from nanokimi.model import build_model
 from nanokimi.text import corpus
 from nanokimi.train import train
@@ -39,3 +40,16 @@ def test_trial_adds_up_the_seconds_of_compiling(smoke, tmp_path):
             trial.add(replace(record, compile_seconds=float(record.step)))
     assert trial.run().compile_seconds == 1 + 2 + 3
     assert trial.run().train_seconds == record.seconds
+
+
+def test_who_only_looks_at_ranks_tells_what_they_have_kept(smoke, tmp_path):
+    """What this process itself sees, an evaluation in its log and its own memory, is not what they have."""
+    plan, _ = smoke
+    arm = replace(plan.arm("gpt"), ranks=2)
+    with Trial(arm, build_model(arm.model), tmp_path) as trial:
+        assert not trial.run().points  # they have not begun
+        kept = replace(trial.run(), batch_digest="of all tokens", peak_memory=7)
+        trial.run_dir.mkdir(parents=True)
+        (trial.run_dir / RUN).write_text(json.dumps(asdict(kept)))
+    assert trial.run() == kept
+    assert Trial(plan.arm("gpt"), build_model(arm.model), tmp_path).run() != kept  # who trains there alone

@@ -12,9 +12,18 @@ from lab_utils.bench.results import Run, run_folder
 from lab_utils.bench.trial import Trial
 from lab_utils.bench.unattended import RUN, Training, train_on
 from nanokimi import checkpoint
+from nanokimi.runs.wishes import Wishes, write_wishes
 from tests.bench.makers import Core
 
 COSTS = ("train_seconds", "wall_seconds", "peak_memory", "start_memory", "tries")
+
+
+class Asked(Core):
+    """Asks for another rate after step 4, and for the end after step 12, as somebody does who looks on."""
+
+    def after(self, step: int) -> None:
+        if step in (4, 12):
+            write_wishes(self.log.parent, Wishes(stop=step == 12, settings={"lr_factor": 0.5}))
 
 
 class Copied(Core):
@@ -123,6 +132,18 @@ def test_without_a_checkpoint_it_begins_anew(whole, tmp_path):
     mine = replace(arm, maker=Core(tmp_path / "log"))
     assert facts(train_on(mine, text, tmp_path / "out")) == facts(run)
     assert mine.maker.begun() == [1]
+
+
+def test_it_obeys_what_is_asked_in_its_folder_and_forgets_what_an_older_run_was_asked(smoke, tmp_path):
+    plan, text = smoke
+    arm, folder = plan.arm("gpt"), run_folder(tmp_path, "gpt", 0)
+    folder.mkdir(parents=True)
+    write_wishes(folder, Wishes(stop=True))
+    run = train_on(replace(arm, maker=Asked(folder / "log")), text, tmp_path)
+    assert [(each["step"], each["what"], each["value"]) for each in run.interventions] == [
+        (5, "lr_factor", 0.5)
+    ]
+    assert checkpoint.load_checkpoint(folder).state.step == 12 and not run.complete
 
 
 def test_what_has_ended_is_not_begun_again(whole, tmp_path):

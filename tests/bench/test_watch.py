@@ -24,6 +24,17 @@ def test_step_file_reads_only_whole_new_lines(tmp_path):
     assert [r["step"] for r in file.read_new()] == [2, 3]
 
 
+def test_a_log_that_was_begun_again_is_read_from_its_first_line(tmp_path):
+    """Its first lines may be longer than those before, so that no place in the old file is one in the new."""
+    file, path = watch.StepFile(tmp_path), tmp_path / "steps.jsonl"
+    path.write_text("".join(record(step) + "\n" for step in (1, 2, 3)))
+    assert len(file.read_new()) == 3
+    again = tmp_path / "again"
+    again.write_text("".join(record(step, seconds=step / 3) + "\n" for step in (1, 2)))
+    again.replace(path)
+    assert [r["seconds"] for r in file.read_new()] == [1 / 3, 2 / 3]
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

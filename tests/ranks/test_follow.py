@@ -1,15 +1,21 @@
 """Two ranks under torchrun, watched and steered by the panel of notebook 08 through the folder of their run."""
 
+import ast
 import asyncio
 import json
+import re
 import time
+import types
+from pathlib import Path
 
 import pytest
 
 from lab_utils.bench.follow import SAVED_WITHIN_S, _Messenger, follow_run
 from lab_utils.live.panel import TrainingPanel
 from nanokimi import checkpoint
+from nanokimi.cli.commands import run_command
 from nanokimi.cli.outside import Outside
+from nanokimi.cli.program import call
 from nanokimi.record import StepRecord
 from nanokimi.runs.folder import LOG
 from nanokimi.runs.wishes import WISHES, Wishes, forget_wishes, read_wishes, write_wishes
@@ -98,6 +104,35 @@ def test_what_is_asked_before_the_first_step_is_written_after_it(tmp_path, monke
         assert read_wishes(tmp_path / "run").settings == {"lr_factor": 0.5}
         forget_wishes(tmp_path / "run")
     messenger.close(2)
+
+
+def test_each_step_comes_once_where_a_run_was_killed_and_begun_again(tmp_path, monkeypatch):
+    """Its log is written anew up to the last checkpoint, and steps after that come a second time."""
+    monkeypatch.setattr("lab_utils.bench.follow.POLL_SECONDS", 0.01)
+    cfg = tiny.train_config(steps=6, warmup_steps=1, eval_every=2)
+    records = list(train(make_model("kimi-mla"), tiny.corpus(), cfg, tmp_path))
+    lines = (tmp_path / LOG).read_text().splitlines(keepends=True)
+    (tmp_path / LOG).write_text("".join(lines[:3]))
+    following = follow_run(tmp_path)
+    found = [next(following) for _ in range(3)]
+    (tmp_path / "again").write_text("".join(lines))
+    (tmp_path / "again").replace(tmp_path / LOG)
+    assert [*found, *following] == records
+
+
+def test_what_the_documents_say_of_a_run_of_others(tmp_path, monkeypatch):
+    """Their lines, run as a cell, show every step of a run of `nanokimi train`."""
+    write_tales(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert call("nanokimi", run_command, ["train", *SMALL, "--data=tales.txt", "--out=shared"]) == 0
+    text = (Path(__file__).parents[2] / "docs" / "many-machines.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    lines = lines.replace('"/shared/out/a"', '"shared"').replace("pass", "seen.append(record.step)")
+    code = compile(lines, "many-machines.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    seen: list[int] = []
+    asyncio.run(types.FunctionType(code, {"seen": seen})())
+    assert seen == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
