@@ -58,8 +58,8 @@ class MLATurningKeysBackwards(LatentLayer):
 
 
 @mistake(
-    "Queries and keys are both turned backwards, by the conjugate of `rotation`. The outputs are right; what the cache "
-    "holds is not what others expect there.",
+    "Queries and keys are both turned backwards, by the conjugate of `rotation`. Their products stay as they are; what "
+    "the cache holds is not what others expect there.",
     "What does apply_rope get in your forward?",
 )
 class MLATurningBackwards(LatentLayer):
