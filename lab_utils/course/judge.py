@@ -26,13 +26,14 @@ from lab_utils.course.attempt import (
     run_case,
     run_cases,
 )
-from lab_utils.course.differences import are_exchanged, explain_difference, find_exchanged
+from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.formats import ROOM_FOR_BFLOAT16, formats_of, has_bfloat16, is_rare, like, widen
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.kept import say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.lines_of_a_test import look_at_lines
+from lab_utils.course.order import is_exchanged, say_exchanged, say_order
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
@@ -132,6 +133,13 @@ def judge(
     with contextlib.suppress(Exception):  # odd values of a learner's own class, which cannot be compared
         if not again.why and not _agree(again.outcomes[0], first, exercise.tolerance):
             return replace(result, violated=(), beside=CHANGES, find_relations=tuple)
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+        cases, right = [key.cases[i] for i in key.order], [key.expected(i) for i in key.order]
+        number = next(i for i, case in enumerate(cases) if case is result.case)
+        if not is_exchanged(result.difference) and (
+            says := say_order(exercise, cases, right, answer, number, seconds)
+        ):
+            return replace(result, violated=(), beside=says, find_relations=tuple)
     return result
 
 
@@ -155,7 +163,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         number = next((i for i in failing if i not in beside), failing[0])
         case, difference = key.cases[number], _explain(key, outcomes[number], number)
         assert difference is not None
-        if says := _find_order(key, outcomes, number):
+        right, given = [key.expected(i) for i in key.order], [outcomes[i].parts for i in key.order]
+        if says := say_exchanged(right, given, key.order.index(number), exercise.tolerance):
             difference = replace(difference, says=says)
         elif exercise.is_hunt and all(outcomes[i].parts is None for i in key.order):
             says = difference.says.replace("It raises ", "Your test raises ", 1).removesuffix(".")
@@ -202,23 +211,6 @@ def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: f
         if says := explain_difference(right, outcome.parts[name], tolerance):
             return Difference(case.says, says, name, right, outcome.parts[name])
     return None
-
-
-def _find_order(key: AnswerKey, outcomes: list[Outcome], number: int) -> str:
-    """That two results stand in each other's place, in every case that has them; empty where none do."""
-    expected, given, tolerance = key.expected(number), outcomes[number].parts, key.exercise.tolerance
-    if given is None or list(given) != list(expected):
-        return ""
-    found = find_exchanged(expected, given, tolerance)
-    if found is None:
-        return ""
-    for i in key.order:
-        right, got = key.expected(i), outcomes[i].parts
-        if list(right) != list(expected):
-            continue
-        if got is None or list(got) != list(right) or not are_exchanged(right, got, *found, tolerance):
-            return ""
-    return f"{found[0]} and {found[1]} are in each other's place: each is what the other one should be."
 
 
 def _list_parts(parts: Parts) -> str:
