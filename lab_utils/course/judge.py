@@ -28,7 +28,15 @@ from lab_utils.course.attempt import (
 )
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
-from lab_utils.course.formats import ROOM_FOR_BFLOAT16, formats_of, has_bfloat16, is_rare, like, widen
+from lab_utils.course.formats import (
+    ROOM_FOR_BFLOAT16,
+    formats_of,
+    has_bfloat16,
+    is_rare,
+    like,
+    say_formats_met,
+    widen,
+)
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.kept import say_what_is_kept, sizes_of_what_is_kept
@@ -177,7 +185,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             case,
             violated=_find_violations(exercise, case, key.expected(number), outcomes[number]),
             diagnoses=diagnoses,
-            beside=_say_beside(key, outcomes, beside, diagnoses),
+            beside=_say_beside(key, outcomes, beside, diagnoses)
+            or ("" if diagnoses else say_formats_met(outcomes[number].problem)),
             find_relations=functools.partial(_relate, key, outcomes),
         )
 

@@ -99,6 +99,17 @@ def attend_hiding_all_that_the_caller_shows(q, k, v, scale, visible=None):
     return (q @ k.mT * scale).masked_fill(hidden, -torch.inf).softmax(dim=-1) @ v
 
 
+@mistake(
+    "A tensor in float32, a mask perhaps, meets the scores: torch.zeros and torch.full give float32 without a dtype. "
+    "With scores in bfloat16 what comes out is float32, and does not fit the values.",
+    "Which dtype has each tensor of that line, for q, k and v in bfloat16?",
+)
+def attend_with_a_mask_in_float32(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    mask = torch.zeros(visible.shape).masked_fill(~visible, -torch.inf)
+    return (q @ k.mT * scale + mask).softmax(dim=-1) @ v
+
+
 ATTEND_LIMITS = (
     attend_taking_everything_for_no_mask,
     attend_cutting_scores_off,
@@ -110,4 +121,5 @@ ATTEND_LIMITS = (
     attend_scaling_by_the_width_of_v,
     attend_scaling_by_the_number_of_keys,
     attend_hiding_all_that_the_caller_shows,
+    attend_with_a_mask_in_float32,
 )
