@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
+from lab_utils.course.agreement import accept_alike, agree
 from lab_utils.course.attempt import (
     BEGUN,
     NO_END,
@@ -84,19 +84,19 @@ class AnswerKey:
 
     def diagnose(self, outcomes: list[Outcome], numbers: list[int]) -> tuple[Mistake, ...]:
         """The known mistakes with the same outcome for each of these cases."""
-        agree = _accept_alike if self.exercise.is_hunt else _agree
+        alike = accept_alike if self.exercise.is_hunt else agree
         return tuple(
             known
             for known in self.exercise.mistakes
             if all(
-                agree(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
+                alike(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
             )
         )
 
     def explains(self, known: Mistake, number: int, outcome: Outcome) -> bool:
         """Whether a known mistake gives the same for a case, apart from rounding: it may lack care for bfloat16."""
         exercise, case = self.exercise, self.cases[number]
-        if _agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
+        if agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
             return True
         right = self.expected(number)
         if outcome.parts is None or not has_bfloat16(case) or formats_of(outcome.parts) != formats_of(right):
@@ -105,7 +105,7 @@ class AnswerKey:
             wide = run_case(exercise, known.wrong, widen(case))
         if wide.parts is None:
             return True  # the known mistake cannot be asked
-        return _agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
+        return agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
 
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
         key = implementation, number
@@ -139,7 +139,7 @@ def judge(
     with contextlib.redirect_stdout(io.StringIO()):
         again = run_cases(exercise, [result.case], answer, seconds)
     with contextlib.suppress(Exception):  # odd values of a learner's own class, which cannot be compared
-        if not again.why and not _agree(again.outcomes[0], first, exercise.tolerance):
+        if not again.why and not agree(again.outcomes[0], first, exercise.tolerance):
             return replace(result, violated=(), beside=CHANGES, find_relations=tuple)
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
         cases, right = [key.cases[i] for i in key.order], [key.expected(i) for i in key.order]
@@ -280,20 +280,3 @@ def _say_beside(
             which = f"{name_arguments(exercise, part)}: " if part and part != "result" else ""
             return f"And in another case ({difference.case}): {which}{difference.says}"
     return ""
-
-
-def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
-    """Whether they are alike, apart from addresses and from Python's words for a division by zero."""
-    if one.parts is None or other.parts is None:
-        one_says, other_says = (re.sub("0x[0-9a-f]+|float (?=division)", "", o.problem) for o in (one, other))
-        return one.parts is other.parts and one_says == other_says
-    return list(one.parts) == list(other.parts) and not any(
-        explain_difference(one.parts[name], other.parts[name], tolerance) for name in one.parts
-    )
-
-
-def _accept_alike(known: Outcome, given: Outcome, tolerance: float) -> bool:
-    """Whether two tests say the same of a piece. One that contradicts itself is like no other."""
-    return given.parts != {TEST: "changes"} and (known.parts == {TEST: "passes"}) == (
-        given.parts == {TEST: "passes"}
-    )

@@ -37,6 +37,28 @@ def attend_cutting_scores_off_above(q, k, v, scale, visible=None):
 
 
 @mistake(
+    "Large scores are cut off, at a bound such as 10,000. Keys whose scores are beyond it get the same weight, and "
+    "scores may reach millions.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
+)
+def attend_cutting_scores_off_far_away(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = (q @ k.mT * scale).clamp(-10_000, 10_000)
+    return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "Large scores are cut off from above, at a bound such as 10,000. Keys whose scores are beyond it get the same "
+    "weight, and scores may reach millions.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
+)
+def attend_cutting_scores_off_far_above(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = (q @ k.mT * scale).clamp(max=10_000)
+    return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
     "You take exponentials of scores that are cut off from above, and of low scores as they are. Keys beyond the bound "
     "get the same weight, and where all visible scores are low, every exponential is 0, and 0 / 0 is nan.",
     "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
@@ -114,6 +136,8 @@ ATTEND_LIMITS = (
     attend_taking_everything_for_no_mask,
     attend_cutting_scores_off,
     attend_cutting_scores_off_above,
+    attend_cutting_scores_off_far_away,
+    attend_cutting_scores_off_far_above,
     attend_with_exponentials_cut_off,
     attend_scaling_without_a_mask_only,
     attend_scaling_with_a_mask_only,
