@@ -29,7 +29,8 @@ from nanokimi.system.deadline import TimeOver, call_within
 SECONDS = 10.0  # for one answer, all its cases together
 DAY = 86_400  # the longest that may be asked for
 NOT_TRIED, BEGUN, NO_END = "not tried", "begun", "no end"
-STUB = "It raises NotImplementedError: (it says no more)"  # torch says more, for what it cannot do
+NO_WORDS = "(it says no more)"  # of an error without a text
+STUB = f"It raises NotImplementedError: {NO_WORDS}"  # torch says more, for what it cannot do
 LONGEST_ERROR = 300  # letters of what an error says
 RUNS = 3  # of a test with each piece that counts in a bug hunt
 
@@ -251,4 +252,4 @@ def _name(error: BaseException) -> str:
     if len(says) > LONGEST_ERROR:
         says = says[:LONGEST_ERROR].rpartition(" ")[0] or says[:LONGEST_ERROR]
         says += " ..."
-    return f"{type(error).__name__}: {says or '(it says no more)'}"
+    return f"{type(error).__name__}: {says or NO_WORDS}"

@@ -9,16 +9,22 @@ from types import FunctionType
 from typing import Any
 
 Note = Callable[[str, Any, dict[str, Any]], None]
+Change = Callable[[str, Any], Any]
 
 
 class Watch:
     """Watches a function, or the methods of a class; their calls of each other do not count.
 
     `note(method, self, arguments)` is told every call before it runs; the method of a plain function is "".
+    What comes back is `change(method, returned)`.
     """
 
-    def __init__(self, note: Note = lambda method, made, arguments: None):
-        self._note, self._depth = note, 0
+    def __init__(
+        self,
+        note: Note = lambda method, made, arguments: None,
+        change: Change = lambda method, returned: returned,
+    ):
+        self._note, self._change, self._depth = note, change, 0
         self.method, self.returned, self.raised = "", None, None
         self.n_returned = 0
 
@@ -38,7 +44,7 @@ class Watch:
             self._note(method, given.pop(next(iter(given)), None) if method else None, given)
             self._depth, self.method = 1, method
             try:
-                self.returned = function(*args, **kwargs)
+                self.returned = self._change(method, function(*args, **kwargs))
             except BaseException as error:
                 self.raised = error
                 raise

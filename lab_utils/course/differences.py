@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lab_utils.course.exercise import REFUSED, Parts
+from lab_utils.course.exercise import REFUSED
 from lab_utils.show.words import kind_of, plural
 
 
@@ -72,23 +71,6 @@ def explain_kinds(right: Any, got: Any, method: str = "") -> str:
             is_, should = describe_kind(is_), describe_kind(should)
             return f"{who} returns {is_} for `{name}`; it should be {should}."
     return ""
-
-
-def find_exchanged(right: Parts, got: Parts, tolerance: float) -> tuple[str, str] | None:
-    """Two parts of which each is what the other one should be; None where no two are."""
-    wrong = [name for name in right if explain_difference(right[name], got[name], tolerance)]
-    for one, other in itertools.combinations([name for name in wrong if not name.startswith("gradient")], 2):
-        if are_exchanged(right, got, one, other, tolerance):
-            return one, other
-    return None
-
-
-def are_exchanged(right: Parts, got: Parts, one: str, other: str, tolerance: float) -> bool:
-    """Whether each of two parts is what the other one should be."""
-    return not (
-        explain_difference(right[one], got[other], tolerance)
-        or explain_difference(right[other], got[one], tolerance)
-    )
 
 
 def equal_tensors(right: Tensor, got: Tensor, tolerance: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from lab_utils.course.differences import describe_kind
 from lab_utils.course.exercise import Case, Parts
 
+# How torch's errors call the formats.
+CALLED = {"bfloat16": "bfloat16", "float": "float32", "double": "float64", "half": "float16"}
 ROOM_FOR_BFLOAT16 = 0.05  # between results that were rounded to 8 bits, several times perhaps
 
 
@@ -34,6 +37,22 @@ def widen(case: Case) -> Case:
 
 def _widen(arg: Any) -> Any:
     return arg.float() if isinstance(arg, Tensor) and arg.dtype == torch.bfloat16 else arg
+
+
+def say_formats_met(problem: str) -> str:
+    """What an error of torch's about two number formats means, as a sentence; empty where it is about another thing."""
+    if "dtype" not in problem and "scalar type" not in problem:
+        return ""
+    words = re.findall("|".join(CALLED), problem, re.IGNORECASE)
+    met = list(dict.fromkeys(CALLED[word.lower()] for word in words))
+    if len(met) != 2:
+        return ""
+    says = f"There numbers in {met[0]} meet numbers in {met[1]}."
+    others = [each for each in met if each != "float32"]
+    if len(others) == 1:
+        larger = "float64" if others == ["float64"] else "float32"
+        says += f" Without a dtype torch.zeros or torch.full gives float32, and the sum of both formats is {larger}."
+    return says
 
 
 def formats_of(parts: Parts) -> dict[str, tuple[str, Any]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
+from lab_utils.course.agreement import accept_alike, agree
 from lab_utils.course.attempt import (
     BEGUN,
     NO_END,
@@ -26,13 +26,22 @@ from lab_utils.course.attempt import (
     run_case,
     run_cases,
 )
-from lab_utils.course.differences import are_exchanged, explain_difference, find_exchanged
+from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
-from lab_utils.course.formats import ROOM_FOR_BFLOAT16, formats_of, has_bfloat16, is_rare, like, widen
+from lab_utils.course.formats import (
+    ROOM_FOR_BFLOAT16,
+    formats_of,
+    has_bfloat16,
+    is_rare,
+    like,
+    say_formats_met,
+    widen,
+)
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.kept import say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.lines_of_a_test import look_at_lines
+from lab_utils.course.order import is_exchanged, say_exchanged, say_order
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
@@ -75,19 +84,19 @@ class AnswerKey:
 
     def diagnose(self, outcomes: list[Outcome], numbers: list[int]) -> tuple[Mistake, ...]:
         """The known mistakes with the same outcome for each of these cases."""
-        agree = _accept_alike if self.exercise.is_hunt else _agree
+        alike = accept_alike if self.exercise.is_hunt else agree
         return tuple(
             known
             for known in self.exercise.mistakes
             if all(
-                agree(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
+                alike(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
             )
         )
 
     def explains(self, known: Mistake, number: int, outcome: Outcome) -> bool:
         """Whether a known mistake gives the same for a case, apart from rounding: it may lack care for bfloat16."""
         exercise, case = self.exercise, self.cases[number]
-        if _agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
+        if agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
             return True
         right = self.expected(number)
         if outcome.parts is None or not has_bfloat16(case) or formats_of(outcome.parts) != formats_of(right):
@@ -96,7 +105,7 @@ class AnswerKey:
             wide = run_case(exercise, known.wrong, widen(case))
         if wide.parts is None:
             return True  # the known mistake cannot be asked
-        return _agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
+        return agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
 
     def _outcome(self, implementation: Callable, number: int) -> Outcome:
         key = implementation, number
@@ -130,8 +139,15 @@ def judge(
     with contextlib.redirect_stdout(io.StringIO()):
         again = run_cases(exercise, [result.case], answer, seconds)
     with contextlib.suppress(Exception):  # odd values of a learner's own class, which cannot be compared
-        if not again.why and not _agree(again.outcomes[0], first, exercise.tolerance):
+        if not again.why and not agree(again.outcomes[0], first, exercise.tolerance):
             return replace(result, violated=(), beside=CHANGES, find_relations=tuple)
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+        cases, right = [key.cases[i] for i in key.order], [key.expected(i) for i in key.order]
+        number = next(i for i, case in enumerate(cases) if case is result.case)
+        if not is_exchanged(result.difference) and (
+            says := say_order(exercise, cases, right, answer, number, seconds)
+        ):
+            return replace(result, violated=(), beside=says, find_relations=tuple)
     return result
 
 
@@ -155,7 +171,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         number = next((i for i in failing if i not in beside), failing[0])
         case, difference = key.cases[number], _explain(key, outcomes[number], number)
         assert difference is not None
-        if says := _find_order(key, outcomes, number):
+        right, given = [key.expected(i) for i in key.order], [outcomes[i].parts for i in key.order]
+        if says := say_exchanged(right, given, key.order.index(number), exercise.tolerance):
             difference = replace(difference, says=says)
         elif exercise.is_hunt and all(outcomes[i].parts is None for i in key.order):
             says = difference.says.replace("It raises ", "Your test raises ", 1).removesuffix(".")
@@ -168,7 +185,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             case,
             violated=_find_violations(exercise, case, key.expected(number), outcomes[number]),
             diagnoses=diagnoses,
-            beside=_say_beside(key, outcomes, beside, diagnoses),
+            beside=_say_beside(key, outcomes, beside, diagnoses)
+            or ("" if diagnoses else say_formats_met(outcomes[number].problem)),
             find_relations=functools.partial(_relate, key, outcomes),
         )
 
@@ -202,23 +220,6 @@ def _find_difference(case: Case, expected: Parts, outcome: Outcome, tolerance: f
         if says := explain_difference(right, outcome.parts[name], tolerance):
             return Difference(case.says, says, name, right, outcome.parts[name])
     return None
-
-
-def _find_order(key: AnswerKey, outcomes: list[Outcome], number: int) -> str:
-    """That two results stand in each other's place, in every case that has them; empty where none do."""
-    expected, given, tolerance = key.expected(number), outcomes[number].parts, key.exercise.tolerance
-    if given is None or list(given) != list(expected):
-        return ""
-    found = find_exchanged(expected, given, tolerance)
-    if found is None:
-        return ""
-    for i in key.order:
-        right, got = key.expected(i), outcomes[i].parts
-        if list(right) != list(expected):
-            continue
-        if got is None or list(got) != list(right) or not are_exchanged(right, got, *found, tolerance):
-            return ""
-    return f"{found[0]} and {found[1]} are in each other's place: each is what the other one should be."
 
 
 def _list_parts(parts: Parts) -> str:
@@ -279,20 +280,3 @@ def _say_beside(
             which = f"{name_arguments(exercise, part)}: " if part and part != "result" else ""
             return f"And in another case ({difference.case}): {which}{difference.says}"
     return ""
-
-
-def _agree(one: Outcome, other: Outcome, tolerance: float) -> bool:
-    """Whether they are alike, apart from addresses and from Python's words for a division by zero."""
-    if one.parts is None or other.parts is None:
-        one_says, other_says = (re.sub("0x[0-9a-f]+|float (?=division)", "", o.problem) for o in (one, other))
-        return one.parts is other.parts and one_says == other_says
-    return list(one.parts) == list(other.parts) and not any(
-        explain_difference(one.parts[name], other.parts[name], tolerance) for name in one.parts
-    )
-
-
-def _accept_alike(known: Outcome, given: Outcome, tolerance: float) -> bool:
-    """Whether two tests say the same of a piece. One that contradicts itself is like no other."""
-    return given.parts != {TEST: "changes"} and (known.parts == {TEST: "passes"}) == (
-        given.parts == {TEST: "passes"}
-    )

@@ -15,7 +15,7 @@ from lab_utils.course.exercise import TEST, Case, Exercise, Mistake
 from lab_utils.course.inputs import describe_input
 from lab_utils.course.lines_of_a_test import THE_CAUSE
 from lab_utils.course.written import as_text
-from lab_utils.show.note import GREEN, VERMILION
+from lab_utils.show.note import GREEN, VERMILION, with_code
 
 # The word beside the bar says the same as its colour.
 GREY = "#8a93a3"
@@ -91,11 +91,14 @@ def panel_text(result: CheckResult) -> str:
 
 def panel_html(result: CheckResult) -> str:
     """The panel for a notebook. Everything that comes from the learner is escaped."""
-    body = "".join(f'<div style="margin-top:.25em">{escape(line)}</div>' for line in sentences(result))
+    # The learner's own line is code already: backticks in it are its own.
+    place = result.difference.place if result.difference else ""
+    lines = (escape(line) if line == place else with_code(line) for line in sentences(result))
+    body = "".join(f'<div style="margin-top:.25em">{line}</div>' for line in lines)
     if values := side_by_side(result):
         cells = "".join(
             f'<div style="flex:{2 if title == "input" else 1} 1 14em;min-width:0">'
-            f'<div style="color:{QUIET};font-size:.85em">{escape(title)}</div>'
+            f'<div style="color:{QUIET};font-size:.85em">{with_code(title)}</div>'
             f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
             # Matrices keep their rows; the arguments of an input are cut off nowhere.
             f"white-space:{'pre-wrap' if title == 'input' else 'pre'};word-break:normal;overflow-wrap:anywhere;"

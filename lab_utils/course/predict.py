@@ -14,14 +14,13 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from IPython.display import display
 
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
-from lab_utils.show.note import BLUE, GREEN, VERMILION, Note
+from lab_utils.show.note import BLUE, GREEN, VERMILION, Note, with_code
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
 
@@ -109,7 +108,7 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
     from lab_utils.machine.widgets import take_place
 
     # Only a live notebook needs widgets, and their import takes time.
-    label = ipywidgets.HTML(f"<b>Before you run on:</b> {escape(question)}")
+    label = ipywidgets.HTML(f"<b>Before you run on:</b> {with_code(question)}")
     if choices is not None:
         field = ipywidgets.RadioButtons(
             options=list(choices), value=None, layout=ipywidgets.Layout(width="max-content")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from IPython.display import DisplayHandle
+
+
+def with_code(text: str) -> str:
+    """A text as HTML, in which what stands between backticks is code."""
+    return re.sub("`([^`\n]+)`", r"<code>\1</code>", escape(text))
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Sentence:
         return self.text
 
     def _repr_html_(self) -> str:
-        return f'<p role="alert">{escape(self.text)}</p>'
+        return f'<p role="alert">{with_code(self.text)}</p>'
 
 
 def draw_or_explain(draw: Callable[[], Any]) -> Any:
@@ -66,5 +72,5 @@ class Note:
         return self.text
 
     def _repr_html_(self) -> str:
-        lines = "<br>".join(escape(line) for line in self.text.splitlines())
+        lines = "<br>".join(with_code(line) for line in self.text.splitlines())
         return f'<div style="{BAR.format(colour=self.colour)}">{lines}</div>'

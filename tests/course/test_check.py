@@ -1,13 +1,12 @@
 """Every exercise: the core passes, and each known mistake fails and is named as itself."""
 
-from html import escape
-
 import pytest
 
 from lab_utils.course.attempt import Attempt
 from lab_utils.course.chapters import all_exercises
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import compare, judge
+from lab_utils.show.note import with_code
 from tests.course.keys import key_of
 from tests.sample import sample
 
@@ -46,7 +45,7 @@ def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
         result = compare(key, Attempt(outcomes))
     assert result.status == "failed"
     assert result.diagnosis is not None and result.diagnosis.name == known.name, result
-    assert known.says in repr(result) and escape(known.says) in result._repr_html_()
+    assert known.says in repr(result) and with_code(known.says) in result._repr_html_()
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)

@@ -87,6 +87,15 @@ def test_what_stands_in_an_input_is_escaped():
     assert "<b>one" not in html and "&lt;b&gt;one" in html and "<script>" not in html
 
 
+def test_what_stands_between_backticks_is_code_in_a_notebook_but_not_in_the_learners_own_line():
+    line = "Line 2 of your cell: return f'`{x}`'"
+    found = Difference("one token", "It writes into `q`.", "gradient of `q`", 1.0, 2.0, line)
+    html = panel_html(CheckResult(find("attend"), "failed", 1, found))
+    assert "it writes into <code>q</code>." in html and "expected gradient of <code>q</code></div>" in html
+    assert "return f&#x27;`{x}`&#x27;" in html
+    assert "it writes into `q`." in panel_text(CheckResult(find("attend"), "failed", 1, found))
+
+
 def test_the_smallest_input_that_fails_is_shown_whatever_its_place():
     def windows(split, n, seq_len):
         inputs, targets, index = find("windows").core(split, n, seq_len)

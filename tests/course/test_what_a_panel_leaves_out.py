@@ -14,8 +14,8 @@ from lab_utils.course.judge import CHANGES, AnswerKey, judge
 from lab_utils.course.judgement import panel_text
 from lab_utils.course.relations.arguments import leaves_of, name_arguments, say_path
 from lab_utils.course.written import as_text
-from nanokimi.attention import attend
-from nanokimi.experts import ExpertBank
+from nanokimi.attention import attend, join_heads, split_heads
+from nanokimi.experts import ExpertBank, swiglu
 from nanokimi.generate import generate
 from nanokimi.mask import causal_mask
 from nanokimi.moe import dispatch
@@ -148,6 +148,16 @@ def test_what_is_kept_from_call_to_call_is_said():
     assert CHANGES not in panel(
         "attend", lambda q, k, v, scale, visible=None: attend(q, k, v, 3 * scale, visible)
     )
+
+
+@pytest.mark.parametrize("core", [attend, join_heads, split_heads, swiglu], ids=lambda core: core.__name__)
+def test_nothing_is_called_right_where_the_gradients_are_lost_and_the_format_is_wrong(core):
+    def answer(*args):
+        with torch.no_grad():
+            return core(*(arg.float() if isinstance(arg, torch.Tensor) else arg for arg in args)).float()
+
+    says = panel(core.__name__, answer)
+    assert "gradient" in says and "is right" not in says and "are right" not in says
 
 
 def test_an_error_for_one_format_alone_hides_no_diagnosis():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lab_utils.course.grading.one import NOT_GRADED, PASSED
 from lab_utils.course.grading.table import Entry
+from lab_utils.show.note import with_code
 from nanokimi.system import atomic
 from nanokimi.system.printable import one_line
 
@@ -56,6 +57,6 @@ def as_page(entry: Entry) -> str:
         parts = [f"<p>{n_passed} of {len(grades)} exercises passed.</p>"]
         for grade in grades:
             parts.append(f"<h2><code>{escape(grade.exercise)}</code>: {escape(grade.status)}</h2>")
-            parts += [f"<p>{escape(line)}</p>" for line in grade.report]
+            parts += [f"<p>{with_code(line)}</p>" for line in grade.report]
         body = "\n".join(parts)
     return PAGE.format(title=escape(one_line(entry.file.key)), body=body, lab=escape(entry.lab))

@@ -146,3 +146,31 @@ def test_a_test_without_room_for_rounding_is_not_told_that_its_formula_is_wrong(
 
 def test_a_test_by_the_right_formula_passes():
     assert judge_answer("test_sound_decoding", decoding(all_turned, near)).status == "passed"
+
+
+def with_scores(change):
+    """Attention whose scores are changed before the softmax."""
+
+    def answer(q, k, v, scale, visible=None):
+        visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+        scores = change(torch.matmul(q, k.transpose(-2, -1)) * scale)
+        return torch.where(visible, scores, -torch.inf).softmax(dim=-1) @ v
+
+    return answer
+
+
+@pytest.mark.parametrize("bound", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [
+        (lambda s, b: s.clamp(-b, b), "Large scores are cut off, at a bound such as 10,000."),
+        (lambda s, b: s.clamp(max=b), "Large scores are cut off from above, at a bound such as 10,000."),
+    ],
+)
+def test_a_bound_that_only_huge_scores_reach_is_refused_and_named(cut, says, bound):
+    result = judge_answer("attend", with_scores(lambda s: cut(s, bound)))
+    assert result.diagnosis is not None and result.diagnosis.says.startswith(says)
+
+
+def test_without_a_bound_huge_scores_pass():
+    assert judge_answer("attend", with_scores(lambda s: s)).status == "passed"

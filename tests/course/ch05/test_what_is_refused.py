@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_layer import LatentLayer
 from nanokimi.attention import AttentionOutput, attend, join_heads
@@ -29,6 +30,13 @@ def weigh(powers):
 
 bare_powers = weigh(torch.exp)
 powers_below_one = weigh(lambda s: torch.exp(s - s.amax(-1, keepdim=True)) if s.numel() else s)
+
+
+class CausalForSeveral(LatentLayer):
+    def attend_absorbed(self, q, k, v):
+        if q.shape[2] == 1:
+            return attend(q, k, v, self.scale)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
 
 
 def visible_until(full_blocks):
@@ -220,6 +228,11 @@ WRONG = [
         "cache_elements",
         count(lambda L, D, m, b, n: L * D * (2 * m * (n % b) + 3 * (n // b))),
         "changed places",
+    ),
+    (
+        "MultiHeadLatentAttention",
+        CausalForSeveral,
+        "Where several new tokens meet a cache, their queries are",
     ),
 ]
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from nanokimi.config import MoEConfig
 from nanokimi.kimi import Kimi, KimiBlock
-from nanokimi.loss import balance_term
+from nanokimi.loss import balance_term, load_balance_loss, sequence_balance_loss, z_loss
 from nanokimi.moe import MoE, dispatch
 from nanokimi.output import ModelOutput
 from nanokimi.rope import rotations
@@ -32,6 +32,17 @@ def outer_layers(routing, cfg):
 
 def middle_of_the_layers(routing, cfg):
     return torch.stack([balance_term((s,), cfg) for s in routing]).median() if routing else torch.tensor(0.0)
+
+
+def exchanged(switch=load_balance_loss, sequence=sequence_balance_loss, z=z_loss):
+    def answer(routing, cfg):
+        total = torch.zeros(())
+        for stats in routing:
+            for coef, loss in ((cfg.switch_coef, switch), (cfg.sequence_coef, sequence), (cfg.z_coef, z)):
+                total = total + coef * loss(stats) / len(routing) if coef else total
+        return total
+
+    return answer
 
 
 class WithScores(MoE):
@@ -82,13 +93,17 @@ class WithPartsCalledDirectly(KimiBlock):
 
 
 def model(
-    start=lambda cache: cache[0].length, refuse_first=True, routed=tuple, kept=lambda cache, i: cache[i]
+    start=lambda cache: cache[0].length,
+    refuse_first=True,
+    routed=tuple,
+    kept=lambda cache, i: cache[i],
+    spare=0,
 ):
     class Model(Kimi):
         def forward(self, tokens, cache=None, with_max_qk_logit=False):
             first = start(cache) if cache and cache[0].length else 0
             end = tokens.shape[1] + (cache[0].length if cache else 0)
-            if refuse_first and end > self.cfg.max_seq_len:
+            if refuse_first and end > self.cfg.max_seq_len - spare:
                 raise ValueError("too many tokens")
             turns = rotations(torch.arange(first, first + tokens.shape[1]), self.rope_dim, self.cfg.rope)
             x, routing, largest = self.embed_tokens(tokens), [], []
@@ -199,6 +214,13 @@ NAMED = [
     ("KimiBlock", WithSmallerSums, "BlockDividingTheSums"),
     ("Kimi", model(start=len), "KimiFromTheNumberOfLayers"),
     ("Kimi", model(refuse_first=False), "KimiRefusingTooLate"),
+    ("Kimi", model(spare=1), "KimiRefusingAFullContext"),
+    ("balance_term", exchanged(switch=z_loss, z=load_balance_loss), "balance_with_switch_and_z_exchanged"),
+    (
+        "balance_term",
+        exchanged(sequence=z_loss, z=sequence_balance_loss),
+        "balance_with_sequence_and_z_exchanged",
+    ),
     ("Kimi", model(routed=lambda routing: tuple(reversed(routing))), "KimiRoutingReversed"),
     ("Kimi", model(kept=lambda cache, i: cache[0]), "KimiWithOneCache"),
     ("Kimi", model(start=lambda cache: min(4, cache[0].length)), None),

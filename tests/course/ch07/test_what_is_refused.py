@@ -8,6 +8,7 @@ import torch
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
 from nanokimi.mask import causal_mask
 from nanokimi.optim import FUSED_ROWS, TABLES, Muon, newton_schulz
+from nanokimi.qk_clip import max_logit
 from tests.course.keys import judge_answer
 
 pytestmark = pytest.mark.slow  # each answer is compared with all known mistakes
@@ -61,6 +62,13 @@ class MuonWithAnEntryOfItsOwn(MuonByParameter):
         matrices = self.matrices(p.grad + mu * state["total"], group)
         update = self.orthogonal(matrices, group) * 0.2 * math.sqrt(max(matrices.shape[-2:]))
         self.apply(p, update.reshape(p.shape), group)
+
+
+class MuonWithOneBuffer(MuonByParameter):
+    def change(self, p, buffer, group):
+        if not hasattr(self, "m"):
+            self.m = torch.zeros_like(p)
+        super().change(p, self.m, group)
 
 
 def sort(is_table, fused, keep=lambda p: True):
@@ -233,6 +241,10 @@ WRONG = [
     ("Muon", MuonByShape, "share one momentum"),
     ("Muon", MuonInFloat32, "`ns_dtype` makes no difference"),
     ("Muon", MuonWithADictionary, "state_dict() does not save it"),
+    ("Muon", MuonWithOneBuffer, "All parameters share one momentum"),
+    ("max_logit", lambda *args: max_logit(*args).clamp(max=1e4), "every number is 1e+04"),
+    ("build_optimizers", sort(lambda name: "qkv_proj" not in name, fused), "only those of the queries"),
+    ("build_optimizers", sort(lambda name: fused(name) == 1, fused), "Muon gets only what FUSED_ROWS names."),
     ("build_optimizers", by_letters, "holds the letters"),
     ("build_optimizers", fused_by_letters, "holds the letters"),
     ("build_optimizers", without_frozen, "requires_grad=False"),

@@ -101,9 +101,9 @@ def test_a_logbook_that_is_none_leaves_its_cells_empty(tmp_path, content):
 
 
 def test_a_page_says_what_the_panel_says_and_nothing_of_it_is_markup(tmp_path):
-    lines = ("It is <b>wrong</b>.", "Look at this: the mask.")
+    lines = ("It is <b>wrong</b>.", "Look at this: the `mask`.")
     page = as_page(entry(tmp_path, "<i>ada</i>/02.ipynb", Grade("", "attend", "failed", lines[0], "", lines)))
-    assert "It is &lt;b&gt;wrong&lt;/b&gt;." in page and "Look at this" in page and "<i>" not in page
+    assert "It is &lt;b&gt;wrong&lt;/b&gt;." in page and "the <code>mask</code>" in page and "<i>" not in page
     assert "hint(" not in page
 
 

@@ -49,6 +49,7 @@ def attend_cases() -> list[Case]:
     # Scores of plus and minus two millions, 250 or more apart, so that every softmax gives 0 and 1 exactly.
     far_q = torch.tensor([2000.0, 1000.0]).expand(1, 1, 3, 2).contiguous()
     far_k = torch.tensor([[-4000.0, 1.0], [-4000.0, 3.0], [4000.0, 2.0]])[None, None]
+    high_k = far_k.abs()  # two millions and 250, 500, 750
     two = (
         torch.tensor([[[[1.0], [2.0]]]]),
         torch.tensor([[[[1.0], [-1.0]]]]),
@@ -74,6 +75,7 @@ def attend_cases() -> list[Case]:
         Case("a mask of the caller's after a cache", (*_qkv(2, 5), 0.7, after_a_cache)),
         Case("scores in the hundreds", (large_q, large_k, v, 0.25)),
         Case("scores of plus and minus two millions", (far_q, far_k, v[:1, :1], 0.25)),
+        Case("scores above two millions", (far_q, high_k, v[:1, :1], 0.25)),
         Case("equal scores", (torch.zeros_like(q), k, v, 0.5)),
         Case("a longer context", (*_qkv(70, 70), 0.3)),
     ]

@@ -14,6 +14,9 @@ from nanokimi.generate import generate, next_token_probs
 from nanokimi.model import build_model
 from nanokimi.presets.yaml_config import load_model_config
 
+COUNTS_ITS_ROOM = (
+    "`nbytes` counts the whole room of the tensors that the cache keeps, not only what is stored in it."
+)
 WRONG_ARGUMENTS = "arguments that must be refused"
 
 
@@ -120,6 +123,8 @@ def observe_cache(implementation: Any, beside: bool, *steps: tuple[Tensor, ...])
             raise Problem(
                 "`nbytes` is a method. It should be a property: `@property` stands above it in the stub."
             )
+        if _counts_its_room(cache, sum(t.nbytes for step in steps[:number] for t in step)):
+            raise Problem(COUNTS_ITS_ROOM)
         parts |= {f"tensor {i} after append {number}": t.clone() for i, t in enumerate(whole)}
         parts |= {
             f"length after append {number}": cache.length,
@@ -129,6 +134,18 @@ def observe_cache(implementation: Any, beside: bool, *steps: tuple[Tensor, ...])
             t.zero_()  # the caller may use its tensors again
     parts |= {f"entry {i} at the end": t for i, t in enumerate(cache.entries())}
     return parts
+
+
+def _counts_its_room(cache: Any, n_stored: int) -> bool:
+    """Whether `nbytes` is the size of all tensors that the cache keeps, which have room for more than is stored."""
+    held = [
+        each
+        for value in vars(cache).values()
+        for each in (value if isinstance(value, list | tuple) else [value])
+    ]
+    held = [each for each in held if isinstance(each, Tensor)]
+    has_room = isinstance(cache.length, int) and any(t.ndim > 1 and t.shape[-2] > cache.length for t in held)
+    return has_room and cache.nbytes == sum(t.nbytes for t in held) > n_stored
 
 
 def cache_cases() -> list[Case]:

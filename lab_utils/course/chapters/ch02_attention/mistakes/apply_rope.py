@@ -115,7 +115,7 @@ def rope_in_bfloat16(x, rotation):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "No gradient goes back to x: what comes before would never learn.",
     "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
 )
 def rope_without_gradient(x, rotation):

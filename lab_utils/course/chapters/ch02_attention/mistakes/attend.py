@@ -57,7 +57,7 @@ def attend_with_bare_exponentials(q, k, v, scale, visible=None):
 
 
 @mistake(
-    "The result is right, but no gradient reaches q, k or v: attention would never learn.",
+    "No gradient reaches q, k or v: attention would never learn.",
     "Is there a `no_grad`, a `detach` or an `item` in your function?",
 )
 def attend_without_gradient(q, k, v, scale, visible=None):

@@ -37,6 +37,28 @@ def attend_cutting_scores_off_above(q, k, v, scale, visible=None):
 
 
 @mistake(
+    "Large scores are cut off, at a bound such as 10,000. Keys whose scores are beyond it get the same weight, and "
+    "scores may reach millions.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
+)
+def attend_cutting_scores_off_far_away(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = (q @ k.mT * scale).clamp(-10_000, 10_000)
+    return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
+    "Large scores are cut off from above, at a bound such as 10,000. Keys whose scores are beyond it get the same "
+    "weight, and scores may reach millions.",
+    "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
+)
+def attend_cutting_scores_off_far_above(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    scores = (q @ k.mT * scale).clamp(max=10_000)
+    return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+
+
+@mistake(
     "You take exponentials of scores that are cut off from above, and of low scores as they are. Keys beyond the bound "
     "get the same weight, and where all visible scores are low, every exponential is 0, and 0 / 0 is nan.",
     "What happens to a softmax if you subtract the same number from every score? Which number makes exp safe?",
@@ -99,10 +121,23 @@ def attend_hiding_all_that_the_caller_shows(q, k, v, scale, visible=None):
     return (q @ k.mT * scale).masked_fill(hidden, -torch.inf).softmax(dim=-1) @ v
 
 
+@mistake(
+    "A tensor in float32, a mask perhaps, meets the scores: torch.zeros and torch.full give float32 without a dtype. "
+    "With scores in bfloat16 what comes out is float32, and does not fit the values.",
+    "Which dtype has each tensor of that line, for q, k and v in bfloat16?",
+)
+def attend_with_a_mask_in_float32(q, k, v, scale, visible=None):
+    visible = causal_mask(q.shape[-2], k.shape[-2], q.device) if visible is None else visible
+    mask = torch.zeros(visible.shape).masked_fill(~visible, -torch.inf)
+    return (q @ k.mT * scale + mask).softmax(dim=-1) @ v
+
+
 ATTEND_LIMITS = (
     attend_taking_everything_for_no_mask,
     attend_cutting_scores_off,
     attend_cutting_scores_off_above,
+    attend_cutting_scores_off_far_away,
+    attend_cutting_scores_off_far_above,
     attend_with_exponentials_cut_off,
     attend_scaling_without_a_mask_only,
     attend_scaling_with_a_mask_only,
@@ -110,4 +145,5 @@ ATTEND_LIMITS = (
     attend_scaling_by_the_width_of_v,
     attend_scaling_by_the_number_of_keys,
     attend_hiding_all_that_the_caller_shows,
+    attend_with_a_mask_in_float32,
 )

@@ -89,7 +89,7 @@ def mask_that_hides_the_cache(n_queries, n_keys, device):
 
 
 @mistake(
-    "A single query sees everything, which is right; several queries are treated as the first positions.",
+    "Several queries are treated as the first positions; a single one sees everything, as the last position does.",
     "Two new queries after three cached keys: which keys may the first of them see?",
 )
 def mask_right_for_one_query(n_queries, n_keys, device):

@@ -46,7 +46,7 @@ def join_without_flatten(x):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "No gradient goes back to x: what comes before would never learn.",
     "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
 )
 def join_without_gradient(x):

@@ -67,7 +67,7 @@ class NormByTheLengthOverWidth(Norm):
 
 
 @mistake(
-    "The result is right, but no gradient reaches the gain: it would stay 1.",
+    "No gradient reaches the gain: it would stay 1.",
     "Is there a `.data` or a `detach` where you take the weight?",
 )
 class NormWithAFixedGain(Norm):
@@ -78,7 +78,7 @@ class NormWithAFixedGain(Norm):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "No gradient goes back to x: what comes before would never learn.",
     "Is there a `no_grad`, a `detach` or a `.data` where you take x?",
 )
 class NormOfADetachedInput(Norm):

@@ -54,7 +54,7 @@ def split_into_pieces_of_n_heads(x, n_heads):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to x: what comes before would never learn.",
+    "No gradient goes back to x: what comes before would never learn.",
     "Is there a `no_grad`, a `detach` or a list of numbers in your function?",
 )
 def split_without_gradient(x, n_heads):

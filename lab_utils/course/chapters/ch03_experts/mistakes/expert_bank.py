@@ -108,7 +108,7 @@ class BankWithAResidual(Bank):
 
 
 @mistake(
-    "The result is right, but no gradient reaches the matrices of the experts: they would never learn.",
+    "No gradient reaches the matrices of the experts: they would never learn.",
     "Is there a `.data`, a `detach` or a `no_grad` where you take the matrices?",
 )
 class BankWithoutGradient(Bank):
@@ -201,7 +201,7 @@ class BankInFloat32(Bank):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to `rows`: what comes before would never learn.",
+    "No gradient goes back to `rows`: what comes before would never learn.",
     "Is there a `.data`, a `detach` or a `no_grad` where you take the rows?",
 )
 class BankOfDetachedRows(Bank):

@@ -44,8 +44,8 @@ def swiglu_with_gelu(x, gate_up, down):
 
 
 @mistake(
-    "silu is written as z / (1 + exp(-z)). At z = -100, exp(100) is infinite in float32: the value is still right, 0, "
-    "but the gradient is nan. One such token ends a training.",
+    "silu is written as z / (1 + exp(-z)). At z = -100, exp(100) is infinite in float32: the value is still 0, but "
+    "the gradient is nan. One such token ends a training.",
     "torch has z · sigmoid(z) in a form that cannot overflow. What is it called?",
 )
 def swiglu_that_overflows(x, gate_up, down):

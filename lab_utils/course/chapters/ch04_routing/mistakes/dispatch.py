@@ -92,7 +92,7 @@ def dispatch_without_the_idle(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "Every expert runs on every token. The numbers are right, and it is E/K times too much work.",
+    "Every expert runs on every token: E/K times the work that is needed.",
     "How many rows does your function give to the bank in all? There are tokens · K pairs.",
 )
 def dispatch_to_everybody(x, expert_idx, weights, bank):
@@ -188,7 +188,7 @@ def dispatch_with_softmax_of_the_weights(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The result is right, but no gradient reaches the weights: the router would never learn.",
+    "No gradient reaches the weights: the router would never learn.",
     "Is there a `detach`, an `item` or a `tolist` around the weights?",
 )
 def dispatch_with_fixed_weights(x, expert_idx, weights, bank):
@@ -229,7 +229,7 @@ def dispatch_of_the_last_choice(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The result is right, but no gradient goes back to the tokens: what comes before would never learn.",
+    "No gradient goes back to the tokens: what comes before would never learn.",
     "Is there a `detach` or a `no_grad` around x?",
 )
 def dispatch_of_fixed_tokens(x, expert_idx, weights, bank):

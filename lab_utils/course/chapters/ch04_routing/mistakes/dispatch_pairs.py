@@ -92,8 +92,8 @@ def dispatch_without_single_rows(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "Pairs whose weight is 0 are left out. Their result is right, but a weight of 0 has a gradient: without it the "
-    "expert stays at 0.",
+    "Pairs whose weight is 0 are left out. They add nothing to the sum, but a weight of 0 has a gradient: without it "
+    "the expert stays at 0.",
     "What is the gradient of a weight that is 0?",
 )
 def dispatch_of_weights_other_than_0(x, expert_idx, weights, bank):
@@ -109,7 +109,7 @@ def dispatch_with_weights_without_sign(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The result is right, but no gradient goes back through the experts: neither they nor the tokens get one.",
+    "No gradient goes back through the experts: neither they nor the tokens get one.",
     "Is there a `detach` or a `no_grad` around the call of the bank?",
 )
 def dispatch_of_fixed_experts(x, expert_idx, weights, bank):

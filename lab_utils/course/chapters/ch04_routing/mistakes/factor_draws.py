@@ -103,7 +103,7 @@ def factor_with_a_round_too_many(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "Where `n_samples` is a multiple of 1,000 a thousand rows too many are drawn; elsewhere it is right.",
+    "Where `n_samples` is a multiple of 1,000 a thousand rows too many are drawn.",
     "After 2,000 rows of n_samples = 2000: does your loop go on?",
 )
 def factor_going_on_at_the_end(n_experts, top_k, n_samples=20_000):
@@ -139,7 +139,7 @@ def factor_of_seed_42(n_experts, top_k, n_samples=20_000):
 
 
 @mistake(
-    "The number is right, but torch's own generator got another seed: whatever draws from it later is changed.",
+    "torch's own generator got another seed: whatever draws from it later is changed.",
     "Make a generator of your own with torch.Generator(). Where does it go in torch.randn?",
 )
 def factor_from_torchs_own_generator(n_experts, top_k, n_samples=20_000):

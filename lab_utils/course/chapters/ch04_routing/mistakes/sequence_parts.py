@@ -67,7 +67,7 @@ def sequence_loss_of_the_worst_sequence(stats):
 
 
 @mistake(
-    "The loss is right, but the sum that divides the scores carries no gradient.",
+    "The sum that divides the scores carries no gradient.",
     "When the score of one expert rises, what becomes of the shares of the others?",
 )
 def sequence_loss_divided_by_a_fixed_sum(stats):

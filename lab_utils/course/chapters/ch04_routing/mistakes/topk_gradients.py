@@ -57,8 +57,7 @@ def route_without_any_gradient(logits, expert_bias, cfg):
 
 
 @mistake(
-    "The numbers are right, but the sum that divides the weights carries no gradient. A weight depends on the other "
-    "chosen scores as well.",
+    "The sum that divides the weights carries no gradient. A weight depends on the other chosen scores as well.",
     "When the score of the second expert rises, what becomes of the weight of the first?",
 )
 def route_dividing_by_a_fixed_sum(logits, expert_bias, cfg):
@@ -83,7 +82,7 @@ def route_with_scores_rounded_before(logits, expert_bias, cfg):
 
 
 @mistake(
-    "Where all chosen scores are 0 the weights are 0/0, which is nan; elsewhere it is right.",
+    "Where all chosen scores are 0 the weights are 0/0, which is nan.",
     "Which small number does the docstring add to the sum?",
 )
 def route_without_the_small_number(logits, expert_bias, cfg):

@@ -95,7 +95,7 @@ def route_of_biased_scores(logits, expert_bias, cfg):
 
 
 @mistake(
-    "The scores that you return contain the bias; the choice and the weights are right.",
+    "The scores that you return contain the bias, which is there for the choice alone.",
     "Which scores should `RouterStats` hold: with the bias, or without?",
 )
 def route_returning_biased_scores(logits, expert_bias, cfg):

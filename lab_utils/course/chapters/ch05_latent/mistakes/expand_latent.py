@@ -198,7 +198,7 @@ def expand_repeating_the_rope_key(latent, k_rope, expand_k, expand_v):
 
 
 @mistake(
-    "The heads of the keys are in the opposite order. Those of the values are right.",
+    "The heads of the keys are in the opposite order, and those of the values are not.",
     "Which head of expand_k made the keys of head 0?",
 )
 def expand_with_the_keys_heads_reversed(latent, k_rope, expand_k, expand_v):

@@ -121,7 +121,7 @@ class MLAAttendingByNope(_ScaledInside):
 
 
 WITHOUT_YARN = (
-    "The scale leaves YaRN's factor out: it is right only where the context is not stretched.",
+    "The scale leaves YaRN's factor out, which counts where the context is stretched.",
     "What is self.scale made of?",
 )
 

@@ -127,7 +127,7 @@ class MLACachingTwice(LatentLayer):
 
 
 @mistake(
-    "Without a cache the layer is right. With one nothing is stored, and new tokens see only one another.",
+    "With a cache nothing is stored, and new tokens see only one another.",
     "Does your forward call cache.append?",
 )
 class MLAWithoutCache(LatentLayer):
@@ -136,7 +136,7 @@ class MLAWithoutCache(LatentLayer):
 
 
 @mistake(
-    "The cache holds expanded keys and values of every head. The outputs are right, and nothing is saved.",
+    "The cache holds expanded keys and values of every head: nothing is saved.",
     "How many numbers does your cache gain per token? It should be kv_lora_rank + qk_rope_head_dim.",
 )
 class MLACachingExpanded(LatentLayer):

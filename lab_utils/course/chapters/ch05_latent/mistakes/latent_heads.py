@@ -58,8 +58,8 @@ class MLATurningKeysBackwards(LatentLayer):
 
 
 @mistake(
-    "Queries and keys are both turned backwards, by the conjugate of `rotation`. The outputs are right; what the cache "
-    "holds is not what others expect there.",
+    "Queries and keys are both turned backwards, by the conjugate of `rotation`. Their products stay as they are; what "
+    "the cache holds is not what others expect there.",
     "What does apply_rope get in your forward?",
 )
 class MLATurningBackwards(LatentLayer):
@@ -128,6 +128,17 @@ class MLAWithQueriesFirst(LatentLayer):
 
 
 @mistake(
+    "Where several new tokens meet a cache, their queries are treated as the first positions, as `is_causal=True` does "
+    "it. They are the last of all that is stored.",
+    "Three tokens are stored and two come: how many keys does the first of the two see?",
+)
+class MLAWithSeveralQueriesFirst(LatentLayer):
+    def attend_absorbed(self, q, k, v):
+        is_causal = q.shape[-2] > 1
+        return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, scale=self.scale)
+
+
+@mistake(
     "Only the output is returned. The docstring asks for AttentionOutput(out, max_qk_logit).",
     "What does `AttentionOutput` hold, and what do you return?",
 )
@@ -190,6 +201,7 @@ MLA_HEADS = (
     MLATurningLaterReadsByTheNewest,
     MLAAppendingTwice,
     MLAWithQueriesFirst,
+    MLAWithSeveralQueriesFirst,
     MLAReturningTheOutputOnly,
     MLAReportingInTrainingOnly,
     MLAReportingUnscaledWithACache,

@@ -144,6 +144,22 @@ def balance_with_coefficients_exchanged(routing, cfg):
     )
 
 
+@mistake(
+    "The coefficients of the sequence loss and of the z-loss are exchanged.",
+    "Set one coefficient at a time and compare with the loss of that name.",
+)
+def balance_with_sequence_and_z_exchanged(routing, cfg):
+    return core_balance_term(routing, replace(cfg, sequence_coef=cfg.z_coef, z_coef=cfg.sequence_coef))
+
+
+@mistake(
+    "The coefficients of the load-balance loss and of the z-loss are exchanged.",
+    "Set one coefficient at a time and compare with the loss of that name.",
+)
+def balance_with_switch_and_z_exchanged(routing, cfg):
+    return core_balance_term(routing, replace(cfg, switch_coef=cfg.z_coef, z_coef=cfg.switch_coef))
+
+
 @mistake("The load-balance loss is left out.", "How many coefficients does your function read?")
 def balance_without_switch(routing, cfg):
     return core_balance_term(routing, replace(cfg, switch_coef=0.0))
@@ -249,6 +265,8 @@ BALANCE_TERM = (
     balance_of_one_loss,
     balance_of_all_or_none,
     balance_with_coefficients_exchanged,
+    balance_with_sequence_and_z_exchanged,
+    balance_with_switch_and_z_exchanged,
     balance_without_switch,
     balance_without_sequence,
     balance_with_the_wrong_sign,

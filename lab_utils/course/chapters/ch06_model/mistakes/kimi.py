@@ -144,6 +144,15 @@ class KimiRefusingTooLate(WrongKimi):
 
 
 @mistake(
+    "As many tokens as max_seq_len are refused. That many fit; one more is too many.",
+    "Is it `>` or `>=` that stands before max_seq_len?",
+)
+class KimiRefusingAFullContext(WrongKimi):
+    def wrong(self):
+        return {"spare": 1}
+
+
+@mistake(
     "The cache does not reach the layers: they store nothing, and a new token sees none of those before it.",
     "Follow the argument `cache` through your code.",
 )
@@ -233,6 +242,7 @@ KIMI = (
     KimiCountingTheBatch,
     KimiAsserting,
     KimiRefusingTooLate,
+    KimiRefusingAFullContext,
     KimiWithoutCache,
     KimiWithOneCache,
     KimiRotatingByTheTokens,

@@ -22,12 +22,12 @@ class WrongKimi(CoreKimi):
 def kimi_forward(
     self, tokens, cache, with_max, positions=None, final_norm=True, n_layers=None, tied=False, scale=1.0,
     after_append=False, counted="all", norms=False, stacked=None, routed=None, layer_cache=lambda cache, i: cache[i],
-    error=ValueError, late=False,
+    error=ValueError, late=False, spare=0,
 ):  # fmt: skip
     start = cache[0].length if cache else 0
     end = start + tokens.shape[1]
     length = {"all": end, "new": tokens.shape[1], "batch": tokens.numel(), "none": 0}[counted]
-    if length > self.cfg.max_seq_len and not late:
+    if length > self.cfg.max_seq_len - spare and not late:
         raise error
     x = self.embed_tokens(tokens) * scale
     routing, maxima = [], []
@@ -40,7 +40,7 @@ def kimi_forward(
         maxima.append(layer_max)
         if stats is not None or routed:
             routing.append(stats)
-    if length > self.cfg.max_seq_len:
+    if length > self.cfg.max_seq_len - spare:
         raise error
     head = self.embed_tokens if tied else self.lm_head
     logits = F.linear(self.norm(x) if final_norm else x, head.weight)

@@ -38,6 +38,7 @@ def max_logit_cases() -> list[Case]:
         Case("three tokens, two sequences, three heads", (q, k, 0.5)),
         Case("only negative logits", (*negative, 0.5)),
         Case("only logits below -10,000", (q.abs() + 50, -k.abs() - 200, 0.5)),
+        Case("only logits above 10,000", (q.abs() + 200, k.abs() + 200, 0.5)),
         Case("one new token after a cache of four", (*qk(1, 5, 20), 0.5)),
         Case("two new tokens after a cache of three", (*qk(2, 5, 30), 0.5)),
         Case("a mask of the caller's", (q, k, 0.7, every_other)),

@@ -49,8 +49,7 @@ def clip_qk_of_values_too(self, max_qk_logit, tau):
 
 
 @mistake(
-    "Only the query is shrunk, by all of g. The logits come out right, but query and key drift apart in size: "
-    "each should take its part.",
+    "Only the query is shrunk, by all of g. So query and key drift apart in size: each should take its part.",
     "Which rows of kv_b_proj should change?",
 )
 def clip_qk_of_the_query_alone(self, max_qk_logit, tau):
@@ -86,8 +85,8 @@ def clip_qk_of_the_key_too_far(self, max_qk_logit, tau):
 
 
 @mistake(
-    "The nope part of the query is left as it is, and the key takes all of g. The logits come out right, but query and "
-    "key drift apart in size: each should take its part.",
+    "The nope part of the query is left as it is, and the key takes all of g. So query and key drift apart in size: "
+    "each should take its part.",
     "Which rows of the query's projection should change?",
 )
 def clip_qk_of_the_key_alone(self, max_qk_logit, tau):

@@ -177,7 +177,7 @@ def clip_qk_in_a_straight_line(self, max_qk_logit, tau):
 
 
 @mistake(
-    "The query's rows are cut with the heads inside; those of kv_b_proj are cut right. In both the rows of a head lie "
+    "The query's rows are cut with the heads inside, unlike those of kv_b_proj. In both the rows of a head lie "
     "together.",
     "Which axis of q_proj.weight.unflatten(0, (-1, n_heads)) counts the heads, and which rows has head 0?",
 )

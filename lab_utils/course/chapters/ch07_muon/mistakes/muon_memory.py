@@ -115,6 +115,15 @@ class MuonWithAMemoryOfItsOwn(MuonByParameter):
 
 
 @mistake(
+    "All parameters share one momentum, and it is not in self.state, so that state_dict() does not save it.",
+    "How many parameters has a model, and what does optimizer.state_dict()['state'] hold after a step?",
+)
+class MuonWithOneMemory(MuonByParameter):
+    def change(self, p, buffer, group):
+        super().change(p, self.__dict__.setdefault("kept", torch.zeros_like(p)), group)
+
+
+@mistake(
     "Parameters of one shape in a group share one momentum. Every parameter needs its own.",
     "By which key do you look the buffer up, and can two parameters have the same?",
 )
@@ -146,6 +155,7 @@ class MuonWithGradientsOn(MuonByParameter):
 
 MUON_MEMORY = (
     MuonWithAMemoryOfItsOwn,
+    MuonWithOneMemory,
     MuonSharingMomentum,
     MuonOverwritingGradients,
     MuonWithGradientsOn,

@@ -191,6 +191,23 @@ def optimizers_with_fused_by_the_last_part_but_one(model, cfg):
     return group_parameters(model, cfg, n_matrices=lambda name, p: FUSED_ROWS.get(name.split(".")[-2], 1))
 
 
+@mistake(
+    "Muon gets only what FUSED_ROWS names. It takes every matrix that is no table; FUSED_ROWS says how many matrices "
+    "lie in the rows of some of them.",
+    "Which optimizer should have o_proj, and which group of Muon's?",
+)
+def optimizers_with_only_the_fused_under_muon(model, cfg):
+    return group_parameters(model, cfg, is_table=lambda name, p: not set(name.split(".")) & set(FUSED_ROWS))
+
+
+@mistake(
+    "Of all matrices Muon gets only those of the queries, keys and values. It takes every matrix that is no table.",
+    "Which optimizer should have o_proj, and the matrices of the experts?",
+)
+def optimizers_with_only_qkv_under_muon(model, cfg):
+    return group_parameters(model, cfg, is_table=lambda name, p: "qkv_proj" not in name.split("."))
+
+
 OPTIMIZER_NAMES = (
     optimizers_asking_for_the_name_first,
     optimizers_with_tables_by_the_first_part,
@@ -209,4 +226,6 @@ OPTIMIZER_NAMES = (
     optimizers_with_only_the_embeddings_under_muon,
     optimizers_that_forget_matrices,
     optimizers_with_tied_weights_twice,
+    optimizers_with_only_the_fused_under_muon,
+    optimizers_with_only_qkv_under_muon,
 )

@@ -81,7 +81,7 @@ def generate_feeding_everything_again(model, prompt, max_new_tokens, **settings)
 
 
 @mistake(
-    "The text is right, but the model reads all of it again for every token: no cache holds it.",
+    "The model reads all of the text again for every token: no cache holds it.",
     "Which tokens has the model already seen when the second one is drawn?",
 )
 def generate_without_a_cache(model, prompt, max_new_tokens, **settings):

@@ -90,7 +90,7 @@ def order_of_one_row_each(received):
 
 
 @mistake(
-    "The first order is right. The way back is the order read from its end.",
+    "The way back is the order read from its end.",
     "Row 3 has gone to place 2. From which place must it be taken on the way back?",
 )
 def way_back_from_the_end(received):
@@ -99,7 +99,7 @@ def way_back_from_the_end(received):
 
 
 @mistake(
-    "The first order is right. The way back leaves the rows as they are.",
+    "The way back leaves the rows as they are.",
     "Row 3 has gone to place 2. From which place must it be taken on the way back?",
 )
 def way_back_left_out(received):
