@@ -20,14 +20,13 @@ from lab_utils.bench.plan import YOURS, Arm, Plan
 from lab_utils.bench.timing import time_in_turns
 from lab_utils.bench.trial import RUN
 from lab_utils.bench.unattended import Timing, Training
-from lab_utils.bench.watch import StepFile
+from lab_utils.bench.watch import POLL_SECONDS, StepFile
 from nanokimi.config import ConfigError, DataConfig, ModelConfig, TrainConfig
 from nanokimi.device import choose_device
 from nanokimi.model import Model, build_model
 from nanokimi.record import StepRecord
-from nanokimi.runs.folder import LOG
 from nanokimi.runs.shared import cut_for
-from nanokimi.runs.wishes import WISHES, Wishes, write_wishes
+from nanokimi.runs.wishes import Wishes, forget_wishes, write_wishes
 from nanokimi.steering import Steer
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
@@ -123,9 +122,9 @@ class _OnRanks:
 
 
 def _stop(run_dir: Path, launch: Launch) -> None:
-    """Ask the ranks to save and end, and wait. A training that only begins deletes what an earlier one was asked."""
+    """Ask the ranks to save and end, and wait, but not for ever: whoever has started them then ends them."""
     end = time.monotonic() + SECONDS_TO_SAVE
     while not launch.has_ended() and time.monotonic() < end:
-        if (run_dir / LOG).exists() and not (run_dir / WISHES).exists():
-            write_wishes(run_dir, Wishes(stop=True))
-        time.sleep(0.1)
+        write_wishes(run_dir, Wishes(stop=True))  # again and again: a training that begins deletes it
+        time.sleep(POLL_SECONDS)
+    forget_wishes(run_dir)

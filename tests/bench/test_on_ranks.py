@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from lab_utils.live.panel import TrainingPanel
 from nanokimi import checkpoint
 from nanokimi.config import ConfigError, TrainConfig
 from nanokimi.runs.shared import cut_for
+from nanokimi.runs.wishes import Wishes, read_wishes, write_wishes
 from nanokimi.text import corpus
 from tests.bench.makers import within
 from tests.bench.test_elsewhere import processes_of
@@ -29,7 +31,7 @@ from tests.bench.test_unattended import facts
 from tests.ranks.test_torchrun import find_rank
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 500
+LIMIT_S = 600
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the ranks are found in /proc")
 
 
@@ -77,6 +79,20 @@ def test_one_rank_changes_nothing_and_what_cannot_be_shared_is_one_line(monkeypa
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="ranks=2: each needs a GPU, and this machine has 1"):
         on_ranks(plan, 2)
+
+
+def test_a_stop_reaches_ranks_that_were_asked_for_something_else_and_waits_no_longer_than_it_may(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SECONDS_TO_SAVE", 0.2)
+    write_wishes(tmp_path, Wishes(settings={"lr_factor": 0.5}))
+    stops = []
+    module._stop(
+        tmp_path, SimpleNamespace(has_ended=lambda: stops.append(read_wishes(tmp_path).stop) or stops[-1])
+    )
+    assert stops == [False, True] and read_wishes(tmp_path) == Wishes()
+    module._stop(tmp_path, SimpleNamespace(has_ended=lambda: False))
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +211,7 @@ def test_ctrl_c_leaves_no_rank(tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with within(LIMIT_S), subprocess.Popen(
-        bench(tmp_path / "out", "--seeds=60"), cwd=ROOT, env=os.environ | {"TMPDIR": str(temporary)},
+        bench(tmp_path / "out", "--arms=gpt", "--seeds=60"), cwd=ROOT, env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         try:

@@ -8,11 +8,12 @@ import pytest
 
 from lab_utils.bench import report
 from lab_utils.bench.compare import table_rows
-from lab_utils.bench.results import ResultsError, from_json, read_results, to_json
+from lab_utils.bench.results import LostRun, ResultsError, from_json, read_results, to_json
 from lab_utils.bench.tables import comparison_table, sentence, verdict_table
 from lab_utils.bench.verdicts import ladder, verdicts
 from lab_utils.show.table import as_text
 from tests.bench.made_up_results import arm, results, run, three_seeds
+from tests.bench.test_origins import jobs_of
 
 # ---------------------------------------------------------------- results.json
 
@@ -241,3 +242,33 @@ def test_results_that_contradict_themselves_say_where(change, message):
     with pytest.raises(ResultsError) as refused:
         from_json(data)
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def test_what_never_came_is_named_and_nothing_is_concluded_from_it(tmp_path):
+    made = jobs_of()
+    lost = LostRun(arm="kimi", seed=1, reason="its <process> was killed")
+    runs = tuple(each for each in made.runs if (each.arm, each.seed) != ("kimi", 1))
+    arms = {name: replace(facts, step_seconds=()) for name, facts in made.arms.items()}
+    made = replace(made, runs=runs, lost=(lost,), arms=arms, untimed="no luck")
+    report.write_report(made, tmp_path)
+    assert read_results(tmp_path / "results.json") == made
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<li>kimi with seed 1 never came: its &lt;process&gt; was killed. No verdict is drawn" in html
+    assert "<li>The step times never came: no luck. No verdict is drawn from time.</li>" in html
+    assert {verdict.answer for verdict in verdicts(made)} == {"no conclusion"}
+
+
+def test_without_step_times_no_verdict_is_drawn_from_time_alone():
+    made = three_seeds()
+    arms = {name: replace(facts, step_seconds=()) for name, facts in made.arms.items()}
+    before = {verdict.question: verdict.answer for verdict in verdicts(made)}
+    after = {
+        verdict.question: verdict.answer for verdict in verdicts(replace(made, arms=arms, untimed="no luck"))
+    }
+    changed = {question for question in before if before[question] != after[question]}
+    assert "no conclusion" not in before.values() and changed, (before, after)
+    assert {after[question] for question in changed} == {"no conclusion"}, (before, after)
+    assert len(changed) < len(before)
