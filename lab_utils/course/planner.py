@@ -160,6 +160,8 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
         for (label, values, _), at in zip(SLIDERS, start, strict=True)
     }
     table = ipywidgets.HTML()
+    # JupyterLab's own style for tables, which HTML inside a widget does not get by itself.
+    table.add_class("jp-RenderedHTMLCommon")
 
     def update(_: Any = None) -> None:
         try:

@@ -39,6 +39,7 @@ def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch, tmp_path
     assert str(planner(cfg, measured=measured)) == str(table)
     monkeypatch.setenv("NANOKIMI_LIVE", "1")
     *sliders, shown = planner(cfg, measured=measured).children
+    assert "jp-RenderedHTMLCommon" in shown._dom_classes  # else heads and numbers run together
     assert all(slider.description for slider in sliders)
     before = shown.value
     assert before == table._repr_html_()  # the sliders begin at its own sizes

@@ -144,6 +144,11 @@ def course_faults(text: str) -> Iterator[str]:
     end = [cell for cell in notebook.cells[-LAST_CELLS:] if cell.cell_type == "markdown"]
     if not any(re.search(r"^#+ Recap\b", cell.source, re.M) for cell in end):
         yield f"there is no heading Recap in its last {LAST_CELLS} cells"
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    asked = re.findall(r"^(\w+) = predict\(", code, re.M)
+    for name in sorted({name for name in asked if asked.count(name) > 1}):
+        # Whoever has run all cells, guesses, and runs a score again would be told of the last question.
+        yield f"several questions are called {name}"
     yield from _exercise_faults(notebook.cells)
 
 

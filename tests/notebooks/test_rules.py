@@ -129,6 +129,7 @@ def test_a_method_is_handed_over_with_its_class_and_a_test_is_revealed():
         (course(opening=OPENING.replace("**Needs** 03.", "")), "**Needs**"),
         (course(recap="## The end"), "no heading Recap"),
         (course(later=["x = 1"] * 2, recap="A Recap: see above"), "no heading Recap"),
+        (course(later=['guess = predict("04-a", "?")'] * 2), "several questions are called guess"),
         (course(handover=None), "no cell topk_route-handover"),
         (course(derivation=None), "no cell topk_route-derivation"),
         (course(exercise="def topk(logits): ..."), "does not define topk_route"),
