@@ -13,8 +13,10 @@ from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult
 from lab_utils.course.logbook import Logbook
+from nanokimi.system.checked import fits_signature
 
 
+@fits_signature
 def check(answer: Callable | str = "", *, seconds: float = SECONDS) -> CheckResult:
     """The judgement on a learner's function or class, as a panel. Its name says which exercise it answers.
 
@@ -61,9 +63,9 @@ def _own_parts(answer: Any) -> list[str]:
 def _look_up(name: str) -> Any:
     """What the caller of `check` calls so."""
     frame = inspect.currentframe()
-    assert frame is not None and frame.f_back is not None and frame.f_back.f_back is not None
-    caller = frame.f_back.f_back
-    there = {**caller.f_globals, **caller.f_locals}
-    if name not in there:
-        raise ValueError(f"nothing is called {name} here: run the cell that defines it first")
-    return there[name]
+    # Between the two lies what looks at the arguments of `check`, in frames that know no such name.
+    while frame := frame.f_back if frame else None:
+        there = {**frame.f_globals, **frame.f_locals}
+        if name in there:
+            return there[name]
+    raise ValueError(f"nothing is called {name} here: run the cell that defines it first")

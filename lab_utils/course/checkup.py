@@ -14,6 +14,7 @@ import torch
 from lab_utils.bench.plan import Plan
 from lab_utils.machine.describe import cpu_name, total_memory
 from lab_utils.show.table import Table, memory
+from nanokimi.system.checked import checked, fits_signature
 
 PACKAGES = ("torch", "jupyterlab", "ipywidgets", "plotly", "papermill", "tiktoken", "transformers")
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
@@ -27,6 +28,7 @@ def tested_versions() -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
 
 
+@checked
 def version_table(tested: Mapping[str, str] | None = None) -> Table:
     """A table of the packages that matter: the version here, the tested version, and what that means."""
     tested = tested_versions() if tested is None else tested
@@ -50,6 +52,7 @@ def _row(name: str, here: str | None, tested: str | None, usable: bool) -> list[
     return [name, here or "–", tested or "–", status]
 
 
+@fits_signature
 def device_line() -> str:
     """The device that the models will run on, in one line, or in two that a page does not break within a word."""
     cores = f"{_count(os.cpu_count() or 1, 'core')}, {_count(torch.get_num_threads(), 'thread')} for torch"
@@ -64,6 +67,7 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
+@checked
 def cost_table(plans: Mapping[str, Plan], step_seconds: Mapping[str, Sequence[float]]) -> Table:
     """A table of minutes of training on this machine, from the median of a few steps of each model."""
     rows = []

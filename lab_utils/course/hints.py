@@ -16,9 +16,11 @@ from lab_utils.course.names import free_names
 from lab_utils.show.code import Code
 from lab_utils.show.note import BLUE, Note
 from lab_utils.show.words import kind_of
+from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import quote
 
 
+@fits_signature
 def hint(answer: Callable | str = "") -> Note:
     """The next hint for an exercise; after the third the third again. Raises a `ValueError` where none has the name."""
     if isinstance(answer, str) and not answer:
@@ -34,6 +36,7 @@ def hint(answer: Callable | str = "") -> Note:
     return Note(f"Hint {number} of {len(exercise.hints)}: {exercise.hints[number - 1]}\n{more}", BLUE)
 
 
+@fits_signature
 def reveal(answer: Callable | str = "") -> Code:
     """The right answer to an exercise: the core's own source, folded away. It runs as it is, in a cell of its own.
 
@@ -57,6 +60,7 @@ def _running_cell() -> str:
     return str(parent.get("metadata", {}).get("cellId", ""))
 
 
+@fits_signature
 def show_code(function: Callable) -> Code:
     """The source of any function or class. Raises a `ValueError` for what is neither, and where it is not known."""
     if isinstance(function, str) or not callable(function):

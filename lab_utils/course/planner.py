@@ -69,6 +69,7 @@ def sizes(cfg: KimiConfig) -> Sizes:
     )
 
 
+@checked
 def size_table(models: dict[str, KimiConfig], machine: Machine | None = None) -> Table:
     """A table of `sizes`, one row per model; with a machine, also the cost of a training step there."""
     heads = [

@@ -11,6 +11,7 @@ from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.table import Table, as_html
 from lab_utils.show.words import kind_of, plural
+from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import quote
 
 
@@ -126,6 +127,7 @@ def _bar(row: Row) -> str:
     return "■" * filled + "▨" * (passed - filled) + "□" * (10 - passed)
 
 
+@fits_signature
 def progress(notebook: str | int | None = None) -> Progress:
     """How far the reader is in one notebook (2 or "02"), or in all that have exercises.
 
@@ -162,6 +164,7 @@ def _read_number(notebook: Any) -> str:
     raise ValueError(f"{wrong}; its number is one of {numbers}, as in progress(2)")
 
 
+@fits_signature
 def reset_button() -> Any:
     """A button that empties the logbook after a second click. Without a front end: a line that says how to do it."""
     if not is_live():

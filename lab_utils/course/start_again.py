@@ -9,6 +9,7 @@ from typing import Any
 from lab_utils.course.progress import COURSE, Chapter
 from lab_utils.machine.front_end import is_live
 from lab_utils.show.words import kind_of
+from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import quote
 
 LABEL = "Put its exercises back"
@@ -28,6 +29,7 @@ class StartAgainByHand:
         return f"To begin a notebook again: python -m lab_utils.course.stubs {file} (a copy is kept)"
 
 
+@fits_signature
 def start_again(number: str | int | None = None) -> Any:
     """A choice of notebook and a button that gives its exercise cells their stubs again, after a second click.
 

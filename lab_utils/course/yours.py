@@ -25,6 +25,7 @@ from nanokimi.config import ConfigError, KimiConfig, TrainConfig
 from nanokimi.kimi import Kimi
 from nanokimi.record import StepRecord
 from nanokimi.steering import Steer
+from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import one_line
 from nanokimi.text.corpus import Corpus
 
@@ -34,6 +35,7 @@ OF_BLOCK_LATENTS = ("compress", "block_visibility")
 CLOSE = 2e-5  # of two logits
 
 
+@fits_signature
 def yours(folder: str | Path = "", *, seconds: float = SECONDS) -> Yours:
     """What the reader has solved in the course's notebooks in `folder`, and what is built from it.
 
@@ -137,11 +139,14 @@ def _wrap(line: str) -> str:
     return textwrap.fill(line, 110, subsequent_indent="    ")
 
 
+@fits_signature
 def with_yours(plan: Plan) -> Plan:
     """The same plan, in which the arm "yours", where it has one, is built and trained by the reader's parts.
 
     Raises `ConfigError` where nothing is solved: the arm would be the core's Kimi under another name.
     """
+    if not isinstance(plan, Plan):
+        raise ValueError(f"plan must be a Plan, as make_plan(profile) gives it, not {kind_of(plan)}")
     if YOURS not in [arm.name for arm in plan.arms]:
         return plan
     mine = yours()
@@ -153,6 +158,7 @@ def with_yours(plan: Plan) -> Plan:
     return plan.with_maker(YOURS, mine)
 
 
+@fits_signature
 def continue_with_yours(
     out: Path, corpus: Corpus, prompt: Sequence[int], n_tokens: int, **settings: Any
 ) -> str:

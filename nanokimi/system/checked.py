@@ -1,7 +1,7 @@
 """Settings and arguments that are checked against their types, and refused in one line.
 
 `@settings` makes a frozen dataclass, `@checked` a function: both raise `ConfigError` for a value that its type does not
-allow.
+allow. `@checked` and `@fits_signature` raise it for too few, too many or unknown arguments too.
 """
 
 import functools
@@ -36,6 +36,34 @@ def settings(cls: type[T]) -> type[T]:
     return made
 
 
+def fits_signature(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, which refuses a call that does not fit its signature in one line that says how it is called."""
+    signature, called = inspect.signature(function), function.__qualname__
+
+    @functools.wraps(function)
+    def call(*args: P.args, **given: P.kwargs) -> T:
+        _bind(signature, called, args, given)
+        return function(*args, **given)
+
+    return call
+
+
+def _bind(
+    signature: inspect.Signature, called: str, args: tuple[Any, ...], given: dict[str, Any]
+) -> inspect.BoundArguments:
+    """The arguments by their names."""
+    try:
+        return signature.bind(*args, **given)
+    except TypeError as error:
+        plain = [
+            each.replace(annotation=each.empty)
+            for each in signature.parameters.values()
+            if each.name != "self"
+        ]
+        written = signature.replace(parameters=plain, return_annotation=signature.empty)
+        raise ConfigError(f"{called}: {error}; it is called as {called}{written}") from None
+
+
 def checked(function: Callable[P, T]) -> Callable[P, T]:
     """The function, which refuses an argument that its annotation does not allow before it runs."""
     signature, called = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
@@ -49,10 +77,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> T:
-        try:
-            bound = signature.bind(*args, **given)
-        except TypeError:  # too few or too many: Python itself says which
-            return function(*args, **given)
+        bound = _bind(signature, called, args, given)
         try:
             found = arguments().model_validate(bound.arguments, strict=True)
         except ValidationError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nanokimi.config import GPTConfig, KimiConfig
-from nanokimi.system.checked import checked
+from nanokimi.system.checked import checked, fits_signature
 from nanokimi.system.real_numbers import Share
 from nanokimi.system.refusals import ConfigError
 from nanokimi.system.whole_numbers import Count, Seed, Whole
@@ -75,9 +75,28 @@ def test_everything_else_is_refused_in_one_line(given, line):
     assert str(refused.value) == f"example: {line}"
 
 
-def test_a_forgotten_argument_is_told_as_python_tells_it():
-    with pytest.raises(TypeError, match=r"example\(\) missing 1 required positional argument: 'cfg'"):
+@fits_signature
+def plain(name, *, share=0.5):
+    return name, share
+
+
+@pytest.mark.parametrize(
+    ("args", "given", "says"),
+    [
+        ((), {}, "missing a required argument: 'name'"),
+        ((1, 2), {}, "too many positional arguments"),
+        ((1,), {"shares": 2}, "got an unexpected keyword argument 'shares'"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_refused_in_one_line_that_says_how_to_call(args, given, says):
+    with pytest.raises(ConfigError) as refused:
+        plain(*args, **given)
+    assert str(refused.value) == f"plain: {says}; it is called as plain(name, *, share=0.5)"
+    with pytest.raises(
+        ConfigError, match="example: missing a required argument: 'cfg'; it is called as example"
+    ):
         example()
+    assert plain("a", share=1) == ("a", 1)
 
 
 def test_a_refusal_is_always_one_line_that_a_terminal_can_show():
