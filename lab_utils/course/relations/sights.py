@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from lab_utils.course.calls import Watch
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import Case, Exercise, Parts
 from lab_utils.course.relations.arguments import leaves_of, say_path
+from lab_utils.course.usual_state import usual_state
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,56 @@ def look(exercise: Exercise, case: Case, right: Parts, got: Parts | None) -> Sig
 
 
 def numbers_of(exercise: Exercise, case: Case) -> dict[str, float]:
-    """The numbers and sizes of a case by their names, as code."""
-    found: dict[str, float] = {}
-    for path, value in leaves_of(exercise, case).items():
-        name = say_path(exercise, path).strip("`")
-        if not name:
-            continue
-        if type(value) in (int, float):
-            found[name] = value
-        elif isinstance(value, Tensor):
-            for axis in range(-1, -value.ndim - 1, -1):
-                found[f"{name}.shape[{0 if axis == -value.ndim < -1 else axis}]"] = value.shape[axis]
-            found |= {
-                f"{name}.numel()": value.numel(),
-                f"{name}.shape[:-1].numel()": value.shape[:-1].numel(),
-            }
-        elif isinstance(value, list | tuple | str):
-            found[f"len({name})"] = len(value)
-    return found
+    """The numbers and sizes of a case by their names, as code.
+
+    A case may hold what the learner's function gets in pieces, as a text of which it is given a token at a time with a
+    cache. The sizes that it has there are other ones: none that the core is not called with is named.
+    """
+    named = {
+        name: value
+        for path, value in leaves_of(exercise, case).items()
+        if (name := say_path(exercise, path).strip("`"))
+    }
+    found = {key: each for name, value in named.items() for key, each in _numbers(name, value).items()}
+    called = _numbers_of_calls(exercise, case)
+    return {key: value for key, value in found.items() if called.get(key, {value}) == {value}}
+
+
+def _numbers(name: str, value: Any) -> dict[str, float]:
+    """A number, or the sizes of a tensor, list or text, by their names."""
+    if type(value) in (int, float):
+        return {name: value}
+    if isinstance(value, Tensor):
+        sizes: dict[str, float] = {
+            f"{name}.shape[{0 if axis == -value.ndim < -1 else axis}]": value.shape[axis]
+            for axis in range(-1, -value.ndim - 1, -1)
+        }
+        return sizes | {
+            f"{name}.numel()": value.numel(),
+            f"{name}.shape[:-1].numel()": value.shape[:-1].numel(),
+        }
+    if isinstance(value, list | tuple | str):
+        return {f"len({name})": len(value)}
+    return {}
+
+
+_OF_CALLS: dict[int, dict[str, set[float]]] = {}  # by the id of a case, as long as there is the case
+
+
+def _numbers_of_calls(exercise: Exercise, case: Case) -> dict[str, set[float]]:
+    """The numbers and sizes of the arguments, in all calls of the core for a case."""
+    if id(case) not in _OF_CALLS:
+        found: dict[str, set[float]] = {}
+
+        def note(method: str, made: Any, given: dict[str, Any]) -> None:
+            for name, value in given.items():
+                fields = value._asdict() if hasattr(value, "_asdict") else {}
+                parts = {name: value} | {f"{name}.{field}": each for field, each in fields.items()}
+                for key, number in (n for part in parts.items() for n in _numbers(*part).items()):
+                    found.setdefault(key, set()).add(number)
+
+        with usual_state(), contextlib.suppress(Exception):  # what is refused
+            exercise.observe(Watch(note).of(exercise.core), *case.fresh_args())
+        _OF_CALLS[id(case)] = found
+        weakref.finalize(case, _OF_CALLS.pop, id(case), None)
+    return _OF_CALLS[id(case)]

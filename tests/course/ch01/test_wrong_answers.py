@@ -120,7 +120,35 @@ def asks_of_five_documents_that_come_again(split_documents):
     assert all(document not in training for document in validation)
 
 
+def asks_for_the_order_of_the_documents(split_documents):
+    documents = [f"document number {i}" for i in range(25)]
+    training, validation = split_documents(list(documents), 0.2)
+    assert training == [d for d in documents if d not in validation]
+
+
+def asks_in_a_text_of_two_tokens(cut_pairs):
+    tokens, starts = torch.arange(30) % 2, [2, 7, 12]
+    targets = cut_pairs(tokens, starts, 6)[1]
+    for row, start in enumerate(starts):
+        assert torch.equal(targets[row], tokens[start + 1 : start + 7])
+
+
+def asks_for_the_shape_and_later_inputs(cut_pairs):
+    inputs, targets = cut_pairs(torch.arange(100, 160), [0, 7, 20], 6)
+    assert inputs.shape == targets.shape == (3, 6)
+    assert torch.equal(targets[:, :-1], inputs[:, 1:])
+
+
+def loss_of_rounded_logarithms(logits, targets):
+    log_p = logits.log_softmax(dim=-1)
+    return -log_p.gather(-1, targets.unsqueeze(-1)).float().mean()
+
+
 NAMED = [
+    ("test_sound_split", asks_for_the_order_of_the_documents, "split_test_of_the_order"),
+    ("test_sound_pairs", asks_in_a_text_of_two_tokens, "pairs_test_of_two_tokens_in_even_rows"),
+    ("test_sound_pairs", asks_for_the_shape_and_later_inputs, "pairs_test_without_the_last_target"),
+    ("next_token_loss", loss_of_rounded_logarithms, "loss_widened_after_the_logarithm"),
     (
         "test_sound_split",
         asks_of_five_documents_that_come_again,

@@ -112,7 +112,40 @@ def all_turned(q, k, v, by):
 unturned_keys = decoding(lambda q, k, v, by: attend(apply_rope(q, by), k, v, 0.5), near)
 unturned_queries = decoding(lambda q, k, v, by: attend(q, apply_rope(k, by), v, 0.5), near)
 
+
+def no_cross_terms(x, rotation):
+    factors = torch.stack([rotation.real, rotation.imag], dim=-1).flatten(-2)
+    return (x.float() * factors.float()).to(x.dtype)
+
+
+def turned_along_another_axis(x, rotation):
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+
+
+def joined_as_if_texts_came_first(x):
+    batch, n_heads, seq, width = x.shape
+    return torch.einsum("bhsd->sbhd", x).reshape(batch, seq, n_heads * width)
+
+
+def asks_what_the_last_value_changes(attend):
+    q, k, v = torch.randn(3, 1, 1, 5, 8, generator=torch.Generator().manual_seed(3)).unbind()
+    other = torch.cat([v[:, :, :-1], v[:, :, -1:] + 10], dim=2)
+    before, after = attend(q, k, v, 8**-0.5), attend(q, k, other, 8**-0.5)
+    assert near(before[:, :, :-1], after[:, :, :-1]) and not near(before[:, :, -1], after[:, :, -1])
+
+
+def asks_for_the_mean_of_ones(attend):
+    q, k = torch.randn(2, 2, 3, 5, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    assert abs(attend(q, k, torch.ones(2, 3, 5, 1), 0.5).mean().item() - 1.0) < 1e-4
+
+
 NAMED = [
+    ("apply_rope", no_cross_terms, "rope_without_cross_terms"),
+    ("apply_rope", turned_along_another_axis, "rope_along_another_axis"),
+    ("join_heads", joined_as_if_texts_came_first, "join_with_tokens_before_texts"),
+    ("test_sound_attend", asks_what_the_last_value_changes, "attend_test_of_a_later_value"),
+    ("test_sound_attend", asks_for_the_mean_of_ones, "attend_test_of_the_mean_of_ones"),
     ("attend", scaled_by(lambda q, k, v: 1 / v.shape[-1] ** 0.5), "attend_scaling_by_the_width_of_v"),
     ("attend", scaled_by(lambda q, k, v: 1 / k.shape[-2] ** 0.5), "attend_scaling_by_the_number_of_keys"),
     ("attend", shown_inside_out, "attend_hiding_all_that_the_caller_shows"),

@@ -59,7 +59,25 @@ def finely(swiglu):
     assert abs(out.item() - 2.193175735955) < 1e-12
 
 
+def poisons_an_expert_of_weight_zero(dispatch):
+    bank, generator = ExpertBank(4, 8, 6), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in bank.parameters():
+            p.normal_(0, 0.3, generator=generator)
+        bank.gate_up_proj[3] = float("nan")
+    idx = torch.tensor([[0, 3], [1, 3], [2, 3], [0, 3], [1, 3], [2, 3]])
+    y = dispatch(torch.randn(6, 8, generator=generator), idx, torch.tensor([[1.0, 0.0]]).repeat(6, 1), bank)
+    assert y.isfinite().all()
+
+
+def by_columns(x, gate_up, down):
+    width = gate_up.shape[0] // 2
+    return down @ (F.silu(gate_up[:width] @ x.T) * (gate_up[width:] @ x.T))
+
+
 NAMED = [
+    ("test_sound_dispatch", poisons_an_expert_of_weight_zero, "chosen_test_of_a_weight_of_zero"),
+    ("swiglu", by_columns, "swiglu_of_columns"),
     ("ExpertBank", bank_that_picks(own, lambda e: e - 1), "BankWithTheDownBefore"),
     ("ExpertBank", bank_that_picks(own, lambda e: 0), "BankWithTheFirstDown"),
     ("ExpertBank", bank_that_picks(lambda e: 0, own), "BankWithTheFirstGate"),

@@ -106,7 +106,19 @@ def by_equal_bits_of_all_experts(topk_route):
     assert torch.equal(found.weights, right.gather(-1, found.expert_idx))
 
 
+def by_equal_logits_and_biases(topk_route):
+    found = topk_route(torch.zeros(1, 5, 4), torch.full((4,), -0.2), CFG)
+    assert torch.allclose(found.weights, torch.full((1, 5, 2), 0.5))
+
+
+def by_the_first_of_equal_experts(topk_route):
+    found = topk_route(torch.tensor([[[1.0, 1.0, 1.0, -1.0]]]), torch.zeros(4), CFG)
+    assert set(found.expert_idx.flatten().tolist()) == {0, 1}
+
+
 WEAK = [
+    ("test_sound_router", by_equal_logits_and_biases, "router_test_of_equal_logits"),
+    ("test_sound_router", by_the_first_of_equal_experts, "router_test_of_equal_experts"),
     ("test_sound_router", by_equal_bits, "router_test_of_equal_bits"),
     ("test_sound_router", by_equal_bits_of_all_experts, "router_test_of_equal_bits_by_expert"),
     ("test_sound_router", by_a_choice_that_changes, "router_test_of_another_choice"),

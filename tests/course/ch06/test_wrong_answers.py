@@ -193,7 +193,42 @@ class WithOneNorm(KimiBlock):
         return y + (x + out), stats, largest
 
 
+def joined_layers(routing, cfg):
+    if not routing:
+        return torch.zeros(())
+    return balance_term((type(routing[0])(*map(torch.cat, zip(*routing))),), cfg)
+
+
+def last_of_a_piece(self, tokens, cache=None, with_max_qk_logit=False):
+    found = Kimi.forward(self, tokens, cache, with_max_qk_logit)
+    return found if cache is None else found._replace(logits=found.logits[:, -1:])
+
+
+def drawn_moe(moe_class, factor):
+    moe = moe_class(8, MoEConfig(n_routed_experts=6, top_k=2, routed_scaling_factor=factor))
+    generator = torch.Generator().manual_seed(1)
+    for p in moe.parameters():
+        nn.init.normal_(p, generator=generator)
+    return moe, torch.randn(2, 4, 8, generator=generator)
+
+
+def asks_for_twice_as_much(moe_class):
+    (once, x), (twice, _) = drawn_moe(moe_class, 1.0), drawn_moe(moe_class, 2.0)
+    assert torch.allclose(twice(x)[0], 2 * once(x)[0], rtol=1e-4, atol=1e-4)
+
+
+def asks_what_the_router_reports(moe_class):
+    moe, x = drawn_moe(moe_class, 3.0)
+    y, stats = moe(x)
+    assert y.shape == x.shape and stats.expert_idx.min() >= 0 and stats.expert_idx.max() < 6
+    assert torch.allclose(stats.weights.sum(dim=-1), torch.full((2, 4), 3.0), atol=1e-4)
+
+
 NAMED = [
+    ("balance_term", joined_layers, "balance_of_joined_layers"),
+    ("Kimi", type("LastOfAPiece", (Kimi,), {"forward": last_of_a_piece}), "KimiOfTheLastPositionWithACache"),
+    ("test_sound_moe", asks_for_twice_as_much, "moe_test_of_twice_the_factor"),
+    ("test_sound_moe", asks_what_the_router_reports, "moe_test_of_the_report_and_the_shape"),
     ("test_sound_moe", asks_for_the_sum(3.0, 1.0, torch.equal), "moe_test_of_equal_bits_of_the_sum"),
     ("test_sound_block", asks_for_the_number_of_weights, "block_test_of_the_number_of_weights"),
     ("KimiBlock", WithOneNorm, "BlockInParallelWithOneNorm"),

@@ -90,6 +90,16 @@ def _dispatch_to_the_first_choice(x, expert_idx, weights, bank):
     return dispatch(x, expert_idx[:, :1], weights[:, :1], bank)
 
 
+def _dispatch_without_weightless_choices(x, expert_idx, weights, bank):
+    """Right, but an expert whose weight is 0 for a token does not get it."""
+    n_experts, y = bank.down_proj.shape[0], torch.zeros_like(x)
+    for e in range(n_experts):
+        token, slot = ((expert_idx == e) & (weights != 0)).nonzero().unbind(dim=1)
+        out = bank(x[token], [len(token) if i == e else 0 for i in range(n_experts)])
+        y = y.index_add(0, token, weights[token, slot, None] * out)
+    return y
+
+
 def swiglu_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.swiglu_by_columns,)),
@@ -125,6 +135,11 @@ def dispatch_cases() -> list[Case]:
             (_dispatch_to_the_first_choice,),
             judged=False,
             aside=True,
+        ),
+        Case(
+            "a piece that leaves out choices with a weight of 0",
+            (_dispatch_without_weightless_choices,),
+            judged=False,
         ),
         Case("a piece in which idle experts count a little", (_dispatch_with_a_leak,), judged=False),
         Case("a piece without gradients", (lambda *a: dispatch(*a).detach(),), judged=False),

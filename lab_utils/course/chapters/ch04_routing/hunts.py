@@ -97,6 +97,13 @@ def route_rounded_up(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> Rou
     return found._replace(weights=found.weights + torch.where(is_exact, 0.0, 2**-24) * found.weights)
 
 
+def route_the_last_of_equals(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
+    """A sound router that goes through the experts from the last one on: of equal ones it takes the last."""
+    found = topk_route(logits.flip(-1), expert_bias.flip(-1), cfg)
+    idx = logits.shape[-1] - 1 - found.expert_idx
+    return RouterStats(found.logits.flip(-1), found.scores.flip(-1), idx, found.weights)
+
+
 def loss_by_one_hot(stats: RouterStats) -> Tensor:
     """A sound load-balance loss, with the choices as rows of zeros and ones."""
     n_experts = stats.logits.shape[-1]

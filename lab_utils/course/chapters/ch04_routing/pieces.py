@@ -48,6 +48,7 @@ def _router_cases() -> list[Case]:
         Case("a sound piece that names the best expert last", (hunts.route_in_a_loop,)),
         Case("a sound piece that computes in float64", (hunts.route_in_float64,)),
         Case("a sound piece whose weights differ in the last digit", (hunts.route_rounded_up,)),
+        Case("a sound piece that takes the last of equal experts", (hunts.route_the_last_of_equals,)),
         *[Case(says, (_route_with(of),), judged=False) for says, of in ROUTES.items()],
         Case(
             "a piece that names a token's experts in the order of their numbers",

@@ -1,11 +1,13 @@
 """The bug hunts of notebook 05: a test that finds each bug, and the pieces that every answer is tried on."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs, probes
 from lab_utils.course.chapters.ch05_latent.probes import attend_absorbed
-from lab_utils.course.exercise import Case, harsh_
+from lab_utils.course.exercise import Case, Problem, harsh_
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import SequenceCache
@@ -54,19 +56,19 @@ def test_sound_layer(mla_class) -> None:
 
 
 class LatentAttentionWithTwoTensors(MultiHeadLatentAttention):
-    """A sound layer that keeps the latent and the rope key in two tensors."""
+    """A sound layer that keeps the rope key and the latent in two tensors."""
 
     def forward(self, x, rotation, cache=None, with_max_qk_logit=False):
         if cache is None:
             return super().forward(x, rotation, None, with_max_qk_logit)
         whole = SequenceCache()
         if cache.length:
-            whole.append(torch.cat(cache.entries(), dim=-1))
+            whole.append(torch.cat(cache.entries()[::-1], dim=-1))
         out = super().forward(x, rotation, whole, with_max_qk_logit)
         (entries,) = whole.entries()
-        cache.append(
-            *entries[:, cache.length :].split([self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim], -1)
-        )
+        rank = self.cfg.kv_lora_rank
+        new = entries[:, cache.length :]
+        cache.append(new[..., rank:], new[..., :rank])
         return out
 
 
@@ -164,15 +166,31 @@ def layer_cases() -> list[Case]:
         Case("the piece above", (bugs.LatentAttentionOfAColleague,)),
         Case("a hidden piece with the same fault, with one tensor", (bugs.LatentAttentionWithJoinedHeads,)),
         Case("the core's layer", (MultiHeadLatentAttention,)),
-        Case("a sound piece that keeps two tensors", (LatentAttentionWithTwoTensors,)),
+        Case("a sound piece that keeps two tensors, the rope key first", (LatentAttentionWithTwoTensors,)),
         Case("a sound piece that attends in the naive form", (LatentAttentionThatExpands,)),
         Case("a sound piece whose cache has an axis of one head", (LatentAttentionWithAHeadAxis,)),
         *probes.layer_probes(),
     ]
 
 
+class _OfFiniteNumbers(nn.Module):
+    """A layer, which says so where a test gives it nan or infinite numbers: there nothing is right."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.isfinite().all():
+            raise Problem(
+                "Your test gives the layer nan or infinite numbers. They may be large, but finite: a hidden token has "
+                "the weight 0, and 0 times nan is nan."
+            )
+        return self.layer(x)
+
+
 def summary_cases() -> list[Case]:
-    return [
+    pieces = [
         Case("the piece above", (_summary_attention(),)),
         Case("a hidden piece with the same fault, with one summary for all tokens", (bugs.OneSummary(),)),
         Case("a sound piece: the core's blocks of latents", (Blocks(),)),
@@ -180,5 +198,6 @@ def summary_cases() -> list[Case]:
         Case(
             "a sound piece that reads its past, and latents that know no text", (harsh_(FixedLatents(8, 2)),)
         ),
-        *probes.summary_probes(),
     ]
+    judged = [replace(case, args=(_OfFiniteNumbers(*case.args),)) for case in pieces]
+    return [*judged, *probes.summary_probes()]

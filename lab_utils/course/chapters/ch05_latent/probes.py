@@ -138,6 +138,12 @@ class _KeepsTheRopeKeyAlone(_Layer):
         cache.append(own.entries()[0][..., self.cfg.kv_lora_rank :])
 
 
+class _KeepsAQuarter(_Layer):
+    def keep(self, cache, own, x):
+        entries = own.entries()[0]
+        cache.append(entries[..., : entries.shape[-1] // 4])
+
+
 class _KeepsTheLastToken(_Layer):
     def keep(self, cache, own, x):
         cache.append(own.entries()[0][:, -1:])
@@ -203,6 +209,7 @@ def layer_probes() -> list[Case]:
         "a layer that keeps its input too": _KeepsItsInput,
         "a layer that keeps the latent alone": _KeepsTheLatentAlone,
         "a layer that keeps the rope key alone": _KeepsTheRopeKeyAlone,
+        "a layer that keeps a quarter of every entry": _KeepsAQuarter,
         "a layer that keeps the last token only": _KeepsTheLastToken,
         "a layer that keeps float64": _KeepsFloat64,
         "a layer that keeps bfloat16": _KeepsBfloat16,

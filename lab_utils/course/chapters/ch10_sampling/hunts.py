@@ -80,6 +80,10 @@ def _cooled(logits, temperature=1.0, top_k=None, top_p=None):
     return next_token_probs(logits, temperature and 1 / temperature, top_k, top_p)
 
 
+def _higher_of_equals(logits, temperature=1.0, top_k=None, top_p=None):
+    return next_token_probs(logits.flip(0), temperature, top_k, top_p).flip(0)
+
+
 def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
     return [
         Case("the piece above", (piece,)),
@@ -95,6 +99,7 @@ def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
         Case("a piece that never cuts to p", (_without_top_p,), judged=False),
         Case("a piece that is always greedy", (_likeliest,), judged=False),
         Case("a piece that multiplies by the temperature", (_cooled,), judged=False),
+        Case("a piece that keeps the higher ids of equals", (_higher_of_equals,), judged=False),
         Case("a piece that gives nothing", (give_nothing,), judged=False),
         *plainly_wrong(next_token_probs),
     ]

@@ -232,6 +232,15 @@ def loss_per_position(logits, targets):
     return core_loss(logits, targets) * len(targets)
 
 
+@mistake(
+    "The logarithms are computed in the precision of the logits, and made float32 afterwards: the digits are lost "
+    "by then.",
+    "At which place in your function do the logits become float32?",
+)
+def loss_widened_after_the_logarithm(logits, targets):
+    return -logits.log_softmax(dim=-1).gather(-1, targets[..., None]).float().mean()
+
+
 NEXT_TOKEN_LOSS = (
     loss_shifted_again,
     loss_as_sum,
@@ -261,4 +270,5 @@ NEXT_TOKEN_LOSS = (
     loss_as_perplexity,
     loss_of_the_last_position,
     loss_per_position,
+    loss_widened_after_the_logarithm,
 )

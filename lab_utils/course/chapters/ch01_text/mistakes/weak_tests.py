@@ -107,6 +107,16 @@ def pairs_test_of_the_kind(cut_pairs):
     assert cut_pairs(COUNTING, [0], 4) is not None
 
 
+@mistake(
+    "It passes for pieces whose targets lie three tokens further on, or are the first input again at the end of a row: "
+    "its text comes again after two tokens.",
+    "Which token follows which in your text, and does your test ask for just that one?",
+)
+def pairs_test_of_two_tokens_in_even_rows(cut_pairs):
+    inputs, targets = cut_pairs(torch.tensor([0, 1] * 10), [0, 5], 4)
+    assert torch.equal(targets, 1 - inputs)
+
+
 PAIRS_TESTS = (
     pairs_test_that_never_fails,
     pairs_test_of_the_kind,
@@ -120,6 +130,7 @@ PAIRS_TESTS = (
     pairs_test_of_the_first_target,
     pairs_test_of_two_tokens,
     pairs_test_of_a_constant,
+    pairs_test_of_two_tokens_in_even_rows,
 )
 
 DOCUMENTS = [f"story {i}" for i in range(10)]
@@ -237,7 +248,17 @@ def split_test_of_documents_that_come_again(split_documents):
     assert not set(training) & set(validation)
 
 
+@mistake(
+    "It refuses a sound piece that gives the documents in another order. Each of the two lists may come in any.",
+    "Which question is about the documents themselves, not about their places in a list?",
+)
+def split_test_of_the_order(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert training == [document for document in DOCUMENTS if document not in validation]
+
+
 SPLIT_TESTS = (
+    split_test_of_the_order,
     split_test_of_documents_that_come_again,
     split_test_that_never_fails,
     split_test_of_the_kind,

@@ -5,7 +5,8 @@ from lab_utils.course.chapters.ch02_attention.mistakes.apply_rope_angles import 
 from lab_utils.course.chapters.ch02_attention.mistakes.attend import ATTEND_WEIGHTS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_limits import ATTEND_LIMITS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_masks import ATTEND_MASKS
-from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import ATTEND_TESTS
+from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import WEAK_ATTEND_TESTS
+from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests_of_values import ATTEND_TESTS_OF_VALUES
 from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_formulas import DECODING_FORMULAS
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import WEAK_DECODING_TESTS
@@ -18,6 +19,7 @@ from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_
 
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
 ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS + ATTEND_LIMITS
+ATTEND_TESTS = WEAK_ATTEND_TESTS + ATTEND_TESTS_OF_VALUES
 DECODING_TESTS = WEAK_DECODING_TESTS + DECODING_FORMULAS
 RMS_NORM = NORM_SIZES + NORM_FORMATS + NORM_EPS
 

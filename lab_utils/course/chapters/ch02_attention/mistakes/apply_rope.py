@@ -181,6 +181,25 @@ def rope_of_neighbours_with_angles_of_halves(x, rotation):
     return (h * c + turned * s).to(x.dtype)
 
 
+@mistake(
+    "The two numbers of a pair do not mix: the first is multiplied by the cosine, the second by the sine.",
+    "Turn (1, 0) by a quarter: it should become (0, 1).",
+)
+def rope_without_cross_terms(x, rotation):
+    by = torch.stack([rotation.real, rotation.imag], dim=-1).flatten(-2)
+    return (x.float() * by.float()).to(x.dtype)
+
+
+@mistake(
+    "`rotation` is laid along another axis, as for tokens before heads: in x the tokens are the last axis but one, and "
+    "there `rotation` has them too.",
+    "Which axes of `x` and of `rotation` meet, counted from the right, before and after your `[:, None]`?",
+)
+def rope_along_another_axis(x, rotation):
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * rotation[:, None, :]).flatten(-2).to(x.dtype)
+
+
 ROPE_PAIRS = (
     rope_on_halves,
     rope_that_reflects,
@@ -201,4 +220,6 @@ ROPE_PAIRS = (
     rope_that_takes_no_bfloat16,
     rope_of_halves_with_angles_of_neighbours,
     rope_of_neighbours_with_angles_of_halves,
+    rope_without_cross_terms,
+    rope_along_another_axis,
 )

@@ -250,7 +250,7 @@ def attend_test_of_sums_over_queries_of_equal_scores(attend):
     assert close(weights.sum(dim=-2), torch.ones(1, 1, 3))
 
 
-ATTEND_TESTS = (
+WEAK_ATTEND_TESTS = (
     attend_test_that_never_fails,
     attend_test_of_the_kind,
     attend_test_that_always_fails,

@@ -190,6 +190,16 @@ def join_by_repeating_the_sum(x):
     return x.sum(dim=1).repeat(1, 1, x.shape[1])
 
 
+@mistake(
+    "The tokens come before the texts when the channels are joined, and the result is read as if texts came first: "
+    "with two texts, or more, their rows are mixed.",
+    "In which order do the axes stand before your reshape, and in which after it?",
+)
+def join_with_tokens_before_texts(x):
+    batch, _, seq, _ = x.shape
+    return x.permute(2, 0, 1, 3).reshape(batch, seq, -1)
+
+
 JOIN_HEADS = (
     join_by_reshape,
     join_interleaved,
@@ -214,4 +224,5 @@ JOIN_HEADS = (
     join_flattening_the_tokens_too,
     join_mixing_the_texts,
     join_by_repeating_the_sum,
+    join_with_tokens_before_texts,
 )

@@ -229,16 +229,31 @@ def chosen_test_of_the_shape_and_finite_numbers(dispatch):
 
 
 @mistake(
-    "It refuses the sound pieces, and passes for one that runs the first choice alone: it asks for one row per "
-    "token. Each token goes to K experts: there are tokens · K rows.",
-    "How many (token, choice) pairs are there?",
+    "It refuses the sound pieces, and passes for one that runs the first choice alone: the second has no place in what "
+    "it asks, be it that it counts one row per token, or that an expert of a second choice must not be seen.",
+    "How many (token, choice) pairs are there, and which of your experts are chosen by nobody at all?",
 )
 def chosen_test_of_one_row_per_token(dispatch):
     x, idx, weights, bank = layer()
     assert sum(rows_of_calls(dispatch, x, idx, weights, bank)) == len(x)
 
 
+@mistake(
+    "It refuses the sound pieces, and passes for one that leaves out choices with a weight of 0: it expects that such "
+    "an expert is not run. It was chosen, and a sound dispatch may run it.",
+    "Which experts are in no row of your expert_idx? Of those alone nothing may be seen.",
+)
+def chosen_test_of_a_weight_of_zero(dispatch):
+    x, idx, weights, bank = layer()
+    last = (idx == 2).nonzero()
+    weights[last[:, 0], last[:, 1]] = 0
+    with torch.no_grad():
+        bank.down_proj[2] = torch.nan
+    assert dispatch(x, idx, weights, bank).isfinite().all()
+
+
 DISPATCH_TESTS = (
+    chosen_test_of_a_weight_of_zero,
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,
     chosen_test_that_always_fails,

@@ -162,6 +162,17 @@ def swiglu_cut_once_at_d_model(x, gate_up, down):
     return (F.silu(h[..., :d]) * h[..., d:]) @ down.T
 
 
+@mistake(
+    "The products are taken with columns, `W @ x.T`: for a list of tokens the result is (d_model, tokens), and a "
+    "batch of texts has no such product.",
+    "Which product has one row per token before it and after it: x @ W.T, or W @ x.T?",
+)
+def swiglu_of_columns(x, gate_up, down):
+    width = len(gate_up) // 2
+    gate, up = gate_up[:width] @ x.T, gate_up[width:] @ x.T
+    return down @ (F.silu(gate) * up)
+
+
 SWIGLU_PRODUCTS = (
     swiglu_with_gate_and_up_exchanged,
     swiglu_with_alternating_rows,
@@ -180,4 +191,5 @@ SWIGLU_PRODUCTS = (
     swiglu_with_up_past_the_gate,
     swiglu_of_a_list_of_tokens,
     swiglu_cut_once_at_d_model,
+    swiglu_of_columns,
 )

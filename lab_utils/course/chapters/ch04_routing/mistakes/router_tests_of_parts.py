@@ -189,7 +189,28 @@ def router_test_of_equal_bits_by_expert(topk_route):
     assert torch.equal(found.weights, s / s.sum(dim=-1, keepdim=True))
 
 
+@mistake(
+    "It refuses a sound piece that takes the last of equal experts: with its numbers some are equal, and it expects "
+    "certain ones, or compares what other numbers give. Any of equal experts may be chosen.",
+    "Which experts have the same score plus bias with your numbers, and does it matter which of them come back?",
+)
+def router_test_of_equal_experts(topk_route):
+    found = topk_route(torch.zeros(1, 1, 4), torch.zeros(4), CFG)
+    assert sorted(found.expert_idx.flatten().tolist()) == [0, 1]
+
+
+@mistake(
+    "It passes where all experts are weighed alike, and where the bias is not used: with its logits and its bias the "
+    "chosen experts have equal weights in the broken piece too.",
+    "Which two chosen experts should differ in their logits, or in their bias, for the fault to show?",
+)
+def router_test_of_equal_logits(topk_route):
+    found = topk_route(torch.zeros(1, 3, 4), torch.full((4,), 0.3), CFG)
+    assert close(found.weights, torch.full((1, 3, 2), 0.5))
+
+
 MORE = (
+    router_test_of_equal_experts,
     router_test_of_equal_bits_of_many,
     router_test_of_equal_bits_by_expert,
     router_test_of_equal_bits,
@@ -206,4 +227,5 @@ MORE = (
     router_test_of_one_other_expert_in_two_calls,
     router_test_of_no_sign,
     router_test_of_the_largest_weight,
+    router_test_of_equal_logits,
 )

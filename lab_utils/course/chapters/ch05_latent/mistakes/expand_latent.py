@@ -1,6 +1,7 @@
 """The known wrong answers to expand_latent, of notebook 05."""
 
 import torch
+import torch.nn.functional as F
 
 from lab_utils.course.exercise import mistake
 from nanokimi.mla import expand_latent as core_expand
@@ -221,6 +222,43 @@ def expand_with_the_mean_of_the_values(latent, k_rope, expand_k, expand_v):
     return core_expand(latent, k_rope, expand_k, expand_v.mean(0, keepdim=True).expand_as(expand_v))
 
 
+CUT_AS_WIDTHS = (
+    "The long row of all heads' channels is cut as (width, n_heads): each head gets every n-th channel. A head's "
+    "channels lie together.",
+    "Which rows of the joined matrix belong to head 0?",
+)
+
+
+def _in_turns(latent, expand):
+    """Every n-th channel of all heads' row for each head."""
+    row = F.linear(latent, expand.flatten(0, 1))
+    return row.unflatten(-1, (-1, len(expand))).permute(0, 3, 1, 2)
+
+
+@mistake(*CUT_AS_WIDTHS)
+def expand_taking_channels_in_turns(latent, k_rope, expand_k, expand_v):
+    keys = _in_turns(latent, expand_k)
+    k_rope = k_rope[:, None].expand(*keys.shape[:-1], -1)
+    return torch.cat([keys, k_rope], dim=-1), _in_turns(latent, expand_v)
+
+
+@mistake(*CUT_AS_WIDTHS)
+def expand_taking_channels_of_keys_in_turns(latent, k_rope, expand_k, expand_v):
+    return expand_taking_channels_in_turns.wrong(latent, k_rope, expand_k, expand_v)[0], core_expand(
+        latent, k_rope, expand_k, expand_v
+    )[1]
+
+
+@mistake(
+    "The rope key is repeated along the batch: heads get the key of another text.",
+    "With two texts and two heads: which text's key does head 1 of the first text get?",
+)
+def expand_repeating_the_rope_key_by_texts(latent, k_rope, expand_k, expand_v):
+    k, v = core_expand(latent, k_rope, expand_k, expand_v)
+    shared = k_rope.repeat(len(expand_k), 1, 1).view(len(latent), len(expand_k), *k_rope.shape[1:])
+    return torch.cat([k[..., : -k_rope.shape[-1]], shared], dim=-1), v
+
+
 EXPAND_LATENT = (
     expand_with_reshaped_matrices,
     expand_norming_the_latent,
@@ -245,4 +283,7 @@ EXPAND_LATENT = (
     expand_without_a_heads_axis,
     expand_summing_over_heads,
     expand_adding_the_rope_key,
+    expand_taking_channels_in_turns,
+    expand_taking_channels_of_keys_in_turns,
+    expand_repeating_the_rope_key_by_texts,
 )

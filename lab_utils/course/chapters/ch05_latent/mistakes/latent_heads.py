@@ -189,7 +189,18 @@ class MLAReportingUnscaledWithACache(LatentLayer):
         return max_logit(q, k, 1.0 if is_absorbed else self.scale)
 
 
+@mistake(
+    "Only the last head's rope query is turned: `apply_rope` gets the last channels of all heads' long row. It is "
+    "split into heads first.",
+    "Which channels are `q[..., -rope:]` before split_heads?",
+)
+class MLARotatingBeforeSplitting(LatentLayer):
+    def turn_query(self, q, rotation):
+        return torch.cat([q[:, :-1], super().turn_query(q[:, -1:], rotation)], dim=1)
+
+
 MLA_HEADS = (
+    MLARotatingBeforeSplitting,
     MLAReportingOnlyTheNew,
     MLAReportingOnlyTheOld,
     MLAWithTheRopeQueryOfHead0,

@@ -221,7 +221,19 @@ def scale_test_of_dependence(attend_latents):
     )
 
 
+@mistake(
+    "It passes for every scale, and for a token's own value: no weight matters in it, be it that all keys or all "
+    "values are alike.",
+    "By how much does another scale change your result?",
+)
+def scale_test_of_equal_tokens(attend_latents):
+    q, latent, k_rope, expand_k, expand_v = inputs()
+    given = (q, latent[:, :1].expand_as(latent), k_rope[:, :1].expand_as(k_rope), expand_k, expand_v)
+    assert torch.allclose(attend_latents(*given), naive(*given), atol=1e-4)
+
+
 LATENTS_TESTS = (
+    scale_test_of_equal_tokens,
     scale_test_that_never_fails,
     scale_test_of_the_kind,
     scale_test_that_always_fails,

@@ -249,6 +249,18 @@ def balance_as_a_number_for_no_layers(routing, cfg):
     return core_balance_term(routing, cfg) if routing else 0
 
 
+@mistake(
+    "The layers' facts are joined to one long batch: expert 3 of every layer counts as one expert. Each layer has "
+    "losses of its own, and the term is their mean.",
+    "Two layers that are uneven the opposite way: is their joint load even, and is each of them?",
+)
+def balance_of_joined_layers(routing, cfg):
+    if not routing:
+        return torch.zeros(())
+    joined = type(routing[0])(*(torch.cat(parts, dim=0) for parts in zip(*routing)))
+    return core_balance_term((joined,), cfg)
+
+
 BALANCE_TERM = (
     balance_summed_over_layers,
     balance_of_the_last_layer,
@@ -278,4 +290,5 @@ BALANCE_TERM = (
     balance_dividing_by_no_layers,
     balance_as_nan_for_no_layers,
     balance_as_a_number_for_no_layers,
+    balance_of_joined_layers,
 )

@@ -226,6 +226,16 @@ class KimiOfTheLastPosition(WrongKimi):
         return out._replace(logits=out.logits[:, -1:])
 
 
+@mistake(
+    "With a cache only the logits of the last position come back. A piece of several tokens needs those of each.",
+    "Which shape should the logits of a piece of three tokens have?",
+)
+class KimiOfTheLastPositionWithACache(WrongKimi):
+    def forward(self, tokens, cache=None, with_max_qk_logit=False):
+        out = super().forward(tokens, cache, with_max_qk_logit)
+        return out if cache is None else out._replace(logits=out.logits[:, -1:])
+
+
 KIMI = (
     KimiFromPositionZero,
     KimiOnePlaceBehind,
@@ -251,5 +261,6 @@ KIMI = (
     KimiNormingEveryLayerAndTheEnd,
     KimiGivingProbabilities,
     KimiOfTheLastPosition,
+    KimiOfTheLastPositionWithACache,
     *FACTS,
 )

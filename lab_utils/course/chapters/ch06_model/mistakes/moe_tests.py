@@ -176,6 +176,27 @@ def moe_test_of_equal_bits(moe_class):
     assert torch.equal(moe(x)[0], small_moe(MoE)[0](x)[0])
 
 
+@mistake(
+    "It refuses the sound layers, and passes for broken ones: it expects that y grows as the factor does. The shared "
+    "expert is a part of y, and has no factor.",
+    "Which part of y should change with routed_scaling_factor, and which should not?",
+)
+def moe_test_of_twice_the_factor(moe_class):
+    (once, x), (twice, _) = small_moe(moe_class, factor=1.0), small_moe(moe_class, factor=2.0)
+    assert torch.allclose(twice(x)[0], 2 * once(x)[0], atol=1e-4)
+
+
+@mistake(
+    "It refuses a layer of another shape, and one that reports other weights, and passes for zeros: it looks at "
+    "what the router reports, and at no number of y.",
+    "The report is right. What is done with it?",
+)
+def moe_test_of_the_report_and_the_shape(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    assert y.shape == x.shape and (stats.weights > 0).all()
+
+
 MOE_TESTS = (
     moe_test_of_equal_bits,
     moe_test_of_equal_bits_of_the_sum,
@@ -193,4 +214,6 @@ MOE_TESTS = (
     moe_test_of_the_scaled_sum,
     moe_test_of_the_routed_sum,
     moe_test_of_the_wrong_sum,
+    moe_test_of_twice_the_factor,
+    moe_test_of_the_report_and_the_shape,
 )

@@ -229,6 +229,15 @@ def clip_qk_with_values_first(self, max_qk_logit, tau):
         self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, -n:].mul_(g.sqrt())
 
 
+@mistake(
+    "The query's rope rows take sqrt(g), and g on top of it. g is all that they should take.",
+    "By how much do the rope rows shrink in all, and by how much should they?",
+)
+def clip_qk_with_root_and_all_on_rope(self, max_qk_logit, tau):
+    g = factor(max_qk_logit, tau)
+    scale_rows(self, g.sqrt(), g**1.5, g.sqrt())
+
+
 CLIP_QK_PARTS = (
     clip_qk_without_the_querys_nope_rows,
     clip_qk_by_the_inverse,
@@ -251,4 +260,5 @@ CLIP_QK_PARTS = (
     clip_qk_with_a_root_too_many,
     clip_qk_with_fourth_roots,
     clip_qk_squaring_rope,
+    clip_qk_with_root_and_all_on_rope,
 )

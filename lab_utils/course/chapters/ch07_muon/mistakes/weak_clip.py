@@ -236,6 +236,17 @@ def clip_test_of_clipping_twice_with_old_logits(clip_qk_, layer, largest_logits)
     assert torch.allclose(once, largest_logits(), rtol=1e-3)
 
 
+@mistake(
+    "It passes for a clip that takes a hundredth off, and for one to half of tau: it asks whether the logits above tau "
+    "have become smaller, and the others are as they were. They have, but not enough.",
+    "Which number exactly should the largest logit have afterwards?",
+)
+def clip_test_of_smaller_logits_above_alone(clip_qk_, layer, largest_logits):
+    before, after, tau = clip_at_the_mean(clip_qk_, layer, largest_logits)
+    assert (after[before > tau] < before[before > tau]).all()
+    assert torch.allclose(after[before <= tau], before[before <= tau], rtol=1e-4)
+
+
 CLIP_TESTS = (
     clip_test_of_clipping_twice_with_old_logits,
     clip_test_that_never_fails,
@@ -258,4 +269,5 @@ CLIP_TESTS = (
     clip_test_of_the_shared_weights,
     clip_test_of_changed_weights,
     clip_test_of_the_order,
+    clip_test_of_smaller_logits_above_alone,
 )

@@ -79,6 +79,25 @@ def muon_test_without_rate(optimizer):
     _lie_between(0.1 * measure_update(optimizer) / (0.2 * 8**0.5), 0.6, 1.3)
 
 
+@mistake(
+    "It passes for the piece above, with bounds on the size: its gradient is diagonal, and there a division entry by "
+    "entry makes directions alike too.",
+    "Which gradient has directions that are not single entries?",
+)
+def muon_test_of_the_size_of_a_diagonal(optimizer):
+    diagonal = torch.diag(torch.tensor([1.0, 0.6, 0.4, 0.2]))
+    _lie_between(measure_update(optimizer, shape=(4, 4), lr=1.0, grad=diagonal) / 0.4, 0.5, 1.4)
+
+
+@mistake(
+    "It passes for gradient descent with an RMS of 0.2: it looks at the size of the update. The broken piece was "
+    "made to have the same.",
+    "What does Muon do to the *directions* of a gradient?",
+)
+def muon_test_of_the_size_in_narrow_bounds(optimizer):
+    assert 0.12 < measure_update(optimizer, shape=(8, 12)).square().mean().sqrt() < 0.28
+
+
 MUON_TESTS_OF_THE_SIZE = (
     muon_test_without_scale,
     muon_test_without_scale_at_a_rate_of_one,
@@ -88,4 +107,6 @@ MUON_TESTS_OF_THE_SIZE = (
     muon_test_without_scale_of_an_easy_gradient_at_a_rate_of_one,
     muon_test_without_rate_and_scale,
     muon_test_without_rate,
+    muon_test_of_the_size_of_a_diagonal,
+    muon_test_of_the_size_in_narrow_bounds,
 )

@@ -257,6 +257,14 @@ def newton_schulz_test_of_large_squares(newton_schulz):
     assert s.min() > 0.6 and s.max() < 1.3
 
 
+@mistake(*BANK_OF_ONE)
+def newton_schulz_test_of_the_loud_one(newton_schulz):
+    matrices = torch.linalg.qr(bank(4, 6, 6))[0]
+    matrices[1:] *= 1e-3
+    s = torch.linalg.svdvals(newton_schulz(matrices, 5, torch.float32)[0])
+    assert s.min() > 0.5 and s.max() < 1.3
+
+
 NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_that_never_fails,
     newton_schulz_test_of_the_kind,
@@ -284,4 +292,5 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_of_the_mean,
     newton_schulz_test_of_each_length,
     newton_schulz_test_of_large_squares,
+    newton_schulz_test_of_the_loud_one,
 )

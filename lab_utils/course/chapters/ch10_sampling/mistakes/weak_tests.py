@@ -201,6 +201,24 @@ def top_k_test_of_the_broken_count(next_token_probs):
     assert (probs > 0).tolist() == [True, True, True, False]
 
 
+@mistake(
+    "It refuses the sound pieces, and passes for one that keeps the higher ids of equals.",
+    "Which of equal tokens stay, by next_token_probs' docstring?",
+)
+def top_k_test_of_the_higher_ids(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 1.0]), top_k=2)
+    assert (probs > 0).tolist() == [True, False, False, True]
+
+
+@mistake(
+    "It passes for a piece that never cuts: it asks for a sum of 1, and only that enough tokens are left.",
+    "Is `at least k` what top-k promises?",
+)
+def top_k_test_of_at_least_k_and_the_sum(next_token_probs):
+    probs = next_token_probs(torch.zeros(4), top_k=2)
+    assert (probs > 0).sum() >= 2 and abs(probs.sum().item() - 1) < 1e-5
+
+
 TOP_K_TESTS = (
     top_k_test_that_never_fails,
     top_k_test_of_the_kind,
@@ -212,4 +230,6 @@ TOP_K_TESTS = (
     top_k_test_of_a_tie_elsewhere,
     top_k_test_of_equal_shares,
     top_k_test_of_the_broken_count,
+    top_k_test_of_the_higher_ids,
+    top_k_test_of_at_least_k_and_the_sum,
 )

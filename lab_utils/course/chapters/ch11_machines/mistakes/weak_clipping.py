@@ -46,11 +46,14 @@ def clipping_test_of_finite_numbers(clip_over_ranks):
     assert clip_over_ranks(LONG, 1.0).isfinite().all()
 
 
-@mistake(
+EQUAL_RANKS = (
     "In the test all ranks have the same gradient, or there is one rank: then it makes no difference where the norm is "
     "taken.",
     "For which two gradients is their mean much shorter than each of them?",
 )
+
+
+@mistake(*EQUAL_RANKS)
 def clipping_test_of_equal_ranks(clip_over_ranks):
     assert close(clip_over_ranks(LONG, 1.0), [0.6, 0.8])
 
@@ -106,6 +109,11 @@ def clipping_test_of_the_sum(clip_over_ranks):
     assert close(clip_over_ranks(APART, 100.0), [3.0, 4.0])
 
 
+@mistake(*EQUAL_RANKS)
+def clipping_test_of_equal_ranks_below_the_bound_too(clip_over_ranks):
+    assert close(clip_over_ranks(LONG, 1.0), [0.6, 0.8]) and close(clip_over_ranks(LONG, 100.0), [6.0, 8.0])
+
+
 CLIPPING_TESTS = (
     clipping_test_that_never_fails,
     clipping_test_of_the_kind,
@@ -121,4 +129,5 @@ CLIPPING_TESTS = (
     clipping_test_of_exchanged_ranks,
     clipping_test_of_equal_bits,
     clipping_test_of_the_sum,
+    clipping_test_of_equal_ranks_below_the_bound_too,
 )

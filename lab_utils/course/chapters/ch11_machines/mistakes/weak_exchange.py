@@ -57,12 +57,15 @@ def exchange_test_of_finite_numbers(exchange):
     assert exchange(*layer(IN_TURN), 2).isfinite().all()
 
 
-@mistake(
+BY_EXPERT = (
     "In the test the rows of every rank lie by expert as they arrive. So they do with one rank, with a rank for each "
     "expert, and where all tokens choose the same expert.",
     "In which order do rows arrive at a rank, and in which order are they computed? For which choices of experts and "
     "of n_ranks are these two orders different?",
 )
+
+
+@mistake(*BY_EXPERT)
 def exchange_test_of_one_rank(exchange):
     assert is_right(exchange, IN_TURN, 1)
 
@@ -117,6 +120,13 @@ def exchange_test_of_two_calls(exchange):
     assert torch.allclose(exchange(*layer(IN_TURN), 2), exchange(*layer(IN_TURN), 2), atol=1e-4)
 
 
+@mistake(*BY_EXPERT)
+def exchange_test_of_two_choices_and_a_rank_for_each_expert(exchange):
+    idx = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 0], [0, 2], [1, 3]])
+    given = layer(idx, 0.5)
+    assert torch.allclose(exchange(*given, 4), dispatch(*given), atol=1e-4)
+
+
 EXCHANGE_TESTS = (
     exchange_test_that_never_fails,
     exchange_test_of_the_kind,
@@ -131,4 +141,5 @@ EXCHANGE_TESTS = (
     exchange_test_with_much_room,
     exchange_test_upside_down,
     exchange_test_of_two_calls,
+    exchange_test_of_two_choices_and_a_rank_for_each_expert,
 )
