@@ -179,7 +179,6 @@ class WithOneNorm(KimiBlock):
 
 
 NAMED = [
-    ("test_sound_moe", asks_for_the_sum(3.0, 1.0, torch.equal), "moe_test_of_equal_bits_of_the_sum"),
     ("test_sound_block", asks_for_the_number_of_weights, "block_test_of_the_number_of_weights"),
     ("KimiBlock", WithOneNorm, "BlockInParallelWithOneNorm"),
     ("MoE", WithRowsOfTheSequenceFirst, "MoEWithRowsOfTheSequenceFirst"),
