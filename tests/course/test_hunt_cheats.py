@@ -4,6 +4,7 @@ A check runs in the reader's own process. What only a process of its own can kee
 piece, the lab's own test) is tried in grading/test_peeking.py.
 """
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from lab_utils.course import attempt
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import judge
 from tests.course.keys import key_of
@@ -26,6 +28,12 @@ from tests.course.looking_cheats import LOOKING, Cheat, verdict
 from tests.sample import sample
 
 HUNTS = ("test_sound_attend", "test_sound_clipping", "test_sound_moe", "test_sound_capacity")
+
+
+@pytest.fixture(autouse=True)
+def _an_order_for_these_tests(monkeypatch):
+    """The order of a check is drawn anew each time; here it is drawn from a seed, so that a test is repeatable."""
+    monkeypatch.setattr(attempt, "SystemRandom", lambda: random.Random(1))
 
 
 # ---------------------------------------------------------------- what is remembered, in which place ever
@@ -179,8 +187,12 @@ def raised_for_all(sound: Cheat) -> Cheat:
 
 
 def given_in_another_thread(sound: Cheat) -> Cheat:
+    def quietly(*given):
+        with contextlib.suppress(Exception):  # of pieces that give nothing, or another shape
+            verdict(sound, *given)
+
     def test(*given):
-        thread = threading.Thread(target=verdict, args=(sound, *given))
+        thread = threading.Thread(target=quietly, args=given)
         thread.start()
         thread.join()
 
@@ -193,7 +205,7 @@ def given_every_second_time(sound: Cheat) -> Cheat:
 
 
 def given_by_chance(sound: Cheat) -> Cheat:
-    return lambda *given: sound(*given) if os.urandom(1)[0] < 200 else None
+    return lambda *given: sound(*given) if os.urandom(1)[0] < 50 else None
 
 
 CHEATS = (
@@ -224,7 +236,7 @@ CHEATS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("make", CHEATS, ids=lambda make: make.__name__)
 def test_a_test_that_does_not_go_by_results_is_no_answer(make: Callable[[Cheat], Cheat]):
-    for name in sample(HUNTS, 1, begin=CHEATS.index(make)):
+    for name in sample(HUNTS, 2, begin=CHEATS.index(make)):
         exercise: Exercise = key_of(name).exercise
         result = judge(exercise, make(exercise.core), key=key_of(name))
         assert result.status == "failed" and result.difference, (name, result)
