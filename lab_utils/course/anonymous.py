@@ -7,7 +7,10 @@ stands in a table of this module, and errors say nothing of the place where they
 from __future__ import annotations
 
 import contextlib
+import gc
 import inspect
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +18,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+_SHOW_ALL = {
+    gc: ("get_objects", "get_referrers", "get_referents"),
+    sys: ("_current_frames", "_current_exceptions"),
+}
 _BEHIND: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
@@ -34,19 +41,35 @@ def anonymous(piece: Any) -> Any:
 
 @contextlib.contextmanager
 def sources_hidden() -> Iterator[None]:
-    """Meanwhile `inspect` says of every piece that it shows no source. What it would show is this module's."""
-    real = inspect.findsource
+    """Meanwhile `inspect` shows no source of a piece, nor does Python show this thread what else the process holds.
+
+    The source would be this module's; among all objects are the lists of pieces, and other threads' frames.
+    """
+    real, here = inspect.findsource, threading.get_ident()
 
     def findsource(thing: Any) -> Any:
         if inspect.getfile(thing) == __file__:
             raise OSError("the source of a piece of code is not shown: look at what it does")
         return real(thing)
 
+    def hidden(show: Callable) -> Callable:
+        def shown_to_others(*args: Any) -> Any:
+            if threading.get_ident() == here:
+                raise OSError("what else this process holds is not shown: look at what a piece of code does")
+            return show(*args)
+
+        return shown_to_others
+
+    shows = [(owner, name, getattr(owner, name)) for owner, names in _SHOW_ALL.items() for name in names]
     inspect.findsource = findsource
+    for owner, name, show in shows:
+        setattr(owner, name, hidden(show))
     try:
         yield
     finally:
         inspect.findsource = real
+        for owner, name, show in shows:
+            setattr(owner, name, show)
 
 
 def _function_for(piece: Callable) -> Callable:
@@ -96,12 +119,21 @@ def _attribute(real: Any, name: str) -> Any:
 
 
 def _call(piece: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """What the piece returns. An error does not say where it was raised, nor the name of what was called."""
+    """What the piece returns. An error does not say where it was raised, nor the name of what was called.
+
+    Who traces or profiles the calls of a test does not see those of the piece.
+    """
     try:
         inspect.signature(piece).bind(*args, **kwargs)
     except TypeError:
         raise TypeError("this piece of code takes other arguments") from None
+    trace, profile = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
     try:
         return piece(*args, **kwargs)
     except Exception as error:
         raise error.with_traceback(None) from None
+    finally:
+        sys.settrace(trace)
+        sys.setprofile(profile)

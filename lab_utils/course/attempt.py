@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab_utils.course.anonymous import anonymous
 from lab_utils.course.calls import Watch
 from lab_utils.course.differences import equal_tensors, explain_kinds
 from lab_utils.course.exercise import TEST, Case, Exercise, Parts, Problem
@@ -62,15 +63,19 @@ def run_cases(
     """What the answer gives. All cases together may take `seconds`, in a bug hunt three times that."""
     if wrong := _explain_kind(exercise, answer):
         return Attempt(tuple(Outcome(None, wrong) for _ in cases))
-    run = _run_hunt if exercise.is_hunt else _run_all
+    run, order, asked = _run_all, [*range(len(cases))], cases
+    if exercise.is_hunt:
+        SystemRandom().shuffle(order)
+        run, asked = _run_hunt, [_sealed(cases[number]) for number in order]
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
         with usual_state(), functions_kept(), process_kept():
             outcomes = call_within(
-                limit(exercise, seconds), lambda: run(exercise, answer, cases), interrupt=True
+                limit(exercise, seconds), lambda: run(exercise, answer, asked), interrupt=True
             )
     except TimeoutError:
         return Attempt((), NO_END)
+    outcomes = [outcomes[order.index(number)] for number in range(len(cases))]
     if outcomes and outcomes[0].problem == STUB:
         return Attempt((), BEGUN if outcomes[0].begun else NOT_TRIED)
     return Attempt(tuple(outcomes))
@@ -106,6 +111,11 @@ def _run_all(exercise: Exercise, answer: Callable, cases: Sequence[Case]) -> lis
     return [_run_answer(exercise, answer, case) for case in cases]
 
 
+def _sealed(case: Case) -> Case:
+    """The case without what tells which piece it holds: a test may walk through the frames from which it is called."""
+    return Case("", (anonymous(case.args[0]), *case.args[1:]), judged=case.judged)
+
+
 def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list[Outcome]:
     """What a test says of each piece. It meets those that count several times, all in an order drawn anew.
 
@@ -115,6 +125,8 @@ def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list
     n_runs = [RUNS if case.judged else 1 for case in cases]
     runs = [(seed, number) for number, n in enumerate(n_runs) for seed in range(n)]
     SystemRandom().shuffle(runs)
+    # One run of each piece that counts comes first: who begins late lets a broken one through once, and not again.
+    runs.sort(key=lambda run: run[0] > 0 or not cases[run[1]].judged)
     found: dict[tuple[int, int], Outcome] = {}
     for seed, number in runs:
         # What it prints would stand there once for each run, in an order that nobody knows: the first run's is enough.

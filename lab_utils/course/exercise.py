@@ -33,12 +33,16 @@ class Case:
     In a bug hunt the argument is a piece of code, and `says` is what it does: "a sound piece that sorts first".
     A case that is not judged only helps to tell one mistake from another. A case `aside` asks for something by itself,
     as a ValueError: whoever forgets that may make another mistake too, and it is named by the other cases.
+    A sound piece may be the double of another one (by its `says`), from which it differs in nothing that a test may
+    ask for: `tells` is what is wrong with a test that passes for that {piece} and refuses this one.
     """
 
     says: str
     args: tuple
     judged: bool = True
     aside: bool = False
+    double_of: str = ""
+    tells: str = ""
 
     def fresh_args(self) -> tuple:
         """Copies of the arguments, so that an answer that writes into them spoils nothing."""

@@ -27,6 +27,7 @@ from lab_utils.course.attempt import (
     run_cases,
 )
 from lab_utils.course.differences import explain_difference
+from lab_utils.course.doubles import tell_doubles
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Mistake, Parts
 from lab_utils.course.formats import (
     ROOM_FOR_BFLOAT16,
@@ -37,20 +38,15 @@ from lab_utils.course.formats import (
     say_formats_met,
     widen,
 )
+from lab_utils.course.hunting import look_at_test
 from lab_utils.course.inputs import entries
 from lab_utils.course.judgement import CheckResult, Difference
-from lab_utils.course.kept import say_what_is_kept, sizes_of_what_is_kept
-from lab_utils.course.lines_of_a_test import look_at_lines
+from lab_utils.course.kept import CHANGES, say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.order import is_exchanged, say_exchanged, say_order
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
 from lab_utils.course.usual_state import usual_state
-
-CHANGES = (
-    "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
-    "next, or is drawn without a seed."
-)
 
 
 class AnswerKey:
@@ -127,10 +123,8 @@ def judge(
     if result.case is None:
         return result
     if exercise.is_hunt:
-        # A piece without a result may raise an error in a test that has no `assert` at all.
-        said = [outcome.parts for outcome in attempt.outcomes]
-        passes = all(each in (None, {TEST: "passes"}) for each in said) and any(said)
-        return replace(result, beside=look_at_lines(answer, passes))
+        says = look_at_test(exercise, answer, attempt, key.cases[0], seconds)
+        return replace(result, beside=says or result.beside)
     if result.diagnoses:
         return result
     if says := say_what_is_kept(kept, answer):
@@ -251,8 +245,10 @@ def _diagnose(
     Several mistakes where no case tells them apart, often none. An answer may make a known mistake and forget bfloat16,
     or a ValueError, as well, or have trouble with a rare format: without a match these cases are left out.
     """
-    if key.exercise.is_hunt and any(o.parts is None for c, o in zip(key.cases, outcomes) if c.judged):
+    if key.exercise.is_hunt and any(outcomes[i].parts is None for i in key.order):
         return (), []  # an error is no verdict on a piece, and the known weak tests raise none
+    if _say_beside(key, outcomes, [], ()) and all(key.expected(i) == {TEST: "passes"} for i in failing):
+        return (), []  # that is all of it
     # Few known mistakes are wrong where this answer is: asked there first, most of them run on one case alone.
     everything = sorted(range(len(key.cases)), key=lambda number: number not in failing)
     plain = [i for i in everything if not (key.cases[i].aside or has_bfloat16(key.cases[i]))]
@@ -273,6 +269,8 @@ def _say_beside(
 ) -> str:
     """What else is wrong, in the first of these cases, as a sentence; empty where the known mistake explains all."""
     exercise = key.exercise
+    if exercise.is_hunt:
+        return tell_doubles(key.cases, [outcome.parts for outcome in outcomes])
     for number in numbers:
         difference = _explain(key, outcomes[number], number)
         if difference and not any(key.explains(known, number, outcomes[number]) for known in diagnoses):

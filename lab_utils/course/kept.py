@@ -6,6 +6,10 @@ from types import FunctionType
 from typing import Any
 
 KEEPERS = list, dict, set, deque, bytearray
+CHANGES = (
+    "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
+    "next, or is drawn without a seed."
+)
 
 
 def sizes_of_what_is_kept(answer: Callable) -> dict[str, int]:

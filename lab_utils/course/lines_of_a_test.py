@@ -17,7 +17,12 @@ SWALLOWED = (
     "Its `assert` stands in a `try` whose `except` raises nothing: an `assert` that does not hold is caught there, and "
     "the test passes. Write it without the `try`."
 )
-THE_CAUSE = (NO_ASSERT, SWALLOWED)  # of a test that never fails
+NEVER_RUNS = (
+    "It never runs the piece that it gets, so what it says comes from something else: a name, the order, a function of "
+    "the notebook. Call the piece, and look at what it gives."
+)
+THE_CAUSE = (NO_ASSERT, SWALLOWED, NEVER_RUNS)
+_LABELS = {"__name__", "__qualname__", "__module__", "__doc__", "__code__"}
 _NOT_OWN = {"nanokimi", "torch"}  # these compute, and check nothing
 _CATCH = {"AssertionError", "Exception", "BaseException"}
 _COMPARE = {"allclose", "isclose", "equal", "array_equal"}
@@ -43,6 +48,24 @@ def look_at_lines(test: Callable, passes_always: bool) -> str:
         return NO_ASSERT
     if passes_always and asserts and _caught(tree) >= set(asserts):
         return SWALLOWED
+    if label := _find_label(nodes, test):
+        return (
+            f"`{label[:80]}` is the same for every piece, or says nothing of it. Look at what a piece gives."
+        )
+    return ""
+
+
+def _find_label(nodes: list[ast.AST], test: Callable) -> str:
+    """The place where a test asks what its piece is called or made of; empty where it does not."""
+    pieces = inspect.signature(test).parameters
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in _LABELS and _name(node.value) in pieces:
+            return ast.unparse(node)
+        if isinstance(node, ast.Call) and node.args and _name(node.args[0]) in pieces:
+            called = ast.unparse(node.func)
+            names = [getattr(each, "value", "") for each in node.args[1:2]]
+            if called in ("repr", "id", "hash") or called.startswith("inspect.") or _LABELS & {*names}:
+                return ast.unparse(node)
     return ""
 
 

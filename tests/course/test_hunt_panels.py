@@ -160,10 +160,14 @@ def test_what_a_test_puts_in_the_place_of_a_function_does_not_reach_the_next_pie
     assert before == (ExpertBank.forward, torch.softmax, nanokimi.moe.dispatch)
 
 
+def running(attend):
+    assert [attend(*[torch.zeros(1, 1, 2, 1)] * 3, 1.0)]
+
+
 def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
     one, other = (Mistake(lambda attend: None, f"It is {name}.", f"Look at {name}.") for name in "AB")
     exercise = replace(ATTEND, mistakes=(one, other))
-    result = judge(exercise, lambda attend: None)
+    result = judge(exercise, running)
     assert result.diagnoses == (one, other) and result.diagnosis is one
     assert repr(result).splitlines()[2:] == [
         "  Diagnosis: Of the pieces by which it is judged, your test passes and refuses the same ones as each of these "
@@ -177,7 +181,7 @@ def test_two_mistakes_that_no_piece_tells_apart_are_both_named():
 def test_what_a_known_weak_test_asks_is_told_of_that_one():
     """A test that asks for something else may behave alike."""
     known = Mistake(lambda attend: None, "It is A.", "Look at A.")
-    text = repr(judge(replace(ATTEND, mistakes=(known,)), lambda attend: None))
+    text = repr(judge(replace(ATTEND, mistakes=(known,)), running))
     assert "the same ones as a known weak test, of which this is true: “It is A.”" in text
 
 

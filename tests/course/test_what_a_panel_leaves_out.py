@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from lab_utils.course.chapters import all_exercises, find
-from lab_utils.course.judge import CHANGES, AnswerKey, judge
+from lab_utils.course.judge import AnswerKey, judge
 from lab_utils.course.judgement import panel_text
+from lab_utils.course.kept import CHANGES
 from lab_utils.course.relations.arguments import leaves_of, name_arguments, say_path
 from lab_utils.course.written import as_text
 from nanokimi.attention import attend, join_heads, split_heads

@@ -229,7 +229,6 @@ NAMED = [
     ("Kimi", type("LastOfAPiece", (Kimi,), {"forward": last_of_a_piece}), "KimiOfTheLastPositionWithACache"),
     ("test_sound_moe", asks_for_twice_as_much, "moe_test_of_twice_the_factor"),
     ("test_sound_moe", asks_what_the_router_reports, "moe_test_of_the_report_and_the_shape"),
-    ("test_sound_moe", asks_for_the_sum(3.0, 1.0, torch.equal), "moe_test_of_equal_bits_of_the_sum"),
     ("test_sound_block", asks_for_the_number_of_weights, "block_test_of_the_number_of_weights"),
     ("KimiBlock", WithOneNorm, "BlockInParallelWithOneNorm"),
     ("MoE", WithRowsOfTheSequenceFirst, "MoEWithRowsOfTheSequenceFirst"),

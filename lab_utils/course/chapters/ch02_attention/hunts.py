@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.chapters.ch02_attention import bugs, cases
+from lab_utils.course.doubles import with_more_calls, with_other_last_digits
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.attention import attend
@@ -118,6 +119,11 @@ class DecodingByItself:
         return decode_step_with_positions(q, k, v, self.own, attend, apply_rope, turn)
 
 
+def _call_everything(q, k, v, cache, attend, apply_rope, turn):
+    rotation = turn(torch.arange(q.shape[-2]))
+    attend(apply_rope(q, rotation), apply_rope(k, rotation), v, q.shape[-1] ** -0.5)
+
+
 def _decode_at_other_places(q, k, v, cache, attend, apply_rope, turn):
     return decode_step_with_positions(q, k, v, cache, attend, apply_rope, lambda p: turn(p) ** 2)
 
@@ -164,10 +170,17 @@ def attend_cases() -> list[Case]:
             "a hidden piece with the same fault, which calls softmax",
             (bugs.attend_with_a_softmax_over_queries,),
         ),
-        Case("the core's attend", (attend,)),
-        Case("a sound piece that goes query by query and adds from the last key back", (attend_in_a_loop,)),
-        Case("a sound piece that takes the softmax apart", (attend_by_einsum,)),
-        Case("a sound piece, as the formula has it", (attend_plainly,), judged=False),
+        *with_other_last_digits(
+            [
+                Case("the core's attend", (attend,)),
+                Case(
+                    "a sound piece that goes query by query and adds from the last key back",
+                    (attend_in_a_loop,),
+                ),
+                Case("a sound piece that takes the softmax apart", (attend_by_einsum,)),
+                Case("a sound piece, as the formula has it", (attend_plainly,), judged=False),
+            ]
+        ),
         Case("a piece that gives zeros", (lambda q, k, v, scale: 0 * v,), judged=False),
         Case("a piece that gives ones", (lambda q, k, v, scale: 0 * v + 1,), judged=False),
         Case("a piece that gives the values back", (lambda q, k, v, scale: v.clone(),), judged=False),
@@ -194,12 +207,24 @@ def decoding_cases() -> list[Case]:
             "a hidden piece with the same fault, which keeps one pair of tensors in the cache",
             (bugs.decode_step_with_one_entry,),
         ),
-        Case("a sound piece that turns each key once and appends it", (decode_step_with_positions,)),
-        Case("a sound piece that turns all keys anew in every step", (decode_step_turning_late,)),
-        Case("a sound piece that keeps one pair of tensors in the cache", (decode_step_with_one_entry,)),
-        Case(
-            "a sound piece that counts positions from the new token on, and turns older keys back",
-            (decode_step_turning_back,),
+        *with_more_calls(
+            with_other_last_digits(
+                [
+                    Case(
+                        "a sound piece that turns each key once and appends it", (decode_step_with_positions,)
+                    ),
+                    Case("a sound piece that turns all keys anew in every step", (decode_step_turning_late,)),
+                    Case(
+                        "a sound piece that keeps one pair of tensors in the cache",
+                        (decode_step_with_one_entry,),
+                    ),
+                    Case(
+                        "a sound piece that counts positions from the new token on, and turns older keys back",
+                        (decode_step_turning_back,),
+                    ),
+                ]
+            ),
+            _call_everything,
         ),
         Case("a piece that keeps all tokens by itself", (DecodingByItself(),), judged=False),
         Case("a piece that turns everything by twice the angle", (_decode_at_other_places,), judged=False),

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from lab_utils.course.chapters.ch03_experts import bugs
+from lab_utils.course.doubles import with_other_last_digits
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.experts import ExpertBank, swiglu
@@ -104,9 +105,13 @@ def swiglu_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.swiglu_by_columns,)),
         Case("a hidden piece with the same fault, which multiplies twice", (bugs.swiglu_in_halves,)),
-        Case("the core's swiglu", (swiglu,)),
-        Case("a sound piece that writes its sums out", (swiglu_row_by_row,)),
-        Case("a sound piece that multiplies once and cuts the result in two", (swiglu_by_slices,)),
+        *with_other_last_digits(
+            [
+                Case("the core's swiglu", (swiglu,)),
+                Case("a sound piece that writes its sums out", (swiglu_row_by_row,)),
+                Case("a sound piece that multiplies once and cuts the result in two", (swiglu_by_slices,)),
+            ]
+        ),
         Case("a piece that gives ones", (lambda *args: 0 * swiglu(*args) + 1,), judged=False),
         Case("a piece that gives zeros", (lambda *args: 0 * swiglu(*args),), judged=False),
         Case("a piece that gates with a sigmoid", (gated_by(torch.sigmoid),), judged=False),
@@ -125,9 +130,13 @@ def dispatch_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.run_experts_masked,)),
         Case("a hidden piece with the same fault, token by token", (bugs.run_every_token_everywhere,)),
-        Case("the core's dispatch", (dispatch,)),
-        Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
-        Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
+        *with_other_last_digits(
+            [
+                Case("the core's dispatch", (dispatch,)),
+                Case("a sound piece that calls the bank token by token", (dispatch_by_token,)),
+                Case("a sound piece that calls the bank expert by expert", (dispatch_by_expert,)),
+            ]
+        ),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
         Case("a piece that runs everything sixteen times", (_dispatch_often,), judged=False),
         Case(

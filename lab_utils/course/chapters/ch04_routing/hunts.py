@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import balance_cases, cases
+from lab_utils.course.doubles import turn_last_digits
 from nanokimi.config import MoEConfig
 from nanokimi.experts import ExpertBank
 from nanokimi.router import (
@@ -90,11 +91,9 @@ def route_in_float64(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> Rou
     return found._replace(weights=weights.float())
 
 
-def route_rounded_up(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    """A sound router whose weights are one rounding larger, but for those that are exact in every order of adding."""
-    found = topk_route(logits, expert_bias, cfg)
-    is_exact = found.weights * 16 == (found.weights * 16).round()
-    return found._replace(weights=found.weights + torch.where(is_exact, 0.0, 2**-24) * found.weights)
+def turn_weights(found: RouterStats, *args: object) -> RouterStats:
+    """What a sound router gives, with weights that have other last digits."""
+    return found._replace(weights=turn_last_digits(found.weights, but_exact=True))
 
 
 def route_the_last_of_equals(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:

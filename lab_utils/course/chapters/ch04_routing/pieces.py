@@ -1,5 +1,6 @@
 """The pieces that every answer to the bug hunts of notebook 04 is tried on."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lab_utils.course.chapters.ch04_routing import bugs, hunts
+from lab_utils.course.doubles import changing, turn_last_digits, with_more_calls, with_other_last_digits
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.config import MoEConfig
@@ -44,11 +46,15 @@ def _router_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.route_of_a_colleague,)),
         Case("a hidden piece with the same fault, which also knows groups", (bugs.route_with_late_weights,)),
-        Case("the core's topk_route", (topk_route,)),
-        Case("a sound piece that names the best expert last", (hunts.route_in_a_loop,)),
-        Case("a sound piece that computes in float64", (hunts.route_in_float64,)),
-        Case("a sound piece whose weights differ in the last digit", (hunts.route_rounded_up,)),
-        Case("a sound piece that takes the last of equal experts", (hunts.route_the_last_of_equals,)),
+        *with_other_last_digits(
+            [
+                Case("the core's topk_route", (topk_route,)),
+                Case("a sound piece that names the best expert last", (hunts.route_in_a_loop,)),
+                Case("a sound piece that computes in float64", (hunts.route_in_float64,)),
+                Case("a sound piece that takes the last of equal experts", (hunts.route_the_last_of_equals,)),
+            ],
+            changing(hunts.turn_weights),
+        ),
         *[Case(says, (_route_with(of),), judged=False) for says, of in ROUTES.items()],
         Case(
             "a piece that names a token's experts in the order of their numbers",
@@ -128,9 +134,14 @@ def _loss_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.balance_loss_of_a_colleague,)),
         Case("a hidden piece with the same fault, expert by expert", (bugs.balance_loss_by_expert,)),
-        Case("the core's load_balance_loss", (load_balance_loss,)),
-        Case("a sound piece that goes expert by expert", (hunts.loss_in_a_loop,)),
-        Case("a sound piece that writes the choices as zeros and ones", (hunts.loss_by_one_hot,)),
+        *with_other_last_digits(
+            [
+                Case("the core's load_balance_loss", (load_balance_loss,)),
+                Case("a sound piece that goes expert by expert", (hunts.loss_in_a_loop,)),
+                Case("a sound piece that writes the choices as zeros and ones", (hunts.loss_by_one_hot,)),
+            ],
+            changing(functools.partial(turn_last_digits, but_exact=True)),
+        ),
         *[Case(says, (_loss_with(of),), judged=False) for says, of in LOSSES.items()],
         Case("a piece that takes P from sigmoids", (_loss_of_sigmoids,), judged=False),
         Case("a piece that counts first choices only", (_loss_of_first_choices,), judged=False),
@@ -209,9 +220,16 @@ def _capacity_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.dispatch_of_a_colleague,)),
         Case("a hidden piece with the same fault, token by token", (bugs.dispatch_until_full,)),
-        Case("the core's dispatch", (dispatch,)),
-        Case("a sound piece that calls the bank token by token", (hunts.dispatch_by_token,)),
-        Case("a sound piece that calls the bank expert by expert", (hunts.dispatch_by_expert,)),
+        *with_more_calls(
+            with_other_last_digits(
+                [
+                    Case("the core's dispatch", (dispatch,)),
+                    Case("a sound piece that calls the bank token by token", (hunts.dispatch_by_token,)),
+                    Case("a sound piece that calls the bank expert by expert", (hunts.dispatch_by_expert,)),
+                ]
+            ),
+            _call_with_no_rows,
+        ),
         Case("a piece that gives zeros", (lambda *args: 0 * dispatch(*args),), judged=False),
         Case("a piece that serves the first token only", (_dispatch_of_the_first,), judged=False),
         Case(
@@ -227,6 +245,10 @@ def _capacity_cases() -> list[Case]:
         shifted(dispatch),
         wavering(dispatch),
     ]
+
+
+def _call_with_no_rows(x: Tensor, expert_idx: Tensor, weights: Tensor, bank: ExpertBank) -> None:
+    bank(x[:0], [0] * bank.down_proj.shape[0])
 
 
 def _dispatch_of_the_first(*args: Any) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch05_latent import bugs, probes
 from lab_utils.course.chapters.ch05_latent.probes import attend_absorbed
+from lab_utils.course.doubles import changing, turn_last_digits, with_other_last_digits
 from lab_utils.course.exercise import Case, Problem, harsh_
 from nanokimi.attention import AttentionOutput, attend, join_heads
 from nanokimi.block_latent import BlockLatentAttention
@@ -154,9 +155,13 @@ def latents_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.attend_latents,)),
         Case("a hidden piece with the same fault, in the naive form", (bugs.attend_expanded_latents,)),
-        Case("a sound piece in the absorbed form", (attend_absorbed,)),
-        Case("a sound piece that goes head by head and token by token", (attend_in_a_loop,)),
-        Case("a sound piece in the naive form", (attend_naive,)),
+        *with_other_last_digits(
+            [
+                Case("a sound piece in the absorbed form", (attend_absorbed,)),
+                Case("a sound piece that goes head by head and token by token", (attend_in_a_loop,)),
+                Case("a sound piece in the naive form", (attend_naive,)),
+            ]
+        ),
         *probes.latents_probes(),
     ]
 
@@ -165,10 +170,18 @@ def layer_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.LatentAttentionOfAColleague,)),
         Case("a hidden piece with the same fault, with one tensor", (bugs.LatentAttentionWithJoinedHeads,)),
-        Case("the core's layer", (MultiHeadLatentAttention,)),
-        Case("a sound piece that keeps two tensors, the rope key first", (LatentAttentionWithTwoTensors,)),
-        Case("a sound piece that attends in the naive form", (LatentAttentionThatExpands,)),
-        Case("a sound piece whose cache has an axis of one head", (LatentAttentionWithAHeadAxis,)),
+        *with_other_last_digits(
+            [
+                Case("the core's layer", (MultiHeadLatentAttention,)),
+                Case(
+                    "a sound piece that keeps two tensors, the rope key first",
+                    (LatentAttentionWithTwoTensors,),
+                ),
+                Case("a sound piece that attends in the naive form", (LatentAttentionThatExpands,)),
+                Case("a sound piece whose cache has an axis of one head", (LatentAttentionWithAHeadAxis,)),
+            ],
+            changing(lambda found, *_: found._replace(out=turn_last_digits(found.out))),
+        ),
         *probes.layer_probes(),
     ]
 
@@ -193,10 +206,17 @@ def summary_cases() -> list[Case]:
     pieces = [
         Case("the piece above", (_summary_attention(),)),
         Case("a hidden piece with the same fault, with one summary for all tokens", (bugs.OneSummary(),)),
-        Case("a sound piece: the core's blocks of latents", (Blocks(),)),
-        Case("a sound piece that gives a weighted mean of the tokens so far", (MeanOfThePast(),)),
-        Case(
-            "a sound piece that reads its past, and latents that know no text", (harsh_(FixedLatents(8, 2)),)
+        *with_other_last_digits(
+            [
+                Case("a sound piece: the core's blocks of latents", (Blocks(),)),
+                Case("a sound piece that gives a weighted mean of the tokens so far", (MeanOfThePast(),)),
+                Case(
+                    "a sound piece that reads its past, and latents that know no text",
+                    (harsh_(FixedLatents(8, 2)),),
+                ),
+            ],
+            # Every token has a part in how the others are rounded, as in the mean with its one maximum.
+            changing(lambda out, _, x: turn_last_digits(out, salt=float(x.detach().sum()))),
         ),
     ]
     judged = [replace(case, args=(_OfFiniteNumbers(*case.args),)) for case in pieces]

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch06_model import bugs
 from lab_utils.course.chapters.ch06_model.looks import moe_config, numbers
+from lab_utils.course.doubles import changing, turn_last_digits, with_other_last_digits
 from lab_utils.course.exercise import Case, harsh_
 from nanokimi.moe import MoE, dispatch
 from nanokimi.router import RouterStats
@@ -214,9 +215,14 @@ def moe_cases() -> list[Case]:
         Case(
             "a hidden piece with the same fault, by a factor close to 1", (bugs.MoEWithASlightlyLargerShare,)
         ),
-        Case("the core's MoE", (MoE,)),
-        Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
-        Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),
+        *with_other_last_digits(
+            [
+                Case("the core's MoE", (MoE,)),
+                Case("a sound piece that runs expert after expert", (MoETokenByToken,)),
+                Case("a sound piece that begins with the shared expert", (MoEInOneDispatch,)),
+            ],
+            changing(lambda found, *_: (turn_last_digits(found[0]), found[1])),
+        ),
         Case("a layer that gives zeros", (_MoEOfZeros,), judged=False),
         Case("a layer without its routed experts", (_MoEWithoutRouted,), judged=False),
         Case("a layer without its shared expert", (_MoEWithoutShared,), judged=False),

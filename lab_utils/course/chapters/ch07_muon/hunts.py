@@ -1,15 +1,18 @@
 """The bug hunts of notebook 07: a test that finds each bug, and the pieces that every answer is tried on."""
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lab_utils.course.chapters.ch07_muon import bugs, probes
 from lab_utils.course.chapters.ch07_muon.cases.muon import newton_schulz_written_out
 from lab_utils.course.chapters.ch07_muon.cases.qk_clip import small_attention
 from lab_utils.course.chapters.ch07_muon.mistakes.muon import MuonByParameter
 from lab_utils.course.chapters.ch07_muon.probes import orthogonal_by_svd
+from lab_utils.course.doubles import turn_last_digits, with_other_last_digits
 from lab_utils.course.exercise import Case, Parts, Problem, run_test
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.optim import Muon, newton_schulz
@@ -99,6 +102,37 @@ def newton_schulz_in_another_order(g, steps=5, dtype=torch.bfloat16):
     return newton_schulz_written_out(g, steps, dtype) if g.ndim > 2 else newton_schulz(g, steps, dtype)
 
 
+@contextlib.contextmanager
+def _turning(weights: Iterable[Tensor]) -> Iterator[None]:
+    """Afterwards the numbers that have changed meanwhile have other last digits."""
+    before = [(weight, weight.detach().clone()) for weight in weights]
+    yield
+    with torch.no_grad():
+        for weight, old in before:
+            weight.copy_(torch.where(weight == old, weight, turn_last_digits(weight)))
+
+
+def turned_optimizer(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """An optimizer after whose step the parameters have other last digits."""
+
+    def step(self, closure=None):
+        with _turning(p for group in self.param_groups for p in group["params"]):
+            kind.step(self, closure)
+
+    return type(kind.__name__, (kind,), {"step": step})
+
+
+def turned_clip(clip: Callable) -> Callable:
+    """A clip after which the weights of clipped heads have other last digits."""
+
+    @functools.wraps(clip)
+    def turned(layer, max_qk_logit, tau):
+        with _turning(layer.parameters()):
+            clip(layer, max_qk_logit, tau)
+
+    return turned
+
+
 def newton_schulz_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.newton_schulz_of_a_colleague,)),
@@ -106,10 +140,16 @@ def newton_schulz_cases() -> list[Case]:
             "a hidden piece with the same fault, by singular value decomposition",
             (bugs.orthogonal_of_the_pile,),
         ),
-        Case("the core's newton_schulz", (newton_schulz,)),
-        Case("a sound piece by singular value decomposition, which is exact", (orthogonal_by_svd,)),
-        Case("a sound piece that takes one matrix after another", (newton_schulz_one_by_one,)),
-        Case("a sound piece that adds in another order for a bank", (newton_schulz_in_another_order,)),
+        *with_other_last_digits(
+            [
+                Case("the core's newton_schulz", (newton_schulz,)),
+                Case("a sound piece by singular value decomposition, which is exact", (orthogonal_by_svd,)),
+                Case("a sound piece that takes one matrix after another", (newton_schulz_one_by_one,)),
+                Case(
+                    "a sound piece that adds in another order for a bank", (newton_schulz_in_another_order,)
+                ),
+            ]
+        ),
         *probes.newton_schulz_probes(),
     ]
 
@@ -119,9 +159,14 @@ def muon_cases() -> list[Case]:
         Case("the piece above", (bugs.MuonOfAColleague,)),
         Case("a hidden piece with the same fault, by signs", (bugs.MuonOfSigns,)),
         Case("a hidden piece with the same fault, by softened signs", (bugs.MuonOfSoftSigns,)),
-        Case("the core's Muon", (Muon,)),
-        Case("a sound piece by singular value decomposition, which is exact", (MuonBySVD,)),
-        Case("a sound piece that takes one parameter after another", (MuonByParameter,)),
+        *with_other_last_digits(
+            [
+                Case("the core's Muon", (Muon,)),
+                Case("a sound piece by singular value decomposition, which is exact", (MuonBySVD,)),
+                Case("a sound piece that takes one parameter after another", (MuonByParameter,)),
+            ],
+            turned_optimizer,
+        ),
         *probes.muon_probes(),
     ]
 
@@ -130,8 +175,13 @@ def clip_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.clip_qk_of_a_colleague,)),
         Case("a hidden piece with the same fault, head by head", (bugs.clip_qk_row_by_row,)),
-        Case("the core's clip_qk_", (MultiHeadLatentAttention.clip_qk_,)),
-        Case("a sound piece that goes head by head", (clip_qk_head_by_head,)),
-        Case("a sound piece with one factor per row", (clip_qk_by_rows,)),
+        *with_other_last_digits(
+            [
+                Case("the core's clip_qk_", (MultiHeadLatentAttention.clip_qk_,)),
+                Case("a sound piece that goes head by head", (clip_qk_head_by_head,)),
+                Case("a sound piece with one factor per row", (clip_qk_by_rows,)),
+            ],
+            turned_clip,
+        ),
         *probes.clip_probes(),
     ]

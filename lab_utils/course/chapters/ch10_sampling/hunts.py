@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from lab_utils.course.chapters.ch10_sampling import bugs
+from lab_utils.course.doubles import changing, with_other_last_digits
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from nanokimi.generate import next_token_probs
 
@@ -48,6 +49,11 @@ def probs_of_divided_logits(logits, temperature=1.0, top_k=None, top_p=None):
     return next_token_probs(logits.float() / temperature, 1.0, top_k, top_p)
 
 
+def _rounded_down(probs, *_):
+    """Probabilities one rounding smaller, equal ones alike; shares of few bits, such as 1 and 1/2, are exact."""
+    return torch.where(probs * 16 == (probs * 16).round(), probs, probs.nextafter(torch.zeros_like(probs)))
+
+
 def _zeros(logits, temperature=1.0, top_k=None, top_p=None):
     return 0 * logits
 
@@ -88,9 +94,14 @@ def _sampling_cases(piece: Callable, hidden: Callable) -> list[Case]:
     return [
         Case("the piece above", (piece,)),
         Case("a hidden piece with the same fault, in other words", (hidden,)),
-        Case("the core's next_token_probs", (next_token_probs,)),
-        Case("a sound piece that goes token by token", (probs_in_a_loop,)),
-        Case("a sound piece that works in steps", (probs_of_divided_logits,)),
+        *with_other_last_digits(
+            [
+                Case("the core's next_token_probs", (next_token_probs,)),
+                Case("a sound piece that goes token by token", (probs_in_a_loop,)),
+                Case("a sound piece that works in steps", (probs_of_divided_logits,)),
+            ],
+            changing(_rounded_down),
+        ),
         Case("a piece that gives zeros", (_zeros,), judged=False),
         Case("a piece that gives no numbers", (_nans,), judged=False),
         Case("a piece that gives every token the same", (_uniform,), judged=False),

@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.chapters.ch11_machines import bugs
+from lab_utils.course.doubles import changing, turn_last_digits, with_more_calls, with_other_last_digits
 from lab_utils.course.exercise import Case, give_nothing, plainly_wrong
 from lab_utils.course.probes import shifted, wavering, widened
 from nanokimi.expert_parallel import experts_of_rank, regroup, send_counts
@@ -82,9 +83,13 @@ def clipping_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.clip_of_a_colleague,)),
         Case("a hidden piece with the same fault, in other words", (bugs.clip_by_the_mean_norm,)),
-        Case("a sound piece that works on the mean", (clip_the_mean,)),
-        Case("a sound piece that goes number by number", (clip_number_by_number,)),
-        Case("a sound piece that works on the sum", (clip_the_sum,)),
+        *with_other_last_digits(
+            [
+                Case("a sound piece that works on the mean", (clip_the_mean,)),
+                Case("a sound piece that goes number by number", (clip_number_by_number,)),
+                Case("a sound piece that works on the sum", (clip_the_sum,)),
+            ]
+        ),
         Case("a piece that never clips", (_without_clipping,), judged=False),
         Case("a piece that looks at the first rank only", (_of_the_first_rank,), judged=False),
         Case("a piece that gives the sum in place of the mean", (_the_sum_clipped,), judged=False),
@@ -137,6 +142,10 @@ def exchange_with_the_way_back(x, expert_idx, weights, bank, n_ranks):
     return torch.cat(y)
 
 
+def _call_with_no_rows(x, expert_idx, weights, bank, n_ranks):
+    bank(x[:0], [0] * len(bank.down_proj))
+
+
 def _nothing_comes_back(x, expert_idx, weights, bank, n_ranks):
     return torch.zeros_like(x)
 
@@ -167,9 +176,17 @@ def exchange_cases() -> list[Case]:
     return [
         Case("the piece above", (bugs.exchange_of_a_colleague,)),
         Case("a hidden piece with the same fault, in other words", (bugs.exchange_row_by_row,)),
-        Case("a sound piece without any exchange", (exchange_in_one_place,)),
-        Case("a sound piece that goes token by token", (exchange_token_by_token,)),
-        Case("a sound piece that exchanges rows", (exchange_with_the_way_back,)),
+        *with_more_calls(
+            with_other_last_digits(
+                [
+                    Case("a sound piece without any exchange", (exchange_in_one_place,)),
+                    Case("a sound piece that goes token by token", (exchange_token_by_token,)),
+                    Case("a sound piece that exchanges rows", (exchange_with_the_way_back,)),
+                ],
+                changing(lambda y, *given: turn_last_digits(y, salt=given[-1])),  # the number of ranks
+            ),
+            _call_with_no_rows,
+        ),
         Case("a piece that gives zeros", (_nothing_comes_back,), judged=False),
         Case("a piece that leaves the weights out", (_without_weights,), judged=False),
         Case("a piece that runs the first choice only", (_first_choice_only,), judged=False),

@@ -106,22 +106,6 @@ def decoding_test_of_the_length(decode_step):
     assert len(cache) == 3
 
 
-@mistake(
-    "It refuses sound pieces that turn all keys anew, or count positions from the new token on: it asks with which "
-    "positions `turn` is called.",
-    "Look at the output: with what should it be compared?",
-)
-def decoding_test_of_the_positions(decode_step):
-    seen = []
-
-    def spy(positions):
-        seen.append(positions.tolist())
-        return turn(positions)
-
-    decode(decode_step, *draw(), turn=spy)
-    assert seen == [[0], [1], [2]]
-
-
 @mistake(*LOOKS_FOR_FINITE_NUMBERS)
 def decoding_test_of_finite_numbers(decode_step):
     assert decode(decode_step, *draw()).isfinite().all()
@@ -268,7 +252,6 @@ WEAK_DECODING_TESTS = (
     decoding_test_of_memory,
     decoding_test_of_different_steps,
     decoding_test_of_the_length,
-    decoding_test_of_the_positions,
     decoding_test_of_finite_numbers,
     decoding_test_with_equal_values,
     decoding_test_of_ones,

@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mistake
+from lab_utils.course.probes import OR_EQUAL_NUMBERS
 from nanokimi.cache import SequenceCache
 from nanokimi.config import MLAConfig, RopeConfig
 from nanokimi.rope import rotations
@@ -36,7 +37,7 @@ def cache_test_that_never_fails(mla_class):
 
 
 @mistake(
-    "It refuses every layer that was tried, the sound ones too.",
+    f"It refuses every layer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
     "Run it on a right class, and print both sides of what it compares: which of them did you not expect?",
 )
 def cache_test_that_always_fails(mla_class):

@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import mistake
+from lab_utils.course.probes import OR_EQUAL_NUMBERS
 
 
 @mistake(
@@ -14,7 +15,7 @@ def clip_test_that_never_fails(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "It refuses every clip that was tried, the sound ones too.",
+    f"It refuses every clip that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
     "Run it on a right clip_qk_, and print both sides of what it compares: which of them did you not expect?",
 )
 def clip_test_that_always_fails(clip_qk_, layer, largest_logits):

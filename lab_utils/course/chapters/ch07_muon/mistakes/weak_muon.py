@@ -5,6 +5,7 @@ from torch import nn
 
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
 from lab_utils.course.exercise import mistake
+from lab_utils.course.probes import OR_EQUAL_NUMBERS
 from nanokimi.optim import Muon
 
 
@@ -25,7 +26,7 @@ def muon_test_that_never_fails(optimizer):
 
 
 @mistake(
-    "It refuses every optimizer that was tried, the sound ones too.",
+    f"It refuses every optimizer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
     "Run it on a right Muon, and print both sides of what it compares: which of them did you not expect?",
 )
 def muon_test_that_always_fails(optimizer):
@@ -187,6 +188,16 @@ def muon_test_of_the_opposite_gradient(optimizer):
 
 
 @mistake(
+    "It refuses the sound pieces, and passes for those that move nothing: it asks that a turned gradient gives the "
+    "turned update, with exactly equal numbers and no room for float32 rounding.",
+    "How far apart are the two in a sound piece, and how far apart may they be?",
+)
+def muon_test_of_a_turned_gradient_to_the_bit(optimizer):
+    turn = torch.linalg.qr(bank(6, 6))[0]
+    assert torch.equal(turn @ measure_update(optimizer), measure_update(optimizer, grad=turn @ bank(6, 8)))
+
+
+@mistake(
     "It refuses the core's update, and passes for an exact one: it asks for U·Vᵀ with less room than five steps of "
     "the quintic take.",
     "How far from 1 may a singular value be? The quintic's lie between 0.68 and 1.14.",
@@ -272,6 +283,7 @@ MUON_TESTS = (
     muon_test_of_rank_one,
     muon_test_of_the_state,
     muon_test_of_the_opposite_gradient,
+    muon_test_of_a_turned_gradient_to_the_bit,
     muon_test_of_exactly_uv,
     muon_test_of_the_opposite,
     muon_test_of_finite_numbers,

@@ -3,6 +3,7 @@
 import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
+from lab_utils.course.probes import OR_EQUAL_NUMBERS
 from nanokimi.optim import newton_schulz
 
 
@@ -16,7 +17,7 @@ def newton_schulz_test_that_never_fails(newton_schulz):
 
 
 @mistake(
-    "It refuses every piece that was tried, the sound ones too.",
+    f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
     "What does it ask for that a right newton_schulz does not give? How far apart are the two?",
 )
 def newton_schulz_test_that_always_fails(newton_schulz):
@@ -69,16 +70,6 @@ def newton_schulz_test_of_the_one_in_a_bank(newton_schulz):
 def newton_schulz_test_of_exactly_one(newton_schulz):
     s = torch.linalg.svdvals(newton_schulz(bank(2, 3, 4), 5, torch.float32))
     assert torch.allclose(s, torch.ones_like(s), atol=1e-3)
-
-
-@mistake(
-    "It passes for the core's function, and refuses sound ones that compute in another way: it asks for equal bits, "
-    "or for numbers nearer to the core's than rounding lets them be.",
-    "Test for what every sound result has: a property, with a tolerance.",
-)
-def newton_schulz_test_of_equal_bits(candidate):
-    g = bank(2, 3, 4)
-    assert torch.equal(candidate(g, 5, torch.float32), newton_schulz(g, 5, torch.float32))
 
 
 @mistake(
@@ -198,17 +189,6 @@ def newton_schulz_test_of_the_argument(newton_schulz):
 
 
 @mistake(
-    "It refuses a sound piece that adds in another order for a bank: it compares a bank with each of its matrices, "
-    "and leaves less room than float32 rounding takes.",
-    "How far apart may the two be in a sound piece?",
-)
-def newton_schulz_test_of_bits_in_a_bank(newton_schulz):
-    g = bank(2, 3, 4)
-    alone = torch.stack([newton_schulz(each, 5, torch.float32) for each in g])
-    assert torch.equal(newton_schulz(g, 5, torch.float32), alone)
-
-
-@mistake(
     "It passes for a thousand times as much and for the broken pieces, and refuses zeros and the negative: it asks "
     "whether the result points the way of the gradient.",
     "Which number comes out different in the piece above?",
@@ -274,7 +254,6 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_of_a_bank_of_one,
     newton_schulz_test_of_the_one_in_a_bank,
     newton_schulz_test_of_exactly_one,
-    newton_schulz_test_of_equal_bits,
     newton_schulz_test_to_the_digit,
     newton_schulz_test_of_finite_numbers,
     newton_schulz_test_of_equal_matrices,
@@ -286,7 +265,6 @@ NEWTON_SCHULZ_TESTS = (
     newton_schulz_test_of_the_order,
     newton_schulz_test_of_repeating,
     newton_schulz_test_of_the_argument,
-    newton_schulz_test_of_bits_in_a_bank,
     newton_schulz_test_of_the_direction,
     newton_schulz_test_of_not_zero,
     newton_schulz_test_of_the_mean,

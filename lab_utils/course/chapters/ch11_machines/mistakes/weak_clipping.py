@@ -4,7 +4,6 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
-    ASKS_FOR_BITS,
     COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
@@ -94,13 +93,6 @@ def clipping_test_of_exchanged_ranks(clip_over_ranks):
     assert torch.allclose(clip_over_ranks(APART, 2.5), clip_over_ranks(APART.flip(0), 2.5), atol=1e-4)
 
 
-@mistake(*ASKS_FOR_BITS)
-def clipping_test_of_equal_bits(clip_over_ranks):
-    gradients = torch.tensor([[0.1, 0.7, -0.3], [0.9, -0.2, 0.05], [0.33, 0.21, 0.4]])
-    mean = gradients.mean(dim=0)
-    assert torch.equal(clip_over_ranks(gradients, 0.4), mean * (0.4 / mean.norm()))
-
-
 @mistake(
     "The test expects the sum of the ranks. The gradient of a step is their mean, as the piece above has it.",
     "Two ranks have the same gradient. What is that of the step?",
@@ -127,7 +119,6 @@ CLIPPING_TESTS = (
     clipping_test_of_the_broken_numbers,
     clipping_test_upside_down,
     clipping_test_of_exchanged_ranks,
-    clipping_test_of_equal_bits,
     clipping_test_of_the_sum,
     clipping_test_of_equal_ranks_below_the_bound_too,
 )
