@@ -2,7 +2,7 @@
 
     python -m benchmarks.grading [--students 30] [--jobs 2] [--record]
 
-Each student hands in the eight notebooks that have exercises. Each exercise is answered right (the core's source, as
+Each student hands in every notebook that has exercises. Each exercise is answered right (the core's source, as
 `reveal` shows it), wrong (one of the known mistakes) or not at all, by chance. A row is right if every exercise of it
 has the planted status.
 """

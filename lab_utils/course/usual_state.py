@@ -24,6 +24,13 @@ from torch.utils import _device
 
 _OF_SYS = ("stdin", "stdout", "stderr", "displayhook", "excepthook")
 _PRINTING = torch._tensor_str.PRINT_OPTS
+# Switches of torch beside those that functions set: what makes results repeat, and what computes them.
+_SWITCHES = (
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.mkldnn, "enabled"),
+    (torch.utils.deterministic, "fill_uninitialized_memory"),
+)
 
 
 @contextlib.contextmanager
@@ -32,10 +39,12 @@ def usual_state(seed: int = 0) -> Iterator[None]:
 
     The gradient mode, the number format and the device of new tensors, the precision of products, the number of
     threads, the state of the random generators (Python's and numpy's too), and warnings that were turned into errors.
+    What makes results repeat and which library computes is put back afterwards.
     """
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    switches = [getattr(owner, name) for owner, name in _SWITCHES]
     n_threads, pythons, numpys = torch.get_num_threads(), random.getstate(), np.random.get_state()
     with (
         warnings.catch_warnings(),
@@ -60,6 +69,8 @@ def usual_state(seed: int = 0) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             torch.set_float32_matmul_precision(precision)
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            for (owner, name), value in zip(_SWITCHES, switches, strict=True):
+                setattr(owner, name, value)
             torch.set_num_threads(n_threads)
             random.setstate(pythons)
             np.random.set_state(numpys)

@@ -1,6 +1,6 @@
-"""Blank, the notebooks say "not tried yet"; solved with the core, every check passes.
+"""Blank, the notebooks say "not tried yet"; with the revealed answers in their cells, every check passes.
 
-That the blank notebooks run is nbval's part of `make test`; here they run with every stub replaced by the core.
+That the blank notebooks run is nbval's part of `make test`; here they run with every stub replaced by its answer.
 """
 
 import ast
@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from lab_utils.course.chapters import all_exercises
+from lab_utils.course.hints import reveal
 from lab_utils.course.progress import COURSE
 from lab_utils.machine.headless import run_notebook
 from tests.sample import sample
@@ -31,24 +32,10 @@ def text_of(cell: dict) -> str:
     return "".join(part for text in outputs for part in text)
 
 
-ANSWER = """\
-import functools, inspect
-from lab_utils.course.chapters import find
-
-def written_by_the_reader(core):
-    # Another object than the core, which a check does not take for an answer.
-    if inspect.isclass(core):
-        return type(core.__name__, (core,), {{}})
-    return functools.wraps(core)(lambda *args, **kwargs: core(*args, **kwargs))
-
-{name} = written_by_the_reader(find("{name}").core)
-"""
-
-
 def solve(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Every stub replaced by what does the same as the core's function of its name."""
+    """Every stub replaced by what `reveal` shows: it must run in its own cell, after all that stands above it."""
     for identity, cell in cells_tagged(notebook, "exercise").items():
-        cell["source"] = ANSWER.format(name=identity.removesuffix("-exercise"))
+        cell["source"] = reveal(identity.removesuffix("-exercise")).source
     return notebook
 
 

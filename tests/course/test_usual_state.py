@@ -27,6 +27,8 @@ def set_everything(folder):
         seed(77)
     torch.set_default_device("meta")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = torch.backends.cudnn.benchmark = True
+    torch.backends.mkldnn.enabled = torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_float32_matmul_precision("medium")
     torch.autograd.set_detect_anomaly(True)
     torch.set_autocast_enabled("cpu", True)
@@ -61,7 +63,10 @@ def state():
         "deterministic": (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.backends.cudnn.deterministic,
         ),
+        "library": (torch.backends.cudnn.benchmark, torch.backends.mkldnn.enabled),
         "precision": torch.get_float32_matmul_precision(),
         "anomaly": torch.is_anomaly_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),

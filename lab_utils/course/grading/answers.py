@@ -136,11 +136,11 @@ def _start_shell() -> tuple[Callable[[str], BaseException | None], dict[str, Any
     shell.system = shell.system_raw  # the other way needs a terminal, which is not there
     run_magic = shell.run_line_magic
 
-    def run_line_magic(name: str, line: str, _stack_depth: int = 1) -> Any:
+    def run_line_magic(magic_name: str, line: str, _stack_depth: int = 1) -> Any:
         try:
-            return run_magic(name, line, _stack_depth + 1)
+            return run_magic(magic_name, line, _stack_depth + 1)
         except Exception:
-            if name in RUN_CODE:
+            if magic_name in RUN_CODE:
                 raise
             return None
 
