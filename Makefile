@@ -1,10 +1,11 @@
-# make lab | bench | check | test | perf | faults | render | map | site: each sets the environment up by itself, in .venv, the first time.
+# make lab | bench | study | check | test | perf | faults | render | map | site: each sets the environment up by itself, in .venv, the first time.
 #
 #   make bench PROFILE=smoke                  a minute, to see it work
 #   make bench ARMS=ladder SEEDS=3            the full comparison
 #   make bench ARMS=ladder SEEDS=3 WHERE=local:2    two trainings at once, each a job of its own; WHERE=slurm on a cluster
 #   make bench RANKS=2                        each model trained by two processes together
 #   make bench DATA=tinystories               another text, or a path to a file or folder of UTF-8 text
+#   make study NAME=facts PROFILE=smoke       when does an idea pay? A minute, to see it work; without PROFILE= the study
 #   make lab LAB_FLAGS="--no-browser"         words for JupyterLab
 #   make check                                the quick half of the tests, a minute or so, for the loop while writing
 #   make test TEST_FLAGS="-x -k router"       words for pytest
@@ -17,6 +18,8 @@ SEEDS ?= 1
 DATA ?= storyworld
 WHERE ?= here
 RANKS ?= 1
+# Some systems set NAME to that of the machine: only the command's own counts.
+NAME = facts
 LAB_FLAGS ?=
 TEST_FLAGS ?=
 
@@ -32,9 +35,9 @@ define newline
 endef
 export newline
 quoted = '$(subst $(newline),'"$$newline"',$(subst ','\'',$(value $(1))))'
-unexport PYTHON PROFILE ARMS SEEDS DATA WHERE RANKS
+unexport PYTHON PROFILE ARMS SEEDS DATA WHERE RANKS NAME
 
-.PHONY: help lab bench check test perf faults render map site
+.PHONY: help lab bench study check test perf faults render map site
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -47,6 +50,11 @@ bench: $(READY)
 	$(BIN)/python -m lab_utils.bench --profile=$(call quoted,PROFILE) --arms=$(call quoted,ARMS) \
 	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA) --where=$(call quoted,WHERE) \
 	  --ranks=$(call quoted,RANKS)
+
+# Its trainings are jobs of this machine, one after another; WHERE=local:2 runs two at once. What was done stays done.
+study: $(READY)
+	$(BIN)/python -m lab_utils.study --name=$(call quoted,NAME) --profile=$(call quoted,PROFILE) \
+	  --seeds=$(call quoted,SEEDS) --where=$(call quoted,WHERE)
 
 # What a change breaks most often, found in 90 seconds on two cores: no browser, no notebooks, no test marked slow.
 # The plug-in for notebooks takes two seconds to load in each process.

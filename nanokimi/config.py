@@ -262,6 +262,7 @@ class DataConfig:
     """Which text, cut into which tokens.
 
     source: "storyworld" (stories that are made on this machine: n_characters, n_stories and seed are theirs),
+        "almanac" (the facts of the same characters, one per sentence; each is told n_exposures times on average),
         "tinystories" (downloaded once), or the path of a UTF-8 text file or of a folder of them.
     tokenizer: "bpe" is trained on the text and has vocab_size tokens, "gpt2" is ready-made, "char" has characters.
     cache_dir: where the tokens are kept; None is the user's cache.
@@ -277,12 +278,13 @@ class DataConfig:
     vocab_size: Size = 2048
     n_characters: Size = 400
     n_stories: Length = 20_000
+    n_exposures: Size = 100
     seed: Seed = 0
     cache_dir: FolderText | None = None
 
     @validator(mode="after")
     def _check(self):
-        require(bool(self.source.strip()), "source is empty: name storyworld, tinystories or a path")
+        require(bool(self.source.strip()), "source is empty: name storyworld, almanac, tinystories or a path")
         require(
             self.tokenizer != "bpe" or self.vocab_size > 256,
             f"vocab_size={self.vocab_size} must be at least 257: 256 bytes and <|endoftext|>",

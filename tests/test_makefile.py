@@ -62,6 +62,8 @@ def test_a_value_arrives_as_it_is(checkout, value):
     for name in ("profile", "arms", "seeds", "data", "where", "ranks"):
         assert f"<--{name}={value}>\n" in make(checkout, "bench", f"{name.upper()}={value}")
         assert f"<--{name}={value}>\n" in make(checkout, "bench", **{name.upper(): value})
+    for name in ("name", "profile", "seeds", "where"):
+        assert f"<--{name}={value}>\n" in make(checkout, "study", f"{name.upper()}={value}")
     assert not (checkout / "ran").exists()
 
 

@@ -149,7 +149,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=_as_option(_read_data),
-        help="storyworld, tinystories, or the path of a text or folder [default: the profile's text]",
+        help="storyworld, almanac, tinystories, or the path of a text or folder [default: the profile's text]",
     )
     parser.add_argument(
         "--where",
@@ -212,7 +212,8 @@ def _from_1_to(most: int) -> Callable[[str], int]:
 
 def _read_data(text: str) -> str:
     require(
-        bool(text.strip()), f"{quote(text)} must name storyworld, tinystories or the path of a text or folder"
+        bool(text.strip()),
+        f"{quote(text)} must name storyworld, almanac, tinystories or the path of a text or folder",
     )
     return text
 

@@ -6,9 +6,8 @@ machine it comes first and alone, since trainings beside it would change what it
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,20 +16,17 @@ from typing import Any
 from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.plan import YOURS, Arm, Plan
+from lab_utils.bench.progress import Progress, Tell
 from lab_utils.bench.report import write_report
-from lab_utils.bench.results import LostRun, Results, collect, run_folder
+from lab_utils.bench.results import LostRun, Results, collect
 from lab_utils.bench.unattended import Timing, Training
-from lab_utils.bench.watch import LINE_EVERY_SECONDS
 from nanokimi.config import ConfigError
 from nanokimi.system.interpreter import check_same_tree
 from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus
 
 JOBS = "jobs"
-LAST_LINES_BYTES = 1 << 20
 TIMING = "step times"
-
-Tell = Callable[[str], None]
 
 
 def check_place(plan: Plan, folder: Path) -> None:
@@ -61,7 +57,7 @@ def run_elsewhere(plan: Plan, corpus: Corpus, folder: Path, place: Local | Clust
         name: Training(plan.data, arm, folder) for name, arm in arms.items()
     }
     timing: dict[str, Callable[[], Any]] = {TIMING: Timing(plan)}
-    look = _Progress(folder, arms, tell)
+    look = Progress(folder, arms, tell)
 
     def work(some: Mapping[str, Callable[[], Any]], place: Local | Cluster) -> dict[str, Any]:
         return work_off(some, open_queue(place, folder / JOBS), place, tell, look)
@@ -90,35 +86,3 @@ def _gather(
     if isinstance(timed, Lost):
         return replace(gather({}), lost=lost, untimed=timed.reason)
     return replace(gather(timed.step_seconds), lost=lost, environment=timed.environment)
-
-
-class _Progress:
-    """Tells about every ten seconds what is under way and how far it is."""
-
-    def __init__(self, folder: Path, arms: Mapping[str, Arm], tell: Tell):
-        self._folder, self._arms, self._tell = folder, arms, tell
-        self._told = time.monotonic()
-
-    def __call__(self, under_way: Sequence[str], waiting: int) -> None:
-        if not under_way or time.monotonic() - self._told < LINE_EVERY_SECONDS:
-            return
-        self._told = time.monotonic()
-        left = f"; {waiting} wait" if waiting else ""
-        self._tell("under way: " + ", ".join(map(self._describe, under_way)) + left)
-
-    def _describe(self, name: str) -> str:
-        if name not in self._arms:
-            return name
-        arm = self._arms[name]
-        step = _last_step(run_folder(self._folder, arm.name, arm.train.seed) / "steps.jsonl")
-        return f"{name} at step {step}/{arm.train.steps}" if step else f"{name} not begun"
-
-
-def _last_step(log: Path) -> int | None:
-    """The step of the last whole line of a steps.jsonl that somebody writes now; None where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LAST_LINES_BYTES))
-            return json.loads(file.read().rpartition(b"\n")[0].rpartition(b"\n")[2])["step"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

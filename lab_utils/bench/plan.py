@@ -115,8 +115,8 @@ def make_plan(profile: str, arms: str = "default", seeds: Size = 1, data: str = 
     """The plan for one of `profiles()`. `arms` is default, ladder (all arms), or names separated by commas.
 
     The name `yours` stands for a second Kimi, for which the caller gives a maker (`Plan.with_maker`).
-    `data`, if given, replaces the preset's text: storyworld, tinystories or a path. Raises `ConfigError` with one
-    line that says what is wrong and what is allowed.
+    `data`, if given, replaces the preset's text: storyworld, almanac, tinystories or a path. Raises `ConfigError` with
+    one line that says what is wrong and what is allowed.
     """
     if profile not in profiles():
         raise ConfigError(f"profile={quote(profile)} does not exist; {nearest(profile, profiles())}")

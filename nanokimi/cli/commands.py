@@ -60,7 +60,7 @@ def train_model(
     data: Annotated[
         str | None,
         typer.Option(
-            help="storyworld, tinystories, a text file, a folder, or a .yaml file [default: storyworld]"
+            help="storyworld, almanac, tinystories, a text file, a folder, or a .yaml file [default: storyworld]"
         ),
     ] = None,
     out: Annotated[

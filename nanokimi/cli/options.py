@@ -76,7 +76,9 @@ def _refuse_plainly(read: Callable[[str], T]) -> Callable[[str | T], T]:
     return parse
 
 
-Data = Annotated[str, typer.Option(help="storyworld, tinystories, a text file, a folder, or a .yaml file")]
+Data = Annotated[
+    str, typer.Option(help="storyworld, almanac, tinystories, a text file, a folder, or a .yaml file")
+]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="section.name=value; sections: model, train, data. Repeatable")
 ]

@@ -67,14 +67,16 @@ Rule = tuple[str, Callable[[_Run], bool], str]
 _NO_EXPERTS = "no layer of the model has experts"
 _ALL_EXPERTS = "with top_k = n_routed_experts every token goes to every expert, and the load is always even"
 _NO_MUON = "only optimizer=muon reads it"
-_OTHER_TEXT = "only source=storyworld reads it"
+_WORLDS = ("storyworld", "almanac")
+_OTHER_TEXT = "only source=storyworld or source=almanac reads it"
 _BALANCING = tuple(field.name for field in fields(BalanceConfig))
 
 # The setting, when nothing depends on its value, and why.
 IDLE: tuple[Rule, ...] = (
-    ("data.n_characters", lambda run: run.data.source != "storyworld", _OTHER_TEXT),
-    ("data.n_stories", lambda run: run.data.source != "storyworld", _OTHER_TEXT),
-    ("data.seed", lambda run: run.data.source != "storyworld", _OTHER_TEXT),
+    ("data.n_characters", lambda run: run.data.source not in _WORLDS, _OTHER_TEXT),
+    ("data.n_stories", lambda run: run.data.source != "storyworld", "only source=storyworld reads it"),
+    ("data.n_exposures", lambda run: run.data.source != "almanac", "only source=almanac reads it"),
+    ("data.seed", lambda run: run.data.source not in _WORLDS, _OTHER_TEXT),
     ("data.vocab_size", lambda run: run.data.tokenizer != "bpe", "only tokenizer=bpe is trained to a size"),
     ("model.moe", lambda run: run.moe is None, "first_k_dense_replace = n_layers makes every layer dense"),
     (

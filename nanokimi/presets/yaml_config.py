@@ -59,9 +59,9 @@ def read_settings(name: str | Path, kind: str) -> dict[str, Any]:
 
 
 def _name_kind(data: dict[str, Any]) -> str:
-    """What the settings are for: a model, a training or a benchmark; empty where they do not show it."""
+    """What the settings are for: a model, a training, a benchmark or a study; empty where they do not show it."""
     if "arms" in data:
-        return "benchmark"
+        return "study" if "rates" in data else "benchmark"
     if "kind" in data:
         return "model"
     return "training" if setting_names(TrainConfig) & data.keys() else ""

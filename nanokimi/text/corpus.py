@@ -1,7 +1,7 @@
 """A text for training: two splits of token ids, and the batches and windows that are cut from them.
 
-`load_corpus(cfg)` takes any source (storyworld, tinystories, your own file or folder) and returns a `Corpus`. The
-first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
+`load_corpus(cfg)` takes any source (storyworld, almanac, tinystories, your own file or folder) and returns a `Corpus`.
+The first call tokenizes; a later call with the same settings reads no text (`tokenfile` explains the cache).
 
 Targets are the inputs, one token later: `targets[i]` is the token that follows `inputs[i]`.
 """
@@ -41,7 +41,7 @@ _MOST_TOKENS = 10**8  # of a batch: as many as in K2's own, and few enough to be
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The tokens of one split, which cannot be written; for the validation split of storyworld, facts about each token.
+    """The tokens of one split, which cannot be written; with facts about each, for validation text that a world made.
 
     `roles[i]` indexes `ROLES`; `bits[i]` is -log2 of the probability of token i, given the world and the text before
     it. `<|endoftext|>` is grammar and has 0 bits.
@@ -60,8 +60,8 @@ class Corpus:
     """Both splits and all that is needed to read them.
 
     `token_bytes`: bytes of text per token (0 for `<|endoftext|>`). `floor`: the bits per byte that no model can beat
-    on average over the validation split; None for every source but storyworld. `notes`: lines that say how the
-    text was split, what was left out of it, and whether a damaged cache was made again.
+    on average over the validation split; None for every source but storyworld and almanac. `notes`: lines that say how
+    the text was split, what was left out of it, and whether a damaged cache was made again.
     """
 
     train: Split

@@ -1,10 +1,11 @@
-"""Text as one stream of documents: from the embedded storyworld, from TinyStories, or from your own files.
+"""Text as one stream of documents: from the embedded storyworld, its almanac, TinyStories, or your own files.
 
 Each source has a name, an identity that tells it from others *without reading its text*, and its documents in a
 fixed order. Each document belongs to the training split or to the validation split:
 
 1. TinyStories has its own split, and so has a folder with files named like `valid.txt`, `my-valid.txt` or `val.txt`.
-2. Of the storyworld a twentieth of the stories is for validation, chosen by a hash of each.
+2. Of the storyworld a twentieth of the stories is for validation, chosen by a hash of each. The almanac has a twentieth
+   more pages, for validation, after those for training.
 3. Of your own text a twentieth by size (`split` has the rule, and `files` what a document is).
 """
 
@@ -14,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ from nanokimi.text import storyworld
 from nanokimi.text.cuts import cut_text
 from nanokimi.text.files import ALLOWED, TextError, TextFile, find_text_files, read_documents
 from nanokimi.text.split import SHARE, Plan, divide, hash_text, plan_split
+from nanokimi.text.storyworld import almanac
 
-SOURCES = ("storyworld", "tinystories")
+SOURCES = ("storyworld", "almanac", "tinystories")
 PIECE = 1 << 17  # characters per `Document`, or a few more: an interrupt waits until a piece is tokenized
 
 OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total); total may be unknown
@@ -38,7 +41,7 @@ OnProgress = Callable[[str, float, "float | None"], None]  # (stage, done, total
 class Document:
     """One text, or a piece of one. `closed`: the text ends here, and `<|endoftext|>` follows.
 
-    `roles` and `bits` hold one number per UTF-8 byte; only storyworld has them.
+    `roles` and `bits` hold one number per UTF-8 byte; stories have them, and pages of the almanac for validation.
     """
 
     text: str
@@ -69,6 +72,8 @@ def open_source(
     """
     if cfg.source == "storyworld":
         return _open_storyworld(cfg)
+    if cfg.source == "almanac":
+        return _open_almanac(cfg)
     if cfg.source == "tinystories":
         return _open_tinystories()
     return _open_files(cfg.source, on_progress, say)
@@ -96,6 +101,29 @@ def _open_storyworld(cfg: DataConfig) -> Source:
         "n_stories": cfg.n_stories,
     }
     return Source(name="storyworld", identity=identity, fixed=True, size=None, documents=documents)
+
+
+# ---------------------------------------------------------------- almanac
+
+
+def _open_almanac(cfg: DataConfig) -> Source:
+    def documents() -> Iterator[Document]:
+        book = almanac.Almanac(cfg.seed, cfg.n_characters)
+        n_pages = book.n_pages(cfg.n_exposures)
+        for index in range(n_pages):
+            yield Document(text=book.page(index), validation=False)
+        for index in range(n_pages, n_pages + ceil(SHARE * n_pages)):
+            page = book.annotated_page(index)
+            yield Document(text=page.text, validation=True, roles=page.roles, bits=page.bits)
+
+    identity = {
+        "source": "almanac",
+        "version": [storyworld.VERSION, almanac.VERSION],
+        "seed": cfg.seed,
+        "n_characters": cfg.n_characters,
+        "n_exposures": cfg.n_exposures,
+    }
+    return Source(name="almanac", identity=identity, fixed=True, size=None, documents=documents)
 
 
 # ---------------------------------------------------------------- TinyStories from the Hugging Face hub

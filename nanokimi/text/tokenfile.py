@@ -5,8 +5,8 @@
 
 The fingerprint is a SHA-256 over the text (every document and its split) and the settings of the tokenizer. A
 source has an identity, so that its fingerprint is found without reading its text: for files their paths, sizes and
-times of change, for storyworld its settings and its version, for TinyStories its name. A change that keeps the size
-and the time of a file, to the nanosecond, is not noticed.
+times of change, for storyworld and almanac their settings and versions, for TinyStories its name. A change that keeps
+the size and the time of a file, to the nanosecond, is not noticed.
 
 A folder is written under another name and renamed when it is complete, so a folder that exists is whole. When two
 processes prepare one text at once, both do the work, and the folder of the first remains. A folder with a file that

@@ -1,7 +1,7 @@
 """A folder of tokens on disk: what is in it, and reading it, which believes nothing that it cannot check.
 
     train.tokens  val.tokens    ids as uint16, or as uint32 where the vocabulary has more than 65,536
-    val.roles  val.bits         storyworld only: a uint8 and a float32 per token
+    val.roles  val.bits         storyworld and almanac: a uint8 and a float32 per token
     tokenizer.json  meta.json   meta.json has the size and the SHA-256 of every file
 
 Every file is compared with its SHA-256 whenever a folder is read: 1 GB takes about a second. A file up to `HELD` bytes
@@ -46,7 +46,7 @@ class DamagedFolder(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenFolder:
-    """What a folder holds, checked. `arrays` has the tokens, and storyworld's facts, by the names of the files."""
+    """What a folder holds, checked. `arrays` has the tokens, and what is known of each, by the names of the files."""
 
     path: Path
     arrays: dict[str, np.ndarray]

@@ -26,7 +26,10 @@ from tests.cli.conftest import write_tales
         ("--data=\udcc3\udcbc.txt", "--data 'ü.txt' has letters that the locale of this terminal lacks"),
         ("--data=\udcff.txt", "--data '\\udcff.txt' is not UTF-8; name another"),
         ("--out=\udcc3\udcbc", "ü' has letters that the locale"),
-        ("--data=", "argument --data: '' must name storyworld, tinystories or the path of a text or folder"),
+        (
+            "--data=",
+            "argument --data: '' must name storyworld, almanac, tinystories or the path of a text or folder",
+        ),
         ("--data no/such/text.txt", "--data='no/such/text.txt': no such file or folder"),
         ("--out=", "argument --out: '' must name a folder"),
         ("--data storyworl", "did you mean storyworld?"),

@@ -117,7 +117,7 @@ REFUSED = [
     (TrainConfig, {"device": "tpu"}, "device='tpu' must be 'auto', 'cpu', 'cuda' or 'mps'"),
     (TrainConfig, {"optim": {"lr": 0.0}}, "optim.lr=0.0 must be above 0"),
     (TrainConfig, {"balance": {"z_coef": -1.0}}, "balance.z_coef=-1.0 must be 0 or more"),
-    (DataConfig, {"source": "  "}, "source is empty: name storyworld, tinystories or a path"),
+    (DataConfig, {"source": "  "}, "source is empty: name storyworld, almanac, tinystories or a path"),
     (
         DataConfig,
         {"vocab_size": 256},

@@ -134,6 +134,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "data.vocab_size": (265,),
     "data.n_characters": (10,),
     "data.n_stories": (30,),
+    "data.n_exposures": (3,),
     "data.seed": (4,),
 }
 # What a model is, or where and how it runs: no other value fits the same run, or none changes a number.
@@ -261,7 +262,9 @@ def test_what_is_not_named_acts_and_what_is_idle_does_not(name):
 
 def test_every_setting_of_a_text_is_read_or_named(tmp_path):
     (tmp_path / "text.txt").write_text("Once upon a time there was a pigeon. It ate a pancake.\n\n" * 40)
-    base = DataConfig(n_characters=8, n_stories=20, vocab_size=262, cache_dir=str(tmp_path / "cache"))
+    base = DataConfig(
+        n_characters=8, n_stories=20, n_exposures=2, vocab_size=262, cache_dir=str(tmp_path / "cache")
+    )
     own = replace(base, source=str(tmp_path / "text.txt"))
     char = replace(base, tokenizer="char")
 
@@ -269,7 +272,7 @@ def test_every_setting_of_a_text_is_read_or_named(tmp_path):
         found = load_corpus(cfg)
         return found.train.tokens.tolist(), found.val.tokens.tolist(), found.tokenizer.n_vocab
 
-    for start in (base, own, char):
+    for start in (base, own, char, replace(base, source="almanac")):
         before = read(start)
         for path, values in OTHER.items():
             name = path.removeprefix("data.")

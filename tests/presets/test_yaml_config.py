@@ -21,7 +21,7 @@ from nanokimi.presets.yaml_config import (
 from tests import tiny
 from tests.presets.refusals import one_line
 
-MODELS = [name for name in preset_names() if not name.startswith(("train-", "bench-"))]
+MODELS = [name for name in preset_names() if not name.startswith(("train-", "bench-", "study-"))]
 TRAININGS = preset_names("train-")
 
 

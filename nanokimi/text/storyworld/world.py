@@ -72,9 +72,11 @@ class World:
     proportional to 1/r (Zipf's law): in a world of 400 the most famous character is the hero of every 7th story,
     the last one of every 2,600th. Raises `ValueError` for a number that is odd, below 8 (a hero, a friend, a
     neighbour and four guests may meet in one story) or above the number of names (about 12,000).
+
+    even: all are equally famous, for the almanac. Who lives there, and the facts, stay the same.
     """
 
-    def __init__(self, seed: int = 0, n_characters: int = 400):
+    def __init__(self, seed: int = 0, n_characters: int = 400, even: bool = False):
         if n_characters % 2 or not 8 <= n_characters <= len(names()):
             raise ValueError(
                 f"n_characters={n_characters} must be an even number in 8..{len(names())} "
@@ -90,7 +92,7 @@ class World:
             Character(i, name, _draw_facts(dice, name, he, village[i]), friend[i], neighbour[i])
             for i, (name, he) in enumerate(named)
         )
-        self.weights = [(1 << 32) // (rank + 1) for rank in range(n_characters)]
+        self.weights = [1 if even else (1 << 32) // (rank + 1) for rank in range(n_characters)]
         self.cumulative = list(accumulate(self.weights))
         self.surprise = [log2(self.cumulative[-1] / w) for w in self.weights]
 
