@@ -103,9 +103,11 @@ def name_lost() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        lost = " and ".join(f"rank {each}" for each in _find_lost()) or "another rank"
+        found = _find_lost()
+        lost = " and ".join(f"rank {each}" for each in found) or "another rank"
+        do = "do" if len(found) > 1 else "does"
         waited = " within the time limit" if "imed out" in str(error) else ""
-        raise RankLost(f"rank {rank()} of {n_ranks()}: {lost} does not answer{waited}") from None
+        raise RankLost(f"rank {rank()} of {n_ranks()}: {lost} {do} not answer{waited}") from None
 
 
 def _find_lost() -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +29,8 @@ class Launch:
 
     call: is pickled, so it is of a module. A rank that is lost ends the others, and all are started again, twice at
         most: a call that keeps what it has done goes on there.
-    log: what torchrun and the ranks print is added to this file.
+    log: what torchrun and the ranks print is added to this file. Beside it stand, until the end of the block, the call
+        and its answer.
 
     At the end of the block they are gone, and so they are where this process is killed: they end when the pipe does
     that is their standard input. Ctrl-C reaches this process alone.
@@ -38,13 +38,13 @@ class Launch:
 
     def __init__(self, call: Callable[[], Any], n_ranks: int, log: Path):
         self._call, self._n_ranks, self._log = call, n_ranks, log
+        self._file = log.with_suffix(".call")
 
     def __enter__(self) -> Launch:
         check_same_tree()
-        self._folder = tempfile.TemporaryDirectory(prefix="nanokimi-ranks-", ignore_cleanup_errors=True)
-        self._file = Path(self._folder.name, "call")
-        self._file.write_bytes(pickle.dumps(self._call))
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._forget()  # an earlier launch, which was killed, may have left its own
+        self._file.write_bytes(pickle.dumps(self._call))
         # With a thread per core each, the ranks would wait for each other at every operation.
         threads = max(1, torch.get_num_threads() // self._n_ranks)
         with self._log.open("ab") as log:
@@ -66,7 +66,11 @@ class Launch:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._folder.cleanup()
+        self._forget()
+
+    def _forget(self) -> None:
+        for file in (self._file, answer_of(self._file)):
+            file.unlink(missing_ok=True)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None

@@ -22,6 +22,8 @@ from nanokimi.runs import folder
 from nanokimi.runs.log import describe_gaps
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.system.printable import one_line, quote
+from nanokimi.system.refusals import require
+from nanokimi.text.corpus import Corpus
 from nanokimi.torchrun import ask_first, n_restarts
 
 
@@ -58,6 +60,7 @@ def begin_training(
                 ask_first(partial(_clean_up, out, done))
             say(one_line(f"{out} is trained to its last step, {run.train.steps}"))
             return 0
+        _check_shares(run.train.grad_accum)
         about.append(f"resuming after step {done} of {run.train.steps}, from {found}")
     else:
         run = _read_settings(
@@ -73,7 +76,11 @@ def begin_training(
     computes_on = choose_device(run.train.device)
     choose_dtype(run.train.dtype, computes_on)
     compiles = choose_compile(run.train.compile, computes_on) and not sharded
-    loaded = load_corpus_with_bars(run.data, run.train.seq_len)
+    if sharded and ranks.n_ranks() == 1:
+        tell("--layout=sharded does nothing for one process: torchrun starts several")
+    made: list[Corpus] = []  # by rank 0, so that the others find the tokens of a new text
+    ask_first(lambda: made.append(load_corpus_with_bars(run.data, run.train.seq_len)))
+    loaded = made[0] if made else load_corpus_with_bars(run.data, run.train.seq_len)
     if not resume:
         # The text decides how many tokens there are: in a larger embedding some rows would never be used.
         n_vocab = loaded.tokenizer.n_vocab
@@ -99,6 +106,14 @@ def begin_training(
     if sharded:
         ranks.shard(network, computes_on)
     return run_training(network, loaded, run, out, done, about)
+
+
+def _check_shares(n_micro: int) -> None:
+    """`ConfigError` where the ranks cannot share the micro-batches of a run that has begun: these stay as they are."""
+    n = ranks.n_ranks()
+    fits = ", ".join(str(each) for each in range(1, n_micro + 1) if n_micro % each == 0)
+    says = f"this run has {n_micro} micro-batches per step, which {n} ranks cannot share evenly: resume it on {fits}"
+    require(n_micro % n == 0, says)
 
 
 def _clean_up(out: Path, done: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nanokimi import checkpoint
+from nanokimi import checkpoint, ranks
 from nanokimi.cli import training
 from nanokimi.cli.commands import run_command
 from nanokimi.cli.program import call
@@ -218,3 +218,22 @@ def test_two_trainings_in_one_folder_are_refused(run, start, text: Path) -> None
     finally:
         first.kill()
         first.communicate()
+
+
+def test_ranks_that_cannot_share_a_run_are_told_which_can(run, stopped: Path, monkeypatch) -> None:
+    """Its settings stay as they are, so the number of ranks is what can be changed."""
+    saved = yaml.safe_load((stopped / "run.yaml").read_text())
+    saved["train"]["grad_accum"] = 6
+    (stopped / "run.yaml").write_text(yaml.safe_dump(saved))
+    monkeypatch.setattr(ranks, "n_ranks", lambda: 4)
+    monkeypatch.setattr(ranks, "maxima", lambda values: values)
+    code, _, errors = run("train", "--resume", f"--out={stopped}")
+    assert code == 2 and errors == (
+        "nanokimi: this run has 6 micro-batches per step, which 4 ranks cannot share evenly: "
+        "resume it on 1, 2, 3, 6\n"
+    )
+
+
+def test_a_layout_for_one_process_is_said_to_do_nothing(run, resumable: Path) -> None:
+    code, _, errors = run("train", "--resume", "--layout=sharded", f"--out={resumable}")
+    assert (code, errors.count("note: --layout=sharded does nothing for one process")) == (0, 1), errors
