@@ -63,16 +63,16 @@ def run_cases(
     """What the answer gives. All cases together may take `seconds`, in a bug hunt three times that."""
     if wrong := _explain_kind(exercise, answer):
         return Attempt(tuple(Outcome(None, wrong) for _ in cases))
-    run, order, asked = _run_all, [*range(len(cases))], cases
+    run = functools.partial(_run_all, exercise, answer, cases)
+    order = [*range(len(cases))]
     if exercise.is_hunt:
         SystemRandom().shuffle(order)
-        run, asked = _run_hunt, [_sealed(cases[number]) for number in order]
+        asked = [_seal(cases[number]) for number in order]
+        run = functools.partial(_run_hunt, exercise, answer, asked)
     try:
         # A new thread begins with gradients, and the rest of the state comes back even if the answer never ends.
         with usual_state(), functions_kept(), process_kept():
-            outcomes = call_within(
-                limit(exercise, seconds), lambda: run(exercise, answer, asked), interrupt=True
-            )
+            outcomes = call_within(limit(exercise, seconds), run, interrupt=True)
     except TimeoutError:
         return Attempt((), NO_END)
     outcomes = [outcomes[order.index(number)] for number in range(len(cases))]
@@ -111,29 +111,34 @@ def _run_all(exercise: Exercise, answer: Callable, cases: Sequence[Case]) -> lis
     return [_run_answer(exercise, answer, case) for case in cases]
 
 
-def _sealed(case: Case) -> Case:
-    """The case without what tells which piece it holds: a test may walk through the frames from which it is called."""
-    return Case("", (anonymous(case.args[0]), *case.args[1:]), judged=case.judged)
+def _seal(case: Case) -> list[Case]:
+    """The case for each of its runs, without what tells which piece it holds: a test may walk through the frames.
+
+    Each run has a piece of its own, which may keep what it has seen.
+    """
+    copies = [case.fresh_args() for _ in range(RUNS if case.judged else 1)]
+    return [Case("", (anonymous(piece), *more), judged=case.judged) for piece, *more in copies]
 
 
-def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[Case]) -> list[Outcome]:
+def _run_hunt(exercise: Exercise, test: Callable, cases: Sequence[list[Case]]) -> list[Outcome]:
     """What a test says of each piece. It meets those that count several times, all in an order drawn anew.
 
     So it gains nothing by counting its calls or by remembering pieces. Each time it begins with the usual state, and
     with random numbers that are the same for all pieces.
     """
-    n_runs = [RUNS if case.judged else 1 for case in cases]
-    runs = [(seed, number) for number, n in enumerate(n_runs) for seed in range(n)]
+    runs = [(seed, number) for number, same in enumerate(cases) for seed in range(len(same))]
     SystemRandom().shuffle(runs)
     # One run of each piece that counts comes first: who begins late lets a broken one through once, and not again.
-    runs.sort(key=lambda run: run[0] > 0 or not cases[run[1]].judged)
+    runs.sort(key=lambda run: run[0] > 0 or not cases[run[1]][0].judged)
     found: dict[tuple[int, int], Outcome] = {}
     for seed, number in runs:
         # What it prints would stand there once for each run, in an order that nobody knows: the first run's is enough.
         silent = redirect_stdout(io.StringIO()) if found else nullcontext()
         with usual_state(seed), functions_kept(), silent:
-            found[seed, number] = _run_answer(exercise, test, cases[number])
-    return [_join_runs([found[seed, number] for seed in range(n)]) for number, n in enumerate(n_runs)]
+            found[seed, number] = _run_answer(exercise, test, cases[number][seed])
+    return [
+        _join_runs([found[seed, number] for seed in range(len(same))]) for number, same in enumerate(cases)
+    ]
 
 
 def _join_runs(outcomes: list[Outcome]) -> Outcome:

@@ -35,7 +35,15 @@ def _runs_its_piece(exercise: Exercise, test: Callable, case: Case, seconds: flo
         runs.append(args)
         return result
 
-    watched = replace(case, args=(changing(note)(case.args[0]), *case.args[1:]))
+    piece = changing(note)(case.args[0])
+    if isinstance(piece, type):  # a test may look at the weights of an object alone
+
+        def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+            runs.append(args)
+            super(piece, self).__init__(*args, **kwargs)
+
+        piece.__init__ = begin
+    watched = replace(case, args=(piece, *case.args[1:]))
     with redirect_stdout(io.StringIO()):
         run_cases(exercise, [watched], test, seconds)
     return bool(runs)

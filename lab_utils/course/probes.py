@@ -10,8 +10,8 @@ from torch import Tensor
 from lab_utils.course.exercise import Case
 
 OR_EQUAL_NUMBERS = (
-    "no sound one gives what it asks for, or it asks for exactly equal numbers and leaves no room for float32 "
-    "rounding, about 1e-7 of a number."
+    "no sound piece gives what it asks for, or it leaves no room for float32 rounding, about 1e-7 of a number, as "
+    "where it asks for exactly equal numbers."
 )
 REFUSES_EVERYTHING = (
     f"The test refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",

@@ -223,7 +223,6 @@ NAMED = [
     ("apply_rope", rope_by_halves_the_other_way, "rope_on_halves_backwards"),
     ("apply_rope", rope_of_queries_in_rows, "rope_with_tokens_before_heads"),
     ("causal_mask", mask_of_the_future_to_come, "mask_of_hidden_with_queries_first"),
-    ("test_sound_decoding", decoding_of_spied_keys, "decoding_test_of_the_keys"),
     ("test_sound_decoding", decoding_of_forgotten_caches, "decoding_test_with_a_fresh_cache"),
     ("test_sound_decoding", decoding_without_angles, "decoding_test_of_a_still_turn"),
     ("test_sound_attend", attending_to_columns, "attend_test_of_sums_over_queries_of_equal_scores"),
@@ -240,6 +239,11 @@ RIGHT = [
 def test_a_wrong_answer_is_named(name, answer, mistake):
     result = judge_answer(name, answer)
     assert [each.name for each in result.diagnoses] == [mistake], result
+
+
+def test_who_looks_at_what_calls_are_given_is_told_so():
+    result = judge_answer("test_sound_decoding", decoding_of_spied_keys)
+    assert "counts calls, or looks at what they are given" in result.beside, result
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])

@@ -217,7 +217,7 @@ NAMED = [
         "sampling_test_of_the_broken_nucleus",
     ),
     ("test_sound_sampling", asks_about_a_cut_that_leaves_all, "sampling_test_of_temperature_alone"),
-    ("test_sound_top_k", asks_that_equals_stay_together, "top_k_test_of_equal_shares"),
+    ("test_sound_top_k", asks_that_equals_stay_together, "top_k_test_of_equal_shares_of_the_last"),
     ("test_sound_top_k", asks_that_more_than_k_stay, "top_k_test_of_the_broken_count"),
     ("test_sound_top_k", asks_about_a_tie_that_fits, "top_k_test_without_ties"),
 ]

@@ -170,14 +170,23 @@ def top_k_test_of_a_tie_elsewhere(next_token_probs):
     assert torch.allclose(next_token_probs(torch.tensor([2.0, 2.0, 1.0, 0.0]), top_k=2), right)
 
 
-@mistake(
+TREATS_EQUALS_ALIKE = (
     "It refuses the sound pieces, and passes where tokens that tie are treated alike, as the broken pieces do and "
     "pieces that never cut.",
     "How many tokens may be left for top_k=2, and what happens to the others of equals?",
 )
+
+
+@mistake(*TREATS_EQUALS_ALIKE)
 def top_k_test_of_equal_shares(next_token_probs):
     probs = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 0.0]), top_k=2)
     assert probs[1] == probs[2]
+
+
+@mistake(*TREATS_EQUALS_ALIKE)
+def top_k_test_of_equal_shares_of_the_last(next_token_probs):
+    probs = next_token_probs(torch.tensor([2.0, 1.0, 1.0, 1.0]), top_k=3)
+    assert probs[2] == probs[3]
 
 
 @mistake(*EXPECTS_THE_BROKEN)
@@ -214,6 +223,7 @@ TOP_K_TESTS = (
     top_k_test_of_top_p,
     top_k_test_of_a_tie_elsewhere,
     top_k_test_of_equal_shares,
+    top_k_test_of_equal_shares_of_the_last,
     top_k_test_of_the_broken_count,
     top_k_test_of_the_higher_ids,
     top_k_test_of_at_least_k_and_the_sum,
