@@ -67,7 +67,7 @@ def asks_whether_logits_came_down(clip_qk_, layer, largest_logits):
 
 
 NAMED = [
-    ("lr_at", rate_cut_off, "lr_cut_off_at_the_floor"),
+    ("lr_at", rate_cut_off, "lr_whose_decay_is_cut_off_at_the_floor"),
     ("clip_qk_", clip_rope_twice, "clip_qk_with_root_and_all_on_rope"),
     ("test_sound_newton_schulz", looks_at_the_loud_matrix, "newton_schulz_test_of_the_loud_one"),
     ("test_sound_muon", asks_for_sizes_of_a_diagonal, "muon_test_of_the_size_of_a_diagonal"),

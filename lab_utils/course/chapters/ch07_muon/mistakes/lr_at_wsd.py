@@ -204,7 +204,7 @@ def lr_always_cosine(step, cfg):
     "The line of the decay goes to 0, and is cut off at the floor. It is straight from the peak to the floor.",
     "Which rate is half of the way through the decay?",
 )
-def lr_cut_off_at_the_floor(step, cfg):
+def lr_whose_decay_is_cut_off_at_the_floor(step, cfg):
     line = rate(step, cfg, floor=0.0 if cfg.schedule == "wsd" else None)
     is_decay = cfg.schedule == "wsd" and step >= cfg.warmup_steps
     return max(line, cfg.optim.lr * cfg.min_lr_ratio) if is_decay else line
@@ -231,5 +231,5 @@ LR_AT_WSD = (
     lr_with_a_share_of_the_rest,
     lr_decaying_a_step_late,
     lr_always_cosine,
-    lr_cut_off_at_the_floor,
+    lr_whose_decay_is_cut_off_at_the_floor,
 )
