@@ -71,8 +71,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         options = _parse(argv)
         parameters = _parameters(options)
-        place = options.where
-        ranks = options.ranks
+        place, ranks = options.where, options.ranks
         require(ranks == 1 or place is None, f"--ranks={ranks} is for --where=here: a job is one process")
         profile = choose_profile(options.profile, place)
         data = _absolute(options.data or "")
