@@ -137,7 +137,7 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
         return size_table({name: cfg}, machine)
     import ipywidgets
 
-    from lab_utils.machine.widgets import take_place
+    from lab_utils.machine.widgets import as_lines, take_place
 
     # Only a live notebook needs widgets, and their import takes time.
     layout, style = {"width": "34em", "max_width": "100%"}, {"description_width": "12em"}
@@ -167,7 +167,7 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
     def update(_: Any = None) -> None:
         try:
             chosen = apply_sliders(cfg, {label: slider.value for label, slider in sliders.items()})
-            table.value = size_table({name: chosen}, machine)._repr_html_()
+            table.value = as_lines(size_table({name: chosen}, machine)._repr_html_())
         except ValueError as error:
             table.value = f"<p>These sizes do not go together: {escape(str(error))}</p>"
 

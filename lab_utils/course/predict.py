@@ -105,10 +105,10 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
     """Shows the question with buttons or a number field, empty until the reader touches them; returns the field."""
     import ipywidgets
 
-    from lab_utils.machine.widgets import take_place
+    from lab_utils.machine.widgets import as_lines, take_place
 
     # Only a live notebook needs widgets, and their import takes time.
-    label = ipywidgets.HTML(f"<b>Before you run on:</b> {with_code(question)}")
+    label = ipywidgets.HTML(as_lines(f"<b>Before you run on:</b> {with_code(question)}"))
     if choices is not None:
         field = ipywidgets.RadioButtons(
             options=list(choices), value=None, layout=ipywidgets.Layout(width="max-content")
@@ -120,8 +120,6 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
             )
         )
     widget = field.widget if isinstance(field, _NumberField) else field
-    # Else lines of text stand as far apart as buttons, and a long question falls to pieces.
-    label.value = f'<div style="line-height:1.4;padding:.3em 0">{label.value}</div>'
     box = ipywidgets.VBox([label, widget])
     take_place(box)
     display(box)

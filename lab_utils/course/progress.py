@@ -171,21 +171,21 @@ def reset_button() -> Any:
         return ResetByHand()
     import ipywidgets
 
-    from lab_utils.machine.widgets import take_place
+    from lab_utils.machine.widgets import as_lines, take_place
 
     # Only a live notebook needs widgets, and their import takes time.
     button = ipywidgets.Button(
         description="Forget my progress", icon="trash", layout={"width": "max-content"}
     )
-    message = ipywidgets.Label("")
+    message = ipywidgets.HTML("")  # a label would cut its words off on a narrow screen
 
     def click(_: Any) -> None:
         if button.description == "Forget my progress":
             button.description = "Really? Click again"
-            message.value = "Solved exercises, hints and guesses are erased."
+            message.value = as_lines("Solved exercises, hints and guesses are erased.")
             return
         Logbook.open().reset()
-        button.description, message.value = "Forget my progress", "The logbook is empty."
+        button.description, message.value = "Forget my progress", as_lines("The logbook is empty.")
 
     button.on_click(click)
     # On a narrow screen the message goes below the button, and the button keeps its words.

@@ -49,13 +49,13 @@ def start_again(number: str | int | None = None) -> Any:
     # Only a live notebook needs widgets, and their import takes time.
     import ipywidgets
 
-    from lab_utils.machine.widgets import take_place
+    from lab_utils.machine.widgets import as_lines, take_place
 
     by_label = {f"{c.number} · {c.title}": c for c in chapters}
     choice = ipywidgets.Dropdown(
         options=tuple(by_label),
         description="Notebook",
-        layout={"width": "max-content"},
+        layout={"width": "max-content", "max_width": "98%"},
     )
     button = ipywidgets.Button(description=LABEL, icon="undo", layout={"width": "max-content"})
     message = ipywidgets.HTML("")
@@ -65,10 +65,10 @@ def start_again(number: str | int | None = None) -> Any:
 
     def click(_: Any) -> None:
         if button.description == LABEL:
-            button.description, message.value = SURE, SAVE
+            button.description, message.value = SURE, as_lines(SAVE)
             return
-        button.description, message.value = LABEL, WAIT
-        message.value = _try(by_label[str(choice.value)])
+        button.description, message.value = LABEL, as_lines(WAIT)
+        message.value = as_lines(escape(_try(by_label[str(choice.value)])))
 
     choice.observe(ask_anew, "value")
     button.on_click(click)
@@ -91,7 +91,6 @@ def _try(chapter: Chapter) -> str:
     from lab_utils.course.stubs import find_notebook, put_back_file
 
     try:
-        says = put_back_file(find_notebook(chapter.file, [e.name for e in chapter.exercises()]))
+        return put_back_file(find_notebook(chapter.file, [e.name for e in chapter.exercises()]))
     except (ValueError, OSError) as error:
-        says = f"Nothing was changed: {error}"
-    return escape(says)
+        return f"Nothing was changed: {error}"

@@ -23,6 +23,11 @@ def close_all(widget: Widget) -> None:
                 close_all(each)
 
 
+def as_lines(html: str) -> str:
+    """A widget's HTML with its lines as near as in a text: else they stand as far apart as buttons."""
+    return f'<div style="line-height:1.4;padding:.3em 0">{html}</div>'
+
+
 def take_place(box: Widget, place: str = "") -> None:
     """Close the boxes that had this place before: those that an earlier run of the running cell made.
 

@@ -42,7 +42,7 @@ def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch, tmp_path
     assert "jp-RenderedHTMLCommon" in shown._dom_classes  # else heads and numbers run together
     assert all(slider.description for slider in sliders)
     before = shown.value
-    assert before == table._repr_html_()  # the sliders begin at its own sizes
+    assert table._repr_html_() in before  # the sliders begin at its own sizes
     sliders[2].value = 64
     assert shown.value != before
     sliders[3].value, sliders[2].value = 8, 4

@@ -1,5 +1,6 @@
 """How far the reader is, as the table and the reset button show it."""
 
+import ipywidgets
 import pytest
 
 from lab_utils.course.logbook import Logbook
@@ -71,8 +72,10 @@ def test_the_reset_button_asks_twice(monkeypatch):
     assert "Logbook.open().reset()" in repr(reset_button())
     monkeypatch.setenv("NANOKIMI_LIVE", "1")
     Logbook.open().note_check("attend", "passed")
-    button = reset_button().children[0]
+    button, message = reset_button().children
     button.click()
+    assert "hints and guesses are erased" in message.value
+    assert isinstance(message, ipywidgets.HTML)  # a label does not wrap
     assert Logbook.open().solved("attend")
     button.click()
     assert not Logbook.open().solved("attend")
