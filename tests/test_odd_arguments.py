@@ -185,7 +185,7 @@ def complaint(call: Callable[[], object]) -> str:
     except BaseException as error:
         return f"{type(error).__name__}: {str(error)[:200]!r}"
     took = time.perf_counter() - started
-    return f"took {took:.1f} s" if took > 2 else ""
+    return f"took {took:.1f} s" if took > 10 else ""
 
 
 def complaints(call: Callable[..., object], names: Iterator[str], given: dict[str, Any]) -> list[str]:

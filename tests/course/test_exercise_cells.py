@@ -85,6 +85,15 @@ def test_three_predictions_are_asked_for(chapter):
     assert code.count(".score(") >= len(asked)
 
 
+@pytest.mark.parametrize("chapter", COURSE, ids=lambda c: c.number)
+def test_the_answer_to_a_question_is_shown(chapter):
+    """A notebook shows the value of a cell's last line alone; a score before it would be seen by nobody."""
+    notebook = json.loads((NOTEBOOKS / chapter.file).read_text(encoding="utf-8"))
+    cells = [ast.parse("".join(c["source"])).body for c in notebook["cells"] if c["cell_type"] == "code"]
+    unseen = [ast.unparse(line) for cell in cells for line in cell[:-1] if ".score(" in ast.unparse(line)]
+    assert unseen == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", sample(WITH_EXERCISES, 4), ids=lambda c: c.number)
 def test_solved_every_check_passes(chapter, tmp_path):

@@ -79,7 +79,9 @@ class Exported:
 def models() -> list[str]:
     """The presets that the format can express."""
     named = {
-        name: load_model_config(name) for name in preset_names() if not name.startswith(("train-", "bench-"))
+        name: load_model_config(name)
+        for name in preset_names()
+        if not name.startswith(("train-", "bench-", "study-"))
     }
     return [n for n, cfg in named.items() if isinstance(cfg, KimiConfig) and cfg.attention == "mla"]
 

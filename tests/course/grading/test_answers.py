@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from torch.overrides import TorchFunctionMode
 
 from lab_utils.course import judge as judge_module
@@ -23,6 +24,13 @@ from lab_utils.course.judge import AnswerKey, compare, judge
 from tests.course.grading.edits import RIGHT
 
 MASK = all_exercises()["causal_mask"]
+
+
+@pytest.fixture(autouse=True)
+def no_shell_stays():
+    """A process has one shell of IPython: later tests would show what they show in a grader's, which keeps nothing."""
+    yield
+    InteractiveShell.clear_instance()
 
 
 def shifted(n_queries, n_keys, device):
