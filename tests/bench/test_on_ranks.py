@@ -16,7 +16,7 @@ import torch
 import nanokimi
 from lab_utils.bench import on_ranks as module
 from lab_utils.bench.on_ranks import describe_ranks, on_ranks
-from lab_utils.bench.plan import make_plan
+from lab_utils.bench.plan import Arm, make_plan
 from lab_utils.bench.results import read_results, read_steps, run_folder
 from lab_utils.bench.trial import Trial
 from lab_utils.live.panel import TrainingPanel
@@ -32,6 +32,7 @@ from tests.ranks.test_torchrun import find_rank
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
+STEPS = 120
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the ranks are found in /proc")
 
 
@@ -95,22 +96,26 @@ def test_a_stop_reaches_ranks_that_were_asked_for_something_else_and_waits_no_lo
     module._stop(tmp_path, SimpleNamespace(has_ended=lambda: False))
 
 
-@pytest.fixture(scope="module")
-def alone(smoke, tmp_path_factory):
-    """The facts of arms that one process trains on one thread, in the micro-batches that two ranks have."""
-    plan, text = smoke
+def train_alone(arm: Arm, text: corpus.Corpus, out: Path) -> dict:
+    """The facts of an arm that one process trains on one thread, in the micro-batches that two ranks have."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    found = {}
-    for arm in on_ranks(plan, 2).arms:
-        arm = replace(arm, ranks=1, maker=nanokimi)
-        model = nanokimi.build_model(arm.model, seed=arm.train.seed)
-        with Trial(arm, model, tmp_path_factory.mktemp("alone")) as trial:
-            for record in nanokimi.train(model, text, arm.train):
-                trial.add(record)
-        found[arm.name] = facts(trial.run()) | {"ranks": 2}
+    arm = replace(arm, ranks=1, maker=nanokimi)
+    model = nanokimi.build_model(arm.model, seed=arm.train.seed)
+    with Trial(arm, model, out) as trial:
+        for record in nanokimi.train(model, text, arm.train):
+            trial.add(record)
     torch.set_num_threads(threads)
-    return found
+    return facts(trial.run()) | {"ranks": 2}
+
+
+@pytest.fixture(scope="module")
+def alone(smoke, tmp_path_factory):
+    """The facts of the smoke plan's arms, trained by one process."""
+    plan, text = smoke
+    return {
+        arm.name: train_alone(arm, text, tmp_path_factory.mktemp("alone")) for arm in on_ranks(plan, 2).arms
+    }
 
 
 def look_on(arm, text, out: Path, during) -> tuple[Trial, list[int]]:
@@ -134,15 +139,15 @@ def look_on(arm, text, out: Path, during) -> tuple[Trial, list[int]]:
 
 @pytest.mark.slow
 @on_linux
-def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(
-    smoke, alone, tmp_path, monkeypatch
-):
+def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(smoke, tmp_path, monkeypatch):
     """Rank 1 is killed after an evaluation, and its run goes on. Then the same cell is run again, and stopped."""
     monkeypatch.setattr("lab_utils.bench.follow.POLL_SECONDS", 0.02)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the words of each rank name it
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # one for each rank
     plan, text = smoke
     arm = on_ranks(plan, 2).arm("kimi")
+    # Long enough that it is still under way when this process has seen step 12 and kills.
+    arm = replace(arm, train=replace(arm.train, steps=STEPS))
     killed = []
 
     def kill(panel, record):
@@ -152,14 +157,14 @@ def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(
             os.kill(killed[0], signal.SIGKILL)
 
     trial, steps = look_on(arm, text, tmp_path / "out", kill)
-    assert killed and steps == list(range(1, 31))
-    assert facts(trial.run()) == alone["kimi"]
+    assert killed and steps == list(range(1, STEPS + 1))
+    assert facts(trial.run()) == train_alone(arm, text, tmp_path / "alone")
     assert len(trial.run().tries) == 2 and trial.run().peak_memory > trial.run().start_memory > 1e8
 
     trial, steps = look_on(arm, text, tmp_path / "out", lambda panel, record: panel.stop())
     run, log = trial.run(), read_steps(trial.run_dir)
     assert steps == [1] and not run.complete and run.tries != ()
-    assert checkpoint.load_checkpoint(trial.run_dir).state.step == len(log) < 30
+    assert checkpoint.load_checkpoint(trial.run_dir).state.step == len(log) < STEPS
     assert processes_of(tmp_path) == []
 
 
