@@ -86,14 +86,14 @@ def run(argv: Sequence[str]) -> int:
             check_place(plan, out)
         text = _prepare(plan, on_this_machine)
         seeds = "1 seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
-        _say(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
+        tell(f"profile {profile}: {', '.join(arm.name for arm in plan.arms)}; {seeds}")
         if words := describe_ranks(plan):
-            _say(words)
+            tell(words)
         if on_this_machine:
-            _say(describe(environment(plan.arms[0].train.device)["machine"]))
+            tell(describe(environment(plan.arms[0].train.device)["machine"]))
         folder = new_folder(out)
         if place is not None:
-            run_elsewhere(plan, text, folder.resolve(), place, _say)
+            run_elsewhere(plan, text, folder.resolve(), place, tell)
             return _conclude(folder)
         parameters |= {
             "profile": profile,
@@ -107,37 +107,37 @@ def run(argv: Sequence[str]) -> int:
         return _conclude(folder)
     except KeyboardInterrupt as error:
         kept = f"; what was done so far is in {folder}" if folder else "; nothing was written"
-        _say(f"interrupted{kept}")
+        tell(f"interrupted{kept}")
         return getattr(error, "exit_code", INTERRUPTED)
     except NotebookFailed as error:
         found, gone = NOT_WRITTEN.match(str(error)), GONE.match(str(error))
         if gone or found or not folder.exists():
-            _say(
+            tell(
                 f"bench: {_explain_files(Path(gone[1]) if gone else folder, found and (found[1] or found[2]))}"
             )
             return BAD_INPUT
-        _say(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
+        tell(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
         return FAILED
     except BrokenPipeError:
         raise
     except CannotPrint as error:
-        _say(f"bench: {error}; the report is {folder / 'report.html'}")
+        tell(f"bench: {error}; the report is {folder / 'report.html'}")
         return BAD_INPUT
     except OSError as error:
-        _say(f"bench: {_explain_files(folder, error.strerror, error.filename) if folder else error}")
+        tell(f"bench: {_explain_files(folder, error.strerror, error.filename) if folder else error}")
         return BAD_INPUT
     except ValueError as error:
-        _say(f"bench: {error}")
+        tell(f"bench: {error}")
         return BAD_INPUT if folder is None else FAILED
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m lab_utils.bench", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--profile", default="auto", help="auto (gpu with CUDA, else cpu), smoke, cpu, gpu")
@@ -231,21 +231,21 @@ def _prepare(plan: Plan, on_this_machine: bool) -> corpus.Corpus:
     started = time.monotonic()
     shown = started - LINE_EVERY_SECONDS + 2  # quick work ends before the first line
 
-    def tell(stage: str, done: float, total: float | None) -> None:
+    def show(stage: str, done: float, total: float | None) -> None:
         nonlocal shown
         if time.monotonic() - shown > LINE_EVERY_SECONDS:
             shown = time.monotonic()
-            _say(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
+            tell(f"text: {stage}, " + (f"{done / total:.0%}" if total else f"{done / 1e6:.0f} MB"))
 
     try:
         with source_is_an_option():
-            text = corpus.load_corpus(plan.data, tell, seq_len=plan.arms[0].train.seq_len)
+            text = corpus.load_corpus(plan.data, show, seq_len=plan.arms[0].train.seq_len)
     except corpus.TextError as error:  # the profile sets seq_len
         raise corpus.TextError(str(error).removesuffix(" or a smaller seq_len")) from None
     for arm in plan.with_vocabulary_of(text).arms if on_this_machine else ():
         check_memory(arm.model, arm.train)
     took = time.monotonic() - started
-    _say(
+    tell(
         f"text: {text.name}, {len(text.train):,} tokens to train on, {len(text.val):,} held out ({took:.0f} s)"
     )
     return text
@@ -257,7 +257,7 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
         seed = arm.train.seed
         name = f"{arm.name} seed {seed}" if len(plan.seeds) > 1 else arm.name
         expected.append(Expected(name, run_folder(folder.absolute(), arm.name, seed), arm.train.steps))
-    _say("timing the steps of all arms in turn, then training")
+    tell("timing the steps of all arms in turn, then training")
     environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
     with Watcher(expected, sys.stderr):
         run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
@@ -295,6 +295,6 @@ def _explain_files(folder: Path, cause: str | None, name: str | None = None) -> 
     )
 
 
-def _say(line: str) -> None:
+def tell(line: str) -> None:
     with contextlib.suppress(OSError):  # a terminal that was closed meanwhile stops no work
         print(one_line(line), file=sys.stderr, flush=True)

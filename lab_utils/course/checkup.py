@@ -14,6 +14,7 @@ import torch
 from lab_utils.bench.plan import Plan
 from lab_utils.machine.describe import cpu_name, total_memory
 from lab_utils.show.table import Table, memory
+from lab_utils.show.words import plural
 from nanokimi.system.checked import checked, fits_signature
 
 PACKAGES = ("torch", "jupyterlab", "ipywidgets", "plotly", "papermill", "tiktoken", "transformers")
@@ -55,16 +56,12 @@ def _row(name: str, here: str | None, tested: str | None, usable: bool) -> list[
 @fits_signature
 def device_line() -> str:
     """The device that the models will run on, in one line, or in two that a page does not break within a word."""
-    cores = f"{_count(os.cpu_count() or 1, 'core')}, {_count(torch.get_num_threads(), 'thread')} for torch"
+    cores = f"{plural(os.cpu_count() or 1, 'core')}, {plural(torch.get_num_threads(), 'thread')} for torch"
     ram = total_memory()
     cpu = f"{cpu_name()}, {cores}" + (f", {memory(ram)} of memory" if ram else "")
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()} (CUDA), with {cpu}"
     return f"CPU: {cpu}.\nNo CUDA device: every notebook works, with the small sizes of the profile cpu."
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 @checked

@@ -9,33 +9,23 @@ goes on where it was.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
+from lab_utils.bench.command import Parser, tell
 from lab_utils.bench.place import HERE, Local, read_place
 from lab_utils.study.plan import make_study
 from lab_utils.study.record import RESULTS, claim_folder, facts_table, run_study
 from nanokimi.cli.options import read_folder, read_whole
 from nanokimi.cli.terminal import say
-from nanokimi.config import ConfigError
 from nanokimi.system.interpreter import check_same_tree
-from nanokimi.system.printable import one_line
 from nanokimi.text.corpus import load_corpus
 
 FAILED = 1
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def run(argv: Sequence[str]) -> int:
     """The exit code: 0, or 1 where a training never came. `ValueError` for bad input; nothing is written then."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m lab_utils.study", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
     parser.add_argument("--name", default="facts", help="which study: facts")
@@ -51,17 +41,13 @@ def run(argv: Sequence[str]) -> int:
     folder = read_folder(options.out or f"out/study/{plan.name}-{plan.profile}")
     corpora = []
     for data in plan.texts():
-        _say(f"text: {data.n_characters:,} characters, {data.n_exposures} exposures of each fact")
+        tell(f"text: {data.n_characters:,} characters, {data.n_exposures} exposures of each fact")
         corpora.append(load_corpus(data, seq_len=plan.preset.train.seq_len))
     claim_folder(plan, folder)
-    _say(f"study {plan.name}, profile {profile}: {len(plan.cells)} trainings")
-    found = run_study(plan, corpora, Path(folder).resolve(), place, _say)
+    tell(f"study {plan.name}, profile {profile}: {len(plan.cells)} trainings")
+    found = run_study(plan, corpora, folder.resolve(), place, tell)
     say(str(facts_table(found.outcomes)))
     for name, reason in found.lost.items():
         say(f"{name} never came: {reason}")
     say(f"record: {folder / RESULTS}")
     return FAILED if found.lost else 0
-
-
-def _say(line: str) -> None:
-    print(one_line(line), file=sys.stderr, flush=True)

@@ -24,9 +24,8 @@ from nanokimi.system.whole_numbers import Size
 from nanokimi.text.corpus import Corpus
 
 PREFIX = "study-"
-N_MEASUREMENTS = (
-    8  # of the loss while training; each leaves a checkpoint, from which a killed training goes on
-)
+# Of the loss while training; each leaves a checkpoint, from which a killed training goes on.
+N_MEASUREMENTS = 8
 
 
 @settings

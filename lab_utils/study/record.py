@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,12 +36,11 @@ class Found:
 
 def claim_folder(plan: StudyPlan, folder: Path) -> None:
     """Note in the folder which study it holds. `ConfigError` where it holds another one, or cannot be written."""
-    mine = {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
+    mine = _describe(plan)
     try:
-        # As it reads back: JSON has lists only.
         if (folder / STUDY).exists():
             theirs = read_small_json(folder / STUDY, MOST_BYTES)
-            if theirs != _as_json(mine):
+            if theirs != json.loads(json.dumps(mine)):  # as it reads back: JSON has lists only
                 raise ConfigError(
                     f"--out={quote(str(folder))} holds a study with other settings; name another folder, or delete it"
                 )
@@ -53,10 +53,9 @@ def claim_folder(plan: StudyPlan, folder: Path) -> None:
         raise ConfigError(f"--out={quote(str(folder))} cannot be written: {error.strerror}") from None
 
 
-def _as_json(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(name): _as_json(value) for name, value in data.items()}
-    return [_as_json(value) for value in data] if isinstance(data, list | tuple) else data
+def _describe(plan: StudyPlan) -> dict[str, Any]:
+    """Which study this is."""
+    return {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
 
 
 def run_study(
@@ -79,9 +78,8 @@ def run_study(
         outcomes=tuple(each for each in done.values() if not isinstance(each, Lost)),
         lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
     )
-    record = {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
-    record |= {"environment": environment(plan.preset.train.device), **asdict(found)}
-    write_json(folder / RESULTS, record)
+    where = environment(plan.preset.train.device)
+    write_json(folder / RESULTS, _describe(plan) | {"environment": where, **asdict(found)})
     return found
 
 
