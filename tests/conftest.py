@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import torch
 
 import nanokimi.text.storyworld  # noqa: F401  before the hook: no shapes in it, and a story makes hundreds of small calls
 
@@ -43,6 +44,28 @@ def _shapes_are_checked(request: pytest.FixtureRequest) -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", room in _OF_THE_LAB)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def _state_of_torch() -> tuple[object, ...]:
+    """What decides the last digit of a result: threads (of MKL too), number format, precision, kernels."""
+    return (
+        torch.__config__.parallel_info(),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_grad_enabled(),
+        torch.backends.mkldnn.enabled,
+        (torch.tensor(1e-39) * 1.0).item() > 0,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _torch_stays_as_it_was() -> Iterator[None]:
+    """A test that leaves torch with other threads spoils the comparison "bit for bit" of another one, hours later."""
+    before = _state_of_torch()
+    yield
+    assert _state_of_torch() == before
 
 
 @pytest.fixture(autouse=True)

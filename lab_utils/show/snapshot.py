@@ -16,7 +16,7 @@ DPI = 100
 COLOURS = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
 
@@ -38,6 +38,10 @@ class Snapshot:
         palette = Image.open(drawn).convert("RGB").quantize(self.colours, Image.Quantize.MAXCOVERAGE)
         palette.save(small, format="png", optimize=True)
         return small.getvalue()
+
+    # A terminal shows the words alone: the JSON of a chart has some hundred thousand characters.
+    def __repr__(self) -> str:
+        return self.alt
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         data: dict[str, Any] = {

@@ -143,11 +143,12 @@ def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(smoke,
     """Rank 1 is killed after an evaluation, and its run goes on. Then the same cell is run again, and stopped."""
     monkeypatch.setattr("lab_utils.bench.follow.POLL_SECONDS", 0.02)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the words of each rank name it
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # one for each rank
     plan, text = smoke
     arm = on_ranks(plan, 2).arm("kimi")
     # Long enough that it is still under way when this process has seen step 12 and kills.
     arm = replace(arm, train=replace(arm.train, steps=STEPS))
+    expected = train_alone(arm, text, tmp_path / "alone")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # one for each rank
     killed = []
 
     def kill(panel, record):
@@ -158,7 +159,7 @@ def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(smoke,
 
     trial, steps = look_on(arm, text, tmp_path / "out", kill)
     assert killed and steps == list(range(1, STEPS + 1))
-    assert facts(trial.run()) == train_alone(arm, text, tmp_path / "alone")
+    assert facts(trial.run()) == expected
     assert len(trial.run().tries) == 2 and trial.run().peak_memory > trial.run().start_memory > 1e8
 
     trial, steps = look_on(arm, text, tmp_path / "out", lambda panel, record: panel.stop())

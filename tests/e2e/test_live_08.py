@@ -155,15 +155,15 @@ def test_watch_steer_and_stop(run, lab):
     panel.get_by_label("Balancing").select_option("none")
     off = run.intervention("bias_update_rate", now)
     assert off["value"] == 0.0
-    run.until(lambda: run.recent_max_vio(off) > balanced + 0.6, f"MaxVio well above {balanced:.2f}", 60)
+    run.until(lambda: run.recent_max_vio(off) > balanced + 0.6, f"MaxVio well above {balanced:.2f}")
     collapsed = run.recent_max_vio(off)
     panel.get_by_label("Balancing").select_option("bias update")
     on = run.intervention("bias_update_rate", off["step"])
-    run.until(lambda: run.recent_max_vio(on) < collapsed - 0.5, f"MaxVio well below {collapsed:.2f}", 60)
+    run.until(lambda: run.recent_max_vio(on) < collapsed - 0.5, f"MaxVio well below {collapsed:.2f}")
 
     # Stop ends the cell, keeps the checkpoint, and the later cells run.
     panel.get_by_role("button", name="Stop").click()
-    run.nb.wait_until_run("report", 60)
+    run.nb.wait_until_run("report")
     assert run.nb.errors() == []
     last = run.step_done()
     assert last < STEPS
@@ -188,7 +188,7 @@ def test_watch_steer_and_stop(run, lab):
 def test_the_square_button_is_a_stop(run):
     """Interrupting the kernel leaves no traceback: a checkpoint, a picture, and the next cells."""
     run.nb.command("notebook:interrupt-kernel")
-    run.nb.wait_until_run("report", 60)
+    run.nb.wait_until_run("report")
     assert run.nb.errors() == []
     assert list(run.folder.glob("step-*"))
     outputs = run.nb.cell("train")["outputs"]

@@ -24,3 +24,7 @@ def test_a_small_palette_keeps_the_colour_of_every_arm(colours):
     for colour, _, _ in STYLES.values():
         exact = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(pixels - exact).max(axis=1).min() < 24, colour
+
+
+def test_a_terminal_shows_the_words_alone():
+    assert repr(Snapshot(new_figure(), "Two lines fall.", plotly={"data": [0] * 10_000})) == "Two lines fall."

@@ -49,11 +49,14 @@ def attend(*args):
 def attend(*args):
     import sys
     return sys.modules["nanokimi.attention"].attend(*args)""",
+    # Looked for once: the process of a test run keeps so many objects that looking in every call takes too long.
     "gc": """
+found = []
 def attend(*args):
     import gc
-    found = [f for f in gc.get_objects() if type(f).__name__ == "function" and f.__qualname__ == "attend"
-             and (f.__module__ or "").startswith("nanokimi")]
+    if not found:
+        found.extend(f for f in gc.get_objects() if type(f).__name__ == "function" and f.__qualname__ == "attend"
+                     and (f.__module__ or "").startswith("nanokimi"))
     return found[0](*args)""",
     "an exercise of the course": """
 from lab_utils.course.chapters import all_exercises
@@ -80,8 +83,11 @@ def attend(*args): return other.attend(*args)""",
 
 @pytest.fixture(scope="module", autouse=True)
 def prepared():
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     load_nothing_later()
+    yield
+    torch.set_num_threads(threads)
 
 
 def judged(name: str, source: str) -> dict:
