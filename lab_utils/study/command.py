@@ -30,7 +30,12 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--name", default="facts", help="which study: facts")
     parser.add_argument("--profile", default="auto", help="smoke (a minute), cpu (which auto is), map")
-    parser.add_argument("--seeds", type=str, default="1", help="how many seeds")
+    parser.add_argument(
+        "--seeds",
+        type=str,
+        default="1",
+        help="how many; each after the first is trained at the best rate only",
+    )
     parser.add_argument("--where", default=HERE, help="here, local:N (N trainings at once), slurm")
     parser.add_argument("--out", type=str, default="", help="the folder [default: out/study/NAME-PROFILE]")
     options = parser.parse_args(argv)
@@ -44,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
         tell(f"text: {data.n_characters:,} characters, {data.n_exposures} exposures of each fact")
         corpora.append(load_corpus(data, seq_len=plan.preset.train.seq_len))
     claim_folder(plan, folder)
-    tell(f"study {plan.name}, profile {profile}: {len(plan.cells)} trainings")
+    tell(f"study {plan.name}, profile {profile}: {plan.n_trainings} trainings")
     found = run_study(plan, corpora, folder.resolve(), place, tell)
     say(str(facts_table(found.outcomes)))
     for name, reason in found.lost.items():

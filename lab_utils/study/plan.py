@@ -70,6 +70,15 @@ class Cell:
     data: DataConfig
     trained: Arm
 
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Characters, exposures and arm: what the trainings with other rates and seeds have in common."""
+        return self.data.n_characters, self.data.n_exposures, self.arm
+
+    @property
+    def lr(self) -> float:
+        return self.trained.train.optim.lr
+
     def on(self, corpus: Corpus) -> Arm:
         """What is trained on this text: one pass over it, with the vocabulary of its tokenizer."""
         train = self.trained.train
@@ -91,6 +100,13 @@ class StudyPlan:
     profile: str
     preset: StudyPreset
     cells: tuple[Cell, ...]
+
+    @property
+    def n_trainings(self) -> int:
+        """Every rate with the first seed, and one rate with every other seed."""
+        seeds = len({cell.trained.train.seed for cell in self.cells})
+        rates = len(self.preset.rates)
+        return len(self.cells) // (seeds * rates) * (rates + seeds - 1)
 
     def texts(self) -> Iterator[DataConfig]:
         """Every text of the study, once."""

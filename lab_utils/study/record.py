@@ -6,19 +6,22 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.progress import Progress, Tell
-from lab_utils.bench.results import MOST_BYTES
+from lab_utils.bench.results import MOST_BYTES, ResultsError
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
-from lab_utils.study.plan import StudyPlan
+from lab_utils.study.plan import Cell, StudyPlan
 from lab_utils.study.trial import FactsTrial, Outcome
 from nanokimi.config import ConfigError, to_dict
 from nanokimi.system.atomic import write_json
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import one_line, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.corpus import Corpus
 
@@ -61,21 +64,32 @@ def _describe(plan: StudyPlan) -> dict[str, Any]:
 def run_study(
     plan: StudyPlan, corpora: Sequence[Corpus], folder: Path, place: Local | Cluster, tell: Tell
 ) -> Found:
-    """Run all trainings as jobs, write results.json into `folder`, and return what they gave.
+    """Run the trainings as jobs, write results.json into `folder`, and return what they gave.
+
+    The first seed is trained at every rate, the others at the best of these rates only.
 
     corpora: the texts of `plan.texts()`, prepared. What an earlier call of the same study has finished in the same
     folder is not done again, and a training that was killed goes on.
     """
     of_text = dict(zip(map(str, plan.texts()), corpora, strict=True))
-    trials = {}
-    for cell in plan.cells:
-        arm = cell.on(of_text[str(cell.data)])
-        trials[f"{arm.name} seed {arm.train.seed}"] = FactsTrial(cell, arm, folder)
-    jobs: dict[str, Callable[[], Outcome]] = dict(trials)
-    look = Progress(folder, {name: trial.arm for name, trial in trials.items()}, tell)
-    done = work_off(jobs, open_queue(place, folder / JOBS), place, tell, look)
+
+    def work(cells: Sequence[Cell]) -> dict[str, Outcome | Lost]:
+        arms = [cell.on(of_text[str(cell.data)]) for cell in cells]
+        names = [f"{arm.name} seed {arm.train.seed}" for arm in arms]
+        jobs: dict[str, Callable[[], Outcome]] = {
+            name: FactsTrial(cell, arm, folder) for name, cell, arm in zip(names, cells, arms, strict=True)
+        }
+        look = Progress(folder, dict(zip(names, arms, strict=True)), tell)
+        return work_off(jobs, open_queue(place, folder / JOBS), place, tell, look)
+
+    first = plan.cells[0].trained.train.seed
+    done = work([cell for cell in plan.cells if cell.trained.train.seed == first])
+    best = {(*each.place, each.lr) for each in best_of_rates(_came(done))}
+    done |= work(
+        [cell for cell in plan.cells if cell.trained.train.seed != first and (*cell.place, cell.lr) in best]
+    )
     found = Found(
-        outcomes=tuple(each for each in done.values() if not isinstance(each, Lost)),
+        outcomes=tuple(_came(done)),
         lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
     )
     where = environment(plan.preset.train.device)
@@ -83,33 +97,58 @@ def run_study(
     return found
 
 
+def _came(done: dict[str, Outcome | Lost]) -> list[Outcome]:
+    return [each for each in done.values() if not isinstance(each, Lost)]
+
+
+def read_study(path: str | Path) -> tuple[Outcome, ...]:
+    """What the record of a study holds. `ResultsError` in one line where it is none."""
+    try:
+        record = read_small_json(path, MOST_BYTES)
+        return TypeAdapter(tuple[Outcome, ...]).validate_python(record["outcomes"])
+    except (UnreadableFile, ValidationError, KeyError, TypeError) as error:
+        raise ResultsError(f"{quote(str(path))} is no record of a study: {one_line(error, 200)}") from None
+
+
 def best_of_rates(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Of every arm on every text with every seed the training with the lowest validation loss; none that diverged."""
     best: dict[tuple, Outcome] = {}
     for each in outcomes:
-        place = (each.n_characters, each.n_exposures, each.seed, each.arm)
+        place = (*each.place, each.seed)
         if each.seen is not None and (place not in best or each.run.final.loss < best[place].run.final.loss):
             best[place] = each
     return list(best.values())
 
 
-def facts_table(outcomes: Sequence[Outcome]) -> Table:
-    """What the best rate of every arm knows; bits per parameter are those of seen phrasings."""
-    heads = ["characters", "exposures", "arm", "rate", "known", "held out", "sampled", "held out",
-             "bits per\nactive", "bits per\nparameter"]  # fmt: skip
-    rows = []
+def by_place(outcomes: Sequence[Outcome]) -> dict[tuple[int, int, str], list[Outcome]]:
+    """The best rate of every arm on every text: an outcome per seed."""
+    places: dict[tuple[int, int, str], list[Outcome]] = {}
     for each in best_of_rates(outcomes):
-        assert each.seen is not None and each.held_out is not None
-        shares = (each.seen.known, each.held_out.known, each.seen.probability, each.held_out.probability)
+        places.setdefault(each.place, []).append(each)
+    return places
+
+
+def facts_table(outcomes: Sequence[Outcome]) -> Table:
+    """What the best rate of every arm knows, a mean over the seeds; bits are those of seen phrasings."""
+    heads = ["characters", "exposures", "arm", "seeds", "rate", "known", "held out", "sampled", "held out",
+             "bits per\nactive", "bits per\nparameter", "seconds"]  # fmt: skip
+    rows = []
+    for (n_characters, n_exposures, arm), seeds in by_place(outcomes).items():
+        seen = [each.seen for each in seeds if each.seen]
+        held_out = [each.held_out for each in seeds if each.held_out]
+        bits = fmean(each.bits for each in seen)
         rows.append(
             [
-                f"{each.n_characters:,}",
-                str(each.n_exposures),
-                each.arm if each.seed == 0 else f"{each.arm}, seed {each.seed}",
-                f"{each.lr:g}",
-                *(f"{share:.1%}" for share in shares),
-                f"{each.seen.bits / each.body_active:.2f}",
-                f"{each.seen.bits / each.body_total:.2f}",
+                f"{n_characters:,}",
+                str(n_exposures),
+                arm,
+                str(len(seeds)),
+                f"{seeds[0].lr:g}",
+                *(f"{fmean(each.known for each in of):.1%}" for of in (seen, held_out)),
+                *(f"{fmean(each.probability for each in of):.1%}" for of in (seen, held_out)),
+                f"{bits / seeds[0].body_active:.2f}",
+                f"{bits / seeds[0].body_total:.2f}",
+                f"{fmean(each.run.train_seconds for each in seeds):.0f}",
             ]
         )
     caption = "Parameters are those of the body: without embeddings and head. Every rate is in results.json."

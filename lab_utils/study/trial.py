@@ -48,6 +48,11 @@ class Outcome:
     seen: Knowledge | None
     held_out: Knowledge | None
 
+    @property
+    def place(self) -> tuple[int, int, str]:
+        """Characters, exposures and arm: what the outcomes with other rates and seeds have in common."""
+        return self.n_characters, self.n_exposures, self.arm
+
 
 @dataclass(frozen=True)
 class FactsTrial:
@@ -74,7 +79,7 @@ class FactsTrial:
             arm=self.cell.arm,
             n_characters=self.cell.data.n_characters,
             n_exposures=self.cell.data.n_exposures,
-            lr=self.arm.train.optim.lr,
+            lr=self.cell.lr,
             seed=run.seed,
             body_active=count.body_active,
             body_total=count.body_total,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab_utils.bench.results import Point, Run
-from lab_utils.study import command
+from lab_utils.bench.place import Local
+from lab_utils.bench.results import Point, ResultsError, Run
+from lab_utils.study import command, record
 from lab_utils.study.knowledge import Knowledge
 from lab_utils.study.plan import make_study
 from lab_utils.study.record import best_of_rates, claim_folder, facts_table
@@ -44,8 +45,50 @@ def test_the_best_rate_of_each_arm_on_each_text_has_the_lowest_loss():
 
 
 def test_the_table_shows_shares_and_bits_per_parameter():
-    rows = [line.split() for line in str(facts_table([made_up("dense", 0.02, 1.0)])).splitlines()]
-    assert ["800", "30", "dense", "0.02", "50.0%", "25.0%", "25.0%", "25.0%", "1.50", "0.25"] in rows
+    """A row is the mean over seeds of the best rate."""
+    outcomes = [
+        made_up("dense", 0.02, 1.0),
+        made_up("dense", 0.01, 9.0),
+        made_up("dense", 0.02, 1.0, 0.7, seed=1),
+    ]
+    rows = [line.split() for line in str(facts_table(outcomes)).splitlines()]
+    shares = ["60.0%", "25.0%", "30.0%", "30.0%"]
+    assert ["800", "30", "dense", "2", "0.02", *shares, "1.50", "0.25", "1"] in rows
+
+
+def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
+    plan = make_study("facts", "cpu", 3)
+    asked = []
+
+    def work_off(jobs, *_):
+        asked.append([(trial.cell.arm, trial.cell.lr, trial.arm.train.seed) for trial in jobs.values()])
+        losses = {("dense", 0.02): 1.0, ("experts-16", 0.04): 1.0}
+        return {
+            name: made_up(trial.cell.arm, trial.cell.lr, losses.get((trial.cell.arm, trial.cell.lr), 2.0),
+                          n_exposures=150, seed=trial.arm.train.seed)
+            for name, trial in jobs.items()
+        }  # fmt: skip
+
+    monkeypatch.setattr(record, "work_off", work_off)
+    monkeypatch.setattr(record, "open_queue", lambda *_: None)
+    text = load_corpus(replace(plan.cells[0].data, n_characters=8, n_exposures=3, cache_dir=str(tmp_path)))
+    found = record.run_study(plan, [text], tmp_path, Local(1), print)
+    assert len(asked[0]) == 6
+    assert asked[1] == [
+        ("dense", 0.02, 1),
+        ("experts-16", 0.04, 1),
+        ("dense", 0.02, 2),
+        ("experts-16", 0.04, 2),
+    ]
+    assert len(found.outcomes) == plan.n_trainings == 10
+    assert record.read_study(tmp_path / "results.json") == found.outcomes
+
+
+def test_what_is_no_record_is_told_in_a_line(tmp_path):
+    for text in ("{", "[]", "{}", '{"outcomes": [1]}'):
+        (tmp_path / "r.json").write_text(text)
+        with pytest.raises(ResultsError, match="is no record of a study"):
+            record.read_study(tmp_path / "r.json")
 
 
 def test_a_folder_holds_one_study(tmp_path):
@@ -97,9 +140,9 @@ def test_the_command_runs_the_smoke_profile_and_records_it(tmp_path, monkeypatch
     words = ["--profile=smoke", f"--out={tmp_path / 'out'}"]
     assert command.run(words) == 0
     first = capfd.readouterr().out
-    record = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [each["arm"] for each in record["outcomes"]] == ["dense", "experts-16"]
-    assert record["preset"]["rates"] == [0.02]
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [each["arm"] for each in written["outcomes"]] == ["dense", "experts-16"]
+    assert written["preset"]["rates"] == [0.02]
     assert "experts-16" in first
     assert command.run(words) == 0
     assert capfd.readouterr().out == first
