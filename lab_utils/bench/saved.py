@@ -53,6 +53,7 @@ class SavedRole(TypedDict):
     """The loss on the tokens of one role."""
 
     bits_per_byte: Number
+    nats_per_token: NotRequired[Number]
     floor_bits_per_byte: PositiveOrZero
     n_tokens: NotRequired[Count]
 

@@ -100,12 +100,23 @@ def compare_arms(
             if not _same_batches(results, seed, baseline, challenger):
                 missing.append(f"the arms saw different batches with seed {seed}")
     absent = [arm for arm in (baseline, challenger) if arm not in results.arms]
-    mean = fmean(pair.difference for pair in pairs) if pairs else None
+    if absent:
+        missing = [f"needs {baseline} and {challenger}; {' and '.join(absent)} was not trained"]
+    return conclude(question, quantity, baseline, challenger, pairs, missing)
+
+
+def conclude(
+    question: str,
+    quantity: str,
+    baseline: str,
+    challenger: str,
+    pairs: Sequence[Pair],
+    missing: Sequence[str] = (),
+) -> Verdict:
+    """The verdict that pairs of numbers allow, by the rules of this module; `missing` says what is not there."""
     spread = _spread(pairs) if len(pairs) > 1 else None
     answer: Answer = "no conclusion"
-    if absent:
-        reason = f"needs {baseline} and {challenger}; {' and '.join(absent)} was not trained"
-    elif missing:
+    if missing:
         reason = missing[0] + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
     elif len(pairs) < SEEDS_NEEDED:
         seeds = "1 seed" if len(pairs) == 1 else f"{len(pairs)} seeds"
@@ -120,7 +131,7 @@ def compare_arms(
         answer=answer,
         reason=reason,
         pairs=tuple(pairs),
-        mean=mean,
+        mean=fmean(pair.difference for pair in pairs) if pairs else None,
         spread=spread,
     )
 

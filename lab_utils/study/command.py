@@ -3,8 +3,8 @@
     python -m lab_utils.study --name facts --profile smoke
     python -m lab_utils.study --name facts --where local:2
 
-It writes out/study/<name>-<profile>/: results.json, and a folder per training in runs/. Begun again after a kill, it
-goes on where it was.
+It writes out/study/<name>-<profile>/: results.json, report.html, and a folder per training in runs/. Begun again after
+a kill, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Sequence
 
 from lab_utils.bench.command import Parser, tell
 from lab_utils.bench.place import HERE, Local, read_place
+from lab_utils.machine.describe import environment
 from lab_utils.study.plan import make_study
-from lab_utils.study.record import RESULTS, claim_folder, facts_table, run_study
+from lab_utils.study.record import RESULTS, claim_folder, run_study
+from lab_utils.study.report import as_text, write_report
 from nanokimi.cli.options import read_folder, read_whole
 from nanokimi.cli.terminal import say
 from nanokimi.system.interpreter import check_same_tree
@@ -51,8 +53,9 @@ def run(argv: Sequence[str]) -> int:
     claim_folder(plan, folder)
     tell(f"study {plan.name}, profile {profile}: {plan.n_trainings} trainings")
     found = run_study(plan, corpora, folder.resolve(), place, tell)
-    say(str(facts_table(found.outcomes)))
+    say(as_text(found))
     for name, reason in found.lost.items():
         say(f"{name} never came: {reason}")
-    say(f"record: {folder / RESULTS}")
+    report = write_report(found, environment(plan.preset.train.device), folder)
+    say(f"record: {folder / RESULTS}, report: {report}")
     return FAILED if found.lost else 0

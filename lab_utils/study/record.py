@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,10 +15,11 @@ from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.progress import Progress, Tell
 from lab_utils.bench.results import MOST_BYTES, ResultsError
+from lab_utils.bench.timing import time_in_turns
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
 from lab_utils.study.plan import Cell, StudyPlan
-from lab_utils.study.trial import FactsTrial, Outcome
+from lab_utils.study.trial import FactsTrial, Outcome, best_of_rates, by_place
 from nanokimi.config import ConfigError, to_dict
 from nanokimi.system.atomic import write_json
 from nanokimi.system.printable import one_line, quote
@@ -27,14 +28,19 @@ from nanokimi.text.corpus import Corpus
 
 FORMAT = 1
 STUDY, RESULTS, JOBS = "study.json", "results.json", "jobs"
+ROUNDS = 20  # of the measurement of steps, in turns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a study gave, and by name why a training gave nothing."""
+    """What a study gave, and by name why a training gave nothing.
+
+    step_seconds: of every arm, the seconds of a training step in each round of a measurement in turns.
+    """
 
     outcomes: tuple[Outcome, ...]
     lost: dict[str, str]
+    step_seconds: dict[str, tuple[float, ...]]
 
 
 def claim_folder(plan: StudyPlan, folder: Path) -> None:
@@ -91,49 +97,43 @@ def run_study(
     found = Found(
         outcomes=tuple(_came(done)),
         lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
+        step_seconds=_time_steps(plan, corpora[0], folder),
     )
     where = environment(plan.preset.train.device)
     write_json(folder / RESULTS, _describe(plan) | {"environment": where, **asdict(found)})
     return found
 
 
+def _time_steps(plan: StudyPlan, corpus: Corpus, folder: Path) -> dict[str, tuple[float, ...]]:
+    """Seconds of a step of every arm, measured in turns on the first text, or by an earlier call."""
+    try:
+        return read_study(folder / RESULTS).step_seconds
+    except ResultsError:
+        cells = {cell.arm: cell for cell in reversed(plan.cells)}
+        arms = [replace(cells[name].on(corpus), name=name) for name in plan.preset.arms]
+        return time_in_turns(arms, corpus, ROUNDS)
+
+
 def _came(done: dict[str, Outcome | Lost]) -> list[Outcome]:
     return [each for each in done.values() if not isinstance(each, Lost)]
 
 
-def read_study(path: str | Path) -> tuple[Outcome, ...]:
+def read_study(path: str | Path) -> Found:
     """What the record of a study holds. `ResultsError` in one line where it is none."""
     try:
         record = read_small_json(path, MOST_BYTES)
-        return TypeAdapter(tuple[Outcome, ...]).validate_python(record["outcomes"])
+        fields = {name: record[name] for name in ("outcomes", "lost", "step_seconds")}
+        return TypeAdapter(Found).validate_python(fields)
     except (UnreadableFile, ValidationError, KeyError, TypeError) as error:
         raise ResultsError(f"{quote(str(path))} is no record of a study: {one_line(error, 200)}") from None
 
 
-def best_of_rates(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Of every arm on every text with every seed the training with the lowest validation loss; none that diverged."""
-    best: dict[tuple, Outcome] = {}
-    for each in outcomes:
-        place = (*each.place, each.seed)
-        if each.seen is not None and (place not in best or each.run.final.loss < best[place].run.final.loss):
-            best[place] = each
-    return list(best.values())
-
-
-def by_place(outcomes: Sequence[Outcome]) -> dict[tuple[int, int, str], list[Outcome]]:
-    """The best rate of every arm on every text: an outcome per seed."""
-    places: dict[tuple[int, int, str], list[Outcome]] = {}
-    for each in best_of_rates(outcomes):
-        places.setdefault(each.place, []).append(each)
-    return places
-
-
-def facts_table(outcomes: Sequence[Outcome]) -> Table:
+def facts_table(found: Found) -> Table:
     """What the best rate of every arm knows, a mean over the seeds; bits are those of seen phrasings."""
     heads = ["characters", "exposures", "arm", "seeds", "rate", "known", "held out", "sampled", "held out",
-             "bits per\nactive", "bits per\nparameter", "seconds"]  # fmt: skip
+             "bits per\nactive", "bits per\nparameter", "ms per\nstep"]  # fmt: skip
     rows = []
-    for (n_characters, n_exposures, arm), seeds in by_place(outcomes).items():
+    for (n_characters, n_exposures, arm), seeds in by_place(found.outcomes).items():
         seen = [each.seen for each in seeds if each.seen]
         held_out = [each.held_out for each in seeds if each.held_out]
         bits = fmean(each.bits for each in seen)
@@ -148,7 +148,7 @@ def facts_table(outcomes: Sequence[Outcome]) -> Table:
                 *(f"{fmean(each.probability for each in of):.1%}" for of in (seen, held_out)),
                 f"{bits / seeds[0].body_active:.2f}",
                 f"{bits / seeds[0].body_total:.2f}",
-                f"{fmean(each.run.train_seconds for each in seeds):.0f}",
+                f"{1000 * median(found.step_seconds[arm]):.0f}",
             ]
         )
     caption = "Parameters are those of the body: without embeddings and head. Every rate is in results.json."

@@ -6,6 +6,7 @@ beside it in outcome.json, so that a study that is begun again does nothing twic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,3 +102,21 @@ class FactsTrial:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def best_of_rates(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Of every arm on every text with every seed the training with the lowest validation loss; none that diverged."""
+    best: dict[tuple, Outcome] = {}
+    for each in outcomes:
+        place = (*each.place, each.seed)
+        if each.seen is not None and (place not in best or each.run.final.loss < best[place].run.final.loss):
+            best[place] = each
+    return list(best.values())
+
+
+def by_place(outcomes: Sequence[Outcome]) -> dict[tuple[int, int, str], list[Outcome]]:
+    """The best rate of every arm on every text: an outcome per seed."""
+    places: dict[tuple[int, int, str], list[Outcome]] = {}
+    for each in best_of_rates(outcomes):
+        places.setdefault(each.place, []).append(each)
+    return places

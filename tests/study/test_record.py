@@ -7,41 +7,14 @@ from dataclasses import replace
 import pytest
 
 from lab_utils.bench.place import Local
-from lab_utils.bench.results import Point, ResultsError, Run
+from lab_utils.bench.results import ResultsError
 from lab_utils.study import command, record
-from lab_utils.study.knowledge import Knowledge
 from lab_utils.study.plan import make_study
-from lab_utils.study.record import best_of_rates, claim_folder, facts_table
-from lab_utils.study.trial import OUTCOME, FactsTrial, Outcome
+from lab_utils.study.record import Found, claim_folder, facts_table
+from lab_utils.study.trial import OUTCOME, FactsTrial
 from nanokimi.config import ConfigError
 from nanokimi.text.corpus import load_corpus
-
-
-def made_up(arm: str, lr: float, loss: float, known: float = 0.5, **more) -> Outcome:
-    point = Point(
-        step=9, tokens=90, seconds=1.0, loss=loss, perplexity=2.0, bits_per_byte=1.0,
-        floor_bits_per_byte=None, by_role=None,
-    )  # fmt: skip
-    run = Run(
-        arm=arm, seed=0, n_steps=9, points=(point,), train_seconds=1.0, wall_seconds=1.0, peak_memory=None,
-        start_memory=None, batch_digest="",
-    )  # fmt: skip
-    found = Knowledge(n_facts=100, known=known, probability=known / 2, bits=300.0, all_bits=500.0)
-    plain = {"n_characters": 800, "n_exposures": 30, "seed": 0, "body_active": 200, "body_total": 1200}
-    plain |= {"seen": found, "held_out": replace(found, known=0.25)}
-    return Outcome(arm=arm, lr=lr, run=run, **plain | more)
-
-
-def test_the_best_rate_of_each_arm_on_each_text_has_the_lowest_loss():
-    gone = made_up("dense", 0.04, 0.5, seen=None, held_out=None)
-    outcomes = [
-        made_up("dense", 0.01, 2.0, known=0.9),
-        made_up("dense", 0.02, 1.0),
-        gone,
-        made_up("experts", 0.01, 3.0),
-    ]
-    other = made_up("dense", 0.01, 9.0, n_characters=400)
-    assert best_of_rates([*outcomes, other]) == [outcomes[1], outcomes[3], other]
+from tests.study.outcomes import made_up
 
 
 def test_the_table_shows_shares_and_bits_per_parameter():
@@ -51,9 +24,14 @@ def test_the_table_shows_shares_and_bits_per_parameter():
         made_up("dense", 0.01, 9.0),
         made_up("dense", 0.02, 1.0, 0.7, seed=1),
     ]
-    rows = [line.split() for line in str(facts_table(outcomes)).splitlines()]
+    rows = [
+        line.split()
+        for line in str(
+            facts_table(Found(outcomes=tuple(outcomes), lost={}, step_seconds={"dense": (0.1, 0.3, 0.2)}))
+        ).splitlines()
+    ]
     shares = ["60.0%", "25.0%", "30.0%", "30.0%"]
-    assert ["800", "30", "dense", "2", "0.02", *shares, "1.50", "0.25", "1"] in rows
+    assert ["800", "30", "dense", "2", "0.02", *shares, "1.50", "0.25", "200"] in rows
 
 
 def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
@@ -71,6 +49,7 @@ def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(record, "work_off", work_off)
     monkeypatch.setattr(record, "open_queue", lambda *_: None)
+    monkeypatch.setattr(record, "time_in_turns", lambda arms, *_: {arm.name: (0.5,) for arm in arms})
     text = load_corpus(replace(plan.cells[0].data, n_characters=8, n_exposures=3, cache_dir=str(tmp_path)))
     found = record.run_study(plan, [text], tmp_path, Local(1), print)
     assert len(asked[0]) == 6
@@ -81,7 +60,8 @@ def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
         ("experts-16", 0.04, 2),
     ]
     assert len(found.outcomes) == plan.n_trainings == 10
-    assert record.read_study(tmp_path / "results.json") == found.outcomes
+    assert record.read_study(tmp_path / "results.json") == found
+    assert found.step_seconds == {"dense": (0.5,), "experts-16": (0.5,)}
 
 
 def test_what_is_no_record_is_told_in_a_line(tmp_path):
