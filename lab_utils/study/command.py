@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from lab_utils.bench.command import Parser, tell
 from lab_utils.bench.place import HERE, Local, read_place
-from lab_utils.machine.describe import environment
 from lab_utils.study.plan import make_study
 from lab_utils.study.record import RESULTS, claim_folder, run_study
 from lab_utils.study.report import as_text, write_report
@@ -56,6 +55,6 @@ def run(argv: Sequence[str]) -> int:
     say(as_text(found))
     for name, reason in found.lost.items():
         say(f"{name} never came: {reason}")
-    report = write_report(found, environment(plan.preset.train.device), folder)
+    report = write_report(found, folder)
     say(f"record: {folder / RESULTS}, report: {report}")
     return FAILED if found.lost else 0

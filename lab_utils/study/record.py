@@ -36,11 +36,13 @@ class Found:
     """What a study gave, and by name why a training gave nothing.
 
     step_seconds: of every arm, the seconds of a training step in each round of a measurement in turns.
+    environment: of the process that began the trainings; each run names the machine that trained it.
     """
 
     outcomes: tuple[Outcome, ...]
     lost: dict[str, str]
     step_seconds: dict[str, tuple[float, ...]]
+    environment: dict[str, Any]
 
 
 def claim_folder(plan: StudyPlan, folder: Path) -> None:
@@ -98,9 +100,9 @@ def run_study(
         outcomes=tuple(_came(done)),
         lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
         step_seconds=_time_steps(plan, corpora[0], folder),
+        environment=environment(plan.preset.train.device),
     )
-    where = environment(plan.preset.train.device)
-    write_json(folder / RESULTS, _describe(plan) | {"environment": where, **asdict(found)})
+    write_json(folder / RESULTS, _describe(plan) | asdict(found))
     return found
 
 
@@ -122,7 +124,7 @@ def read_study(path: str | Path) -> Found:
     """What the record of a study holds. `ResultsError` in one line where it is none."""
     try:
         record = read_small_json(path, MOST_BYTES)
-        fields = {name: record[name] for name in ("outcomes", "lost", "step_seconds")}
+        fields = {name: record[name] for name in Found.__dataclass_fields__}
         return TypeAdapter(Found).validate_python(fields)
     except (UnreadableFile, ValidationError, KeyError, TypeError) as error:
         raise ResultsError(f"{quote(str(path))} is no record of a study: {one_line(error, 200)}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from lab_utils.bench.tables import sentence, verdict_table
 from lab_utils.show.page import make_page
@@ -25,7 +24,7 @@ def as_text(found: Found) -> str:
     return "\n\n".join(parts)
 
 
-def write_report(found: Found, environment: dict[str, Any], folder: Path) -> Path:
+def write_report(found: Found, folder: Path) -> Path:
     """The page of the study, written into `folder`."""
     body = ["<h1>How many facts does each model know?</h1>"]
     if found.outcomes:
@@ -35,8 +34,8 @@ def write_report(found: Found, environment: dict[str, Any], folder: Path) -> Pat
         body += [f"<h2>{escape(title)}</h2>", *(f"<p>{escape(sentence(each))}</p>" for each in verdicts)]
         body.append(as_html(verdict_table(verdicts)))
     body += [f"<p>{escape(name)} never came: {escape(why)}</p>" for name, why in found.lost.items()]
-    facts = ", ".join(f"{key}: {value}" for key, value in environment.items())
-    body.append(f"<h2>Where it was trained</h2><p>{escape(facts)}</p>")
+    machines = sorted({each for outcome in found.outcomes for each in outcome.run.tries})
+    body += ["<h2>Where it was trained</h2>", *(f"<p>{escape(each)}</p>" for each in machines)]
     path = folder / REPORT
     write_text(path, make_page("Facts known", "<main>" + "\n".join(body) + "</main>"))
     return path

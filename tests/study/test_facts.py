@@ -48,17 +48,21 @@ def test_one_seed_is_no_conclusion_and_a_missing_one_is_named():
 
 
 def test_words_and_page(tmp_path):
-    found = Found(outcomes=tuple(DENSE + EXPERTS), lost={"<b>": "it died"}, step_seconds=STEPS)
+    found = Found(
+        outcomes=tuple(DENSE + EXPERTS), lost={"<b>": "it died"}, step_seconds=STEPS, environment={}
+    )
     text = as_text(found)
     assert "800 characters, 30 exposures\nEqual text: experts wins, dense loses." in text
-    page = write_report(found, {"cpu": "a <fast> one"}, tmp_path).read_text()
+    page = write_report(found, tmp_path).read_text()
     assert (
-        page.count("<img") == 1 and "a &lt;fast&gt; one" in page and "&lt;b&gt; never came: it died" in page
+        page.count("<img") == 1
+        and "a &lt;fast&gt; one, 2 cores" in page
+        and "&lt;b&gt; never came: it died" in page
     )
     alt = facts_picture(found.outcomes).alt
     assert "100 facts after 30 exposures: dense 41 %, experts 81 %" in alt
 
 
 def test_a_study_of_which_nothing_came_still_has_a_page(tmp_path):
-    found = Found(outcomes=(), lost={"dense seed 0": "it died"}, step_seconds=STEPS)
-    assert "it died" in write_report(found, {}, tmp_path).read_text()
+    found = Found(outcomes=(), lost={"dense seed 0": "it died"}, step_seconds=STEPS, environment={})
+    assert "it died" in write_report(found, tmp_path).read_text()

@@ -27,7 +27,11 @@ def test_the_table_shows_shares_and_bits_per_parameter():
     rows = [
         line.split()
         for line in str(
-            facts_table(Found(outcomes=tuple(outcomes), lost={}, step_seconds={"dense": (0.1, 0.3, 0.2)}))
+            facts_table(
+                Found(
+                    outcomes=tuple(outcomes), lost={}, step_seconds={"dense": (0.1, 0.3, 0.2)}, environment={}
+                )
+            )
         ).splitlines()
     ]
     shares = ["60.0%", "25.0%", "30.0%", "30.0%"]
