@@ -4,9 +4,12 @@
 """
 
 import json
+from statistics import fmean, median
 from typing import Any
 
 from benchmarks.records import RESULTS
+from lab_utils.study.record import Found, read_study
+from lab_utils.study.trial import Outcome
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
 PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
@@ -122,6 +125,28 @@ def shakespeare_table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def facts_table(study: Found) -> str:
+    """A row per arm and rate of a study of facts, a mean over its seeds; steps are compared with the first arm's."""
+    lines = [
+        "| | learning rate | seeds | facts known, as told (least..greatest) | in new words | bits per active parameter "
+        "| bits per parameter | step, vs dense |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    rows: dict[tuple[str, float], list[Outcome]] = {}
+    for each in study.outcomes:
+        rows.setdefault((each.arm, each.lr), []).append(each)
+    steps = {arm: median(seconds) for arm, seconds in study.step_seconds.items()}
+    for (arm, lr), seeds in sorted(rows.items()):
+        known = [each.seen.known for each in seeds]
+        bits = fmean(each.seen.bits for each in seeds)
+        lines.append(
+            f"| {arm} | {lr:g} | {len(seeds)} | {fmean(known):.1%} ({min(known):.1%}..{max(known):.1%}) "
+            f"| {fmean(each.held_out.known for each in seeds):.1%} | {bits / seeds[0].body_active:.2f} "
+            f"| {bits / seeds[0].body_total:.2f} | {steps[arm] / steps['dense']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def faults_table(record: dict[str, Any]) -> str:
     """A row per kind of fault: how often it was made, what was survived, what was lost, and the minutes it took."""
     lines = ["| fault | tries | survived | lost | minutes |", "|---|---|---|---|---|"]
@@ -142,7 +167,11 @@ def tables() -> dict[str, list[str]]:
     perfs, scalings = ([read_record(name) for name in names] for names in (PERFS, SCALINGS))
     return {
         "README.md": [summary_table(*ladders)],
-        "docs/results.md": [*map(ladder_table, ladders), shakespeare_table(read_record("shakespeare"))],
+        "docs/results.md": [
+            *map(ladder_table, ladders),
+            shakespeare_table(read_record("shakespeare")),
+            facts_table(read_study(RESULTS / "study-facts.json")),
+        ],
         "docs/reliability.md": [faults_table(read_record("faults"))],
         "docs/performance.md": [
             *(perf_table(title, perf) for perf in perfs for title in perf["figures"]),
