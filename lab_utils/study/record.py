@@ -14,6 +14,7 @@ from lab_utils.bench.progress import Progress, Tell
 from lab_utils.bench.results import MOST_BYTES
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
+from lab_utils.study.cache_plan import CachePlan
 from lab_utils.study.plan import StudyPlan
 from lab_utils.study.trial import FactsTrial, Outcome
 from nanokimi.config import ConfigError, to_dict
@@ -34,9 +35,9 @@ class Found:
     lost: dict[str, str]
 
 
-def claim_folder(plan: StudyPlan, folder: Path) -> None:
+def claim_folder(plan: StudyPlan | CachePlan, folder: Path) -> None:
     """Note in the folder which study it holds. `ConfigError` where it holds another one, or cannot be written."""
-    mine = _describe(plan)
+    mine = describe_study(plan)
     try:
         if (folder / STUDY).exists():
             theirs = read_small_json(folder / STUDY, MOST_BYTES)
@@ -53,7 +54,7 @@ def claim_folder(plan: StudyPlan, folder: Path) -> None:
         raise ConfigError(f"--out={quote(str(folder))} cannot be written: {error.strerror}") from None
 
 
-def _describe(plan: StudyPlan) -> dict[str, Any]:
+def describe_study(plan: StudyPlan | CachePlan) -> dict[str, Any]:
     """Which study this is."""
     return {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
 
@@ -79,7 +80,7 @@ def run_study(
         lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
     )
     where = environment(plan.preset.train.device)
-    write_json(folder / RESULTS, _describe(plan) | {"environment": where, **asdict(found)})
+    write_json(folder / RESULTS, describe_study(plan) | {"environment": where, **asdict(found)})
     return found
 
 
