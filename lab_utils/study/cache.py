@@ -6,9 +6,10 @@ done stays done: the study goes on after a kill where it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from lab_utils.bench.command import tell
 from lab_utils.bench.jobs import Lost, open_queue, work_off
@@ -42,19 +43,18 @@ FAILED = 1
 
 
 def run_cache(plan: CachePlan, folder: Path, place: Local | Cluster) -> int:
-    """Run the study, write its record and print its tables; the exit code: 1 where a job never came."""
+    """Run the study, write its record and print its tables; the exit code: 1 where a job never came.
+
+    The record is there as soon as the measurements are, and written again after the trainings.
+    """
     corpus = load_corpus(plan.preset.data, seq_len=plan.preset.train.seq_len)
     claim_folder(plan, folder)
-    found = run_cache_study(plan, corpus, folder.resolve(), place, tell)
+    tell(f"study {plan.name}, profile {plan.profile}: measurements, then {len(plan.cells)} trainings")
+    measured = measure(plan, folder.resolve(), place, tell)
+    write_json(folder / RESULTS, _describe(plan, measured, None))
+    found = train(plan, measured, corpus, folder.resolve(), place, tell)
     verdict = find_verdict(plan, corpus, found.trained)
-    record = describe_study(plan) | {
-        "command": f"make study NAME={plan.name} PROFILE={plan.profile} SEEDS={len(plan.seeds)}",
-        "environment": environment(plan.preset.train.device),
-        "budget_bytes": BUDGET,
-        **asdict(found),
-        "verdict": None if verdict is None else asdict(verdict),
-    }
-    write_json(folder / RESULTS, record)
+    write_json(folder / RESULTS, _describe(plan, found, verdict))
     tables = [decoding_table(found.decoded), reach_table(found.reach), quality_table(found.trained)]
     say("\n\n".join(map(str, tables)))
     if verdict is not None:
@@ -65,36 +65,54 @@ def run_cache(plan: CachePlan, folder: Path, place: Local | Cluster) -> int:
     return FAILED if found.lost else 0
 
 
-def run_cache_study(
-    plan: CachePlan, corpus: Corpus, folder: Path, place: Local | Cluster, tell: Tell
-) -> Found:
-    """Run all jobs, and return what they gave."""
-    alone = replace(place, at_once=1)  # two measurements at once would measure each other
-    jobs = _measurements(plan, folder)
-    tell(
-        f"study {plan.name}, profile {plan.profile}: {len(jobs)} measurements, then {len(plan.cells)} trainings"
+def _describe(plan: CachePlan, found: Found, verdict: Verdict | None) -> dict[str, Any]:
+    """The record, as plain data."""
+    return describe_study(plan) | {
+        "command": f"make study NAME={plan.name} PROFILE={plan.profile} SEEDS={len(plan.seeds)}",
+        "environment": environment(plan.preset.train.device),
+        "budget_bytes": BUDGET,
+        **asdict(found),
+        "verdict": None if verdict is None else asdict(verdict),
+    }
+
+
+def measure(plan: CachePlan, folder: Path, place: Local | Cluster, tell: Tell) -> Found:
+    """What untrained models do while they decode. One job at a time: two at once would measure each other."""
+    alone = replace(place, at_once=1)
+    done = work_off(_measurements(plan, folder), open_queue(alone, folder / JOBS), alone, tell)
+    return Found(
+        decoded=tuple(each for found in done.values() if not isinstance(found, Lost) for each in found.found),
+        reach=find_reach(plan.models, plan.preset.decoding.contexts),
+        trained=(),
+        lost=_reasons(done),
     )
-    decoded = work_off(jobs, open_queue(alone, folder / JOBS), alone, tell)
+
+
+def train(
+    plan: CachePlan, measured: Found, corpus: Corpus, folder: Path, place: Local | Cluster, tell: Tell
+) -> Found:
+    """What was measured, and with it what the trainings gave."""
     cells = {f"{cell.trained.name} seed {cell.trained.train.seed}": cell for cell in plan.cells}
     arms = {name: cell.trained.with_vocabulary_of(corpus) for name, cell in cells.items()}
     trainings = {name: Training(plan.preset.data, arm, folder) for name, arm in arms.items()}
-    runs = work_off(trainings, open_queue(place, folder / JOBS), place, tell, Progress(folder, arms, tell))
-    return Found(
-        decoded=tuple(each for done in decoded.values() if not isinstance(done, Lost) for each in done.found),
-        reach=find_reach(plan.models, plan.preset.decoding.contexts),
-        trained=tuple(
-            Trained(
-                arm=cells[name].arm,
-                lr=arms[name].train.optim.lr,
-                cache_per_token=cache_elements(arms[name].model, 1),
-                body_active=count_parameters(arms[name].model).body_active,
-                run=run,
-            )
-            for name, run in runs.items()
-            if not isinstance(run, Lost)
-        ),
-        lost={name: each.reason for name, each in (decoded | runs).items() if isinstance(each, Lost)},
+    done = work_off(trainings, open_queue(place, folder / JOBS), place, tell, Progress(folder, arms, tell))
+    trained = tuple(
+        Trained(
+            arm=cells[name].arm,
+            lr=arms[name].train.optim.lr,
+            cache_per_token=cache_elements(arms[name].model, 1),
+            body_active=count_parameters(arms[name].model).body_active,
+            run=run,
+        )
+        for name, run in done.items()
+        if not isinstance(run, Lost)
     )
+    return replace(measured, trained=trained, lost=measured.lost | _reasons(done))
+
+
+def _reasons(done: Mapping[str, Any]) -> dict[str, str]:
+    """By the name of every job that never came, why."""
+    return {name: each.reason for name, each in done.items() if isinstance(each, Lost)}
 
 
 def _measurements(plan: CachePlan, folder: Path) -> dict[str, Decoding]:
