@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import fmean, median
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from lab_utils.bench.results import Run
 from lab_utils.show.table import Table, count, memory
@@ -44,6 +47,11 @@ class Found:
     reach: tuple[Reach, ...]
     trained: tuple[Trained, ...]
     lost: dict[str, str]
+
+
+def read_found(record: dict[str, Any]) -> Found:
+    """What a record says that the study found."""
+    return TypeAdapter(Found).validate_python({each.name: record[each.name] for each in fields(Found)})
 
 
 def find_reach(models: dict[str, KimiConfig], contexts: Sequence[int]) -> tuple[Reach, ...]:

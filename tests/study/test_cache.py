@@ -1,7 +1,7 @@
 """The study of the cache as a whole: its best rates, its verdict, its tables' words, and a run that is begun again."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -15,6 +15,7 @@ from lab_utils.study.cache_found import (
     find_reach,
     quality_table,
     reach_table,
+    read_found,
 )
 from lab_utils.study.cache_plan import make_cache_plan
 from lab_utils.study.decoding import Decoded
@@ -129,6 +130,9 @@ def test_the_command_measures_trains_records_and_goes_on_after_a_kill(tmp_path, 
     assert record["command"] == "make study NAME=cache PROFILE=smoke SEEDS=1"
     assert record["environment"]["machine"]["threads"] >= 1
     assert "Equal memory: no conclusion: 1 seed, 3 needed." in first
+    assert json.loads(json.dumps(asdict(read_found(record)))) == {
+        name: record[name] for name in ("decoded", "reach", "trained", "lost")
+    }
     # As after a kill: one measurement and the record are missing, and nothing else is done again.
     (out / "results.json").unlink()
     (out / "decoding" / "2x256.json").unlink()
