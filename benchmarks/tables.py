@@ -162,7 +162,7 @@ def decoding_table(record: dict[str, Any]) -> str:
 
 
 def reach_table(record: dict[str, Any]) -> str:
-    """What 1 GiB of cache holds: a row per attention."""
+    """What 1 GB of cache holds: a row per attention."""
     reach = read_found(record).reach
     contexts = list(reach[0].largest_batch)
     lines = [

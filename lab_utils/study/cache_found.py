@@ -15,7 +15,7 @@ from lab_utils.study.decoding import Decoded, largest_batch, longest_context
 from nanokimi.config import KimiConfig
 from nanokimi.count import cache_elements
 
-BUDGET = 1 << 30  # the bytes of cache whose reach is told: 1 GiB
+BUDGET = 10**9  # the bytes of cache whose reach is told: 1 GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ def compare_with_formula(decoded: Sequence[Decoded]) -> str:
 
 
 def reach_table(reach: Sequence[Reach]) -> Table:
-    """What 1 GiB of cache holds."""
+    """What 1 GB of cache holds."""
     contexts = list(reach[0].largest_batch)
     heads = ["attention", "numbers\nper token", "longest\ncontext", *(f"batch at\n{n:,}" for n in contexts)]
     rows = [
@@ -139,7 +139,7 @@ def reach_table(reach: Sequence[Reach]) -> Table:
         ]
         for each in reach
     ]
-    return Table.of(heads, rows, "What fits into 1 GiB (2^30 bytes) of cache in float32, by the formula.")
+    return Table.of(heads, rows, "What fits into 1 GB of cache in float32, by the formula.")
 
 
 def quality_table(trained: Sequence[Trained]) -> Table:

@@ -81,11 +81,11 @@ def test_the_largest_batch_stays_within_its_bytes_and_one_more_does_not(name):
     assert most_bytes(batch) <= n_bytes < most_bytes(batch + 1)
 
 
-def test_k2_in_a_gibibyte():
-    """K2 keeps 35,136 numbers per token; 2^30 bytes are 268,435,456 numbers of four bytes."""
+def test_k2_in_a_gigabyte():
+    """K2 keeps 35,136 numbers per token; 10^9 bytes are 250,000,000 numbers of four bytes."""
     cfg = load_model_config("kimi-k2")
-    assert longest_context(cfg, 1 << 30) == 268_435_456 // 35_136 == 7639
-    assert largest_batch(cfg, 1000, 1 << 30) == 7
+    assert longest_context(cfg, 10**9) == 250_000_000 // 35_136 == 7115
+    assert largest_batch(cfg, 1000, 10**9) == 7
     assert longest_context(cfg, 140_543) == 0
 
 
