@@ -79,7 +79,10 @@ def _describe(plan: CachePlan, found: Found, verdict: Verdict | None) -> dict[st
 def measure(plan: CachePlan, folder: Path, place: Local | Cluster, tell: Tell) -> Found:
     """What untrained models do while they decode. One job at a time: two at once would measure each other."""
     alone = replace(place, at_once=1)
-    done = work_off(_measurements(plan, folder), open_queue(alone, folder / JOBS), alone, tell)
+    jobs = _measurements(plan, folder)
+    kept = {name: job.kept() for name, job in jobs.items()}
+    left = {name: job for name, job in jobs.items() if kept[name] is None}
+    done = kept | work_off(left, open_queue(alone, folder / JOBS), alone, tell)
     return Found(
         decoded=tuple(each for found in done.values() if not isinstance(found, Lost) for each in found.found),
         reach=find_reach(plan.models, plan.preset.decoding.contexts),

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from lab_utils.bench.timing import wait_for_device
-from lab_utils.study.kept import find_once
+from lab_utils.study.kept import find_once, read_kept
 from nanokimi.cache import LayerCache, PaddedCache
 from nanokimi.config import KimiConfig
 from nanokimi.count import cache_elements
@@ -73,6 +73,10 @@ class Decoding:
 
     def __call__(self) -> DecodedTogether:
         return find_once(self.file, DecodedTogether, self._measure)
+
+    def kept(self) -> DecodedTogether | None:
+        """The result of an earlier call; None where there is none."""
+        return read_kept(self.file, DecodedTogether)
 
     @torch.inference_mode()
     def _measure(self) -> DecodedTogether:

@@ -16,11 +16,19 @@ from nanokimi.system.reading import UnreadableFile, read_small_json
 T = TypeVar("T")
 
 
-def find_once(file: Path, kind: type[T], find: Callable[[], T]) -> T:
-    """The `kind`, a dataclass, that `file` holds; where it holds none, what `find()` returns, which is then kept."""
+def read_kept(file: Path, kind: type[T]) -> T | None:
+    """The `kind`, a dataclass, that `file` holds; None where it holds none."""
     try:
         return TypeAdapter(kind).validate_python(read_small_json(file, MOST_BYTES))
     except (UnreadableFile, ValidationError):
-        found = find()
+        return None
+
+
+def find_once(file: Path, kind: type[T], find: Callable[[], T]) -> T:
+    """What `file` holds; where it holds nothing, what `find()` returns, which is then kept."""
+    kept = read_kept(file, kind)
+    if kept is not None:
+        return kept
+    found = find()
     write_json(file, asdict(found))
     return found

@@ -116,7 +116,9 @@ def job(tmp_path) -> Decoding:
 
 
 def test_a_measurement_is_kept_and_not_made_twice(job, monkeypatch):
+    assert job.kept() is None
     found = job()
+    assert job.kept() == found
     assert [(each.model, each.batch, each.context, each.tokens) for each in found.found] == [
         (name, 2, 12, 3) for name in MODELS
     ]
