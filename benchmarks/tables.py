@@ -8,6 +8,8 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.records import RESULTS
+from lab_utils.study.cache_found import at_best_rate, read_found, speed_ratio, tokens_per_second
+from lab_utils.study.decoding import Decoded
 from lab_utils.study.record import Found, read_study
 from lab_utils.study.trial import Outcome
 
@@ -153,6 +155,67 @@ def faults_table(record: dict[str, Any]) -> str:
     for row in record["kinds"].values():
         numbers = f"{row['tries']:,} | {row['survived']:,} | {len(row['lost']):,} | {row['seconds'] / 60:.1f}"
         lines.append(f"| {row['fault']} | {numbers} |")
+    return "\n".join(lines)
+
+
+ATTENTION = {"mha": "ordinary heads", "mla": "MLA", "block-latent": "block latents"}
+CACHED_ARMS = {
+    "mla": "MLA, 128 wide, 4 layers",
+    "mha-40x4": "ordinary heads, 40 wide, 4 layers",
+    "mha-80x2": "ordinary heads, 80 wide, 2 layers",
+    "mha-160x1": "ordinary heads, 160 wide, 1 layer",
+    "mha": "ordinary heads, 128 wide, 4 layers",
+}
+
+
+def decoding_table(record: dict[str, Any]) -> str:
+    """A row per place: how many times as fast as ordinary heads each attention decodes, and the bytes of its cache."""
+    names, (first, *others) = list(ATTENTION), ATTENTION.values()
+    heads = ["texts x tokens in the cache", f"{first}, tokens per second"]
+    heads += [f"{each}, times that" for each in others] + [f"cache of {each}" for each in ATTENTION.values()]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    places: dict[tuple[int, int], dict[str, Decoded]] = {}
+    for each in read_found(record).decoded:
+        places.setdefault((each.batch, each.context), {})[each.model] = each
+    for (batch, context), found in places.items():
+        ratios = [f"{speed_ratio(found[name], found[names[0]]):.2f}" for name in names[1:]]
+        sizes = [f"{found[name].cache_bytes / 10**6:.1f} MB" for name in names]
+        cells = [f"{batch} x {context:,}", f"{tokens_per_second(found[names[0]]):,.0f}", *ratios, *sizes]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def reach_table(record: dict[str, Any]) -> str:
+    """What 1 GB of cache holds: a row per attention."""
+    reach = read_found(record).reach
+    contexts = list(reach[0].largest_batch)
+    lines = [
+        "| | numbers per token | longest context of one text | "
+        + " | ".join(f"texts of {n:,} tokens" for n in contexts)
+        + " |",
+        "|---" * (3 + len(contexts)) + "|",
+    ]
+    for each in reach:
+        texts = " | ".join(f"{each.largest_batch[n]:,}" for n in contexts)
+        lines.append(
+            f"| {ATTENTION[each.model]} | {each.numbers_per_token:,.0f} | {each.longest_context:,} | {texts} |"
+        )
+    return "\n".join(lines)
+
+
+def equal_cache_table(record: dict[str, Any]) -> str:
+    """A row per arm at its best rate: its cache, what it reaches, and with how many seeds."""
+    lines = [
+        "| | cache, numbers per token | learning rate | validation loss, nats per token (least..greatest) "
+        "| bits per byte | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, found in at_best_rate(read_found(record).trained).items():
+        losses = [each.run.final.loss for each in found]
+        loss = f"{fmean(losses):.3f} ({min(losses):.3f}..{max(losses):.3f})"
+        bits = fmean(each.run.final.bits_per_byte for each in found)
+        cells = [CACHED_ARMS[arm], f"{found[0].cache_per_token:,}", f"{found[0].lr:g}", loss, f"{bits:.3f}"]
+        lines.append(f"| {' | '.join(cells)} | {len(found)} |")
     return "\n".join(lines)
 
 

@@ -95,13 +95,13 @@ class MultiHeadLatentAttention(nn.Module):
             k, v = expand_latent(latent, k_rope, expand_k, expand_v)
             heads = attend(q, k, v, self.scale)
         else:
-            # Multi-query attention over the latents: the key is [c ; k_rope], the value c itself.
+            # Multi-query attention over the latents: the key is [c ; k_rope], the value c itself. k_rope is mixed too,
+            # and left out afterwards: for values as wide as the keys a CPU has one kernel, which copies no key.
             (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
             k = entries[:, None].expand(-1, self.n_heads, -1, -1)
             q = absorb_query(q, expand_k)
-            latents = entries[..., : self.cfg.kv_lora_rank]
-            mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, q))
-            heads = mixed @ expand_v.transpose(1, 2)
+            mixed = attend_shared(q, entries, entries, self.scale, visible_entries(cache, q))
+            heads = mixed[..., : self.cfg.kv_lora_rank] @ expand_v.transpose(1, 2)
         out = self.o_proj(join_heads(heads))
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 

@@ -52,20 +52,21 @@ def _stepper(arm: Arm, corpus: Corpus) -> Callable[[], float | None]:
     def step() -> float | None:
         nonlocal steps
         for _ in range(2):
-            _wait_for_device()
+            wait_for_device()
             started = time.perf_counter()
             try:
                 record = next(steps)
             except TrainingDiverged:
                 steps = begin()
                 continue
-            _wait_for_device()
+            wait_for_device()
             return time.perf_counter() - started - record.compile_seconds
         return None
 
     return step
 
 
-def _wait_for_device() -> None:
+def wait_for_device() -> None:
+    """Return when the GPU, where there is one, has done all that it was asked for."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -201,6 +201,32 @@ def _loss_at_equal(
     return value
 
 
+EQUAL_CACHE = 0.01  # of the numbers that decoding keeps per token
+
+
+def equal_memory(results: Results, challenger: str) -> Verdict | None:
+    """The challenger against the best arm whose cache per token is as large, within 1 %; None where there is none.
+
+    The best is the one with the lowest mean loss of its finished runs, so that the challenger meets the strongest one.
+    """
+    size = results.arms[challenger].cache_per_token
+    losses: dict[str, float] = {}
+    for name, facts in results.arms.items():
+        if name != challenger and abs(facts.cache_per_token / size - 1) <= EQUAL_CACHE:
+            runs = [run for seed in results.seeds if (run := results.run(name, seed))]
+            losses[name] = fmean(run.final.loss for run in runs) if runs else math.inf
+    if not losses:
+        return None
+    return compare_arms(
+        "Equal memory",
+        "validation loss at equal cache",
+        results,
+        lambda run: run.final.loss,
+        min(losses, key=losses.__getitem__),
+        challenger,
+    )
+
+
 def ladder(results: Results) -> list[Verdict]:
     """How each rung changes the final loss of the rung before it. Rungs without their neighbour are left out."""
     steps = {

@@ -1,6 +1,7 @@
-"""A study as a command: trains every arm on every text, and prints what each knows.
+"""A study as a command: trains and measures what its preset says, and prints what came out.
 
     python -m lab_utils.study --name facts --profile smoke
+    python -m lab_utils.study --name cache --profile smoke
     python -m lab_utils.study --name facts --where local:2
 
 It writes out/study/<name>-<profile>/: results.json, report.html, and a folder per training in runs/. Begun again after
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 
 from lab_utils.bench.command import Parser, tell
 from lab_utils.bench.place import HERE, Local, read_place
+from lab_utils.study.cache import run_cache
+from lab_utils.study.cache_plan import CACHE, CachePlan, make_cache_plan
 from lab_utils.study.plan import make_study
 from lab_utils.study.record import RESULTS, claim_folder, run_study
 from lab_utils.study.report import as_text, write_report
@@ -29,22 +32,28 @@ def run(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m lab_utils.study", description=__doc__.partition("\n")[0], allow_abbrev=False
     )
-    parser.add_argument("--name", default="facts", help="which study: facts")
-    parser.add_argument("--profile", default="auto", help="smoke (a minute), cpu (which auto is), map")
+    parser.add_argument("--name", default="facts", help="which study: facts, cache")
+    parser.add_argument(
+        "--profile", default="auto", help="smoke (a minute), cpu (which auto is), for facts map"
+    )
     parser.add_argument(
         "--seeds",
-        type=str,
         default="1",
-        help="how many; each after the first is trained at the best rate only",
+        help="how many; for facts each after the first is trained at the best rate only",
     )
     parser.add_argument("--where", default=HERE, help="here, local:N (N trainings at once), slurm")
     parser.add_argument("--out", type=str, default="", help="the folder [default: out/study/NAME-PROFILE]")
     options = parser.parse_args(argv)
     profile = "cpu" if options.profile == "auto" else options.profile
-    plan = make_study(options.name, profile, read_whole(options.seeds))
+    seeds = read_whole(options.seeds)
+    plan = (
+        make_cache_plan(profile, seeds) if options.name == CACHE else make_study(options.name, profile, seeds)
+    )
     place = read_place(options.where) or Local(1)
     check_same_tree()
     folder = read_folder(options.out or f"out/study/{plan.name}-{plan.profile}")
+    if isinstance(plan, CachePlan):
+        return run_cache(plan, folder, place)
     corpora = []
     for data in plan.texts():
         tell(f"text: {data.n_characters:,} characters, {data.n_exposures} exposures of each fact")

@@ -118,23 +118,28 @@ class StudyPlan:
 
 
 def study_names() -> list[str]:
-    """The names that have a preset: facts."""
+    """The names that have a preset: cache, facts."""
     return sorted({name.removeprefix(PREFIX).rpartition("-")[0] for name in preset_names(PREFIX)})
 
 
 def profiles_of(name: str) -> list[str]:
-    """The profiles of a study: cpu, map, smoke."""
+    """The profiles of a study: for facts cpu, map, smoke."""
     start = f"{PREFIX}{name}-"
     return [each.removeprefix(start) for each in preset_names(start)]
 
 
-@checked
-def make_study(name: str, profile: str = "cpu", seeds: Size = 1) -> StudyPlan:
-    """The plan of a study. Raises `ConfigError` with one line that says what is wrong and what is allowed."""
+def find_preset(name: str, profile: str) -> str:
+    """The name of a study's preset. Raises `ConfigError` with one line that says what is wrong and what is allowed."""
     require(name in study_names(), f"study {quote(name)} does not exist; {nearest(name, study_names())}")
     profiles = profiles_of(name)
     require(profile in profiles, f"profile={quote(profile)} does not exist; {nearest(profile, profiles)}")
-    where = f"{PREFIX}{name}-{profile}"
+    return f"{PREFIX}{name}-{profile}"
+
+
+@checked
+def make_study(name: str, profile: str = "cpu", seeds: Size = 1) -> StudyPlan:
+    """The plan of the study of facts. Raises `ConfigError` in one line that says what is wrong and what is allowed."""
+    where = find_preset(name, profile)
     preset = build(StudyPreset, read_yaml(where), where=where)
     axes = product(range(seeds), preset.characters, preset.exposures, preset.rates, preset.arms)
     return StudyPlan(

@@ -18,6 +18,7 @@ from lab_utils.bench.results import MOST_BYTES, ResultsError
 from lab_utils.bench.timing import time_in_turns
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
+from lab_utils.study.cache_plan import CachePlan
 from lab_utils.study.plan import Cell, StudyPlan
 from lab_utils.study.trial import FactsTrial, Outcome, best_of_rates, by_place
 from nanokimi.config import ConfigError, to_dict
@@ -45,9 +46,9 @@ class Found:
     environment: dict[str, Any]
 
 
-def claim_folder(plan: StudyPlan, folder: Path) -> None:
+def claim_folder(plan: StudyPlan | CachePlan, folder: Path) -> None:
     """Note in the folder which study it holds. `ConfigError` where it holds another one, or cannot be written."""
-    mine = _describe(plan)
+    mine = describe_study(plan)
     try:
         if (folder / STUDY).exists():
             theirs = read_small_json(folder / STUDY, MOST_BYTES)
@@ -64,7 +65,7 @@ def claim_folder(plan: StudyPlan, folder: Path) -> None:
         raise ConfigError(f"--out={quote(str(folder))} cannot be written: {error.strerror}") from None
 
 
-def _describe(plan: StudyPlan) -> dict[str, Any]:
+def describe_study(plan: StudyPlan | CachePlan) -> dict[str, Any]:
     """Which study this is."""
     return {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
 
@@ -102,7 +103,7 @@ def run_study(
         step_seconds=_time_steps(plan, corpora[0], folder),
         environment=environment(plan.preset.train.device),
     )
-    write_json(folder / RESULTS, _describe(plan) | asdict(found))
+    write_json(folder / RESULTS, describe_study(plan) | asdict(found))
     return found
 
 

@@ -7,21 +7,18 @@ beside it in outcome.json, so that a study that is begun again does nothing twic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
-
 from lab_utils.bench.plan import Arm
-from lab_utils.bench.results import MOST_BYTES, Run, run_folder
+from lab_utils.bench.results import Run, run_folder
 from lab_utils.bench.unattended import Training
+from lab_utils.study.kept import find_once
 from lab_utils.study.knowledge import Knowledge, measure_knowledge
 from lab_utils.study.plan import Cell
 from nanokimi import checkpoint
 from nanokimi.count import count_parameters
-from nanokimi.system.atomic import write_json
-from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.corpus import load_corpus
 from nanokimi.text.storyworld.almanac import Almanac
 
@@ -65,12 +62,7 @@ class FactsTrial:
 
     def __call__(self) -> Outcome:
         file = run_folder(self.out, self.arm.name, self.arm.train.seed) / OUTCOME
-        try:
-            return TypeAdapter(Outcome).validate_python(read_small_json(file, MOST_BYTES))
-        except (UnreadableFile, ValidationError):
-            outcome = self._find()
-        write_json(file, asdict(outcome))
-        return outcome
+        return find_once(file, Outcome, self._find)
 
     def _find(self) -> Outcome:
         run = Training(self.cell.data, self.arm, self.out)()

@@ -5,7 +5,15 @@ from itertools import pairwise
 
 import pytest
 
-from lab_utils.bench.verdicts import Pair, compare_arms, fairness, ladder, optimizer_or_architecture, verdicts
+from lab_utils.bench.verdicts import (
+    Pair,
+    compare_arms,
+    equal_memory,
+    fairness,
+    ladder,
+    optimizer_or_architecture,
+    verdicts,
+)
 from tests.bench.made_up_results import arm, results, run, three_seeds
 
 
@@ -202,3 +210,22 @@ def test_fairness_measures_the_largest_distance():
 def test_fairness_of_nothing_is_not_claimed():
     facts = fairness(results([], [arm("kimi")]))
     assert facts.body_active is facts.flops is facts.same_batches is None
+
+
+def test_equal_memory_is_against_the_best_arm_with_as_large_a_cache():
+    """64 numbers per token, and one that is 0.5 % larger; `wide` is better still, with a larger cache."""
+    arms = [arm("weak"), arm("good", cache_per_token=64.3), arm("wide", cache_per_token=66.0), arm("mla")]
+    losses = {"weak": 3.0, "good": 2.5, "wide": 1.0, "mla": 2.0}
+    made = results([run(name, seed, {40: loss}) for name, loss in losses.items() for seed in range(3)], arms)
+    verdict = equal_memory(made, "mla")
+    assert (verdict.question, verdict.winner, verdict.loser) == ("Equal memory", "mla", "good")
+    assert verdict.mean == pytest.approx(-0.5)
+    assert equal_memory(made, "wide") is None
+
+
+def test_equal_memory_with_a_lost_run_meets_those_that_came():
+    arms = [arm("weak"), arm("lost"), arm("mla")]
+    runs = [run(name, seed, {40: 2.0}) for name in ("weak", "mla") for seed in range(3)]
+    assert equal_memory(results(runs, arms), "mla").baseline == "weak"
+    missing = equal_memory(results(runs, arms[1:]), "mla")
+    assert (missing.answer, missing.reason) == ("no conclusion", "lost with seed 0 did not finish (2 more)")

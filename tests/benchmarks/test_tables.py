@@ -1,7 +1,18 @@
-"""The tables of steps: what a record has counted stands in them, by hand."""
+"""The tables of steps, of studies and of the cache: what a record has counted stands in them, by hand."""
 
-from benchmarks.tables import facts_table, perf_table, scaling_axes, scaling_table
+from dataclasses import asdict
+
+from benchmarks.tables import (
+    decoding_table,
+    equal_cache_table,
+    facts_table,
+    perf_table,
+    reach_table,
+    scaling_axes,
+    scaling_table,
+)
 from lab_utils.study.record import Found
+from tests.bench.made_up_results import run
 from tests.study.outcomes import made_up
 
 ROW = {"ms": 10.0, "ratio": 1.0, "process_ratios": [1.0, 1.0]}
@@ -51,4 +62,41 @@ def test_a_row_of_a_study_is_the_mean_of_an_arm_at_a_rate():
     assert facts_table(found).splitlines()[2:] == [
         "| dense | 0.02 | 2 | 50.0% (40.0%..60.0%) | 25.0% | 1.50 | 0.25 | 1.00 |",
         "| wide | 0.01 | 1 | 50.0% (50.0%..50.0%) | 25.0% | 1.50 | 0.25 | 1.50 |",
+    ]
+
+
+def cached(model: str, n_bytes: int, *seconds: float) -> dict:
+    """4 texts of 1,024 tokens that go on by 32 tokens per round."""
+    return {
+        "model": model, "batch": 4, "context": 1024, "tokens": 32, "cache_bytes": n_bytes, "formula_bytes": 0,
+        "seconds": seconds,
+    }  # fmt: skip
+
+
+def trained(arm: str, lr: float, loss: float, seed: int = 0) -> dict:
+    made = asdict(run(f"{arm}-lr{lr:g}", seed, {40: loss}))
+    return {"arm": arm, "lr": lr, "cache_per_token": 320, "body_active": 793_984, "run": made}
+
+
+def test_the_tables_of_the_cache():
+    """128 tokens per round: of ordinary heads 256 per second; MLA takes a half, a third and twice their time."""
+    decoded = [
+        cached("mha", 16_777_216, 0.5, 0.6, 0.1),
+        cached("mla", 5_242_880, 0.25, 0.2, 0.2),
+        cached("block-latent", 2_097_152, 0.125, 0.15, 0.025),
+    ]
+    batches = {"256": 3276, "8192": 102}
+    reach = {"model": "mla", "numbers_per_token": 320.0, "longest_context": 838_860, "largest_batch": batches}
+    runs = [trained("mla", 0.01, 2.0), trained("mla", 0.01, 2.5, 1), trained("mla", 0.02, 1.0)]
+    record = {"decoded": decoded, "reach": [reach], "trained": runs, "lost": {}, "format": 1}
+    assert decoding_table(record).splitlines()[2:] == [
+        "| 4 x 1,024 | 256 | 2.00 | 4.00 | 16.8 MB | 5.2 MB | 2.1 MB |"
+    ]
+    assert reach_table(record).splitlines() == [
+        "| | numbers per token | longest context of one text | texts of 256 tokens | texts of 8,192 tokens |",
+        "|---|---|---|---|---|",
+        "| MLA | 320 | 838,860 | 3,276 | 102 |",
+    ]
+    assert equal_cache_table(record).splitlines()[2:] == [
+        "| MLA, 128 wide, 4 layers | 320 | 0.01 | 2.250 (2.000..2.500) | 1.125 | 2 |"
     ]

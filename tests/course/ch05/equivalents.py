@@ -92,11 +92,11 @@ EQUIVALENT = {
         ),
     )
     | name_mutants(
-        "heads = mixed @ expand_v.transpose(1, 2)",
+        "heads = mixed[..., :self.cfg.kv_lora_rank] @ expand_v.transpose(1, 2)",
         ("transpose(1, 2)", "transpose(2, 1)", NO_ORDER),
     )
     | name_mutants(
-        "mixed = attend_shared(q, entries, latents, self.scale, visible_entries(cache, q))",
+        "mixed = attend_shared(q, entries, entries, self.scale, visible_entries(cache, q))",
         ("(cache, q)", "(q, cache)", "only a batch of different lengths has padding"),
     ),
     "compress": name_mutants(
