@@ -44,7 +44,7 @@ def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
 
     def work_off(jobs, *_):
         asked.append([(trial.cell.arm, trial.cell.lr, trial.arm.train.seed) for trial in jobs.values()])
-        losses = {("dense", 0.02): 1.0, ("experts-16", 0.04): 1.0}
+        losses = {("dense", 0.02): 1.0, ("experts-16", 0.005): 1.0}
         return {
             name: made_up(trial.cell.arm, trial.cell.lr, losses.get((trial.cell.arm, trial.cell.lr), 2.0),
                           n_exposures=150, seed=trial.arm.train.seed)
@@ -59,9 +59,9 @@ def test_other_seeds_are_trained_at_the_best_rate_only(tmp_path, monkeypatch):
     assert len(asked[0]) == 6
     assert asked[1] == [
         ("dense", 0.02, 1),
-        ("experts-16", 0.04, 1),
+        ("experts-16", 0.005, 1),
         ("dense", 0.02, 2),
-        ("experts-16", 0.04, 2),
+        ("experts-16", 0.005, 2),
     ]
     assert len(found.outcomes) == plan.n_trainings == 10
     assert record.read_study(tmp_path / "results.json") == found
