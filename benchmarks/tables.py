@@ -15,6 +15,7 @@ from lab_utils.study.trial import Outcome
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
 PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
+CACHE = "study-cache-amd-epyc-one-thread"
 SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
 
 WHAT = {
@@ -227,13 +228,15 @@ def read_record(name: str) -> dict[str, Any]:
 def tables() -> dict[str, list[str]]:
     """Every table, by the file that shows it, in its order there."""
     ladders = [read_record(f"ladder-{text}") for text in ("storyworld", "tinystories")]
+    cache = read_record(CACHE)
     perfs, scalings = ([read_record(name) for name in names] for names in (PERFS, SCALINGS))
     return {
         "README.md": [summary_table(*ladders)],
         "docs/results.md": [
             *map(ladder_table, ladders),
-            shakespeare_table(read_record("shakespeare")),
             facts_table(read_study(RESULTS / "study-facts.json")),
+            *(write(cache) for write in (decoding_table, reach_table)),
+            shakespeare_table(read_record("shakespeare")),
         ],
         "docs/reliability.md": [faults_table(read_record("faults"))],
         "docs/performance.md": [
