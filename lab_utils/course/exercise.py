@@ -206,7 +206,7 @@ def plainly_wrong(piece: Callable[..., Tensor]) -> list[Case]:
 # What is wrong with a test that passes for every piece, `give_nothing` too, and with one that refuses only that.
 LOOKS_AT_NOTHING = (
     "The test passes for every piece that was tried, even for one that gives nothing at all.",
-    "Is there an `assert`, and does it look at the result?",
+    "Is there an `assert`? Does it look at what the piece gives or does, and which piece would make it fail?",
 )
 LOOKS_AT_NO_NUMBER = (
     "It passes for every piece that was tried and gives something: sound ones, broken ones, plainly wrong ones.",

@@ -39,7 +39,7 @@ from lab_utils.course.formats import (
     widen,
 )
 from lab_utils.course.hunting import look_at_test
-from lab_utils.course.inputs import entries
+from lab_utils.course.inputs import by_size
 from lab_utils.course.judgement import CheckResult, Difference
 from lab_utils.course.kept import CHANGES, say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.order import is_exchanged, say_exchanged, say_order
@@ -47,6 +47,8 @@ from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
 from lab_utils.course.usual_state import usual_state
+
+NO_VERDICT = "It comes to no verdict on any piece by which it is judged, the sound ones included."
 
 
 class AnswerKey:
@@ -61,7 +63,7 @@ class AnswerKey:
             self.cases = exercise.cases()
         judged = [number for number, case in enumerate(self.cases) if case.judged]
         # A hunt begins with the notebook's piece; elsewhere the smallest input teaches most, and bfloat16 least.
-        sizes = [(has_bfloat16(case), entries(case.args)) for case in self.cases]
+        sizes = [(has_bfloat16(case), by_size(case.args)) for case in self.cases]
         self.order = judged if exercise.is_hunt else sorted(judged, key=sizes.__getitem__)
         self._outcomes: dict[tuple[Callable, int], Outcome] = {}
 
@@ -170,7 +172,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
             difference = replace(difference, says=says)
         elif exercise.is_hunt and all(outcomes[i].parts is None for i in key.order):
             says = difference.says.replace("It raises ", "Your test raises ", 1).removesuffix(".")
-            difference = replace(difference, says=f"{says}. So it is for every piece, the sound ones too.")
+            difference = replace(difference, says=f"{says}. {NO_VERDICT}")
         return CheckResult(
             exercise,
             "failed",

@@ -217,7 +217,8 @@ def _describe_test(difference: Difference) -> str:
         return f"Your test refuses {piece}. It should pass for it."
     return (
         f"Your test passes for {inside} at one time and fails at another. It should say the same each time: "
-        "choose its numbers yourself, or from a generator with a seed, and remember nothing."
+        "choose its numbers yourself, or from a generator with a seed, write all that a `torch.empty` makes, and "
+        "remember nothing."
     )
 
 

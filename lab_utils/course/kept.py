@@ -7,8 +7,9 @@ from typing import Any
 
 KEEPERS = list, dict, set, deque, bytearray
 CHANGES = (
-    "A second run of the same input gives something else: something is kept from one call, or from one object, to the "
-    "next, or is drawn without a seed."
+    "A second run of the same input gives something else. Either something is kept from one call, or from one object, "
+    "to the next, or it is drawn without a seed, or part of a `torch.empty` is never written: what lay in memory is "
+    "still there."
 )
 
 

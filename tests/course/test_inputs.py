@@ -8,7 +8,7 @@ import torch
 
 from lab_utils.course.chapters import all_exercises, find
 from lab_utils.course.exercise import Case
-from lab_utils.course.inputs import describe_input, entries
+from lab_utils.course.inputs import by_size, describe_input, entries
 from lab_utils.course.judge import judge
 from lab_utils.course.judgement import CheckResult, Difference, panel_html, panel_text
 from tests.sample import sample
@@ -142,3 +142,9 @@ def test_what_layers_report_is_shown_by_its_shapes():
     assert lines[0].startswith("routing[0] = RouterStats of logits (2, 6, 4), scores (2, 6, 4)")
     assert lines[-1] == "cfg = BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)"
     assert len(lines) == 5
+
+
+def test_an_input_without_a_number_comes_last():
+    """Nothing is to be seen in it, however small it is."""
+    full, empty = (torch.zeros(9, 2), 4), (torch.empty(0, 2), 4)
+    assert by_size((torch.zeros(1, 2), 4)) < by_size(full) < by_size(empty) < by_size((torch.zeros(9, 2), []))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, has_flags, name_axis, same
+from lab_utils.course.relations.pairs import ENOUGH, Pair, all_same, has_flags, name_axis, same, say_along
 
 
 def _exchange_halves(x: Tensor, axis: int) -> Tensor:
@@ -22,18 +22,18 @@ def _exchange_halves(x: Tensor, axis: int) -> Tensor:
 
 
 _MOVES: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "the right numbers stand in the opposite order {}": lambda x, axis: x.flip(axis),
-    "the right numbers stand one place too late {}, the last one first": lambda x, axis: x.roll(1, axis),
-    "the right numbers stand one place too early {}, the first one last": lambda x, axis: x.roll(-1, axis),
-    "the two halves are exchanged {}": _exchange_halves,
-    "the mean is subtracted {}, and should not be": lambda x, axis: x - x.mean(axis, keepdim=True),
-    "the numbers are divided by their sum {}, and should not be": lambda x, axis: x / x.sum(axis, keepdim=True),
-    "every number is the mean of the right ones {}": lambda x, axis: x.mean(axis, keepdim=True).expand_as(x),
-    "every number is the sum of the right ones {}": lambda x, axis: x.sum(axis, keepdim=True).expand_as(x),
-    "every number is the largest of the right ones {}": lambda x, axis: x.amax(axis, keepdim=True).expand_as(x),
-    "the right numbers are sorted {}, the smallest first": lambda x, axis: x.sort(axis).values,
-    "the right numbers are sorted {}, the largest first": lambda x, axis: x.sort(axis, descending=True).values,
-    "all numbers are the first of the right ones {}": lambda x, axis: x.narrow(axis, 0, 1).expand_as(x),
+    "the right numbers stand in the opposite order{}": lambda x, axis: x.flip(axis),
+    "the right numbers stand one place too late{}, the last one first": lambda x, axis: x.roll(1, axis),
+    "the right numbers stand one place too early{}, the first one last": lambda x, axis: x.roll(-1, axis),
+    "the two halves are exchanged{}": _exchange_halves,
+    "the mean is subtracted{}, and should not be": lambda x, axis: x - x.mean(axis, keepdim=True),
+    "the numbers are divided by their sum{}, and should not be": lambda x, axis: x / x.sum(axis, keepdim=True),
+    "every number is the mean of the right ones{}": lambda x, axis: x.mean(axis, keepdim=True).expand_as(x),
+    "every number is the sum of the right ones{}": lambda x, axis: x.sum(axis, keepdim=True).expand_as(x),
+    "every number is the largest of the right ones{}": lambda x, axis: x.amax(axis, keepdim=True).expand_as(x),
+    "the right numbers are sorted{}, the smallest first": lambda x, axis: x.sort(axis).values,
+    "the right numbers are sorted{}, the largest first": lambda x, axis: x.sort(axis, descending=True).values,
+    "all numbers are the first of the right ones{}": lambda x, axis: x.narrow(axis, 0, 1).expand_as(x),
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _moved(pairs: Sequence[Pair]) -> str:
             continue
         for says, of in _MOVES.items():
             if all_same(pairs, functools.partial(of, axis=axis)):
-                return says.format(f"along {name_axis(axis, pairs)}")
+                return say_along(says, axis, pairs)
     return ""
 
 
@@ -96,15 +96,16 @@ def _along_an_axis(pairs: Sequence[Pair]) -> str:
     for axis in _axes(pairs):
         if max(pair.right.shape[axis] for pair in pairs) < ENOUGH:
             continue
-        along = f"along {name_axis(axis, pairs)}"
         places = [p.right.abs().argmax(axis, keepdim=True) for p in pairs]
         factors = [p.got.gather(axis, at) / p.right.gather(axis, at) for p, at in zip(pairs, places)]
         fits = all(f.isfinite().all() and same(p.right * f, p.got, p.room) for p, f in zip(pairs, factors))
         if fits and _are_wrong_lengths(torch.cat([f.flatten() for f in factors])):
-            return f"apart from one factor, the numbers {along} are right{_total(pairs, axis)}"
+            says = "apart from one factor, the numbers{} are right"
+            return say_along(says, axis, pairs, " of an input") + _total(pairs, axis)
         offsets = [(p.got - p.right).narrow(axis, 0, 1) for p in pairs]
         if all(same(p.right + offset, p.got, p.room) for p, offset in zip(pairs, offsets)):
-            return f"apart from one number that is added, the numbers {along} are right"
+            says = "apart from one number that is added, the numbers{} are right"
+            return say_along(says, axis, pairs, " of an input")
     return ""
 
 
@@ -139,11 +140,10 @@ _TAKEN_TOGETHER: dict[str, Callable[..., Tensor]] = {
 def _too_few_axes(pairs: Sequence[Pair]) -> str:
     """A sum or mean along an axis, or an axis of one entry that is missing."""
     for axis in _axes(pairs):
-        along = f"along {name_axis(axis, pairs)}"
         for says, of in _TAKEN_TOGETHER.items():
             for keep in (False, True):
                 if all_same(pairs, functools.partial(of, dim=axis, keepdim=keep)):
-                    return f"it is the {says} of the right numbers {along}"
+                    return say_along(f"it is the {says} of the right numbers{{}}", axis, pairs)
     return ""
 
 
@@ -175,10 +175,10 @@ def _ends(whole: Tensor, piece: Tensor, axis: int) -> bool:
 
 
 _PARTS: dict[str, Callable[[Pair, int], bool]] = {
-    "only the beginning of the right result is there {}": lambda p, axis: _begins(p.right, p.got, axis),
-    "only the end of the right result is there {}": lambda p, axis: _ends(p.right, p.got, axis),
-    "after the right numbers come others {}": lambda p, axis: _begins(p.got, p.right, axis),
-    "before the right numbers come others {}": lambda p, axis: _ends(p.got, p.right, axis),
+    "only the beginning of the right result is there{}": lambda p, axis: _begins(p.right, p.got, axis),
+    "only the end of the right result is there{}": lambda p, axis: _ends(p.right, p.got, axis),
+    "after the right numbers come others{}": lambda p, axis: _begins(p.got, p.right, axis),
+    "before the right numbers come others{}": lambda p, axis: _ends(p.got, p.right, axis),
 }
 
 
@@ -189,7 +189,7 @@ def _too_short_or_long(pairs: Sequence[Pair]) -> str:
     for axis in _axes(pairs):
         for says, holds in _PARTS.items():
             if all(holds(pair, axis) for pair in pairs):
-                return says.format(f"along {name_axis(axis, pairs)}")
+                return say_along(says, axis, pairs)
     return ""
 
 

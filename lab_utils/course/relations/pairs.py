@@ -107,8 +107,13 @@ def _told(pair: Pair) -> Tensor:
 def name_axis(axis: int, pairs: Sequence[Pair]) -> str:
     """An axis in words; axes are counted from the end, as -1."""
     counts = {pair.right.ndim for pair in pairs}
-    if counts == {1}:
-        return "the only axis"
     if axis == -1:
         return "the last axis"
     return "the first axis" if counts == {-axis} else f"axis {axis}"
+
+
+def say_along(says: str, axis: int, pairs: Sequence[Pair], alone: str = "") -> str:
+    """A clause with its axis in the place of {}, or `alone` where the numbers have only one."""
+    if all(pair.right.ndim == 1 for pair in pairs):
+        return says.format(alone)
+    return says.format(f" along {name_axis(axis, pairs)}")

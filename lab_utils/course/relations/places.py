@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lab_utils.course.relations.pairs import ENOUGH, Pair, has_flags, name_axis
+from lab_utils.course.relations.pairs import ENOUGH, Pair, has_flags, say_along
 
 
 def _wrong(pair: Pair) -> Tensor:
@@ -22,14 +22,14 @@ def _wrong(pair: Pair) -> Tensor:
 
 # The entries along an axis that are wrong, of `n`: at least so many there must be in one pair.
 _ALONG: dict[str, tuple[int, Callable[[int], list[int]]]] = {
-    "only the first place {} is wrong": (3, lambda n: [0]),
-    "only the last place {} is wrong": (3, lambda n: [n - 1]),
-    "the first place {} is right, and all others are wrong": (3, lambda n: list(range(1, n))),
-    "the last place {} is right, and all others are wrong": (3, lambda n: list(range(n - 1))),
-    "the first half is right {}, and the second is wrong": (4, lambda n: list(range(n // 2, n))),
-    "the second half is right {}, and the first is wrong": (4, lambda n: list(range(n // 2))),
-    "the places 0, 2, 4, ... are right {}, and all others are wrong": (4, lambda n: list(range(1, n, 2))),
-    "the places 1, 3, 5, ... are right {}, and all others are wrong": (4, lambda n: list(range(0, n, 2))),
+    "only the first place{} is wrong": (3, lambda n: [0]),
+    "only the last place{} is wrong": (3, lambda n: [n - 1]),
+    "the first place{} is right, and all others are wrong": (3, lambda n: list(range(1, n))),
+    "the last place{} is right, and all others are wrong": (3, lambda n: list(range(n - 1))),
+    "the first half is right{}, and the second is wrong": (4, lambda n: list(range(n // 2, n))),
+    "the second half is right{}, and the first is wrong": (4, lambda n: list(range(n // 2))),
+    "the places 0, 2, 4, ... are right{}, and all others are wrong": (4, lambda n: list(range(1, n, 2))),
+    "the places 1, 3, 5, ... are right{}, and all others are wrong": (4, lambda n: list(range(0, n, 2))),
 }
 
 
@@ -47,7 +47,7 @@ def _along_axes(pairs: Sequence[Pair]) -> str:
             continue
         for says, (enough, expected) in _ALONG.items():
             if max(n for n, _ in found) >= enough and all(places == expected(n) for n, places in found):
-                return says.format(f"along {name_axis(axis, pairs)}")
+                return say_along(says, axis, pairs)
     return ""
 
 
@@ -109,10 +109,10 @@ def _by_size(pairs: Sequence[Pair]) -> str:
         return ""
     if has_flags(pairs[0]):
         if got.all():
-            return "nothing that should be True is False, and some that should be False is True"
-        return (
-            "" if got.any() else "nothing that should be False is True, and some that should be True is False"
-        )
+            return "nothing that should be True is False, and some entries that should be False are True"
+        if not got.any():
+            return "nothing that should be False is True, and some entries that should be True are False"
+        return ""
     if rounded := _rounded(right, got):
         return rounded
     if torch.isclose(got.abs(), right.abs(), rtol=1e-5, atol=0.0).all():

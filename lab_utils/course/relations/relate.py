@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lab_utils.course.differences import explain_difference
 from lab_utils.course.exercise import REFUSED, TEST, Case, Exercise, Parts
-from lab_utils.course.inputs import entries
+from lab_utils.course.inputs import by_size
 from lab_utils.course.relations.arguments import leaves_of, name_arguments, say_path
 from lab_utils.course.relations.ignored import say_ignored
 from lab_utils.course.relations.likeness import Pair, liken
@@ -73,7 +73,7 @@ def _other_arguments(others: StandIns, seen: list[Sight]) -> str:
         return ""
     part = _first_wrong_part(failing)
     # The smallest failing case tells most changes apart, at the least cost.
-    ordered = sorted(judged, key=lambda i: (not seen[i].fails, entries(seen[i].case.args)))
+    ordered = sorted(judged, key=lambda i: (not seen[i].fails, by_size(seen[i].case.args)))
     says = others.find(lambda i, parts: _gives(exercise, parts, seen[i], part), ordered)
     return f"{_say_part(exercise, part)} is on every input what is right where {says}." if says else ""
 
@@ -179,7 +179,7 @@ def _likeness(exercise: Exercise, judged: list[Sight]) -> str:
     pooled = [(s, name) for s, name in pooled if not _follows(name, s)]
     names = sorted(dict.fromkeys(name for _, name in pooled), key=lambda name: name.startswith("gradient"))
     groups = [(_say_part(exercise, each), [(s, n) for s, n in pooled if n == each]) for each in names]
-    shown = min(failing, key=lambda sight: entries(sight.case.args))
+    shown = min(failing, key=lambda sight: by_size(sight.case.args))
     groups.sort(key=lambda group: all(sight is not shown for sight, _ in group[1]))
     if len(names) > 1 and not any(name.startswith("gradient") for name in names):
         groups.append(("Each wrong part", pooled))

@@ -37,7 +37,7 @@ def swiglu_cases() -> list[Case]:
         Case("a batch of sequences", (_numbers(2, 3, 3), *_weights(3, 4))),
         Case("a vector alone", (_numbers(3), *_weights(3, 5))),
         Case("float64", (_numbers(4, 3, dtype=torch.float64), *_weights(3, 4, torch.float64))),
-        Case("bfloat16", tuple(exact)),
+        Case("bfloat16, and a gate of 64", tuple(exact)),
         Case("large numbers", (20 * _numbers(3, 3), *_weights(3, 4))),
     ]
 

@@ -75,6 +75,14 @@ def gated_by(act):
     return piece
 
 
+def _dispatch_of_all_in_one_call(x, expert_idx, weights, bank):
+    """Right, but every expert gets every token, all of them in one call of the bank."""
+    n_experts = bank.down_proj.shape[0]
+    out = bank(x.repeat(n_experts, 1), [len(x)] * n_experts).unflatten(0, (n_experts, -1))
+    chosen = (expert_idx[..., None] == torch.arange(n_experts)) * weights[..., None]
+    return torch.einsum("te,etd->td", chosen.sum(dim=1), out)
+
+
 def _dispatch_of_zeros(x, expert_idx, weights, bank):
     return 0 * dispatch(x, expert_idx, weights, bank)
 
@@ -138,6 +146,11 @@ def dispatch_cases() -> list[Case]:
             ]
         ),
         Case("a piece that gives zeros", (_dispatch_of_zeros,), judged=False),
+        Case(
+            "a piece that runs every expert on every token in one call",
+            (_dispatch_of_all_in_one_call,),
+            judged=False,
+        ),
         Case("a piece that runs everything sixteen times", (_dispatch_often,), judged=False),
         Case(
             "a piece that runs the first choice alone",

@@ -142,7 +142,7 @@ EXERCISES = (
             "order = expert_idx.flatten().argsort(stable=True): pair order[i] belongs to token order[i] // K.",
             "rows = bank(x[order // K], counts); the inverse of `order` brings them back; then weights and the sum.",
         ),
-        moral="Sorting makes one large product per expert out of many small ones, and drops no token.",
+        moral="The core sorts: many small products become one large one per expert, and no token is dropped.",
     ),
     Exercise(
         name="test_sound_router",

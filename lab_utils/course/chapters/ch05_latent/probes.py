@@ -63,7 +63,7 @@ def latents_probes() -> list[Case]:
         "a piece that gives infinite numbers": lambda out: out.abs() + math.inf,
         "a piece that gives the negative": lambda out: -out,
         "a piece that gives a thousand times as much": lambda out: 1000 * out,
-        "a piece that gives a hundredth too much everywhere": lambda out: out + 0.01,
+        "a piece that is off by 0.01": lambda out: out + 0.01,
         "a piece that is right for the first token only": _only_first,
         "a piece that is wrong for the last token": _not_last,
         "a piece that exchanges the heads": lambda out: out.flip(1),

@@ -226,7 +226,7 @@ def clip_probes() -> list[Case]:
     factors: dict[str, Callable] = {
         "a clip of zero": lambda largest, tau: 0 * largest,
         "a clip that makes logits larger": lambda largest, tau: 10 + 0 * largest,
-        "a clip that takes a hundredth off": lambda largest, tau: torch.where(largest > tau, 0.99, 1.0),
+        "a clip that takes 1% off": lambda largest, tau: torch.where(largest > tau, 0.99, 1.0),
         "a clip to a hair above tau": lambda largest, tau: torch.where(
             largest > tau, 1.02 * tau / largest, 1.0
         ),

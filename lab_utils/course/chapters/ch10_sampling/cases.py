@@ -106,6 +106,7 @@ def observe_cache(implementation: Any, beside: bool, *steps: tuple[Tensor, ...])
     """Everything that a caller can see while it appends. `beside`: the cache of another layer grows beside it."""
     cache, parts = implementation(), {}
     other = implementation() if beside else None
+    append = "a's append" if beside else "append"  # as the panel calls it
     if isinstance(cache.length, int) and cache.length:
         raise Problem(
             "A new cache is not empty: it holds what another one has stored. What belongs to one cache is set in "
@@ -125,10 +126,10 @@ def observe_cache(implementation: Any, beside: bool, *steps: tuple[Tensor, ...])
             )
         if _counts_its_room(cache, sum(t.nbytes for step in steps[:number] for t in step)):
             raise Problem(COUNTS_ITS_ROOM)
-        parts |= {f"tensor {i} after append {number}": t.clone() for i, t in enumerate(whole)}
+        parts |= {f"tensor {i} after {append} {number}": t.clone() for i, t in enumerate(whole)}
         parts |= {
-            f"length after append {number}": cache.length,
-            f"nbytes after append {number}": cache.nbytes,
+            f"length after {append} {number}": cache.length,
+            f"nbytes after {append} {number}": cache.nbytes,
         }
         for t in new:
             t.zero_()  # the caller may use its tensors again

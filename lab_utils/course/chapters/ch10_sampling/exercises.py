@@ -37,7 +37,7 @@ EXERCISES = (
             "torch.cat copies the whole past for every token. Keep a larger tensor, write into it, return a slice.",
             "When the room is too small take twice as much as is needed; then a token costs constant time on average.",
         ),
-        moral="Doubling the room makes appending cheap on average, and what counts as stored is the slice.",
+        moral="The core doubles its room, so appending is cheap on average; `nbytes` counts what is stored.",
     ),
     Exercise(
         name="generate",

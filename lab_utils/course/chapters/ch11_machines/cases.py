@@ -33,7 +33,7 @@ def observe_batches(implementation: Callable, *args: int) -> Parts:
     found = implementation(*args)
     if found is None:
         parts_of(found)
-    return {"micro-batches": sorted(int(number) for number in found)}
+    return {"result": sorted(int(number) for number in found)}
 
 
 def batch_cases() -> list[Case]:
@@ -81,6 +81,7 @@ def bytes_cases() -> list[Case]:
         ("a bank of experts, dealt by experts", [(8, 6, 5)], 2, 4, 16),
         ("several tensors, each dealt by itself", [(3, 2), (3,), (7, 2)], 1, 2, 16),
         ("the first of several tensors leaves a rank empty", [(2, 3), (8, 2)], 3, 4, 2),
+        ("two tensors whose rows and numbers do not divide", [(2, 3), (5, 2)], 2, 4, 8),
         ("no tensor", [], 0, 2, 4),
     ]
     return [Case(says, tuple(args)) for says, *args in given]

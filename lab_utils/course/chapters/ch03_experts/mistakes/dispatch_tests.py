@@ -39,7 +39,11 @@ def rows_of_calls(dispatch, x, idx, weights, bank):
     return seen
 
 
-@mistake(*LOOKS_AT_NOTHING)
+@mistake(
+    LOOKS_AT_NOTHING[0],
+    "Is there an `assert`, and which piece would make it fail? Work that nobody needs shows in no result: what can be "
+    "counted over all calls together?",
+)
 def chosen_test_that_never_fails(dispatch):
     dispatch(*layer())
 
@@ -252,7 +256,17 @@ def chosen_test_of_a_weight_of_zero(dispatch):
     assert dispatch(x, idx, weights, bank).isfinite().all()
 
 
+@mistake(
+    "It refuses only a piece that runs every expert on every token in one call of the bank: its limit holds for each "
+    "call by itself. The broken pieces make many calls, each of them within it.",
+    "Count the rows of all calls together.",
+)
+def chosen_test_of_a_limit_for_each_call(dispatch):
+    assert all(n <= 12 for n in rows_of_calls(dispatch, *layer()))
+
+
 DISPATCH_TESTS = (
+    chosen_test_of_a_limit_for_each_call,
     chosen_test_of_a_weight_of_zero,
     chosen_test_that_never_fails,
     chosen_test_of_the_kind,

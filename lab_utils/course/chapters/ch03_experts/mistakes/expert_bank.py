@@ -59,7 +59,7 @@ class BankSortedByLength(Bank):
 
 
 @mistake(
-    "The result is written into `rows`, which belongs to the caller.",
+    "The results of the experts take the place of what they are computed from.",
     "Which tensor do you assign to? Make one for the results.",
 )
 class BankThatWritesIntoRows(Bank):

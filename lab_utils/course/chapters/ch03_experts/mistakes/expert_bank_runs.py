@@ -100,7 +100,7 @@ class BankWithoutTheLast(Bank):
 
 @mistake(
     "The rows are dealt out one by one, row i to expert i modulo E; they are sorted by expert.",
-    "Rows 0 and 1 for counts [2, 1]: which expert gets them?",
+    "For counts [2, 1]: which expert gets rows 0 and 1?",
 )
 class BankThatDeals(Bank):
     def forward(self, rows, counts):

@@ -29,6 +29,19 @@ class BankThatWritesAfterOneCount(Bank):
 
 
 @mistake(
+    "A run is read and written after the rows of the last expert that had any. The rows of all before it count.",
+    "Write down, for counts [1, 2, 1], at which row each run starts.",
+)
+class BankThatWritesAfterOneFilledCount(Bank):
+    def forward(self, rows, counts):
+        out, start = torch.zeros_like(rows), 0
+        for e, n in enumerate(counts):
+            out[start : start + n] = self.expert(rows[start : start + n], e)
+            start = n or start
+        return out
+
+
+@mistake(
     "`counts` is read as a list of places: rows are cut and written from counts[e - 1] to counts[e].",
     "counts [2, 1] are the lengths of two runs. At which row does the second one end?",
 )
@@ -127,6 +140,7 @@ class BankWithoutTheLastOfEachRun(Bank):
 BANK_STARTS = (
     BankThatStartsAfterOneCount,
     BankThatWritesAfterOneCount,
+    BankThatWritesAfterOneFilledCount,
     BankThatWritesBetweenPlaces,
     BankThatStartsLate,
     BankThatCutsLate,

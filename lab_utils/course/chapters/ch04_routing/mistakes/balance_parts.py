@@ -24,7 +24,7 @@ def loss_of_fixed_weights(stats):
 
 @mistake(
     "An expert counts for f as chosen or not; it should count how often it was chosen.",
-    "Expert 0 has nine tokens and expert 1 has one: what are their shares?",
+    "If expert 0 has nine tokens and expert 1 has one, what are their shares?",
 )
 def loss_of_used_or_not(stats):
     used = (expert_load(stats.expert_idx, stats.logits.shape[-1]) > 0).float()
@@ -33,7 +33,7 @@ def loss_of_used_or_not(stats):
 
 @mistake(
     "Experts are counted only up to the last one that was chosen.",
-    "Four experts, and all tokens go to expert 0: which number does your code take for E?",
+    "If all tokens go to expert 0 of four, which number does your code take for E?",
 )
 def loss_by_the_length_of_the_counts(stats):
     load = torch.bincount(stats.expert_idx.flatten())

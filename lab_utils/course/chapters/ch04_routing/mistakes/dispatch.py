@@ -69,7 +69,7 @@ def dispatch_averaging(x, expert_idx, weights, bank):
 
 @mistake(
     "The way back applies `order` a second time. It says which pair each row came from; you need where each pair went.",
-    "order = [1, 2, 0]: the row of pair 0 is at place 2. Which list has 2 at its first place?",
+    "If order is [1, 2, 0], the row of pair 0 is at place 2. Which list has 2 at its first place?",
 )
 def dispatch_ordering_twice(x, expert_idx, weights, bank):
     top_k = expert_idx.shape[1]

@@ -32,7 +32,7 @@ def load_as_share(expert_idx, n_experts):
 
 @mistake(
     "It says whether an expert was chosen, not how often.",
-    "Three tokens choose expert 0. What is its load? load[idx] += 1 adds 1 to a place, however often idx names it.",
+    "If three tokens choose expert 0, what is its load? load[idx] += 1 adds 1 to a place, however often idx names it.",
 )
 def load_as_yes_or_no(expert_idx, n_experts):
     return (core_load(expert_idx, n_experts) > 0).long()

@@ -232,7 +232,7 @@ def loss_of_chosen_probabilities(stats):
 @mistake(
     "Choices and probabilities are multiplied token by token, and the mean is taken of the products. First comes the "
     "mean of each over all tokens, then their product.",
-    "One token goes to expert 0, another to expert 1: which two numbers of expert 0 should be multiplied?",
+    "If one token goes to expert 0 and another to expert 1, which two numbers of expert 0 should be multiplied?",
 )
 def loss_of_products_by_token(stats):
     hot = torch.zeros_like(stats.logits).scatter(-1, stats.expert_idx, 1 / stats.expert_idx.shape[-1])

@@ -11,7 +11,7 @@ from nanokimi.router import sequence_balance_loss as core_sequence_loss
 
 @mistake(
     "The whole batch is measured as one. The loss is for each sequence by itself, and then the mean.",
-    "One sequence uses expert 0 only, the other expert 1 only. Is that even?",
+    "If one sequence uses expert 0 only and the other expert 1 only, is that even?",
 )
 def sequence_loss_over_the_batch(stats):
     return sequence_loss(stats, over=(0, 1))

@@ -87,7 +87,7 @@ def sequence_loss_of_squares(stats):
 @mistake(
     "Counts and shares are multiplied token by token, and the mean is taken of the products. First comes the mean of "
     "each over the sequence, then their product.",
-    "One token is for expert 0, another for expert 1: which two numbers of expert 0 should be multiplied?",
+    "If one token is for expert 0 and another for expert 1, which two numbers of expert 0 should be multiplied?",
 )
 def sequence_loss_of_products_by_token(stats):
     top_k, n_experts = stats.expert_idx.shape[-1], stats.scores.shape[-1]

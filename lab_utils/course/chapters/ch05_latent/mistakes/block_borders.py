@@ -53,7 +53,20 @@ def visibility_without_tokens_of_full_blocks(seq_len, block_len, n_latents, devi
     return torch.cat([mask[:, :n], mask[:, n:] & is_open], dim=1)
 
 
+@mistake(
+    "A block's number is compared with t / block_len as a fraction: for a token inside the block that is more than "
+    "the number of its own block.",
+    "Blocks of four: what is 5 / 4, in which block is token 5, and which latents may it see?",
+)
+def visibility_by_a_fraction(seq_len, block_len, n_latents, device):
+    mask = core_visibility(seq_len, block_len, n_latents, device)
+    t = torch.arange(seq_len, device=device)[:, None]
+    j = torch.arange(seq_len // block_len, device=device).repeat_interleave(n_latents)
+    return torch.cat([j < t / block_len, mask[:, mask.shape[1] - seq_len :]], dim=1)
+
+
 BLOCK_BORDERS = (
+    visibility_by_a_fraction,
     visibility_without_the_last_full_block,
     visibility_a_token_late,
     visibility_dividing_by_the_blocks,

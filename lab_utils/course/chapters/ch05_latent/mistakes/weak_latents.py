@@ -134,8 +134,8 @@ def scale_test_of_repeating(attend_latents):
 
 
 @mistake(
-    "It passes for other scales, and for a piece that gives a hundredth too much: it leaves more room than lies "
-    "between the piece above and a sound one, be it that the tolerance is wide or that the numbers are close.",
+    "It passes for other scales, and for a piece that is off by 0.01: it leaves more room than lies between the "
+    "piece above and a sound one, be it that the tolerance is wide or that the numbers are close.",
     "How far is the piece above from the right result, with your numbers, and how far are two sound versions from "
     "one another?",
 )

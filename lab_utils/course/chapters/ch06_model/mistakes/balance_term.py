@@ -250,7 +250,7 @@ def balance_as_a_number_for_no_layers(routing, cfg):
 
 
 @mistake(
-    "The layers' facts are joined to one long batch: expert 3 of every layer counts as one expert. Each layer has "
+    "The layers' facts are joined to one long batch: experts of the same number count as one. Each layer has "
     "losses of its own, and the term is their mean.",
     "Two layers that are uneven the opposite way: is their joint load even, and is each of them?",
 )

@@ -23,7 +23,7 @@ def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "It passes for a clip that takes a hundredth off, and refuses those that leave a head as it is: it asks whether "
+    "It passes for a clip that takes 1% off, and refuses those that leave a head as it is: it asks whether "
     "the logits have become smaller. They have, but not enough.",
     "Which number exactly should the largest logit have afterwards?",
 )
@@ -102,7 +102,7 @@ def clip_at_the_mean(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "It passes for a clip that takes a hundredth off, and for one to half of tau: it asks whether the logits above "
+    "It passes for a clip that takes 1% off, and for one to half of tau: it asks whether the logits above "
     "tau have become smaller. They have, but not enough.",
     "Which number exactly should the largest logit have afterwards?",
 )
@@ -112,7 +112,7 @@ def clip_test_of_smaller_logits_above(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "It passes for a clip of the largest head alone, and for one that takes a hundredth off: it asks whether the "
+    "It passes for a clip of the largest head alone, and for one that takes 1% off: it asks whether the "
     "largest of all logits has become smaller. It has, but not enough.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
@@ -122,7 +122,7 @@ def clip_test_of_the_largest_of_all(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "It passes for a clip that takes a hundredth off, and for one of the heads below tau alone: it asks whether the "
+    "It passes for a clip that takes 1% off, and for one of the heads below tau alone: it asks whether the "
     "logits have become smaller in the mean, or in all. They have, but not enough.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
@@ -238,7 +238,7 @@ def clip_test_of_clipping_twice_with_old_logits(clip_qk_, layer, largest_logits)
 
 
 @mistake(
-    "It passes for a clip that takes a hundredth off, and for one to half of tau: it asks whether the logits above tau "
+    "It passes for a clip that takes 1% off, and for one to half of tau: it asks whether the logits above tau "
     "have become smaller, and the others are as they were. They have, but not enough.",
     "Which number exactly should the largest logit have afterwards?",
 )

@@ -35,7 +35,7 @@ class Joined:
 
 
 @mistake(
-    "`nbytes` counts the room that was reserved, not what is stored.",
+    "Places that wait for later tokens are counted too.",
     "Three numbers of four bytes are stored. What should `nbytes` say?",
 )
 class CacheCountingRoom(SequenceCache):

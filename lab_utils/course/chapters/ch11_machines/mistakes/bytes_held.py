@@ -94,10 +94,18 @@ def bytes_by_columns(shapes, rank, n_ranks, bytes_per_number):
 
 @mistake(
     "The numbers of all tensors are put together and dealt. Each tensor is dealt by itself, by whole rows.",
-    "Tensors of shape (2, 3) and (8, 2) on four ranks: which rows of each has the last rank?",
+    "Tensors of shape (2, 3) and (5, 2) on four ranks: which rows of each has the last rank?",
 )
 def bytes_of_one_long_row(shapes, rank, n_ranks, bytes_per_number):
     return _dealt(sum(map(math.prod, shapes)), rank, n_ranks) * bytes_per_number
+
+
+@mistake(
+    "The numbers of a tensor are dealt one by one, so that a row may lie on two ranks. Whole rows are dealt.",
+    "Five rows of two numbers on two ranks: how many rows has each, and how many numbers is that?",
+)
+def bytes_of_numbers_one_by_one(shapes, rank, n_ranks, bytes_per_number):
+    return sum(_dealt(math.prod(shape), rank, n_ranks) for shape in shapes) * bytes_per_number
 
 
 @mistake(
@@ -143,6 +151,7 @@ BYTES_HELD = (
     bytes_of_four,
     bytes_by_columns,
     bytes_of_one_long_row,
+    bytes_of_numbers_one_by_one,
     bytes_of_the_last_tensor,
     bytes_of_rows_alone,
     bytes_of_two_axes,

@@ -94,7 +94,17 @@ def batches_from_the_start(rank, n_ranks, step, grad_accum):
     return list(range(rank, (step + 1) * grad_accum, n_ranks))
 
 
+@mistake(
+    "A step begins at `step * n_ranks`, as if each rank had one micro-batch in it.",
+    "Four micro-batches on two ranks: which number is the first of step 1?",
+)
+def batches_a_round_further(rank, n_ranks, step, grad_accum):
+    first = step * n_ranks + rank
+    return list(range(first, first + grad_accum, n_ranks))
+
+
 MICRO_BATCHES_OF = (
+    batches_a_round_further,
     batches_in_blocks,
     batches_of_the_first_step,
     batches_all,

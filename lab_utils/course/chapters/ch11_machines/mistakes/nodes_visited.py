@@ -13,7 +13,7 @@ def count(node):
 
 @mistake(
     "Every choice counts, two on the same node twice. A token travels to a node once.",
-    "Experts 2 and 3 are on one node: how often does the token travel?",
+    "If experts 2 and 3 are on one node, how often does the token travel?",
 )
 def visits_of_every_choice(expert_idx, n_experts, n_nodes):
     return torch.full((len(expert_idx),), expert_idx.shape[1])
@@ -37,7 +37,7 @@ def visits_divided_by_nodes(expert_idx, n_experts, n_nodes):
 
 @mistake(
     "The first node does not count: a node with the number 0 is a node too.",
-    "All experts of a token are on node 0. How many nodes is that?",
+    "If all experts of a token are on node 0, how many nodes is that?",
 )
 def visits_without_node_0(expert_idx, n_experts, n_nodes):
     node = expert_idx // (n_experts // n_nodes)
@@ -45,8 +45,8 @@ def visits_without_node_0(expert_idx, n_experts, n_nodes):
 
 
 @mistake(
-    "A node is left out: it counts how often the next choice is on another node.",
-    "All experts of a token are on one node. How many nodes is that?",
+    "It is one node too few, as where the changes from one node to the next are counted.",
+    "If all experts of a token are on one node, how many nodes is that?",
 )
 def visits_as_changes(expert_idx, n_experts, n_nodes):
     return core_visited(expert_idx, n_experts, n_nodes) - 1
@@ -81,7 +81,7 @@ def visits_of_all_tokens(expert_idx, n_experts, n_nodes):
 
 @mistake(
     "Changes from one choice to the next are counted, in their order: a node that comes again counts again.",
-    "A token has experts on nodes 0, 1 and 0. How many nodes is that?",
+    "If a token has experts on nodes 0, 1 and 0, how many nodes is that?",
 )
 def visits_in_the_order_of_choices(expert_idx, n_experts, n_nodes):
     node = expert_idx // (n_experts // n_nodes)

@@ -25,7 +25,7 @@ def order_of_arrival(received):
 
 @mistake(
     "The way back is the same order once more. What undoes an order is another one.",
-    "Row 3 has gone to place 2. From which place must it be taken on the way back?",
+    "If row 3 has gone to place 2, from which place must it be taken on the way back?",
 )
 def order_twice(received):
     order, _ = core_regroup(received)
@@ -91,7 +91,7 @@ def order_of_one_row_each(received):
 
 @mistake(
     "The way back is the order read from its end.",
-    "Row 3 has gone to place 2. From which place must it be taken on the way back?",
+    "If row 3 has gone to place 2, from which place must it be taken on the way back?",
 )
 def way_back_from_the_end(received):
     order, _ = core_regroup(received)
@@ -100,14 +100,35 @@ def way_back_from_the_end(received):
 
 @mistake(
     "The way back leaves the rows as they are.",
-    "Row 3 has gone to place 2. From which place must it be taken on the way back?",
+    "If row 3 has gone to place 2, from which place must it be taken on the way back?",
 )
 def way_back_left_out(received):
     order, _ = core_regroup(received)
     return order, torch.arange(len(order))
 
 
+@mistake(
+    "The counts are read by expert first, and the rows lie by sender first: rows get the experts of others.",
+    "In which order do the numbers of `received` come in `flatten`, and in which the rows that they count?",
+)
+def order_of_labels_by_expert(received):
+    n_ranks, n_experts = received.shape
+    expert = torch.arange(n_experts).repeat(n_ranks).repeat_interleave(received.T.flatten())
+    return both(expert.argsort(stable=True))
+
+
+@mistake(
+    "Within an expert the senders stand in the opposite order; the rows of each sender keep theirs.",
+    "Of the rows for one expert, those of rank 0 come first.",
+)
+def order_with_the_last_sender_in_front(received):
+    sender = torch.arange(len(received)).repeat_interleave(received.sum(dim=1))
+    return both((experts_of(received) * len(received) - sender).argsort(stable=True))
+
+
 REGROUP = (
+    order_of_labels_by_expert,
+    order_with_the_last_sender_in_front,
     order_of_arrival,
     order_twice,
     orders_exchanged,

@@ -69,7 +69,7 @@ def counts_of_tokens(expert_idx, n_experts, n_ranks):
 
 @mistake(
     "It says whether a row goes to an expert, not how many.",
-    "Three tokens choose expert 1. How many rows travel to it?",
+    "If three tokens choose expert 1, how many rows travel to it?",
 )
 def counts_as_yes_or_no(expert_idx, n_experts, n_ranks):
     return (expert_load(expert_idx, n_experts).view(n_ranks, -1) > 0).long()

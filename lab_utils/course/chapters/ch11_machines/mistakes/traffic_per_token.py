@@ -116,7 +116,25 @@ def traffic_of_all_ranks(cfg, n_ranks, bytes_per_number):
     return n_ranks * core_traffic(cfg, n_ranks, bytes_per_number)
 
 
+ROUNDED_DOWN = (
+    "A division is rounded down, as `//` does it. What travels per token is a mean, and need not be a whole number.",
+    "Two rows, and three ranks: how many rows leave their rank on average?",
+)
+
+
+@mistake(*ROUNDED_DOWN)
+def traffic_in_whole_bytes(cfg, n_ranks, bytes_per_number):
+    return float(int(core_traffic(cfg, n_ranks, bytes_per_number)))
+
+
+@mistake(*ROUNDED_DOWN)
+def traffic_in_whole_rows(cfg, n_ranks, bytes_per_number):
+    return float(int(rows(cfg, n_ranks, 4)) * cfg.d_model * bytes_per_number)
+
+
 TRAFFIC_PER_TOKEN = (
+    traffic_in_whole_bytes,
+    traffic_in_whole_rows,
     traffic_forward_only,
     traffic_one_way,
     traffic_of_all_rows,

@@ -115,7 +115,16 @@ def seconds_from_the_quickest(load, n_ranks, seconds_per_row):
     return work - work.min()
 
 
+@mistake(
+    "The wait is measured up to the time of the busiest expert. A step ends with the busiest rank, which has several.",
+    "When does the step end for all?",
+)
+def seconds_until_the_busiest_expert(load, n_ranks, seconds_per_row):
+    return seconds_per_row * load.max() - busy(load, n_ranks, seconds_per_row)
+
+
 WAITING_SECONDS = (
+    seconds_until_the_busiest_expert,
     seconds_of_work,
     seconds_of_the_step,
     seconds_of_experts,

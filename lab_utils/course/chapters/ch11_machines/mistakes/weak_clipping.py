@@ -4,6 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    ASKS_FOR_SHAPE_AND_FINITE,
     COMPARES_WITH_ITSELF,
     EXPECTS_THE_BROKEN,
     LEAVES_MUCH_ROOM,
@@ -65,17 +66,34 @@ def clipping_test_below_the_bound(clip_over_ranks):
     assert close(clip_over_ranks(SHORT, 1.0), [0.15, 0.2])
 
 
-@mistake(
+ASKS_FOR_THE_BOUND = (
     "The test asks only that the norm is not above the bound. That of the broken piece is not either.",
     "Is the result perhaps too short? When must it be as long as the bound, or not clipped at all?",
 )
+
+
+@mistake(*ASKS_FOR_THE_BOUND)
 def clipping_test_of_the_bound(clip_over_ranks):
     assert clip_over_ranks(APART, 1.0).norm() <= 1.001
 
 
+@mistake(*ASKS_FOR_THE_BOUND)
+def clipping_test_of_the_bound_below_zero(clip_over_ranks):
+    assert clip_over_ranks(-APART, 1.0).norm() <= 1.001
+
+
+@mistake(
+    ASKS_FOR_SHAPE_AND_FINITE,
+    "Which number comes out different in the piece above? Work the right one out by hand.",
+)
+def clipping_test_of_the_shape_and_finite_numbers(clip_over_ranks):
+    out = clip_over_ranks(LONG, 1.0)
+    assert out.shape == (2,) and out.isfinite().all()
+
+
 @mistake(*LEAVES_MUCH_ROOM)
 def clipping_test_with_much_room(clip_over_ranks):
-    assert close(clip_over_ranks(APART, 2.5), [1.5, 2.0], room=5.0)
+    assert close(clip_over_ranks(APART, 2.5), [1.5, 2.0], room=50.0)
 
 
 @mistake(*EXPECTS_THE_BROKEN)
@@ -106,7 +124,26 @@ def clipping_test_of_equal_ranks_below_the_bound_too(clip_over_ranks):
     assert close(clip_over_ranks(LONG, 1.0), [0.6, 0.8]) and close(clip_over_ranks(LONG, 100.0), [6.0, 8.0])
 
 
+EXPECTS_THE_FULL_LENGTH = (
+    "It refuses the sound pieces, and passes for one that makes short gradients long too: it expects the norm of the "
+    "bound from a mean that is shorter. Such a mean stays as it is.",
+    "How long is the mean of your gradients, and is it above the bound?",
+)
+
+
+@mistake(*EXPECTS_THE_FULL_LENGTH)
+def clipping_test_of_the_full_length(clip_over_ranks):
+    assert close(clip_over_ranks(SHORT, 1.0), [0.6, 0.8])
+
+
+@mistake(*EXPECTS_THE_FULL_LENGTH)
+def clipping_test_of_the_full_length_of_a_long_sum(clip_over_ranks):
+    assert close(clip_over_ranks(SHORT, 0.4), [0.24, 0.32])
+
+
 CLIPPING_TESTS = (
+    clipping_test_of_the_full_length,
+    clipping_test_of_the_full_length_of_a_long_sum,
     clipping_test_that_never_fails,
     clipping_test_of_the_kind,
     clipping_test_that_always_fails,
@@ -115,6 +152,8 @@ CLIPPING_TESTS = (
     clipping_test_of_equal_ranks,
     clipping_test_below_the_bound,
     clipping_test_of_the_bound,
+    clipping_test_of_the_bound_below_zero,
+    clipping_test_of_the_shape_and_finite_numbers,
     clipping_test_with_much_room,
     clipping_test_of_the_broken_numbers,
     clipping_test_upside_down,

@@ -4,6 +4,7 @@ import torch
 
 from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, LOOKS_FOR_FINITE_NUMBERS, mistake
 from lab_utils.course.probes import (
+    ASKS_FOR_SHAPE_AND_FINITE,
     COMPARES_WITH_ITSELF,
     LEAVES_MUCH_ROOM,
     LOOKS_AT_THE_SHAPE,
@@ -105,6 +106,15 @@ def exchange_test_without_the_weights(exchange):
     assert torch.allclose(exchange(x, idx, weights, bank, 2), dispatch(x, idx, 2 * weights, bank), atol=1e-4)
 
 
+@mistake(
+    ASKS_FOR_SHAPE_AND_FINITE,
+    "Which tokens get the answer of another one? Compare their numbers with those of one process.",
+)
+def exchange_test_of_the_shape_and_finite_numbers(exchange):
+    out = exchange(*layer(IN_TURN), 2)
+    assert out.shape == (8, 3) and out.isfinite().all()
+
+
 @mistake(*LEAVES_MUCH_ROOM)
 def exchange_test_with_much_room(exchange):
     assert is_right(exchange, IN_TURN, 2, room=100.0)
@@ -133,6 +143,7 @@ EXCHANGE_TESTS = (
     exchange_test_that_always_fails,
     exchange_test_of_the_shape,
     exchange_test_of_finite_numbers,
+    exchange_test_of_the_shape_and_finite_numbers,
     exchange_test_of_one_rank,
     exchange_test_of_the_sum,
     exchange_test_of_the_first_token,

@@ -14,6 +14,14 @@ def gradient_as_a_plain_mean(gradients, n_tokens):
 
 
 @mistake(
+    "It is the plain mean over the ranks that have tokens: one with one token counts as much as one with thousands.",
+    "Two ranks have one and three tokens. How much of the whole mean is each of them?",
+)
+def gradient_as_a_mean_of_ranks_with_tokens(gradients, n_tokens):
+    return gradients[n_tokens > 0].mean(dim=0)
+
+
+@mistake(
     "The gradients are added. Each is that of a mean over its tokens, so their sum is about n times too large.",
     "Two ranks have the same gradient and as many tokens. What is the gradient of the whole?",
 )
@@ -120,6 +128,7 @@ def gradient_not_added(gradients, n_tokens):
 
 WHOLE_GRADIENT = (
     gradient_as_a_plain_mean,
+    gradient_as_a_mean_of_ranks_with_tokens,
     gradient_as_a_plain_sum,
     gradient_of_the_sum,
     gradient_by_the_number_of_ranks,
