@@ -142,3 +142,12 @@ def test_what_layers_report_is_shown_by_its_shapes():
     assert lines[0].startswith("routing[0] = RouterStats of logits (2, 6, 4), scores (2, 6, 4)")
     assert lines[-1] == "cfg = BalanceConfig(switch_coef=0.3, sequence_coef=0.2, z_coef=0.1)"
     assert len(lines) == 5
+
+
+def test_an_argument_that_a_later_call_leaves_to_its_default_is_shown():
+    exercise = find("Kimi")
+    lines = describe_input(exercise, next(c for c in exercise.cases() if c.says == "a model of other sizes"))
+    assert lines.splitlines()[-2:] == [
+        "  cache = None, by default",
+        "  with_max_qk_logit = False, by default",
+    ]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from lab_utils.course.chapters.ch06_model.mistakes.balance_dense import DENSE
 from lab_utils.course.exercise import mistake
 from nanokimi.loss import balance_term as core_balance_term
 
@@ -86,6 +87,14 @@ def balance_without_reading_coefficients(routing, cfg):
 @mistake("Only the first layer counts.", "Is there a `return` inside the loop?")
 def balance_of_the_first_layer(routing, cfg):
     return each(routing, cfg)[0] if routing else torch.zeros(())
+
+
+@mistake(
+    "Only the first layer counts, divided by the number of layers: the loop ends in its first round.",
+    "How far in does your `return` stand?",
+)
+def balance_of_the_first_layer_divided(routing, cfg):
+    return each(routing, cfg)[0] / len(routing) if routing else torch.zeros(())
 
 
 @mistake(
@@ -226,30 +235,6 @@ def _averaging_alone(name, routing, cfg):
 
 
 @mistake(
-    "For a dense model it divides by the number of its layers of experts, which is 0.",
-    "What does your function return for routing = ()?",
-)
-def balance_dividing_by_no_layers(routing, cfg):
-    return sum(each(routing, cfg)) / len(routing)
-
-
-@mistake(
-    "For a dense model the mean of nothing is nan. The term is 0 there.",
-    "What does your function return for routing = ()?",
-)
-def balance_as_nan_for_no_layers(routing, cfg):
-    return core_balance_term(routing, cfg) if routing else torch.zeros(0).mean()
-
-
-@mistake(
-    "For a dense model it returns a Python number. It should be a tensor, as for every other model.",
-    "What does your function return for routing = ()?",
-)
-def balance_as_a_number_for_no_layers(routing, cfg):
-    return core_balance_term(routing, cfg) if routing else 0
-
-
-@mistake(
     "The layers' facts are joined to one long batch: expert 3 of every layer counts as one expert. Each layer has "
     "losses of its own, and the term is their mean.",
     "Two layers that are uneven the opposite way: is their joint load even, and is each of them?",
@@ -271,6 +256,7 @@ BALANCE_TERM = (
     balance_averaged_over_terms,
     balance_without_reading_coefficients,
     balance_of_the_first_layer,
+    balance_of_the_first_layer_divided,
     balance_as_a_running_mean,
     balance_of_the_first_and_the_last,
     balance_only_with_switch,
@@ -287,8 +273,6 @@ BALANCE_TERM = (
     balance_averaging_switch_alone,
     balance_averaging_sequence_alone,
     balance_averaging_z_alone,
-    balance_dividing_by_no_layers,
-    balance_as_nan_for_no_layers,
-    balance_as_a_number_for_no_layers,
     balance_of_joined_layers,
+    *DENSE,
 )
