@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import re
 import textwrap
@@ -35,6 +36,7 @@ def describe_input(exercise: Exercise, case: Case) -> str:
     def note(method: str, made: Any, given: dict[str, Any]) -> None:
         # Said once: what is the same as in the call before.
         arguments = _describe_arguments(given | _gradients(made, method) | _own_weight(made, method))
+        arguments |= _left_to_defaults(exercise, method, latest.get(method, {}), given)
         new = {n: lines for n, lines in arguments.items() if latest.get(method, {}).get(n) != lines}
         is_new = bool(new) or method == "__init__"
         if method and len(new) < len(arguments):
@@ -56,6 +58,14 @@ def describe_input(exercise: Exercise, case: Case) -> str:
             break
         lines += call
     return "\n".join([*lines, *described[-1]]) if described else ""
+
+
+def _left_to_defaults(exercise: Exercise, method: str, before: Arguments, given: dict[str, Any]) -> Arguments:
+    """The lines of arguments that the call before had and this one leaves out."""
+    called = getattr(exercise.core, method) if method else exercise.core
+    defaults = {name: each.default for name, each in inspect.signature(called).parameters.items()}
+    left = [name for name in defaults if name in before and name not in given]
+    return {name: [f"{name} = {_write(defaults[name])}, by default"] for name in left}
 
 
 def _name_objects(calls: list[tuple[str, Any, list[str]]]) -> list[list[str]]:

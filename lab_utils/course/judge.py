@@ -40,12 +40,13 @@ from lab_utils.course.formats import (
 )
 from lab_utils.course.hunting import look_at_test
 from lab_utils.course.inputs import by_size
-from lab_utils.course.judgement import CheckResult, Difference
+from lab_utils.course.judgement import CheckResult, Difference, inside
 from lab_utils.course.kept import CHANGES, say_what_is_kept, sizes_of_what_is_kept
 from lab_utils.course.order import is_exchanged, say_exchanged, say_order
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
+from lab_utils.course.shown import choose_shown
 from lab_utils.course.usual_state import usual_state
 
 NO_VERDICT = "It comes to no verdict on any piece by which it is judged, the sound ones included."
@@ -74,7 +75,7 @@ class AnswerKey:
 
     def expected(self, number: int) -> Parts:
         """The core's parts for the case of this number."""
-        outcome = self._outcome(self.exercise.core, number)
+        outcome = self.outcome(self.exercise.core, number)
         assert outcome.parts is not None, (
             f"{self.exercise.name}, {self.cases[number].says}: {outcome.problem}"
         )
@@ -83,18 +84,18 @@ class AnswerKey:
     def diagnose(self, outcomes: list[Outcome], numbers: list[int]) -> tuple[Mistake, ...]:
         """The known mistakes with the same outcome for each of these cases."""
         alike = accept_alike if self.exercise.is_hunt else agree
-        return tuple(
+        found = [
             known
             for known in self.exercise.mistakes
-            if all(
-                alike(self._outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers
-            )
-        )
+            if all(alike(self.outcome(known.wrong, i), outcomes[i], self.exercise.tolerance) for i in numbers)
+        ]
+        # Two ways to make one mistake, which a machine may not tell apart: its sort may be stable or not.
+        return tuple({known.says: known for known in reversed(found)}.values())[::-1]
 
     def explains(self, known: Mistake, number: int, outcome: Outcome) -> bool:
         """Whether a known mistake gives the same for a case, apart from rounding: it may lack care for bfloat16."""
         exercise, case = self.exercise, self.cases[number]
-        if agree(self._outcome(known.wrong, number), outcome, exercise.tolerance):
+        if agree(self.outcome(known.wrong, number), outcome, exercise.tolerance):
             return True
         right = self.expected(number)
         if outcome.parts is None or not has_bfloat16(case) or formats_of(outcome.parts) != formats_of(right):
@@ -105,7 +106,8 @@ class AnswerKey:
             return True  # the known mistake cannot be asked
         return agree(replace(wide, parts=like(right, wide.parts)), outcome, ROOM_FOR_BFLOAT16)
 
-    def _outcome(self, implementation: Callable, number: int) -> Outcome:
+    def outcome(self, implementation: Callable, number: int) -> Outcome:
+        """What an implementation of ours gives for the case of this number."""
         key = implementation, number
         if key not in self._outcomes:
             # What our own wrong answers make torch warn of is none of the learner's business.
@@ -164,7 +166,7 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         if not failing:
             return CheckResult(exercise, "passed", n_judged)
         diagnoses, beside = _diagnose(key, outcomes, failing)
-        number = next((i for i in failing if i not in beside), failing[0])
+        number = choose_shown(key, outcomes, [i for i in failing if i not in beside] or failing, diagnoses)
         case, difference = key.cases[number], _explain(key, outcomes[number], number)
         assert difference is not None
         right, given = [key.expected(i) for i in key.order], [outcomes[i].parts for i in key.order]
@@ -191,7 +193,7 @@ def _relate(key: AnswerKey, outcomes: list[Outcome]) -> tuple[str, ...]:
     """What is true of an answer whose mistake nobody foresaw."""
     with usual_state(), warnings.catch_warnings(action="ignore"):
         # The lab's own test tells wrong pieces from sound ones, where it can: some raise an error in it.
-        expected = [key._outcome(key.exercise.core, number).parts or {} for number in range(len(key.cases))]
+        expected = [key.outcome(key.exercise.core, number).parts or {} for number in range(len(key.cases))]
         # A help alone: odd values of a learner's own class must not cost the judgement.
         with contextlib.suppress(Exception):
             return relate(key.stand_ins, expected, [outcome.parts for outcome in outcomes])
@@ -252,7 +254,7 @@ def _diagnose(
     if _say_beside(key, outcomes, [], ()) and all(key.expected(i) == {TEST: "passes"} for i in failing):
         return (), []  # that is all of it
     # Few known mistakes are wrong where this answer is: asked there first, most of them run on one case alone.
-    everything = sorted(range(len(key.cases)), key=lambda number: number not in failing)
+    everything = [*failing, *(number for number in range(len(key.cases)) if number not in failing)]
     plain = [i for i in everything if not (key.cases[i].aside or has_bfloat16(key.cases[i]))]
     usual = [i for i in plain if not (is_rare(key.cases[i]) and _is_of_another_kind(key, outcomes[i], i))]
     for numbers in (everything, plain, usual):
@@ -278,5 +280,5 @@ def _say_beside(
         if difference and not any(key.explains(known, number, outcomes[number]) for known in diagnoses):
             part = difference.part
             which = f"{name_arguments(exercise, part)}: " if part and part != "result" else ""
-            return f"And in another case ({difference.case}): {which}{difference.says}"
+            return f"And in another case ({difference.case}): {which}{inside(difference.says)}"
     return ""

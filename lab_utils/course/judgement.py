@@ -198,7 +198,12 @@ def _describe(difference: Difference) -> str:
     where = f" ({difference.case})" if difference.case else ""
     if not difference.part:
         return f"{difference.says}{where}"
-    return f"{difference.part}{where}: {re.sub('^It(?=s? )', 'it', difference.says)}"
+    return f"{difference.part}{where}: {inside(difference.says)}"
+
+
+def inside(sentence: str) -> str:
+    """A sentence about "it" as it goes on after a colon."""
+    return re.sub("^It(?=s? )", "it", sentence)
 
 
 def _describe_test(difference: Difference) -> str:

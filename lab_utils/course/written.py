@@ -24,7 +24,10 @@ _WRITES_ITSELF = (bool, int, float, str, list, tuple, dict, type(None))
 def as_text(value: Any, beside: Any = None) -> str:
     """A value in a few lines. Of a large one the entries around the first that is not as in `beside`."""
     if _holds_numbers(value):
-        return "\n".join(write_whole(value) or _write_rows(value, beside))
+        # Two that are compared are written alike, though one may have the longer numbers.
+        alone = not _holds_numbers(beside) or beside.shape != value.shape
+        whole = write_whole(value) if alone or write_whole(beside) else []
+        return "\n".join(whole or _write_rows(value, beside))
     try:
         text = repr(value) if type(value) in _WRITES_ITSELF else describe_kind(value)
         if len(text) > LONGEST and isinstance(value, list | str) and type(value) is type(beside):

@@ -148,3 +148,12 @@ def test_an_input_without_a_number_comes_last():
     """Nothing is to be seen in it, however small it is."""
     full, empty = (torch.zeros(9, 2), 4), (torch.empty(0, 2), 4)
     assert by_size((torch.zeros(1, 2), 4)) < by_size(full) < by_size(empty) < by_size((torch.zeros(9, 2), []))
+
+
+def test_an_argument_that_a_later_call_leaves_to_its_default_is_shown():
+    exercise = find("Kimi")
+    lines = describe_input(exercise, next(c for c in exercise.cases() if c.says == "a model of other sizes"))
+    assert lines.splitlines()[-2:] == [
+        "  cache = None, by default",
+        "  with_max_qk_logit = False, by default",
+    ]

@@ -168,7 +168,7 @@ def test_an_error_for_one_format_alone_hides_no_diagnosis():
 
     text = panel("RMSNorm", Centred)
     assert "Diagnosis: The mean is subtracted first" in text
-    assert "And in another case (float64): It raises RuntimeError" in text
+    assert "And in another case (float64): it raises RuntimeError" in text
 
 
 # ---------------------------------------------------------------- how much is said

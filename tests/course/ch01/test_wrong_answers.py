@@ -191,7 +191,7 @@ def test_a_wrong_answer_is_named_as_what_it_is(name, answer, mistake):
 
 def test_a_test_that_asks_behind_the_end_of_its_text_is_told_so_and_one_up_to_the_end_is_not():
     says = judge_answer("test_sound_pairs", asks_behind_the_end).difference.says
-    assert "the last one is token 10, and a text of 10 tokens ends with token 9" in says, says
+    assert "the last one would stand at place 10, and a text of 10 tokens ends at place 9" in says, says
     assert judge_answer("test_sound_pairs", asks_up_to_the_end).status == "passed"
 
 

@@ -83,8 +83,8 @@ def _within_the_text(piece: Callable) -> Callable:
         last = max((int(start) for start in starts), default=0)
         if last + seq_len >= len(tokens):
             raise Problem(
-                f"Your test asks for {plural(seq_len, 'target')} from the start {last} on: the last one is token "
-                f"{last + seq_len}, and a text of {plural(len(tokens), 'token')} ends with token {len(tokens) - 1}."
+                f"Your test asks for {plural(seq_len, 'target')} from the start {last} on: the last one would stand at "
+                f"place {last + seq_len}, and a text of {plural(len(tokens), 'token')} ends at place {len(tokens) - 1}."
             )
         return piece(tokens, starts, seq_len)
 

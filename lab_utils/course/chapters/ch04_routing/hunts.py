@@ -44,7 +44,8 @@ def test_sound_capacity(dispatch) -> None:
 
 
 def route_in_a_loop(logits: Tensor, expert_bias: Tensor, cfg: MoEConfig) -> RouterStats:
-    """A sound router, token by token, for every configuration that a test may choose; the best expert comes last."""
+    """A sound router, token by token, for every configuration that a test may choose; the chosen experts come in
+    the reverse of the core's order."""
     full = logits.float()
     scores = full.sigmoid() if cfg.scoring == "sigmoid" else full.exp() / full.exp().sum(-1, keepdim=True)
     # The groups are the core's; no bug hunt is about them.

@@ -49,7 +49,10 @@ def _router_cases() -> list[Case]:
         *with_other_last_digits(
             [
                 Case("the core's topk_route", (topk_route,)),
-                Case("a sound piece that names the best expert last", (hunts.route_in_a_loop,)),
+                Case(
+                    "a sound piece that names the chosen experts in the reverse order",
+                    (hunts.route_in_a_loop,),
+                ),
                 Case("a sound piece that computes in float64", (hunts.route_in_float64,)),
                 Case("a sound piece that takes the last of equal experts", (hunts.route_the_last_of_equals,)),
             ],

@@ -62,6 +62,14 @@ class MoEWithASmallShare(MoE):
         return y + (1 / scaling_factor(self.cfg) - 1) * self.shared_experts(x), stats
 
 
+class MoEWithAMuchLargerShare(MoE):
+    """A fault of the same kind: the shared expert meets the factor twice."""
+
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + (scaling_factor(self.cfg) ** 2 - 1) * self.shared_experts(x), stats
+
+
 class MoEWithASlightlyLargerShare(MoE):
     """A fault of the same kind: the shared expert meets a tenth of what the factor is above 1."""
 

@@ -8,7 +8,7 @@ from lab_utils.course.chapters.ch06_model.looks import moe_config, numbers
 from lab_utils.course.doubles import changing, turn_last_digits, with_other_last_digits
 from lab_utils.course.exercise import Case, harsh_
 from nanokimi.moe import MoE, dispatch
-from nanokimi.router import RouterStats
+from nanokimi.router import RouterStats, scaling_factor
 
 
 def test_sound_block(make_block) -> None:
@@ -176,6 +176,18 @@ class _MoEWithAnotherReport(MoE):
         return y, stats._replace(weights=-stats.weights)
 
 
+class _MoEThatScalesTwice(MoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + (scaling_factor(self.cfg) - 1) * (y - self.shared_experts(x)), stats
+
+
+class _MoEWithoutTheFactor(MoE):
+    def forward(self, x):
+        y, stats = super().forward(x)
+        return y + (1 / scaling_factor(self.cfg) - 1) * (y - self.shared_experts(x)), stats
+
+
 class _MoEOfNoise(MoE):
     def forward(self, x):
         y, stats = super().forward(x)
@@ -212,6 +224,7 @@ def moe_cases() -> list[Case]:
         Case("the piece above", (bugs.MoEOfAColleague,)),
         Case("a hidden piece with the same fault, written as a sum", (bugs.MoEWithALargeShare,)),
         Case("a hidden piece with the same fault, by another factor", (bugs.MoEWithASmallShare,)),
+        Case("a hidden piece with the same fault, twice", (bugs.MoEWithAMuchLargerShare,)),
         Case(
             "a hidden piece with the same fault, by a factor close to 1", (bugs.MoEWithASlightlyLargerShare,)
         ),
@@ -230,4 +243,12 @@ def moe_cases() -> list[Case]:
         Case("a layer that gives other numbers in each call", (_MoEOfNoise,), judged=False),
         Case("a layer of another shape", (_MoEOfSums,), judged=False),
         Case("a layer that gives nothing", (_MoEOfNothing,), judged=False),
+        # A test that makes another mistake says of these now this and now that, by its numbers.
+        Case("a layer that scales its routed part twice", (_MoEThatScalesTwice,), judged=False, aside=True),
+        Case(
+            "a layer whose routed part is without the factor",
+            (_MoEWithoutTheFactor,),
+            judged=False,
+            aside=True,
+        ),
     ]

@@ -160,6 +160,13 @@ def _without_rate(kind: type) -> type:
     return type("WithoutRate", (kind,), {"apply": apply})
 
 
+class _MuonThatForgets(_MuonBySVD):
+    """An optimizer that puts the update in the parameter's place."""
+
+    def apply(self, p, update, group):
+        p.copy_(-group["lr"] * update)
+
+
 class _MuonOfBits(MuonByParameter):
     """The core's numbers, off by a thousandth."""
 
@@ -190,7 +197,9 @@ def muon_probes() -> list[Case]:
         "Muon that keeps one direction only": _MuonOfOneDirection,
         "Muon that is off by a thousandth": _MuonOfBits,
     }
-    return [probe(says, piece) for says, piece in found.items()]
+    # Most tests begin at 0, where it is sound: of others it says something for this mistake alone.
+    forgets = Case("an optimizer that forgets the parameter", (_MuonThatForgets,), judged=False, aside=True)
+    return [*(probe(says, piece) for says, piece in found.items()), forgets]
 
 
 # ---------------------------------------------------------------- test_sound_clip
@@ -242,7 +251,7 @@ def clip_probes() -> list[Case]:
     found = {says: _scaling(factor) for says, factor in factors.items()} | {
         "a clip that does nothing": lambda *_: None,
         "a clip of every head to tau": clip_qk_that_blows_up.wrong,
-        "a clip of every head by the same": clip_qk_of_every_head.wrong,
+        "a clip of every head by the same factor": clip_qk_of_every_head.wrong,
         "a clip of the key that all heads share": _of_the_shared_key,
         "a clip of the values too": _of_the_values,
     }

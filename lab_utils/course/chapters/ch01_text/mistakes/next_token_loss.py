@@ -149,12 +149,21 @@ def _loss_from(eps, logits, targets):
     return -(p + eps).log().mean()
 
 
-@mistake(
+OF_THE_MEAN_PROBABILITY = (
     "It is the logarithm of the mean probability. The docstring asks for the mean of the logarithms.",
     "Which comes first in your function, mean or log?",
 )
+
+
+@mistake(*OF_THE_MEAN_PROBABILITY)
 def loss_of_the_mean_probability(logits, targets):
     return -logits.float().softmax(dim=-1).gather(-1, targets[..., None]).mean().log()
+
+
+@mistake(*OF_THE_MEAN_PROBABILITY)
+def loss_of_the_mean_probability_that_stays_finite(logits, targets):
+    logs = logits.float().log_softmax(dim=-1).gather(-1, targets[..., None])
+    return math.log(targets.numel()) - logs.flatten().logsumexp(dim=0)
 
 
 @mistake(
@@ -226,6 +235,14 @@ def loss_of_the_last_position(logits, targets):
 
 
 @mistake(
+    "The last position is left out. It has a target as well: the targets are shifted already.",
+    "How many targets does a sequence of one token have, and how many does your function use?",
+)
+def loss_without_the_last_position(logits, targets):
+    return core_loss(logits[:, :-1], targets[:, :-1])
+
+
+@mistake(
     "It is divided by the length of a sequence, and added up over the batch.", "How many losses are added?"
 )
 def loss_per_position(logits, targets):
@@ -260,6 +277,7 @@ NEXT_TOKEN_LOSS = (
     loss_ignoring_token_zero,
     loss_by_view,
     loss_of_the_mean_probability,
+    loss_of_the_mean_probability_that_stays_finite,
     loss_of_the_logit,
     loss_averaged_over_the_vocabulary,
     loss_of_reshaped_logits,
@@ -269,6 +287,7 @@ NEXT_TOKEN_LOSS = (
     loss_with_smoothed_labels,
     loss_as_perplexity,
     loss_of_the_last_position,
+    loss_without_the_last_position,
     loss_per_position,
     loss_widened_after_the_logarithm,
 )

@@ -108,6 +108,16 @@ def pairs_test_of_the_kind(cut_pairs):
 
 
 @mistake(
+    "It passes for pieces whose targets lie three tokens further on, or are the first input again at the end of a row, "
+    "and for zeros: it asks only that no target is its input.",
+    "Which token follows which in your text, and does your test ask for just that one?",
+)
+def pairs_test_of_other_targets_everywhere(cut_pairs):
+    inputs, targets = cut_pairs(COUNTING + 100, [0, 5], 4)
+    assert (inputs != targets).all()
+
+
+@mistake(
     "It passes for pieces whose targets lie three tokens further on, or are the first input again at the end of a row: "
     "its text comes again after two tokens.",
     "Which token follows which in your text, and does your test ask for just that one?",
@@ -131,6 +141,7 @@ PAIRS_TESTS = (
     pairs_test_of_two_tokens,
     pairs_test_of_a_constant,
     pairs_test_of_two_tokens_in_even_rows,
+    pairs_test_of_other_targets_everywhere,
 )
 
 DOCUMENTS = [f"story {i}" for i in range(10)]
@@ -257,7 +268,18 @@ def split_test_of_the_order(split_documents):
     assert training == [document for document in DOCUMENTS if document not in validation]
 
 
+@mistake(
+    "Of the splits that were tried it refuses only those that hold nothing out: it asks whether something is missing "
+    "from the training text.",
+    "How many documents may be on both sides?",
+)
+def split_test_of_less_to_train(split_documents):
+    training, validation = split_documents(DOCUMENTS, 0.2)
+    assert len(training) < len(DOCUMENTS) and validation
+
+
 SPLIT_TESTS = (
+    split_test_of_less_to_train,
     split_test_of_the_order,
     split_test_of_documents_that_come_again,
     split_test_that_never_fails,

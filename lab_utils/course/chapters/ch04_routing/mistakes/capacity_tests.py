@@ -203,14 +203,23 @@ def capacity_test_of_shape_and_finite_numbers(dispatch):
     assert y.shape == (8, 3) and y.isfinite().all()
 
 
-@mistake(
+SOMETHING_FOR_EVERYBODY = (
     "It passes for the negative and a thousand times as much, and refuses pieces that leave a token with 0: it asks "
     "whether every token gets something. With its choices every token keeps an expert that has room.",
     "Which choice of experts leaves a token with nothing, and what should each token get?",
 )
+HALF_TO_ONE = torch.stack([torch.zeros(30, dtype=torch.long), 1 + torch.arange(30) % 3], dim=1)
+
+
+@mistake(*SOMETHING_FOR_EVERYBODY)
 def capacity_test_of_anything_for_everybody(dispatch):
-    idx = torch.stack([torch.zeros(30, dtype=torch.long), 1 + torch.arange(30) % 3], dim=1)
-    assert (dispatch(*layer(idx)).abs().sum(dim=-1) > 0).all()
+    assert (dispatch(*layer(HALF_TO_ONE)).abs().sum(dim=-1) > 0).all()
+
+
+@mistake(*SOMETHING_FOR_EVERYBODY)
+def capacity_test_of_the_shape_and_anything_for_everybody(dispatch):
+    y = dispatch(*layer(HALF_TO_ONE))
+    assert y.shape == (30, 3) and (y.abs().sum(dim=-1) > 0).all()
 
 
 @mistake(
@@ -283,6 +292,7 @@ CAPACITY_TESTS = (
     capacity_test_against_many_calls,
     capacity_test_of_shape_and_finite_numbers,
     capacity_test_of_anything_for_everybody,
+    capacity_test_of_the_shape_and_anything_for_everybody,
     capacity_test_of_a_limit,
     capacity_test_of_the_mean,
     capacity_test_that_takes_zeros,

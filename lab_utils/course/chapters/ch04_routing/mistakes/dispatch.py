@@ -48,18 +48,6 @@ def dispatch_weighting_the_input(x, expert_idx, weights, bank):
 
 
 @mistake(
-    "The rows are sorted by expert, and the weights beside them are not in the same order: a row gets the weight of "
-    "another.",
-    "Which weight belongs to the first row of expert 0?",
-)
-def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
-    order = expert_idx.flatten().argsort(stable=True)
-    shuffled = torch.empty_like(weights.flatten())
-    shuffled = shuffled.index_copy(0, order, weights.flatten())
-    return core_dispatch(x, expert_idx, shuffled.view_as(weights), bank)
-
-
-@mistake(
     "The choices are averaged: there is a division by K too many.",
     "By what does the docstring divide the sum over k?",
 )
@@ -268,7 +256,6 @@ DISPATCH = (
     dispatch_without_weights,
     dispatch_of_the_first_choice,
     dispatch_weighting_the_input,
-    dispatch_with_shuffled_weights,
     dispatch_averaging,
     dispatch_ordering_twice,
     dispatch_without_the_idle,

@@ -34,6 +34,54 @@ def dispatch_listing_by_choice(x, expert_idx, weights, bank):
     return torch.zeros_like(x).index_add(0, token, rows)
 
 
+SHUFFLED_WEIGHTS = (
+    "The rows are sorted by expert, and the weights beside them are not in the same order: a row gets the weight of "
+    "another.",
+    "Which weight belongs to the first row of expert 0?",
+)
+
+
+@mistake(*SHUFFLED_WEIGHTS)
+def dispatch_with_shuffled_weights(x, expert_idx, weights, bank):
+    return with_shuffled_weights(x, expert_idx, weights, bank, stable=True)
+
+
+@mistake(*SHUFFLED_WEIGHTS)
+def dispatch_with_shuffled_weights_in_any_order(x, expert_idx, weights, bank):
+    return with_shuffled_weights(x, expert_idx, weights, bank, stable=False)
+
+
+def with_shuffled_weights(x, expert_idx, weights, bank, stable):
+    order = expert_idx.flatten().argsort(stable=stable)
+    shuffled = torch.empty_like(weights.flatten())
+    shuffled = shuffled.index_copy(0, order, weights.flatten())
+    return core_dispatch(x, expert_idx, shuffled.view_as(weights), bank)
+
+
+BY_SLOTS = (
+    "Each slot is sorted by expert, and its weights beside it are not: a row gets the weight of another token.",
+    "Which token does the first row of expert 0 belong to, and by which weight do you multiply it?",
+)
+
+
+def slot_by_slot(x, expert_idx, weights, bank, stable):
+    y = torch.zeros_like(x)
+    for chosen, weight in zip(expert_idx.T, weights.T):
+        order = chosen.argsort(stable=stable)
+        y = y.index_add(0, order, bank(x[order], counts_of(chosen, bank)) * weight[:, None])
+    return y
+
+
+@mistake(*BY_SLOTS)
+def dispatch_by_slots_with_weights_in_their_old_order(x, expert_idx, weights, bank):
+    return slot_by_slot(x, expert_idx, weights, bank, stable=True)
+
+
+@mistake(*BY_SLOTS)
+def dispatch_by_slots_in_any_order_with_weights_in_their_old_order(x, expert_idx, weights, bank):
+    return slot_by_slot(x, expert_idx, weights, bank, stable=False)
+
+
 @mistake(
     "Only the first choice of each token runs, with the sum of all the token's weights.",
     "How many experts does a token have for K = 2?",
@@ -163,6 +211,8 @@ def dispatch_of_weights_far_from_0(x, expert_idx, weights, bank):
 
 
 PAIRS = (
+    dispatch_with_shuffled_weights,
+    dispatch_with_shuffled_weights_in_any_order,
     dispatch_of_two_choices_each,
     dispatch_of_weights_above_a_thousandth,
     dispatch_of_weights_above_a_twentieth,
@@ -170,6 +220,8 @@ PAIRS = (
     dispatch_of_weights_far_from_0,
     dispatch_repeating_the_whole,
     dispatch_listing_by_choice,
+    dispatch_by_slots_with_weights_in_their_old_order,
+    dispatch_by_slots_in_any_order_with_weights_in_their_old_order,
     dispatch_of_the_first_with_all_weights,
     dispatch_with_the_mean_weight,
     dispatch_with_the_sum_of_weights,

@@ -127,8 +127,8 @@ def router_test_of_the_scores(topk_route):
 
 
 @mistake(
-    "It refuses a sound piece that names the best expert last: it expects the experts, or their weights, in one "
-    "order, and a token's experts may stand in any.",
+    "It refuses a sound piece that names the chosen experts in the reverse order: it expects the experts, or their "
+    "weights, in one order, and a token's experts may stand in any.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_of_an_order(topk_route):
@@ -201,8 +201,8 @@ def router_test_of_the_factor(topk_route):
 
 
 @mistake(
-    "It refuses the core's router, and passes for a sound one that names the best expert last: it expects the "
-    "experts, or their weights, in one order, and a token's experts may stand in any.",
+    "It refuses the core's router, and passes for a sound one that names the chosen experts in the reverse order: it "
+    "expects the experts, or their weights, in one order, and a token's experts may stand in any.",
     "How can a weight be looked up by its expert?",
 )
 def router_test_of_the_order_of_scores(topk_route):

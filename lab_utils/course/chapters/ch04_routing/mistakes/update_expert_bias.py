@@ -81,7 +81,8 @@ def bias_of_two_cases(expert_bias, load, rate):
 
 
 @mistake(
-    "Your mean of the load is always a whole number, so that an expert close to the true mean gets no step.",
+    "Your mean of the load is always a whole number, so that the sign of the difference is 0 for an expert close to "
+    "the true mean.",
     "Four experts have 4, 3, 2 and 2 tokens. What is the mean, and what does your code compute?",
 )
 def bias_by_a_whole_mean(expert_bias, load, rate):

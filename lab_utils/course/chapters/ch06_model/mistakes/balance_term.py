@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from lab_utils.course.chapters.ch06_model.mistakes.balance_dense import DENSE
 from lab_utils.course.exercise import mistake
 from nanokimi.loss import balance_term as core_balance_term
 
@@ -86,6 +87,14 @@ def balance_without_reading_coefficients(routing, cfg):
 @mistake("Only the first layer counts.", "Is there a `return` inside the loop?")
 def balance_of_the_first_layer(routing, cfg):
     return each(routing, cfg)[0] if routing else torch.zeros(())
+
+
+@mistake(
+    "Only the first layer counts, divided by the number of layers: the loop ends in its first round.",
+    "How far in does your `return` stand?",
+)
+def balance_of_the_first_layer_divided(routing, cfg):
+    return each(routing, cfg)[0] / len(routing) if routing else torch.zeros(())
 
 
 @mistake(
@@ -271,6 +280,7 @@ BALANCE_TERM = (
     balance_averaged_over_terms,
     balance_without_reading_coefficients,
     balance_of_the_first_layer,
+    balance_of_the_first_layer_divided,
     balance_as_a_running_mean,
     balance_of_the_first_and_the_last,
     balance_only_with_switch,
@@ -287,8 +297,6 @@ BALANCE_TERM = (
     balance_averaging_switch_alone,
     balance_averaging_sequence_alone,
     balance_averaging_z_alone,
-    balance_dividing_by_no_layers,
-    balance_as_nan_for_no_layers,
-    balance_as_a_number_for_no_layers,
     balance_of_joined_layers,
+    *DENSE,
 )

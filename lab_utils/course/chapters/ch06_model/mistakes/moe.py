@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from lab_utils.course.chapters.ch06_model.mistakes.moe_stats import STATS
 from lab_utils.course.exercise import mistake
 from nanokimi.moe import MoE as CoreMoE
 from nanokimi.moe import dispatch
@@ -253,26 +254,6 @@ class MoEWithSortedWeights(CoreMoE):
         return (y if self.shared_experts is None else y + self.shared_experts(x)), stats
 
 
-@mistake(
-    "The stats that come back are detached: no loss of balancing can reach the router.",
-    "How does the gradient of the z-loss get to `gate`?",
-)
-class MoEReportingDetachedStats(CoreMoE):
-    def forward(self, x):
-        y, stats = super().forward(x)
-        return y, stats._replace(logits=stats.logits.detach(), scores=stats.scores.detach())
-
-
-@mistake(
-    "The stats that come back are those of one row of tokens: batch and sequence are not put back.",
-    "Which shape should stats.weights have for x of shape (batch, seq, d_model)?",
-)
-class MoEReportingFlatStats(CoreMoE):
-    def forward(self, x):
-        y, _ = super().forward(x)
-        return y, self.route(x.reshape(1, -1, x.shape[-1]))
-
-
 MOE = (
     MoEScalingTheShared,
     MoEWithoutShared,
@@ -295,6 +276,5 @@ MOE = (
     MoEWithScoresForWeights,
     MoEDividingTheShared,
     MoEWithSortedWeights,
-    MoEReportingDetachedStats,
-    MoEReportingFlatStats,
+    *STATS,
 )

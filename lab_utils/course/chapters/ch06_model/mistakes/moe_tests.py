@@ -100,7 +100,8 @@ def moe_test_of_two_calls(moe_class):
 FACTOR_OF_ONE = (
     "It looks at y, and with its numbers the broken layers and a sound one are the same, or closer than it asks: be "
     "it that the scaling factor is 1, that the shared part is small, or that the tolerance is wide.",
-    "By what does the broken layer multiply too much, and by how much does that change y? Make that far from 1.",
+    "By which factor does the broken layer multiply too much, and by how much does that change y? Choose a factor far "
+    "from 1.",
 )
 
 
@@ -147,13 +148,60 @@ def moe_test_of_the_routed_sum(moe_class):
 
 
 @mistake(
-    "It refuses layers whose shared part is too large, and passes for one where it is too small.",
+    "It refuses layers that multiply their shared part by the scaling factor, and passes for those that multiply it by "
+    "other numbers.",
     "What must a layer give? Ask for that, and not only that it is something else than what the one above gives.",
 )
 def moe_test_of_the_wrong_sum(moe_class):
     moe, x = small_moe(moe_class)
     y, stats = moe(x)
     assert not torch.allclose(y, routed_sum(moe, x, stats) + 2.5 * moe.shared_experts(x), atol=1e-4)
+
+
+@mistake(
+    "It refuses the layers whose shared part is too large, and passes for one where it is too small.",
+    "What must a layer give? Ask for that, and not only for something that is small enough.",
+)
+def moe_test_of_an_upper_bound(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    shared = moe.shared_experts(x)
+    assert (y - routed_sum(moe, x, stats)).norm() <= shared.norm() + 1e-4
+
+
+@mistake(
+    "It passes for a layer whose shared part is a little too large, and refuses those in which it is much larger or "
+    "smaller: its tolerance is wider than what that layer adds.",
+    "How far may two sound layers be apart, and how far apart does your test let y and its right value be?",
+)
+def moe_test_with_room(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    shared = moe.shared_experts(x)
+    room = 0.3 * shared.abs().max().item()
+    assert torch.allclose(y, routed_sum(moe, x, stats) + shared, atol=room, rtol=0)
+
+
+@mistake(
+    "It refuses the sound layers, and passes for one whose routed sum is multiplied by the scaling factor once more. "
+    "The weights that the router gives hold it already.",
+    "What do the weights of one token add up to, 1 or the factor?",
+)
+def moe_test_that_scales_twice(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    assert torch.allclose(y, 2.5 * routed_sum(moe, x, stats) + moe.shared_experts(x), atol=1e-4)
+
+
+@mistake(
+    "It refuses the sound layers, and passes for one whose routed sum is not multiplied by the scaling factor. That "
+    "factor belongs to the routed sum.",
+    "What do the weights of one token add up to, 1 or the factor?",
+)
+def moe_test_without_the_factor(moe_class):
+    moe, x = small_moe(moe_class)
+    y, stats = moe(x)
+    assert torch.allclose(y, routed_sum(moe, x, stats) / 2.5 + moe.shared_experts(x), atol=1e-4)
 
 
 @mistake(
@@ -192,6 +240,10 @@ MOE_TESTS = (
     moe_test_of_the_scaled_sum,
     moe_test_of_the_routed_sum,
     moe_test_of_the_wrong_sum,
+    moe_test_of_an_upper_bound,
+    moe_test_with_room,
+    moe_test_that_scales_twice,
+    moe_test_without_the_factor,
     moe_test_of_twice_the_factor,
     moe_test_of_the_report_and_the_shape,
 )

@@ -115,7 +115,9 @@ def clip_cases() -> list[Case]:
     kinds = {None: "a full query projection", 6: "a low-rank query"}
     cases = [Case(f"{kinds[rank]}, {above} of four heads above tau", (rank, above)) for rank, above in pairs]
     elsewhere = Case("the largest logits were seen in another batch", (None, "elsewhere"))
-    below = Case("the largest logit of one head is far below zero", (None, "below zero"))
+    below = Case(
+        "the largest logits were seen in another batch, one of them far below zero", (None, "below zero")
+    )
     return [*cases, elsewhere, below]
 
 

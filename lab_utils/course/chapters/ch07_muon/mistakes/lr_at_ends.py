@@ -128,14 +128,24 @@ def lr_with_half_of_everything(step, cfg):
     return 0.5 * (floor + (cfg.optim.lr - floor) * (1 + math.cos(math.pi * way)))
 
 
-@mistake(
+FLOOR_ON_TOP = (
     "The cosine falls from the peak by the whole peak and the floor comes on top: it begins above the peak.",
     "Which distance does the rate fall, the peak or the peak less the floor?",
 )
+
+
+@mistake(*FLOOR_ON_TOP)
 def lr_with_the_floor_on_top(step, cfg):
     if step < cfg.warmup_steps or cfg.schedule == "wsd":
         return rate(step, cfg)
     return cfg.optim.lr * cfg.min_lr_ratio + rate(step, cfg, floor=0.0)
+
+
+@mistake(*FLOOR_ON_TOP)
+def lr_with_the_floor_on_top_but_for_one_step(step, cfg):
+    if step < cfg.warmup_steps or cfg.schedule == "wsd" or cfg.warmup_steps == cfg.steps - 1:
+        return rate(step, cfg)
+    return lr_with_the_floor_on_top.wrong(step, cfg)
 
 
 LR_AT_ENDS = (
@@ -151,4 +161,5 @@ LR_AT_ENDS = (
     lr_with_a_stable_part_of_that_share,
     lr_with_half_of_everything,
     lr_with_the_floor_on_top,
+    lr_with_the_floor_on_top_but_for_one_step,
 )

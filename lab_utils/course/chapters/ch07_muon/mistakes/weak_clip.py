@@ -81,6 +81,18 @@ def clip_test_of_every_head_at_tau(clip_qk_, layer, largest_logits):
 
 
 @mistake(
+    "It refuses the sound clips, and passes for one of every head by the same factor. Each head has a factor of its "
+    "own, by its own largest logit.",
+    "A tau lies between the heads' logits: what should become of each head?",
+)
+def clip_test_of_one_factor(clip_qk_, layer, largest_logits):
+    before = largest_logits()
+    tau = before.max().item() / 2
+    clip_qk_(layer, before, tau)
+    assert torch.allclose(largest_logits(), before / 2, rtol=1e-4)
+
+
+@mistake(
     "It passes for a clip that does nothing, and refuses those that move a head below tau: it looks at these heads "
     "only. The piece leaves them alone, as it should.",
     "What should become of a head above tau?",
@@ -257,6 +269,7 @@ CLIP_TESTS = (
     clip_test_below_a_high_tau,
     clip_test_with_a_high_tau,
     clip_test_of_every_head_at_tau,
+    clip_test_of_one_factor,
     clip_test_of_the_heads_below,
     clip_test_of_smaller_logits_above,
     clip_test_of_the_largest_of_all,

@@ -1,6 +1,7 @@
-"""Tests that cannot tell: the known wrong answers to test_sound_muon that expect another size of the update."""
+"""Tests that cannot tell: known wrong answers to test_sound_muon that expect another size, or no change."""
 
 import torch
+from torch import nn
 
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_muon import measure_update
 from lab_utils.course.chapters.ch07_muon.mistakes.weak_newton_schulz import bank
@@ -98,7 +99,21 @@ def muon_test_of_the_size_in_narrow_bounds(optimizer):
     assert 0.12 < measure_update(optimizer, shape=(8, 12)).square().mean().sqrt() < 0.28
 
 
+@mistake(
+    "It refuses the sound pieces, and passes for one that puts its update in the place of the parameter: it looks at "
+    "the parameter after the step, and Muon says something of its change.",
+    "What was the parameter before the step, and what is the difference?",
+)
+def muon_test_of_the_parameter(optimizer):
+    p = nn.Parameter(bank(6, 8).flip(0))
+    p.grad = bank(6, 8)
+    optimizer([{"params": [p]}], lr=0.1, weight_decay=0.0, ns_dtype=torch.float32).step()
+    s = torch.linalg.svdvals(p.detach())
+    assert s.max() < 2 * s.min()
+
+
 MUON_TESTS_OF_THE_SIZE = (
+    muon_test_of_the_parameter,
     muon_test_without_scale,
     muon_test_without_scale_at_a_rate_of_one,
     muon_test_without_scale_of_a_hard_gradient,

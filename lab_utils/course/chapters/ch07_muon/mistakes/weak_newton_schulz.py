@@ -18,7 +18,8 @@ def newton_schulz_test_that_never_fails(newton_schulz):
 
 @mistake(
     f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
-    "What does it ask for that a right newton_schulz does not give? How far apart are the two?",
+    "What does it ask for that a right newton_schulz does not give? How far apart are the two? If it multiplies a "
+    "result by its transpose: which of the two products can be near the identity, with your shapes?",
 )
 def newton_schulz_test_that_always_fails(newton_schulz):
     raise AssertionError

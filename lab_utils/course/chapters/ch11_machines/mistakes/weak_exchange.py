@@ -81,7 +81,8 @@ def exchange_test_of_the_sum(exchange):
 
 
 @mistake(
-    "The test looks at the first token only. Its row lies at the same place in both orders.",
+    "It passes for the broken pieces, and for one whose last rank gets nothing back: the rows that it looks at lie at "
+    "the same place in both orders, as that of the first token does.",
     "Which tokens get the answer of another one?",
 )
 def exchange_test_of_the_first_token(exchange):
