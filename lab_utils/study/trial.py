@@ -15,9 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from lab_utils.bench.plan import Arm
 from lab_utils.bench.results import MOST_BYTES, Run, run_folder
 from lab_utils.bench.unattended import Training
-from lab_utils.study.knowledge import Knowledge, measure_knowledge
 from lab_utils.study.plan import Cell
 from nanokimi import checkpoint
+from nanokimi.abilities.knowledge import Knowledge, measure_knowledge
 from nanokimi.count import count_parameters
 from nanokimi.system.atomic import write_json
 from nanokimi.system.reading import UnreadableFile, read_small_json

@@ -9,10 +9,10 @@ import pytest
 from lab_utils.bench.place import Local
 from lab_utils.bench.results import Point, ResultsError, Run
 from lab_utils.study import command, record
-from lab_utils.study.knowledge import Knowledge
 from lab_utils.study.plan import make_study
 from lab_utils.study.record import best_of_rates, claim_folder, facts_table
 from lab_utils.study.trial import OUTCOME, FactsTrial, Outcome
+from nanokimi.abilities.knowledge import Knowledge
 from nanokimi.config import ConfigError
 from nanokimi.text.corpus import load_corpus
 
