@@ -15,9 +15,9 @@ from lab_utils.bench.plan import Arm
 from lab_utils.bench.results import Run, run_folder
 from lab_utils.bench.unattended import Training
 from lab_utils.study.kept import find_once
-from lab_utils.study.knowledge import Knowledge, measure_knowledge
 from lab_utils.study.plan import Cell
 from nanokimi import checkpoint
+from nanokimi.abilities.knowledge import Knowledge, measure_knowledge
 from nanokimi.count import count_parameters
 from nanokimi.text.corpus import load_corpus
 from nanokimi.text.storyworld.almanac import Almanac

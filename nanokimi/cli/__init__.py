@@ -1,1 +1,1 @@
-"""The command line: `nanokimi prepare | train | generate | bench | presets | export`."""
+"""The command line: `nanokimi prepare | train | generate | evaluate | bench | presets | export`."""

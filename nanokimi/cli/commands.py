@@ -1,10 +1,11 @@
-"""The commands of the command line: nanokimi prepare | train | generate | bench | presets | export.
+"""The commands of the command line: nanokimi prepare | train | generate | evaluate | bench | presets | export.
 
 YAML presets, which you can copy and edit (`nanokimi presets kimi-tiny > my.yaml`), and `--set` hold all settings.
 Every mistake ends in one line on stderr and exit code 2, before anything is written.
 """
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,15 +14,18 @@ import typer
 import typer.main
 
 from nanokimi import hub, ranks
+from nanokimi.abilities.report import MOST_SAMPLES, N_SAMPLES, measure_abilities
 from nanokimi.cli import options, settings
+from nanokimi.cli.abilities import lines_of
 from nanokimi.cli.begin import begin_training, load_newest
 from nanokimi.cli.program import BAD_INPUT
-from nanokimi.cli.terminal import decode, hush, load_corpus_with_bars, say, tell
-from nanokimi.config import ConfigError
+from nanokimi.cli.terminal import bars, decode, hush, load_corpus_with_bars, say, tell
+from nanokimi.config import ConfigError, to_dict
 from nanokimi.generate import generate as generate_tokens
 from nanokimi.presets.sampling import check_run, check_sampling
 from nanokimi.presets.yaml_config import PRESETS, preset_names
 from nanokimi.step import TrainingDiverged
+from nanokimi.system.atomic import write_json
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
@@ -131,6 +135,48 @@ def generate_text(
             say(piece, end="")
     finally:
         say("")  # what comes after an interruption is a line of its own
+
+
+@app.command(name="evaluate")
+def evaluate_model(
+    checkpoint_path: options.CheckpointPath,
+    out: Annotated[
+        Path | None, options.json_file("--out", "a .json file for the numbers [default: none]")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="the text that the model was trained on [default: that of its run]")
+    ] = None,
+    overrides: options.Overrides = [],  # noqa: B006  typer reads it once
+    samples: Annotated[int, options.whole("how many texts the model writes")] = N_SAMPLES,
+    seed: Annotated[int, options.whole("the same seed writes the same texts")] = 0,
+) -> None:
+    """Print what a trained model can do, beyond its loss."""
+    if samples not in range(1, MOST_SAMPLES + 1):
+        raise ConfigError(f"--samples={samples} must lie in 1..{MOST_SAMPLES}")
+    with options.named_as_options():
+        check_run(1, seed, None, "auto")
+    loaded = load_newest(checkpoint_path)
+    sets = settings.sort_overrides(overrides, "data")["data"]
+    cfg = (
+        settings.read_data(loaded.path.parent, sets)
+        if data is None
+        else settings.load_data_config(data, sets)
+    )
+    text = load_corpus_with_bars(cfg, loaded.train.seq_len)
+    if text.fingerprint != loaded.state.corpus_fingerprint:
+        raise ConfigError(
+            f"{quote(text.name)} with these settings is not the text that {quote(str(loaded.path))} was trained on: "
+            "name that text with --data, and its settings with --set data.name=value"
+        )
+    with bars() as show:
+        found = measure_abilities(loaded.model.eval(), text, cfg, loaded.train, samples, seed, show)
+    if out is not None:
+        about = {"checkpoint": str(loaded.path), "step": loaded.state.step, "data": to_dict(cfg)}
+        write_json(out, about | asdict(found))
+    count = sum(p.numel() for p in loaded.model.parameters())
+    say(one_line(f"{loaded.path}: {loaded.model.cfg.kind}, {count:,} parameters, trained on {text.name}"))
+    for line in lines_of(found):
+        say(line)
 
 
 @app.command(name="bench", context_settings={"ignore_unknown_options": True, "help_option_names": []})

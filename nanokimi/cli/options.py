@@ -23,6 +23,16 @@ def read_folder(text: str) -> Path:
     return Path(text)
 
 
+def read_json_file(text: str) -> Path:
+    """The file that an option names, to be written; `ConfigError` where that cannot be, or is no .json file."""
+    path = Path(text)
+    if path.suffix != ".json":
+        raise ConfigError(f"{quote(text)} must name a file that ends in .json")
+    if path.is_dir():
+        raise ConfigError(f"{quote(text)} is a folder; name a file in it")
+    return path
+
+
 def read_whole(text: str) -> int:
     """The whole number that an option has, written as for `--set`: Python also reads `1_0` and `٣`."""
     if not _WHOLE.fullmatch(text):
@@ -40,6 +50,11 @@ def read_number(text: str) -> float:
 def folder(name: str, about: str) -> Any:
     """An option that names a folder."""
     return typer.Option(name, help=about, parser=_refuse_plainly(read_folder), metavar="<path>")
+
+
+def json_file(name: str, about: str) -> Any:
+    """An option that names a .json file to write."""
+    return typer.Option(name, help=about, parser=_refuse_plainly(read_json_file), metavar="<path>")
 
 
 def whole(about: str) -> Any:

@@ -141,6 +141,27 @@ def read_run(out: Path, overrides: list[str]) -> Run:
             f"cannot resume {quote(str(out))}: its {RUN_FILE} with the settings of the run is missing; "
             "`nanokimi generate` and `export` still read the checkpoint"
         )
+    where, saved = _read_sections(out)
+    return Run(
+        _read_data(saved, where, sets["data"]),
+        build_model_config(saved["model"], where=where),
+        build(TrainConfig, saved["train"], sets["train"], where, "train"),
+    )
+
+
+def read_data(out: Path, overrides: list[str]) -> DataConfig:
+    """The text settings that `write_run` wrote, with overrides; `ConfigError` where there are none."""
+    if not (out / RUN_FILE).exists():
+        raise ConfigError(
+            f"{quote(str(out))} has no {RUN_FILE}, which says what the text of the model was: name it with --data, and "
+            "its settings with --set data.name=value"
+        )
+    where, saved = _read_sections(out)
+    return _read_data(saved, where, overrides)
+
+
+def _read_sections(out: Path) -> tuple[str, dict[str, Any]]:
+    """The name of the file that `write_run` wrote, and its sections, as plain data."""
     where = str(out / RUN_FILE)
     saved = read_yaml(out / RUN_FILE)
     sections = ("data", "model", "train")
@@ -150,14 +171,15 @@ def read_run(out: Path, overrides: list[str]) -> Run:
     for section in sections:
         if not isinstance(saved.get(section), dict):
             raise ConfigError(f"{where} has no section {section}:")
-    data = build(DataConfig, saved["data"], sets["data"], where, "data")
+    return where, saved
+
+
+def _read_data(saved: dict[str, Any], where: str, overrides: list[str]) -> DataConfig:
+    """The text settings of a run, whose text is still there."""
+    data = build(DataConfig, saved["data"], overrides, where, "data")
     if data.source not in SOURCES and not Path(data.source).exists():
         raise ConfigError(
             f"the text of this run, {quote(data.source)}, is gone: put it back, or write its new path at "
             f"data.source in {quote(where)}"
         )
-    return Run(
-        data,
-        build_model_config(saved["model"], where=where),
-        build(TrainConfig, saved["train"], sets["train"], where, "train"),
-    )
+    return data

@@ -64,26 +64,37 @@ def source_is_an_option() -> Iterator[None]:
         raise corpus.TextError(str(error).replace("source=", "--data=")) from None
 
 
-def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
-    """The corpus. While it is made, a terminal shows a bar per stage; then come its notes."""
-    bars: dict[str, tqdm] = {}
+@contextlib.contextmanager
+def bars(unit_scale: bool = False) -> Iterator[corpus.OnProgress]:
+    """A function that is told which stage of a work is done how far: a terminal shows a bar for the one under way."""
+    drawn: dict[str, tqdm] = {}
 
     def show(stage: str, done: int | float, total: int | float | None) -> None:
-        if stage not in bars:
-            for bar in bars.values():
+        if stage not in drawn:
+            for bar in drawn.values():
                 bar.close()
             text = escape_text(stage)
-            bars[stage] = tqdm(
-                desc=text, total=total, unit_scale=True, leave=False, file=sys.stderr, disable=NO_TERMINAL
+            drawn[stage] = tqdm(
+                desc=text,
+                total=total,
+                unit_scale=unit_scale,
+                leave=False,
+                file=sys.stderr,
+                disable=NO_TERMINAL,
             )
-        bars[stage].update(done - bars[stage].n)
+        drawn[stage].update(done - drawn[stage].n)
 
     try:
-        with source_is_an_option():
-            loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
+        yield show
     finally:
-        for bar in bars.values():
+        for bar in drawn.values():
             bar.close()
+
+
+def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
+    """The corpus. While it is made, a terminal shows a bar per stage; then come its notes."""
+    with bars(unit_scale=True) as show, source_is_an_option():
+        loaded = corpus.load_corpus(cfg, show, seq_len=seq_len)
     for note in loaded.notes:
         tell(note)
     return loaded

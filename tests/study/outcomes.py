@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from lab_utils.bench.results import Point, Run
-from lab_utils.study.knowledge import Knowledge
 from lab_utils.study.trial import Outcome
+from nanokimi.abilities.knowledge import Knowledge
 
 
 def made_up(

@@ -26,6 +26,7 @@ are grammar, 33 % choice, 13 % fact, 8 % copy; 2,000 different words in lower ca
     print(story.marked())               # <choice> {fact} (copy) grammar
     story.segments()                    # [(role, text, bits), ...]
     derivations(default_grammar(), world, story.text)   # the choices and the exact probability, read from the text
+    read(default_grammar(), world, "Once upon a time, ...")  # how far the grammar can follow any text
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from collections.abc import Iterator
 from nanokimi.text.storyworld.grammar import Grammar, GrammarError
 from nanokimi.text.storyworld.nodes import ROLES
 from nanokimi.text.storyworld.plots import default_grammar
+from nanokimi.text.storyworld.reader import Reading, read
 from nanokimi.text.storyworld.world import Character, World, fact_values
 from nanokimi.text.storyworld.writer import Story, derivations, entropy, every_story, write
 
@@ -48,6 +50,7 @@ __all__ = [
     "Character",
     "Grammar",
     "GrammarError",
+    "Reading",
     "Story",
     "World",
     "default_grammar",
@@ -56,6 +59,7 @@ __all__ = [
     "every_story",
     "fact_values",
     "generate",
+    "read",
     "write",
 ]
 

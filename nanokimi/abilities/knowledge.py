@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab_utils.study.probes import Answers, ask, choose_tellings, make_probes
+from nanokimi.abilities.almanac import choose_tellings, make_probes
+from nanokimi.abilities.questions import Answers, OnRows, ask
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model
 from nanokimi.text.corpus import Corpus
@@ -52,9 +53,14 @@ def summarise(answers: Answers, bits_of_facts: Sequence[float]) -> Knowledge:
 
 
 def measure_knowledge(
-    model: Model, corpus: Corpus, book: Almanac, cfg: TrainConfig, held_out: bool
+    model: Model,
+    corpus: Corpus,
+    book: Almanac,
+    cfg: TrainConfig,
+    held_out: bool,
+    on_rows: OnRows = lambda *_: None,
 ) -> Knowledge:
     """What the model knows of all facts of `book`, asked in phrasings that pages have, or in those held out."""
     tellings = choose_tellings(book, held_out)
     probes = make_probes(book, tellings, corpus.tokenizer, cfg.seq_len)
-    return summarise(ask(model, probes, cfg), [value_bits(telling.fact) for telling in tellings])
+    return summarise(ask(model, probes, cfg, on_rows), [value_bits(telling.fact) for telling in tellings])

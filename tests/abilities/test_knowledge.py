@@ -2,18 +2,19 @@
 
 import math
 from collections import Counter, defaultdict
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from lab_utils.study.knowledge import measure_knowledge, summarise
-from lab_utils.study.probes import Answers, ask, choose_tellings, make_probes
+from nanokimi.abilities.almanac import choose_tellings, make_probes
+from nanokimi.abilities.knowledge import measure_knowledge, summarise
+from nanokimi.abilities.questions import Answers, ask
 from nanokimi.config import DataConfig, TrainConfig
 from nanokimi.text.corpus import load_corpus
 from nanokimi.text.storyworld.almanac import FACTS, Almanac, Telling, held_out_phrasing, value_bits
 from nanokimi.text.storyworld.world import fact_values
+from tests.abilities.scripted import Scripted
 
 CFG = TrainConfig(batch_size=3, seq_len=64)
 
@@ -31,7 +32,7 @@ def corpus(tmp_path_factory):
     )
 
 
-class ByHand(torch.nn.Module):
+class ByHand(Scripted):
     """Predicts each token by counting sentences that begin with the tokens since the last line end.
 
     A known sentence is the only one. Of an unknown one there is one for every value that its fact can have, and as many
@@ -39,11 +40,10 @@ class ByHand(torch.nn.Module):
     """
 
     def __init__(self, book, corpus, tellings, knows):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
         encoding = corpus.tokenizer
-        self.n_vocab, self.newline = encoding.n_vocab, encoding.encode_ordinary("\n")[0]
-        self.next: defaultdict[tuple[int, ...], Counter] = defaultdict(Counter)
+        newline = encoding.encode_ordinary("\n")[0]
+        following: defaultdict[tuple[int, ...], Counter] = defaultdict(Counter)
+        super().__init__(encoding.n_vocab, lambda begun: following[begun], end=newline)
         for telling in tellings:
             story = book.tell(telling)
             value = "".join(text for role, text, _ in story.segments() if role == "fact")
@@ -58,17 +58,7 @@ class ByHand(torch.nn.Module):
             for text in texts:
                 ids = encoding.encode_ordinary(text + "\n")
                 for at, token in enumerate(ids):
-                    self.next[tuple(ids[:at])][token] += 1
-
-    def forward(self, tokens):
-        p = torch.full((*tokens.shape, self.n_vocab), 1e-9, dtype=torch.float64)
-        for row, ids in enumerate(tokens.tolist()):
-            begun: tuple[int, ...] = ()
-            for at, token in enumerate(ids):
-                begun = () if token == self.newline else (*begun, token)
-                following = self.next[begun]
-                p[row, at, list(following)] += torch.tensor([*following.values()], dtype=torch.float64)
-        return SimpleNamespace(logits=(p / p.sum(-1, keepdim=True)).log())
+                    following[tuple(ids[:at])][token] += 1
 
 
 def with_article(value: str) -> str:
