@@ -157,7 +157,8 @@ def compare(key: AnswerKey, attempt: Attempt, seconds: float = SECONDS) -> Check
         return CheckResult(exercise, attempt.why, n_judged)
     if attempt.why == NO_END:
         says = (
-            f"It did not come to an end within {limit(exercise, seconds):g} s. Is there a loop without end?"
+            f"It did not come to an end within {limit(exercise, seconds):g} s. Is there a loop without end? Where the "
+            "machine is busy, give it more time: `check(..., seconds=120)`."
         )
         return CheckResult(exercise, "failed", n_judged, Difference("", says))
     outcomes = list(attempt.outcomes)

@@ -1,10 +1,14 @@
 """What torch says of two number formats that do not fit is told in words, and nothing is told of other errors."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lab_utils.course.formats import say_formats_met
+from lab_utils.course.chapters import all_exercises
+from lab_utils.course.formats import has_bfloat16, say_formats_met
+from lab_utils.course.grading.names import stubs
 from lab_utils.course.judgement import panel_text
 from nanokimi.mask import causal_mask
 from tests.course.keys import judge_answer
@@ -77,3 +81,13 @@ def swiglu_in_float32(x, gate_up, down):
 def test_where_no_known_mistake_has_the_error_the_formats_are_told():
     text = panel_text(judge_answer("swiglu", swiglu_in_float32))
     assert "There numbers in float32 meet numbers in float64." in text and "Line " in text
+
+
+def test_a_stub_names_the_number_format_that_its_check_asks_for():
+    """A rule that stands in the text above a stub alone is read by nobody who has the stub before them."""
+    silent = []
+    for name, exercise in all_exercises().items():
+        asks = not exercise.is_hunt and any("bfloat16" in c.says or has_bfloat16(c) for c in exercise.cases())
+        if asks and not re.search("float32|bfloat16|autocast|format|dtype", stubs()[name]):
+            silent.append(name)
+    assert not silent

@@ -164,20 +164,24 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements that run when the cell does, those in `if`, `with`, `try` and loops too."""
     for node in body:
         yield node
-        for inner in ("body", "orelse", "finalbody", "handlers"):
+        for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 for part in getattr(node, inner, []):
-                    yield from _statements(part.body if isinstance(part, ast.ExceptHandler) else [part])
+                    inside = part.body if isinstance(part, ast.ExceptHandler | ast.match_case) else [part]
+                    yield from _statements(inside)
 
 
 def _binds(node: ast.stmt) -> Iterator[tuple[str, str]]:
     """The names that a statement binds, each with what it binds it to."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name, STUB if _is_stub(node) else WORK
-    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        if node.value is None:
+            return
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
             yield from ((each.id, WORK) for each in ast.walk(target) if isinstance(each, ast.Name))
+        yield from ((name, WORK) for name in _stored(node.value))
     elif isinstance(node, ast.ImportFrom | ast.Import):
         ours = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (
             "nanokimi",
@@ -185,6 +189,18 @@ def _binds(node: ast.stmt) -> Iterator[tuple[str, str]]:
         )
         for alias in node.names:
             yield (alias.asname or alias.name), CORE if ours else WORK
+    else:
+        parts = [each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr | ast.withitem)]
+        yield from ((name, WORK) for part in parts for name in _stored(part))
+
+
+def _stored(node: ast.AST) -> Iterator[str]:
+    """The names that an expression binds in its cell, by `:=` too; those of a lambda or a comprehension are its own."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    if not isinstance(node, ast.Lambda):
+        own = node.target if isinstance(node, ast.comprehension) else None
+        yield from (name for part in ast.iter_child_nodes(node) if part is not own for name in _stored(part))
 
 
 def _is_alias(node: ast.stmt) -> bool:

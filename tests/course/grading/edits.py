@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 
 NOTEBOOK = Path(__file__).parents[3] / "notebooks" / "02_attention.ipynb"
 RIGHT = {
@@ -249,6 +250,12 @@ scratch("wrong work above, right in the exercise", "attend-derivation", WRONG, e
 scratch("wrong work below the right one", "attend-check", WRONG, empty=False, attend="failed")
 scratch("a wrong version at the end, for play", "", WRONG, empty=False)
 scratch("a broken cell below the right one", "attend-check", "def attend(q, k:\n  oops", empty=False)
+for _stub, _work, _status in ((True, RIGHT["attend"], "passed"), (False, WRONG, "failed")):
+    _more = "untouched" if _stub else "right"
+    _mine = _work.replace("def attend", "def mine") + "\nprint(attend := mine)"
+    scratch(f"by := below, the stub {_more}", "attend-check", _mine, _stub, attend=_status)
+    _mine = f"match 1:\n    case 1:\n{indent(_work, ' ' * 8)}"
+    scratch(f"in a match below, the stub {_more}", "attend-check", _mine, _stub, attend=_status)
 scratch("another cell raises an error", "attend-check", "1 / 0", empty=False)
 scratch("only the stub and the handover", "attend-check", "", attend="not tried")
 
