@@ -205,7 +205,12 @@ def few_calls_of_the_bank(dispatch):
     ("name", "answer", "mistake", "case"),
     [
         ("ExpertBank", BankThatDropsEmptyRuns, "BankThatSkipsTheIdle", "the first expert has no rows"),
-        ("ExpertBank", BankThatStartsAfterOneCount, "BankThatWritesAfterOneCount", "three experts"),
+        (
+            "ExpertBank",
+            BankThatStartsAfterOneCount,
+            "BankThatWritesAfterOneCount",
+            "an expert without rows between two others",
+        ),
         ("test_sound_dispatch", few_calls_of_the_bank, "chosen_test_of_some_calls", "the piece above"),
     ],
 )

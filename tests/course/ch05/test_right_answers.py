@@ -243,7 +243,7 @@ def test_a_layer_without_largest_logits_per_head_is_told_so_and_no_error_of_the_
     says = judge_answer("MultiHeadLatentAttention", NoneAtAll).difference.says
     assert "forward gives None in the place of the largest logits" in says, says
     says = judge_answer("MultiHeadLatentAttention", OneNumber).difference.says
-    assert says == "The largest logits are a tensor of shape (); they should be a tensor of shape (1,).", says
+    assert says == "The largest logits are a tensor of shape (); they should be a tensor of shape (2,).", says
 
 
 def test_a_count_is_a_whole_number():

@@ -250,17 +250,7 @@ def cache_test_of_numbers_in_bytes(mla_class):
     assert decode_in_steps(mla_class)[2].nbytes / 3 <= 6 + 4
 
 
-@mistake(
-    "It refuses the sound layers, and passes for one that keeps a quarter of every entry: it asks for as many bytes as "
-    "there should be numbers.",
-    "How many bytes has a number in float32, and how many numbers does each entry have?",
-)
-def cache_test_of_as_many_bytes_as_numbers(mla_class):
-    assert decode(mla_class)[2].nbytes == 3 * (6 + 4)
-
-
 LAYER_TESTS = (
-    cache_test_of_as_many_bytes_as_numbers,
     cache_test_of_numbers_in_bytes,
     cache_test_of_the_width_of_a_row,
     cache_test_of_no_growth,

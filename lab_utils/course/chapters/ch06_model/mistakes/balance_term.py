@@ -235,30 +235,6 @@ def _averaging_alone(name, routing, cfg):
 
 
 @mistake(
-    "For a dense model it divides by the number of its layers of experts, which is 0.",
-    "What does your function return for routing = ()?",
-)
-def balance_dividing_by_no_layers(routing, cfg):
-    return sum(each(routing, cfg)) / len(routing)
-
-
-@mistake(
-    "For a dense model the mean of nothing is nan. The term is 0 there.",
-    "What does your function return for routing = ()?",
-)
-def balance_as_nan_for_no_layers(routing, cfg):
-    return core_balance_term(routing, cfg) if routing else torch.zeros(0).mean()
-
-
-@mistake(
-    "For a dense model it returns a Python number. It should be a tensor, as for every other model.",
-    "What does your function return for routing = ()?",
-)
-def balance_as_a_number_for_no_layers(routing, cfg):
-    return core_balance_term(routing, cfg) if routing else 0
-
-
-@mistake(
     "The layers' facts are joined to one long batch: experts of the same number count as one. Each layer has "
     "losses of its own, and the term is their mean.",
     "Two layers that are uneven the opposite way: is their joint load even, and is each of them?",
