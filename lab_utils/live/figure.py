@@ -43,15 +43,18 @@ def make_closing_figure(histories: list[RunHistory], bits: float) -> dict[str, A
     by_axis = {axis: collect_panel_data(histories, bits, axis) for axis in ("tokens", "seconds")}
     data = by_axis["tokens"]
     drawn, placed = make_traces(data), make_layout(data)
+    layouts = {axis: make_layout(other) for axis, other in by_axis.items()}
+    # What is the same over tokens and over seconds is not kept again for each button.
+    moves = [key for key in ("shapes", "annotations") if layouts["tokens"][key] != layouts["seconds"][key]]
     menu = []
     for axis, other in by_axis.items():
-        there = make_layout(other)
+        there = layouts[axis]
         x_of = [trace.get("x") for trace in make_traces(other)]
         axes = {
             f"{name}.title.text": there[name]["title"]["text"]
             for name in (name_axis("x", place) for place in (LOSS, ROLES, MAX_VIO, ENTROPY))
         }
-        change = {"shapes": there["shapes"], "annotations": there["annotations"], **axes}
+        change = {key: there[key] for key in moves} | axes
         menu.append({"label": axis, "method": "update", "args": [{"x": x_of}, change]})
     placed["updatemenus"] = [
         {"type": "buttons", "direction": "right", "buttons": menu, "x": 0.46, "xanchor": "right", "y": 1.0,
