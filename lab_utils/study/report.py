@@ -14,6 +14,7 @@ from lab_utils.study.record import Found, facts_table
 from nanokimi.system.atomic import write_text
 
 REPORT = "report.html"
+CSS = "main { max-width: 1100px; } table { font-size: .82rem; }"
 
 
 def as_text(found: Found) -> str:
@@ -37,7 +38,7 @@ def write_report(found: Found, folder: Path) -> Path:
     machines = sorted({each for outcome in found.outcomes for each in outcome.run.tries})
     body += ["<h2>Where it was trained</h2>", *(f"<p>{escape(each)}</p>" for each in machines)]
     path = folder / REPORT
-    write_text(path, make_page("Facts known", "<main>" + "\n".join(body) + "</main>"))
+    write_text(path, make_page("Facts known", "<main>" + "\n".join(body) + "</main>", CSS))
     return path
 
 

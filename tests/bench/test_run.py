@@ -81,7 +81,7 @@ def test_the_executed_notebook_is_whole(bench_run):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == 6  # the report's five, and the panel's
+    assert len(pictures) == 5  # the panel's, three of the report's, and the recorded study of facts
     injected = next(c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert 'profile = "smoke"' in injected.source
 
