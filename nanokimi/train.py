@@ -61,7 +61,7 @@ def train(
     run_dir: the folder of the run. Every evaluation saves a checkpoint there, and so does closing the generator, so
         that a stopped run can go on; `steps.jsonl` gets a line per record. None writes nothing. An exception inside a
         step, Ctrl-C too, saves nothing: a program that wants to go on lets the step end and closes the generator.
-    resume: go on with the run in `run_dir` as if it had never stopped: on a CPU, bit for bit.
+    resume: go on with the run in `run_dir` as if it had never stopped: on a CPU with as many threads, bit for bit.
     steer: is asked what to change (see `steering`) before every step, after every forward and backward pass in it,
         and after every batch of an evaluation, so that a change acts within a fraction of a step. What it has
         changed holds after resuming too.
