@@ -27,9 +27,7 @@ def facts_verdicts(
         if arm == baseline:
             continue
         against = places[n_characters, n_exposures, baseline]
-        ratio = median(step_seconds[arm]) / median(step_seconds[baseline])
-        # A share of the training of each arm, at which both have taken as long: the end of the quicker one.
-        ends = {baseline: min(1.0, ratio), arm: min(1.0, 1 / ratio)}
+        ends = _equal_time(baseline, arm, step_seconds)
         found.setdefault((n_characters, n_exposures), []).extend(
             [
                 _compare("Equal text", "facts not known (%)", against, seeds, _not_known),
@@ -38,11 +36,22 @@ def facts_verdicts(
                     "loss on facts (nats per token)",
                     against,
                     seeds,
-                    lambda each, ends=ends: fact_loss_at(each, ends[each.arm]),
+                    lambda each, ends=ends: fact_loss_at(each, ends[each.arm]) if ends else None,
                 ),
             ]
         )
     return found
+
+
+def _equal_time(
+    baseline: str, arm: str, step_seconds: Mapping[str, Sequence[float]]
+) -> dict[str, float] | None:
+    """The share of each training at which both have taken as long, the end of the quicker one; None without times."""
+    times = [step_seconds.get(each, ()) for each in (baseline, arm)]
+    if not all(times):
+        return None
+    ratio = median(times[1]) / median(times[0])
+    return {baseline: min(1.0, ratio), arm: min(1.0, 1 / ratio)}
 
 
 def fact_losses(outcome: Outcome) -> list[float]:

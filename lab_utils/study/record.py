@@ -15,6 +15,7 @@ from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.progress import Progress, Tell
 from lab_utils.bench.results import MOST_BYTES, ResultsError
+from lab_utils.bench.tables import DASH
 from lab_utils.bench.timing import time_in_turns
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
@@ -151,7 +152,7 @@ def facts_table(found: Found) -> Table:
                 *(f"{fmean(each.probability for each in of):.1%}" for of in (seen, held_out)),
                 f"{bits / seeds[0].body_active:.2f}",
                 f"{bits / seeds[0].body_total:.2f}",
-                f"{1000 * median(found.step_seconds[arm]):.0f}",
+                f"{1000 * median(times):.0f}" if (times := found.step_seconds.get(arm)) else DASH,
             ]
         )
     caption = "Parameters are those of the body: without embeddings and head. Every rate is in results.json."

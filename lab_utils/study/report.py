@@ -11,6 +11,7 @@ from lab_utils.show.table import as_html
 from lab_utils.study.facts import facts_verdicts
 from lab_utils.study.pictures import facts_picture
 from lab_utils.study.record import Found, facts_table
+from lab_utils.study.trial import by_place
 from nanokimi.system.atomic import write_text
 
 REPORT = "report.html"
@@ -28,7 +29,7 @@ def as_text(found: Found) -> str:
 def write_report(found: Found, folder: Path) -> Path:
     """The page of the study, written into `folder`."""
     body = ["<h1>How many facts does each model know?</h1>"]
-    if found.outcomes:
+    if by_place(found.outcomes):  # none where all diverged
         body.append(f"<figure>{facts_picture(found.outcomes).html()}</figure>")
     body.append(as_html(facts_table(found)))
     for title, verdicts in _titled(found).items():

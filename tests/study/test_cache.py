@@ -19,7 +19,6 @@ from lab_utils.study.cache_found import (
 )
 from lab_utils.study.cache_plan import make_cache_plan
 from lab_utils.study.decoding import Decoded
-from nanokimi.config import ConfigError
 from nanokimi.text.corpus import load_corpus
 from tests.bench.made_up_results import run
 
@@ -143,19 +142,3 @@ def test_the_command_measures_trains_records_and_goes_on_after_a_kill(tmp_path, 
     assert again["trained"] == record["trained"]
     assert again["decoded"][:3] == record["decoded"][:3]
     assert again["decoded"][3:] != record["decoded"][3:]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        (["--name=cache", "--profile=map"], "profile='map' does not exist"),
-        (["--name=cache", "--seeds=0"], "seeds=0"),
-        (["--name=cach"], "study 'cach' does not exist; did you mean cache?"),
-    ],
-)
-def test_bad_input_is_refused_before_anything_is_written(line, says, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError) as found:
-        command.run(line)
-    assert says in str(found.value)
-    assert not list(tmp_path.iterdir())

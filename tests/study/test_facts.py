@@ -1,5 +1,7 @@
 """Verdicts of a study of facts, against numbers worked out by hand; its picture and its page."""
 
+from dataclasses import replace
+
 import pytest
 
 from lab_utils.study.facts import fact_loss_at, facts_verdicts
@@ -66,3 +68,24 @@ def test_words_and_page(tmp_path):
 def test_a_study_of_which_nothing_came_still_has_a_page(tmp_path):
     found = Found(outcomes=(), lost={"dense seed 0": "it died"}, step_seconds=STEPS, environment={})
     assert "it died" in write_report(found, tmp_path).read_text()
+
+
+def test_without_times_nothing_is_said_of_time(tmp_path):
+    """An arm whose very first step diverges has none."""
+    found = Found(
+        outcomes=tuple(DENSE + EXPERTS),
+        lost={},
+        step_seconds={"dense": (1.0,), "experts": ()},
+        environment={},
+    )
+    (text, time) = facts_verdicts(found.outcomes, found.step_seconds)[800, 30]
+    assert (
+        text.winner == "experts" and time.answer == "no conclusion" and "has no loss on facts" in time.reason
+    )
+    assert "–" in as_text(found)
+
+
+def test_a_study_whose_trainings_all_diverged_still_has_a_page(tmp_path):
+    gone = tuple(replace(each, seen=None, held_out=None) for each in DENSE)
+    found = Found(outcomes=gone, lost={}, step_seconds={"dense": ()}, environment={})
+    assert "<img" not in write_report(found, tmp_path).read_text() and as_text(found)
