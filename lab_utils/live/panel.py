@@ -40,6 +40,7 @@ SHARE = 0.015  # of the time, at most, goes into drawing
 CREDIT = (
     0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later ones
 )
+NEWS_EVERY = 10.0  # seconds at most, whatever drawing costs: a picture that stands still looks like a hung training
 
 
 class TrainingPanel:
@@ -200,7 +201,8 @@ class TrainingPanel:
     def _redraw_if_due(self) -> None:
         now = time.perf_counter()
         affordable = self._draw_seconds <= SHARE * (now - self._began) + CREDIT
-        if self._view is not None and now - self._drawn >= REDRAW_EVERY and affordable:
+        wait = REDRAW_EVERY if affordable else NEWS_EVERY
+        if self._view is not None and now - self._drawn >= wait:
             self._redraw()
 
     def _redraw(self) -> None:

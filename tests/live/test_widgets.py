@@ -164,8 +164,8 @@ def test_a_models_text_is_never_markup():
     assert "<b>kimi" not in write_numbers(history(record(1), name="<b>kimi"))
 
 
-def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
-    """By a clock of our own: a step takes 0.2 s, a redraw 0.1 s; of 100 s 1.5 % and the credit may go into drawing."""
+def times_of_redraws(monkeypatch, seconds: float) -> list[float]:
+    """By a clock of our own: a training of 100 s whose steps take 0.2 s each, and each redraw `seconds`."""
     now, redraws = [1000.0], []
     monkeypatch.setattr(live.time, "perf_counter", lambda: now[0])
 
@@ -175,7 +175,7 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
 
         def redraw(self, histories):
             redraws.append(now[0])
-            now[0] += 0.1
+            now[0] += seconds
 
         begin = say = close = lambda self, *args: None
 
@@ -193,9 +193,21 @@ def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
             pass
 
     asyncio.run(cell())
-    *due, _ = redraws  # the last one shows the end
+    return redraws[:-1]  # the last one shows the end
+
+
+def test_drawing_takes_no_more_than_its_share(live_shown, monkeypatch):
+    """Of 100 s 1.5 % and the credit may go into drawing."""
+    due = times_of_redraws(monkeypatch, seconds=0.1)
     assert 0.1 * len(due) == pytest.approx(0.015 * 100 + 0.3, abs=0.11)
     assert min(np.diff(due)) >= live.REDRAW_EVERY
+
+
+def test_where_drawing_is_slow_the_panel_still_moves_every_ten_seconds(live_shown, monkeypatch):
+    """Three seconds a picture, as on a machine that is busy: after the first one, 180 s would have to pass."""
+    due = times_of_redraws(monkeypatch, seconds=3.0)
+    assert max(np.diff(due)) < live.NEWS_EVERY + 3.0 + 0.3
+    assert len(due) >= 7
 
 
 def test_panel_after_panel_leaves_the_closing_picture_of_the_last_one(live_shown):
