@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import nanokimi.text.storyworld  # noqa: F401  before the hook: no shapes in it, and a story makes hundreds of small calls
+from tests.quick import function_of, not_quick
 
 # Before anything else of nanokimi is imported: every jaxtyping annotation in it becomes a run-time check.
 jaxtyping.install_import_hook("nanokimi", "beartype.beartype")
@@ -36,6 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     # The models of the tests are too small for more threads to pay.
     os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a full run has found to be slow."""
+    slow = not_quick()
+    for item in items:
+        if function_of(item.nodeid) in slow:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

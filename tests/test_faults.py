@@ -5,7 +5,6 @@ import pytest
 from benchmarks.faults.__main__ import find_kinds
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(find_kinds()))
 def test_a_sample_is_survived(name, tmp_path):
     kind = find_kinds()[name]

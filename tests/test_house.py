@@ -120,7 +120,6 @@ def test_core_prints_nothing(path):
     assert [n.lineno for n in calls if name_of(n.func) in {"print", "display"}] == []
 
 
-@pytest.mark.slow
 def test_importing_the_whole_core_brings_no_notebook_and_no_plot():
     code = (
         "import importlib, json, pkgutil, sys, nanokimi\n"

@@ -121,7 +121,6 @@ def test_make_lab_changes_no_rule_of_access(checkout):
         assert rule not in make(checkout, "lab").lower()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the sockets from /proc")
 def test_the_lab_answers_only_this_machine_and_only_with_its_token(checkout, tmp_path):
     port = free_port()

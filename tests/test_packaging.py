@@ -89,7 +89,6 @@ def test_environment_yml_installs_what_make_installs():
     assert "pip install -c constraints.txt -e '.[lab,test]'" in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.slow
 def test_pip_finds_the_list_of_environment_yml_installed():
     """pip's dry run with neither network nor build isolation: ranges, pins and this environment fit together."""
     if importlib.util.find_spec("pip") is None:

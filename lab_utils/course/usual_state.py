@@ -60,20 +60,27 @@ def usual_state(seed: int = 0) -> Iterator[None]:
         try:
             torch.set_default_dtype(torch.float32)
             torch.set_float32_matmul_precision("highest")
-            torch.use_deterministic_algorithms(False)
-            torch.manual_seed(seed)
+            _make_deterministic(False)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would set those of every device
             random.seed(seed)
             np.random.seed(seed)
             yield
         finally:
             torch.set_default_dtype(dtype)
             torch.set_float32_matmul_precision(precision)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            _make_deterministic(deterministic, warn_only)
             for (owner, name), value in zip(_SWITCHES, switches, strict=True):
                 setattr(owner, name, value)
             torch.set_num_threads(n_threads)
             random.setstate(pythons)
             np.random.set_state(numpys)
+
+
+def _make_deterministic(mode: bool, warn_only: bool = False) -> None:
+    """Only where it changes something: torch loads its whole compiler for this switch, in about three seconds."""
+    now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if now != (mode, warn_only):
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
 
 
 @contextlib.contextmanager

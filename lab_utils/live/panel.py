@@ -37,10 +37,10 @@ from nanokimi.text.corpus import Corpus
 
 REDRAW_EVERY = 1.0  # seconds at least: a browser on the same cores draws much more slowly than the kernel
 SHARE = 0.015  # of the time, at most, goes into drawing
-CREDIT = (
-    0.3  # seconds of drawing beyond that: the first pictures of a training take longer than the later ones
-)
-NEWS_EVERY = 10.0  # seconds at most, whatever drawing costs: a picture that stands still looks like a hung training
+# Seconds of drawing beyond that: the first pictures of a training take longer than the later ones.
+CREDIT = 0.3
+# Seconds at most, whatever drawing costs: a picture that stands still looks like a hung training.
+NEWS_EVERY = 10.0
 
 
 class TrainingPanel:

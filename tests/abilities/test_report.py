@@ -42,7 +42,6 @@ def test_of_stories_all_is_measured_and_again(tmp_path):
     assert measure_abilities(model, corpus, data, CFG, 3, 0) == found
 
 
-@pytest.mark.slow
 def test_one_who_has_learnt_the_training_text_by_heart(tmp_path):
     """It writes stories of the training text: all of them true, and all of them memorised."""
     data, corpus = prepare(tmp_path, n_stories=300)

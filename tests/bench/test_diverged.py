@@ -134,7 +134,6 @@ def train_all(plan: Plan, out) -> list:
     return runs
 
 
-@pytest.mark.slow
 def test_a_rate_of_ten_thousand_in_one_arm_costs_that_arm(tmp_path):
     plan, text = tiny_plan(gpt=1e-2, kimi_bias=1e4, kimi=1e-2), tiny.corpus(annotated=True)
     times = time_in_turns(plan.arms, text, rounds=3)
@@ -162,7 +161,6 @@ def test_a_rate_of_ten_thousand_in_one_arm_costs_that_arm(tmp_path):
     assert checkpoint.load_checkpoint(run_folder(tmp_path, "kimi", 0)).state.step == 6
 
 
-@pytest.mark.slow
 def test_every_arm_may_diverge(tmp_path):
     plan, text = tiny_plan(gpt=1e4, kimi=1e4), tiny.corpus(annotated=True)
     found = collect(plan, text, train_all(plan, tmp_path), time_in_turns(plan.arms, text, rounds=3))
@@ -172,7 +170,6 @@ def test_every_arm_may_diverge(tmp_path):
     assert [verdict.answer for verdict in verdicts(found)] == ["no conclusion"] * 4
 
 
-@pytest.mark.slow
 def test_an_arm_whose_first_step_diverges_gets_no_time():
     plan = tiny_plan(gpt=1e-2, kimi=1e35)
     gpt, kimi = plan.arms

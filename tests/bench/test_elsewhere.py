@@ -46,7 +46,6 @@ def worked_off(smoke, tmp_path_factory):
     return results, out, lines, makers
 
 
-@pytest.mark.slow
 def test_what_was_stopped_resumes_and_all_numbers_are_those_of_one_process(worked_off, smoke, tmp_path):
     results, _, _, makers = worked_off
     _, text = smoke
@@ -66,7 +65,6 @@ def test_what_was_stopped_resumes_and_all_numbers_are_those_of_one_process(worke
         torch.set_num_threads(threads)
 
 
-@pytest.mark.slow
 def test_results_report_and_logs_are_whole(worked_off):
     results, out, lines, _ = worked_off
     assert read_results(out / "results.json") == results
@@ -88,7 +86,6 @@ def test_results_report_and_logs_are_whole(worked_off):
     assert [line.partition(",")[0] for line in ended[2:]] == ["kimi-dense seed 0: done"]
 
 
-@pytest.mark.slow
 def test_what_never_came_is_named_and_its_rung_has_no_verdict(worked_off):
     results, out, _, makers = worked_off
     assert makers["kimi-mla"].begun() == [1, 1]
@@ -114,7 +111,6 @@ def test_arms_and_folders_that_no_job_can_have_are_refused(tmp_path):
     check_place(make_plan("smoke"), tmp_path / "out")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_ctrl_c_cancels_what_was_begun(tmp_path):
     """In a terminal it reaches the processes of all jobs too."""

@@ -152,7 +152,6 @@ def own_modules(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-@pytest.mark.slow
 def test_processes_of_this_machine_give_results_and_say_why_they_failed(own_modules, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr(jobs.torch, "get_num_threads", lambda: 6)
@@ -169,7 +168,6 @@ def test_processes_of_this_machine_give_results_and_say_why_they_failed(own_modu
     assert (tmp_path / found["wrong"].reason.rpartition(" ")[2]).is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_ctrl_c_leaves_no_process_and_shows_no_traceback(own_modules, tmp_path, capfd):
     noted = tmp_path / "pid"

@@ -137,7 +137,6 @@ def look_on(arm, text, out: Path, during) -> tuple[Trial, list[int]]:
         return asyncio.run(cell()), steps
 
 
-@pytest.mark.slow
 @on_linux
 def test_a_killed_rank_changes_no_number_and_the_panel_stops_the_next_run(smoke, tmp_path, monkeypatch):
     """Rank 1 is killed after an evaluation, and its run goes on. Then the same cell is run again, and stopped."""
@@ -183,7 +182,6 @@ def bench(out: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "lab_utils.bench", "--profile=smoke", "--ranks=2", f"--out={out}", *words]
 
 
-@pytest.mark.slow
 @on_linux
 def test_the_benchmark_on_two_ranks(alone, tmp_path):
     """Its numbers are those of one process with the same micro-batches, and the report says whose they are."""
@@ -211,7 +209,6 @@ def test_the_benchmark_on_two_ranks(alone, tmp_path):
     )
 
 
-@pytest.mark.slow
 @on_linux
 def test_ctrl_c_leaves_no_rank(tmp_path):
     temporary = tmp_path / "temporary"

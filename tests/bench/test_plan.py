@@ -17,7 +17,6 @@ ARMS = (*LADDER, "gpt-muon")
 # ---------------------------------------------------------------- fairness
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("profile", PROFILES)
 def test_active_parameters_within_2_percent_and_flops_within_5(profile, arm):

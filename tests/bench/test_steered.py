@@ -3,8 +3,6 @@
 import json
 from dataclasses import replace
 
-import pytest
-
 from lab_utils.bench import report
 from lab_utils.bench.results import from_json, to_json
 from lab_utils.bench.trial import Trial
@@ -17,7 +15,6 @@ from tests.bench.made_up_results import three_seeds
 from tests.live.watched import ARM, CFG
 
 
-@pytest.mark.slow
 def test_a_trial_remembers_that_it_was_steered(tmp_path):
     model = build_model(ARM.model)
     steer = lambda step: [Intervention(step, "lr_factor", 2.0)] if step == 2 else []

@@ -26,7 +26,6 @@ run_program("bench", lambda: conclude)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_the_table_arrives_in_every_encoding(encoding: str, tmp_path: Path) -> None:
     folder = tmp_path / "雨 é"

@@ -90,7 +90,6 @@ def test_begun_again_it_goes_on_from_its_checkpoint_and_ends_the_same(whole, aga
     assert found.points[0].seconds == run.points[0].seconds  # of the try before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -108,7 +107,6 @@ def test_where_the_kept_facts_do_not_fit_the_checkpoint_it_begins_anew(whole, ag
     assert facts(found) == facts(whole[2])
 
 
-@pytest.mark.slow
 def test_a_checkpoint_that_was_not_noted_yet_is_left_out(whole, tmp_path):
     """A kill between the checkpoint of step 20 and run.json leaves this, and so does a signal at a step's end."""
     arm, text, run, out, killed = whole
@@ -122,7 +120,6 @@ def test_a_checkpoint_that_was_not_noted_yet_is_left_out(whole, tmp_path):
     assert mine.maker.begun() == [11]
 
 
-@pytest.mark.slow
 def test_without_a_checkpoint_it_begins_anew(whole, tmp_path):
     arm, text, run, _, killed = whole
     shutil.copytree(killed, tmp_path / "out")

@@ -74,7 +74,6 @@ def test_the_text_is_small_enough_to_carry():
     assert plan.data.n_stories == 100_000 and plan.data.cache_dir.endswith("out/one_gpu")
 
 
-@pytest.mark.slow
 def test_the_whole_script_at_the_smallest_sizes(monkeypatch, tmp_path, capsys):
     for module in (one_gpu, perf):
         monkeypatch.setattr(module, "in_new_process", lambda function, *args: function(*args))

@@ -42,7 +42,6 @@ def test_a_gpu_measures_larger_models_too():
     assert not [title for title in cuda if "smoke" in title]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("title", [title for title in COMPARISONS if title not in ONLY_ON_CUDA])
 def test_every_comparison_runs(title, monkeypatch):
     # The tests check all shapes at run time, and that cannot be compiled.
@@ -122,7 +121,6 @@ def in_this_process(monkeypatch):
     monkeypatch.setitem(perf.make_product.__globals__["WIDTH"], "cpu", 64)
 
 
-@pytest.mark.slow
 def test_a_run_on_ones_own_machine_is_kept_in_out(in_this_process, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(perf, "comparison_titles", lambda _: list(comparisons.ONLY_TO_TRY))
     monkeypatch.setattr(

@@ -9,7 +9,6 @@ from benchmarks.plans import make_training, tables, write_two_digits
 DOCUMENT = Path(__file__).parents[2] / "docs" / "many-machines.md"
 
 
-@pytest.mark.slow
 def test_the_document_has_the_tables_of_the_code():
     """To renew them: `python -m benchmarks.plans` prints them."""
     text = DOCUMENT.read_text(encoding="utf-8")

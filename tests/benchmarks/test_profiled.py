@@ -14,7 +14,6 @@ def counts():
     return {name: count_step(cases[name]) for name in ("GPT, AdamW", "GPT, Muon", "Kimi, Muon, QK-clip")}
 
 
-@pytest.mark.slow
 def test_the_products_of_forward_and_backward(counts):
     """Four a layer and the head; each has two more in the backward pass. The optimizer's are not counted."""
     products = 3 * (4 * load_model_config("gpt-smoke").n_layers + 1)
@@ -22,7 +21,6 @@ def test_the_products_of_forward_and_backward(counts):
     assert counts["GPT, Muon"]["operations"] > counts["GPT, AdamW"]["operations"]
 
 
-@pytest.mark.slow
 def test_where_the_time_goes(counts):
     for found in counts.values():
         assert 0 < found["busy"] <= 1

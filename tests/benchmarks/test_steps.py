@@ -58,7 +58,6 @@ def peak_of_200_mb() -> int | None:
     return measure_peak(hold_200_mb, "cpu")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_the_peak_is_what_a_step_takes_at_most():
     assert 199e6 <= in_new_process(peak_of_200_mb) <= 220e6

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 
 from nanokimi import checkpoint
@@ -13,7 +12,6 @@ from nanokimi.text import corpus
 from tests.cli.conftest import SMALL
 
 
-@pytest.mark.slow
 def test_train_generate_export_resume(run, text: Path) -> None:
     code, out, _ = run("train", *SMALL, f"--data={text}", "--out=out/a")
     assert code == 0 and "step 6: validation loss" in out
@@ -36,7 +34,6 @@ def test_train_generate_export_resume(run, text: Path) -> None:
     assert code == 2 and "--resume" in err
 
 
-@pytest.mark.slow
 def test_set_reaches_model_training_and_data(run, text: Path) -> None:
     sets = ["--set=model.top_k=4", "--set=train.optim.lr=0.007", "--set=data.tokenizer=char"]
     assert run("train", *SMALL, *sets, f"--data={text}", "--out=out/b")[0] == 0
@@ -70,7 +67,6 @@ def test_prepare_says_what_came_out(run, text: Path) -> None:
     assert f"vocabulary {loaded.tokenizer.n_vocab}" in out
 
 
-@pytest.mark.slow
 def test_a_setting_that_does_nothing_is_said_and_the_run_goes_on(run, text: Path) -> None:
     sets = ("--set=train.balance.z_coef=0.01", "--set=model.vocab_size=900", "--set=train.eval_every=50")
     code, _, err = run("train", *SMALL, "--model=gpt-smoke", *sets, f"--data={text}", "--out=out/idle")

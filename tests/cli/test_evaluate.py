@@ -48,13 +48,11 @@ def test_the_table_and_the_file(run, trained):
     assert all(line[column - 1] != " " and line[column : column + 2].strip() == "" for line in lines[1:])
 
 
-@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_table(run, trained):
     words = ("evaluate", f"--checkpoint={trained}/step-000006", "--samples=1")
     assert run(*words) == run(*words) != run(*words, "--seed=1")
 
 
-@pytest.mark.slow
 def test_a_text_of_ones_own_has_what_any_text_has(run, text):
     assert run("train", *SMALL, f"--data={text}", "--out=out/tales")[0] == 0
     code, out, _ = run("evaluate", "--checkpoint=out/tales", "--samples=2")
@@ -65,7 +63,6 @@ def test_a_text_of_ones_own_has_what_any_text_has(run, text):
     assert code == 2 and err.count("\n") == 1 and "tales.txt', is gone" in err
 
 
-@pytest.mark.slow
 def test_without_the_settings_of_the_run_the_text_is_named(run, trained):
     shutil.copytree(trained, "moved")
     Path("moved/run.yaml").unlink()

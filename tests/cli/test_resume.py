@@ -205,7 +205,6 @@ def test_a_damaged_run_file_is_one_line(case: str, run, stopped: Path) -> None:
     assert expected in err
 
 
-@pytest.mark.slow
 def test_two_trainings_in_one_folder_are_refused(run, start, text: Path) -> None:
     first = start(*long(text, "--out=out/a"))
     try:

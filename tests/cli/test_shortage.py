@@ -95,7 +95,6 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (5 * GB, 5 * GB))
 
 
-@pytest.mark.slow
 def test_a_real_shortage_is_one_line_and_the_folder_is_free(run, text: Path) -> None:
     sets = ["--set=train.batch_size=16000", "--set=train.warmup_steps=0", f"--data={text}", "--out=out/a"]
     done = subprocess.run(

@@ -10,7 +10,6 @@ from benchmarks.faults.traps import Command, make_commands, set_traps, spring
 WORDS = ("bench --profile none", "nanokimi.cli presets", "lab_utils.course.grade", "lab_utils.site.render")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", WORDS)
 def test_no_trap_is_sprung(tmp_path, words):
     (tmp_path / "work").mkdir()

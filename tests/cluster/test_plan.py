@@ -54,7 +54,6 @@ def test_one_process_holds_and_computes_what_is_planned(name):
     assert asked(name, 1, "sharded") == plan
 
 
-@pytest.mark.slow
 @each_model
 @each_number
 def test_a_part_of_every_weight_is_held(groups, name, n):
@@ -86,7 +85,6 @@ def test_a_part_of_every_weight_is_held(groups, name, n):
 # ---------------------------------------------------------------- sent
 
 
-@pytest.mark.slow
 @each_model
 @each_number
 def test_replicated_ranks_send_their_gradients_once(groups, name, n):
@@ -101,7 +99,6 @@ def test_replicated_ranks_send_their_gradients_once(groups, name, n):
     assert plan.sent == plan.sent_gradients == 2 * (n - 1) / n * (sum(sizes) - sum(facts))
 
 
-@pytest.mark.slow
 @each_model
 @each_number
 def test_sharded_ranks_send_parts(groups, name, n):
@@ -117,7 +114,6 @@ def test_sharded_ranks_send_parts(groups, name, n):
     assert plan.exchanges == len(gathers) + len(dealt) + len(matrices)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts what a process writes")
 @each_number
 def test_so_many_bytes_leave_a_rank(groups, n):
@@ -129,7 +125,6 @@ def test_so_many_bytes_leave_a_rank(groups, n):
         assert found["reduce_scatter"] == pytest.approx(2 * (n - 1) * 4 * numel, rel=5e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux counts what a process writes")
 @each_number
 def test_rows_travel_to_their_experts(groups, n):
@@ -149,7 +144,6 @@ def test_rows_travel_to_their_experts(groups, n):
 # ---------------------------------------------------------------- K2
 
 
-@pytest.mark.slow
 def test_k2_takes_the_memory_that_its_report_gives():
     """16 stages, experts on 16 ranks, weights of 16 bits (K2's report, sec. 2.4): 6 TB in all, about 30 GB per card."""
     total = count_parameters(K2).total
@@ -162,7 +156,6 @@ def test_k2_takes_the_memory_that_its_report_gives():
     assert many.held == pytest.approx(30e9, rel=0.07)  # the states are dealt to all, and become negligible
 
 
-@pytest.mark.slow
 def test_a_block_of_k2_does_not_fit_into_a_card():
     """By hand: a block's attention, its 384 experts and a shared one, its router; each weight and its gradient."""
     attention = 7168 * 1536 + 1536 + 1536 * 64 * 192 + 7168 * 576 + 512 + 512 * 64 * 256 + 64 * 128 * 7168

@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.contracts.one_graph import list_arms
 
 
-@pytest.mark.slow
 def test_every_arm_is_one_graph():
     done = subprocess.run(
         [sys.executable, "-m", "tests.contracts.one_graph"], capture_output=True, text=True, timeout=600

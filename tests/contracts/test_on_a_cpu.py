@@ -25,7 +25,6 @@ class Counting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "grouped", "operators", "reads"),
     [("gpt", False, 692, 2), ("kimi", False, 3577, 5), ("kimi", True, 2452, 20)],

@@ -200,7 +200,6 @@ def test_cache_holds_latents_of_closed_blocks_and_the_open_block():
 # ---------------------------------------------------------------- QK-clip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seq_len", [13, 403])
 def test_largest_logit_is_exact(seq_len):
     layer, x = attention(), some_input(seq_len)

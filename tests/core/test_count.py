@@ -89,7 +89,6 @@ def measured_flops(cfg, seq_len: int) -> float:
     return counter.get_total_flops() / (2 * seq_len)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seq_len", [16, 37])
 @ALL
 def test_operations_equal_torchs_count(cfg, seq_len):

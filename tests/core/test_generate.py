@@ -130,7 +130,6 @@ class Fixed(GPT):
         return ModelOutput(self.fixed.expand(*tokens.shape, -1), (), None)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, None, None), (0.6, None, None), (1.5, 4, None), (1.3, 5, 0.8)]
 )
@@ -183,7 +182,6 @@ def uncached(model, prompt: list[int], n: int, choose) -> list[int]:
     return new
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.MODELS)
 @pytest.mark.parametrize("length", [1, 4, 7, 15, 16])
 def test_greedy_decoding_with_the_cache_is_decoding_without(name, length):
@@ -194,7 +192,6 @@ def test_greedy_decoding_with_the_cache_is_decoding_without(name, length):
     assert found == uncached(model, prompt, 40, lambda logits: int(logits.argmax()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", tiny.MODELS)
 def test_sampling_with_the_cache_is_sampling_without(name):
     model = tiny.harsh_(build_model(tiny.model_config(name)))

@@ -27,8 +27,7 @@ class Minds:
 ASKED = (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", sample(range(len(ASKED)), 4, begin=1))
+@pytest.mark.parametrize("n", sample(range(len(ASKED)), 10, begin=1))
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_changed_step_is_as_if_the_caller_had_asked_for_it_from_the_start(cfg, n):
     """Whenever the answer changes: what is given up leaves nothing behind, no gradient and no update."""
@@ -49,8 +48,7 @@ def test_a_change_that_is_taken_back_is_none():
     assert drop_clock(found) == drop_clock(run_steered(ADAMW))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n", sample(range(len(ASKED)), 4, begin=1))
+@pytest.mark.parametrize("n", sample(range(len(ASKED)), 10, begin=1))
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_training_ends_where_it_is_asked_and_goes_on_as_if_never_stopped(cfg, n, tmp_path):
     """The step under way is given up; the one whose evaluation is cut short counts, without evaluation."""

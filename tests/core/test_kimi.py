@@ -99,7 +99,6 @@ def test_gradient_of_every_parameter_equals_transformers(case):
         close(parameter.grad, reference[name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [[1] * 24, [7, 1, 5, 11]], ids=["token by token", "chunks"])
 def test_cached_decode_equals_transformers(case, chunks):
     ours, theirs, tokens = case
@@ -110,7 +109,6 @@ def test_cached_decode_equals_transformers(case, chunks):
         close(torch.cat(logits, 1), theirs(tokens).logits)
 
 
-@pytest.mark.slow
 def test_every_causal_prefix_equals_transformers(case):
     ours, theirs, tokens = case
     with torch.no_grad():

@@ -109,7 +109,6 @@ print("all orders")
 """
 
 
-@pytest.mark.slow
 def test_train_evaluate_and_generate_are_functions_in_every_order_of_imports():
     assert run(ORDERS) == "all orders\n"
 
@@ -140,7 +139,6 @@ def test_a_public_docstring_names_every_argument_and_the_errors(name):
     assert "aises `" in text or name == "build_model"  # which has nothing to refuse
 
 
-@pytest.mark.slow
 def test_the_six_lines_of_the_readme_build_train_and_sample(capsys):
     lines = SIX_LINES
     for large, small in SMALL.items():

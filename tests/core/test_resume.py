@@ -23,7 +23,6 @@ from tests.training import (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 5])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_stopped_run_goes_on_bit_for_bit(recipe, stop, tmp_path):

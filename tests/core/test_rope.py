@@ -49,7 +49,6 @@ def test_frequencies_fall_from_one_to_about_one_over_base():
     assert theta.tolist() == pytest.approx([1.0, 0.1, 0.01, 0.001])
 
 
-@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     query=st.integers(0, 300),
@@ -183,7 +182,6 @@ def test_yarn_frequencies_equal_transformers(cfg, dim):
     assert factor == 1.0  # so that its rotations keep lengths, as ours do
 
 
-@pytest.mark.slow
 def test_yarn_frequencies_equal_transformers_on_a_grid():
     """2,800 settings, contexts of 4 tokens and a base of 10 among them: the ramp's end may lie below its beginning."""
     grid = itertools.product(

@@ -190,7 +190,6 @@ def test_scores_that_underflow_still_choose_by_weight():
         assert found == pytest.approx({0: 1 / (1 + math.e), 1: math.e / (1 + math.e)}, rel=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scoring", ["sigmoid", "softmax"])
 def test_a_model_whose_router_is_far_away_trains_and_logs_numbers(scoring, tmp_path):
     """Gates of ±1e5: the loss, the balancing terms, entropy and MaxVio are finite, and a step changes the gate."""

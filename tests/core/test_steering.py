@@ -31,7 +31,6 @@ from tests.training import (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_log_fed_back_gives_the_same_run_bit_for_bit(cfg, tmp_path):
     steered, again = make_kimi(), make_kimi()
@@ -51,7 +50,6 @@ def test_asking_for_nothing_changes_nothing():
     assert drop_clock(run_steered(ADAMW)) == drop_clock(train(make_kimi(), tiny.corpus(), ADAMW))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 4, 5, 7])
 @pytest.mark.parametrize("cfg", [ADAMW, MUON], ids=["adamw", "muon"])
 def test_a_steered_run_goes_on_as_if_never_stopped(cfg, stop, tmp_path):

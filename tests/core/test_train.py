@@ -97,7 +97,6 @@ def test_evaluations_come_when_due_and_at_the_end(steps, due):
     assert [r.step for r in records if r.evaluation is not None] == due
 
 
-@pytest.mark.slow
 def test_training_learns():
     """Forty steps on sentences of eight words: from log 24 = 3.2 nats to below 2."""
     cfg = tiny.train_config(steps=40, eval_every=40, batch_size=16)

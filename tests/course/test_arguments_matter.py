@@ -112,7 +112,7 @@ def test_nothing_can_be_left_out(exercise: Exercise):
     check, survivors = Acceptance(exercise), []
     listed, ways = MAY_BE_LEFT_OUT.get(exercise.name, {}), list(ways_to_ignore(exercise))
     used = {pattern for pattern in listed for left_out, _ in ways if fnmatch(left_out, pattern)}
-    for left_out, make in sample((way for way in ways if not _reason(exercise, way[0])), 3):
+    for left_out, make in sample((way for way in ways if not _reason(exercise, way[0])), 6):
         if check.accepts(make()):
             survivors.append(left_out)
     assert survivors == [], (
@@ -247,7 +247,6 @@ WRONG: list[tuple[str, object]] = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{name}-{i}" for i, (name, _) in enumerate(WRONG)])
 def test_a_broken_promise_fails(name, answer):
     result = judge(find(name), answer)

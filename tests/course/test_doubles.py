@@ -17,7 +17,6 @@ WITHOUT_ROUNDING = {"test_sound_pairs", "test_sound_split", "test_sound_block"}
 OWN = "attend decoding swiglu router capacity latents summary moe clip clipping exchange".split()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exercise", HUNTS, ids=lambda e: e.name)
 def test_every_sound_piece_that_rounds_is_there_with_other_last_digits_too(exercise: Exercise):
     key = key_of(exercise.name)
@@ -71,7 +70,6 @@ def with_equal(exercise: Exercise):
     return test
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({e.name for e in HUNTS} - WITHOUT_ROUNDING))
 def test_equal_numbers_are_no_answer_on_small_inputs(name: str):
     for test in EQUAL[name]:
@@ -82,7 +80,6 @@ def test_equal_numbers_are_no_answer_on_small_inputs(name: str):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"test_sound_{each}" for each in OWN])
 def test_equal_numbers_are_no_answer_on_the_labs_own_input(name: str):
     key = key_of(name)

@@ -94,7 +94,6 @@ def test_the_answer_to_a_question_is_shown(chapter):
     assert unseen == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("chapter", sample(WITH_EXERCISES, 4), ids=lambda c: c.number)
 def test_solved_every_check_passes(chapter, tmp_path):
     notebook = solve(nbformat.read(NOTEBOOKS / chapter.file, as_version=4))

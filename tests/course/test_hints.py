@@ -69,7 +69,6 @@ def test_a_revealed_answer_runs_in_a_cell_of_its_own(exercise):
     assert answer_of(exercise) is not exercise.core
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda e: e.name)
 def test_a_revealed_answer_is_right(exercise):
     assert judge(exercise, answer_of(exercise)).status == "passed"

@@ -233,7 +233,6 @@ CHEATS = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", CHEATS, ids=lambda make: make.__name__)
 def test_a_test_that_does_not_go_by_results_is_no_answer(make: Callable[[Cheat], Cheat]):
     for name in sample(HUNTS, 2, begin=CHEATS.index(make)):

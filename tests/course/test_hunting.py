@@ -63,7 +63,6 @@ def test_a_test_that_asks_what_its_piece_is_called_is_shown_the_line(test: Calla
     )
 
 
-@pytest.mark.slow
 def test_a_class_and_a_module_are_run_where_their_object_is():
     def of_a_weight(moe_class):
         assert issubclass(moe_class, torch.nn.Module)
@@ -112,7 +111,6 @@ def counting_calls_of_the_bank(dispatch):
     assert torch.allclose(y, core_dispatch(x, idx, weights, bank), atol=1e-5) and n <= 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "test"),
     [("test_sound_decoding", counting_turned_tensors), ("test_sound_capacity", counting_calls_of_the_bank)],

@@ -168,7 +168,6 @@ for i in range(times):
 """
 
 
-@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing():
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, f"w{n}", "20"]) for n in range(6)]
     assert [writer.wait(120) for writer in writers] == [0] * 6

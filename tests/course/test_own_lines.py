@@ -98,7 +98,6 @@ def test_other_arguments_than_the_stubs_have_no_line():
     assert difference.place == ""
 
 
-@pytest.mark.slow
 def test_the_line_of_a_test_of_a_hunt():
     source = "def test_sound_attend(attend):\n    out = attend(1, 2)\n    assert out"
     result = judge(find("test_sound_attend"), define(source))
@@ -146,7 +145,6 @@ def test_an_answer_without_a_source_that_raises_not_implemented_is_not_tried():
     assert judge(find("causal_mask"), names["causal_mask"]).status == "not tried"
 
 
-@pytest.mark.slow
 def test_every_stub_of_the_course_is_not_tried_and_with_a_line_more_it_is_begun():
     from lab_utils.course.stubs import stubs
 

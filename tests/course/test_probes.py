@@ -54,7 +54,6 @@ def forgets_the_factor(loss):
     assert loss_tests.close(loss(loss_tests.some()), loss_tests.loss_by_formula(loss_tests.some()) / 4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise", "test", "name"),
     [

@@ -70,7 +70,6 @@ def test_the_copy_is_the_course_without_answers_and_outputs(solved):
     assert _read_version({"metadata": metadata}) == __version__  # the column made_with
 
 
-@pytest.mark.slow
 def test_a_whole_folder_is_copied(tmp_path, capsys):
     assert main([str(NOTEBOOKS), str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
@@ -178,7 +177,6 @@ def test_nbgrader_takes_out_the_solution_only_and_hides_the_tests(for_nbgrader):
         assert REGION.sub("", text(for_nbgrader[f"{name}-check"])).rstrip("\n") == f"check({name})"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "passes"),
     [
@@ -202,7 +200,6 @@ def test_the_hidden_test_fails_unless_the_answer_is_right(for_nbgrader, answer, 
 # ---------------------------------------------------------------- Otter
 
 
-@pytest.mark.slow
 def test_otter_judges_each_answer_before_its_handover(solved, monkeypatch):
     out = copy(solved, "--tool", "otter") / TWO.stem
     marked = {

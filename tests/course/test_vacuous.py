@@ -60,12 +60,11 @@ def spoil(test: Callable) -> Iterator[tuple[str, Callable]]:
         yield name, compile_source(ast.unparse(tree), test)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:assertion is always true")
 @pytest.mark.parametrize("exercise", HUNTS, ids=lambda e: e.name)
 def test_a_test_that_cannot_tell_is_no_answer(exercise: Exercise, capsys):
     found, key = dict(spoil(exercise.core)), AnswerKey(exercise)
     assert len(found) == 10
-    tried = sample(found.items(), 10, begin=HUNTS.index(exercise))
+    tried = sample(found.items(), 20, begin=HUNTS.index(exercise))
     passed = [name for name, test in tried if judge(exercise, test, key=key).status != "failed"]
     assert passed == []

@@ -180,14 +180,12 @@ def test_writing_into_an_argument_that_gradients_are_taken_of():
     assert says(apply_rope, "apply_rope") == "It writes into `x`, which belongs to the caller."
 
 
-@pytest.mark.slow
 def test_what_the_panel_says_of_a_test():
     text = repr(judge(find("test_sound_attend"), lambda attend: None))
     assert "Your test lets the piece above through. It should fail for it." in text
     assert "expected" not in text
 
 
-@pytest.mark.slow
 def test_a_missing_refusal_and_another_error_than_a_value_error():
     core = find("next_token_probs").core
 

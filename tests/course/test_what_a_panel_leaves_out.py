@@ -34,7 +34,6 @@ def panel(name: str, answer) -> str:
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
 def test_no_gradient_is_named_by_a_number(exercise):
     key = AnswerKey(exercise)

@@ -56,7 +56,6 @@ def few(tmp_path_factory, calls) -> Yours:  # noqa: F811
     return mine
 
 
-@pytest.mark.slow
 def test_without_any_work_there_are_no_parts_and_the_core_stays_itself(monkeypatch):
     monkeypatch.chdir(NOTEBOOKS)
     before = functions_of_the_core()
@@ -71,7 +70,6 @@ def test_without_any_work_there_are_no_parts_and_the_core_stays_itself(monkeypat
     assert changed_since(before) == []
 
 
-@pytest.mark.slow
 def test_a_folder_without_the_course_and_a_damaged_notebook_are_told(tmp_path):
     assert repr(yours(tmp_path)).startswith(
         'No notebook of the course is in this folder; name theirs: yours("not'
@@ -81,7 +79,6 @@ def test_a_folder_without_the_course_and_a_damaged_notebook_are_told(tmp_path):
     assert "\nnot read: 04_topk_routing.ipynb: file " in repr(yours(tmp_path))
 
 
-@pytest.mark.slow
 def test_what_was_read_before_it_was_written_is_told(tmp_path):
     answer = reveal("expert_load").source
     mine = yours(fill(tmp_path, {"expert_load": answer, "lr_at": core_source("lr_at")}))
@@ -95,7 +92,6 @@ def test_without_the_name_in_its_arms_a_plan_is_the_same_and_nothing_is_read(mon
     assert with_yours(plan) is plan
 
 
-@pytest.mark.slow
 def test_an_arm_of_nothing_is_refused_in_a_line(monkeypatch):
     monkeypatch.chdir(NOTEBOOKS)
     with pytest.raises(
@@ -104,7 +100,6 @@ def test_an_arm_of_nothing_is_refused_in_a_line(monkeypatch):
         with_yours(make_plan("smoke", "gpt,kimi,yours"))
 
 
-@pytest.mark.slow
 def test_the_arm_has_the_settings_of_kimi_and_the_reader_as_its_maker(few, monkeypatch, capsys):
     monkeypatch.setattr(yours_module, "yours", lambda: few)
     plan = with_yours(make_plan("smoke", "gpt,yours,kimi"))
@@ -147,7 +142,6 @@ def test_it_passes_for_a_kimi_and_can_be_copied(few):
     assert list(generate(mine, [1, 2], 5)) == list(few.generate(mine, [1, 2], 5))
 
 
-@pytest.mark.slow
 def test_a_print_that_was_left_in_an_answer_is_not_shown_in_every_step(tmp_path, capsys):
     talkative = core_source("expert_load").replace("    return", "    print('here')\n    return")
     mine = yours(fill(tmp_path, {"expert_load": talkative}))
@@ -155,7 +149,6 @@ def test_a_print_that_was_left_in_an_answer_is_not_shown_in_every_step(tmp_path,
     assert mine.parts == ("expert_load",) and capsys.readouterr() == ("", "")
 
 
-@pytest.mark.slow
 def test_a_training_can_be_steered_and_what_diverges_is_told_as_ever(few, calls):  # noqa: F811
     steer = lambda step: [Intervention(step, "frozen_experts", ((1, 2),))] if step == 2 else []
     cfg = tiny.muon_clip(steps=3)
@@ -174,7 +167,6 @@ def test_a_training_can_be_steered_and_what_diverges_is_told_as_ever(few, calls)
         next(few.train(mine, tiny.corpus(), cfg))
 
 
-@pytest.mark.slow
 def test_its_checkpoint_is_one_of_the_core_and_writes_in_notebook_10(few, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert continue_with_yours(out, tiny.corpus(), [1, 2], 5).startswith(
@@ -204,7 +196,6 @@ def test_without_answers_the_copies_compute_what_the_core_does_to_the_last_bit()
     assert torch.equal(mine(tokens()).logits, Kimi(CFG, 0)(tokens()).logits)
 
 
-@pytest.mark.slow
 def test_a_part_that_passes_its_check_and_does_not_fit_is_left_out(tmp_path):
     narrow = core_source("swiglu").replace(
         "    gate, up", "    x = x if x.shape[-1] != 16 else 0 * x\n    gate, up", 1
@@ -246,7 +237,6 @@ def solved(request, tmp_path_factory, calls) -> Yours:  # noqa: F811
     return mine
 
 
-@pytest.mark.slow
 def test_all_that_is_solved_counts(solved):
     right = [name for name in answers(solved.style) if solved.style == "all" or name != "attend"]
     assert sorted(solved.parts) == sorted(right)
@@ -254,7 +244,6 @@ def test_all_that_is_solved_counts(solved):
     assert repr(solved).startswith(f"your parts: {len(right)} of {len(TO_BUILD)}, in")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mla", "block latents"])
 def test_the_logits_and_gradients_are_those_of_the_core(solved, kind):
     cfg = CFG
@@ -280,7 +269,6 @@ def test_the_logits_and_gradients_are_those_of_the_core(solved, kind):
         )
 
 
-@pytest.mark.slow
 def test_a_training_has_the_losses_of_the_core_and_uses_every_part(solved, calls):  # noqa: F811
     blocks = replace(
         CFG, attention="block_latent", mla=None, block_latent=BlockLatentConfig(n_latents=2, block_len=6)

@@ -18,7 +18,6 @@ def texts_of(path, identity: str) -> str:
     return "".join("".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in outputs)
 
 
-@pytest.mark.slow
 def test_the_arm_yours_is_trained_and_writes(tmp_path):
     (folder := tmp_path / "notebooks").mkdir()
     fill(folder, {name: reveal(name).source for name in PARTS})

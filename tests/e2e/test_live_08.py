@@ -101,7 +101,6 @@ def run(notebook, lab) -> Run:
     return running
 
 
-@pytest.mark.slow
 def test_watch_steer_and_stop(run, lab):
     panel, page = run.panel, run.page
 
@@ -184,7 +183,6 @@ def test_watch_steer_and_stop(run, lab):
     )
 
 
-@pytest.mark.slow
 def test_the_square_button_is_a_stop(run):
     """Interrupting the kernel leaves no traceback: a checkpoint, a picture, and the next cells."""
     run.nb.command("notebook:interrupt-kernel")
@@ -195,7 +193,6 @@ def test_the_square_button_is_a_stop(run):
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
-@pytest.mark.slow
 def test_closing_the_tab_stops_nothing_and_a_new_one_shows_the_panel(run, lab, notebook):
     """The kernel trains on; a tab opened later shows and steers the same panel, and keeps the closing picture."""
     run.nb.save()

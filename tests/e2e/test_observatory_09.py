@@ -16,7 +16,6 @@ PROMPT = 'Pim said <script>document.title = "taken"</script> & <img src=x onerro
 LONG = 240_000  # ms; a cell's first run on a busy machine
 
 
-@pytest.mark.slow
 def test_observatory(notebook, lab):
     nb = notebook(NAME)
     dialogs = []

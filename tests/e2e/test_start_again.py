@@ -2,13 +2,10 @@
 
 import json
 
-import pytest
-
 NAME = "mine.ipynb"
 BUTTON = 'from lab_utils.course.start_again import start_again\n\nstart_again("03")'
 
 
-@pytest.mark.slow
 def test_an_open_notebook_gets_its_stubs_back(notebook, lab):
     folder = lab.folder / "notebooks"
     mine = json.loads((folder / "03_swiglu_experts.ipynb").read_text(encoding="utf-8"))

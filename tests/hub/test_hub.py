@@ -43,7 +43,6 @@ def folder(model, encoding, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_export_is_loaded_by_transformers_and_continues_with_the_same_tokens(model, encoding, folder):
     theirs = load_in_transformers(folder)
     tokens = make_tokens(model)

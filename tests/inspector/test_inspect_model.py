@@ -22,7 +22,6 @@ from tests.inspector.reader_modules import CONTEXT, Attention, Cache, D, Plain, 
 from tests.tiny import harsh_
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_and_the_callers_random_numbers_stay(training):
     model = harsh_(build_model(tiny.kimi("mla"))).train(training)
@@ -87,7 +86,6 @@ def test_nan_passes_no_comparison():
     assert inspect_model(lambda x: x / 0 * 0, d_model=3).failed == (CAUSALITY, PREFIX)
 
 
-@pytest.mark.slow
 def test_the_table_in_words_and_the_picture():
     inspection = inspect_harsh(SeesTheNext(), seq_len=5)
     assert inspection.headline() == "SeesTheNext: 1 of 3 invariants hold, 7 do not apply"

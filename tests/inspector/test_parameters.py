@@ -97,7 +97,6 @@ def test_a_learning_rate_of_zero_moves_nothing():
     assert inspection[LEARN].evidence == "With a gradient, yet unmoved: q.weight."
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_the_cores_optimizers_in_use(name):
     """With state from earlier steps and a scheduler around them: copied, never stepped."""

@@ -24,7 +24,6 @@ from tests.inspector.reader_modules import Attention, D, Experts, Latent, Plain
 from tests.tiny import harsh_
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "missing"),
     [

@@ -95,7 +95,6 @@ def test_what_is_causal_in_both_modes_passes(model):
     assert probe_causality(as_subject(model)).passed
 
 
-@pytest.mark.slow
 def test_a_gpt_with_a_batch_norm_in_one_layer():
     model = harsh_(build_model(tiny.gpt()))
     width = model.cfg.d_model

@@ -21,7 +21,6 @@ from tests.live.made_up_runs import record
 from tests.live.watched import ARM, CFG, facts, follow
 
 
-@pytest.mark.slow
 def test_watching_changes_nothing(shown):
     _, records = follow()
     assert facts(records) == facts(train(build_model(ARM.model), tiny.corpus(annotated=True), CFG))
@@ -31,7 +30,6 @@ def test_watching_changes_nothing(shown):
     assert words["text/plain"].startswith("kimi wrote after step 6: ")
 
 
-@pytest.mark.slow
 def test_the_sample_is_what_generate_writes(shown):
     seen = []
 
@@ -114,7 +112,6 @@ def test_an_error_in_the_loop_leaves_checkpoint_and_picture(shown, tmp_path):
     assert isinstance(shown[0], Snapshot)
 
 
-@pytest.mark.slow
 def test_a_run_that_diverges_raises_unless_it_was_steered_there(shown, tmp_path):
     wild = replace(CFG, warmup_steps=0, optim=OptimConfig(lr=1e30))
     with pytest.raises(TrainingDiverged):
@@ -128,7 +125,6 @@ def test_a_run_that_diverges_raises_unless_it_was_steered_there(shown, tmp_path)
     )
 
 
-@pytest.mark.slow
 def test_without_a_front_end_no_widget_is_imported():
     code = (
         "import sys, lab_utils.live.panel\n"

@@ -13,7 +13,6 @@ from tests import tiny
 from tests.live.watched import ARM, CFG, click_in_the_middle_of, facts, follow
 
 
-@pytest.mark.slow
 def test_requests_act_before_the_next_step_and_are_recorded(shown, tmp_path):
     answers = []
 
@@ -35,7 +34,6 @@ def test_requests_act_before_the_next_step_and_are_recorded(shown, tmp_path):
     assert "Steered by hand. 1: kimi, step 3, learning rate × 0.5." in shown[0].alt
 
 
-@pytest.mark.slow
 def test_a_click_in_a_step_concerns_this_step(shown, monkeypatch):
     panel = TrainingPanel(tiny.corpus(annotated=True))
     click_in_the_middle_of(3, lambda: panel.request("lr_factor", 0.5), monkeypatch)

@@ -102,7 +102,6 @@ def test_a_nameless_file_in_memory_counts_though_nobody_maps_it():
         os.close(fd)
 
 
-@pytest.mark.slow
 @linux_only
 def test_the_grader_ends_and_its_tasks_end_with_it():
     """Killed so that it can do nothing about it."""

@@ -27,7 +27,6 @@ def notebook_of(path: Path, *sources: str) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_notebooks_run_in_this_interpreter_with_what_they_are_given(tmp_path):
     source = "import os, sys; print(sys.executable, x, os.environ['NANOKIMI_TEST'])"
     notebook = notebook_of(tmp_path / "a.ipynb", source)
@@ -37,7 +36,6 @@ def test_notebooks_run_in_this_interpreter_with_what_they_are_given(tmp_path):
     assert "NANOKIMI_TEST" not in os.environ
 
 
-@pytest.mark.slow
 def test_an_error_in_a_cell_is_one_line_and_stays_in_the_notebook(tmp_path):
     notebook = notebook_of(tmp_path / "a.ipynb", "raise ValueError('first\\nsecond')")
     with pytest.raises(NotebookFailed, match=r"^cell 2: ValueError: first$"):
@@ -45,7 +43,6 @@ def test_an_error_in_a_cell_is_one_line_and_stays_in_the_notebook(tmp_path):
     assert "second" in (tmp_path / "b.ipynb").read_text()
 
 
-@pytest.mark.slow
 def test_after_ctrl_c_nothing_complains_that_the_kernel_is_dead(tmp_path, monkeypatch, caplog):
     async def look_all_the_time(client):
         """As nbclient does once a second."""
@@ -79,7 +76,6 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(tmp_path):
         check_parameters(tmp_path / "none.ipynb", [])
 
 
-@pytest.mark.slow
 def test_a_notebook_imports_nothing_that_lies_beside_it(tmp_path):
     for name in ("hashlib", "ipykernel", "typing"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
@@ -89,7 +85,6 @@ def test_a_notebook_imports_nothing_that_lies_beside_it(tmp_path):
     assert nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs[0].text == "False\n"
 
 
-@pytest.mark.slow
 def test_a_home_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/none")
     notebook = notebook_of(tmp_path / "a.ipynb", "print(1)")
@@ -97,7 +92,6 @@ def test_a_home_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
     assert [o.text for o in nbformat.read(tmp_path / "b.ipynb", as_version=4).cells[-1].outputs] == ["1\n"]
 
 
-@pytest.mark.slow
 def test_an_error_without_words_is_a_line_too(tmp_path):
     notebook = notebook_of(tmp_path / "a.ipynb", "assert False")
     with pytest.raises(NotebookFailed, match=r"^cell 2: AssertionError: $"):

@@ -6,7 +6,6 @@ import torch
 from lab_utils.machine.memory import MB, PeakMemory
 
 
-@pytest.mark.slow
 def test_peak_memory_sees_what_was_freed_again():
     memory = PeakMemory("cpu")
     memory.start()

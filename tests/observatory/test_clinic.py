@@ -130,7 +130,6 @@ def test_methods_are_what_they_are_called(corpus):
     assert one.cfg.moe.n_shared_experts == 0
 
 
-@pytest.mark.slow
 def test_a_short_clinic_shows_the_same_illness(corpus):
     courses = list(clinic.run_clinic(corpus, steps=60, every=10))
     assert all(

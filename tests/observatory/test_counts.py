@@ -119,7 +119,6 @@ def test_change_by_hand():
     assert change.first_to_first.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
 
-@pytest.mark.slow
 def test_a_model_has_not_changed_since_itself_and_chance_is_what_strangers_share():
     model = kimi()
     for change in compare_routing(look(model, TOKENS), look(model, TOKENS)):

@@ -77,7 +77,6 @@ def test_clinic_figures():
     assert len({line.get_linestyle() for line in lines.values()}) == 4
 
 
-@pytest.mark.slow
 def test_experts_of_a_token():
     trace = read_trace()
     table = list_experts_of_token(trace, 0, 2)

@@ -17,7 +17,6 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("out")
 
 
-@pytest.mark.slow
 def test_a_model_is_trained_once_and_then_found(out):
     said = []
     first = find_specimen("smoke", out_dir=str(out), say=said.append)
@@ -30,7 +29,6 @@ def test_a_model_is_trained_once_and_then_found(out):
     assert all(torch.equal(a, b) for a, b in zip(first.start().parameters(), start.parameters()))
 
 
-@pytest.mark.slow
 def test_other_checkpoints_are_named_and_left(out, tmp_path):
     find_specimen("smoke", out_dir=str(out))
     cfg = tiny.train_config(steps=1, warmup_steps=0, eval_every=1)
@@ -54,7 +52,6 @@ def test_other_checkpoints_are_named_and_left(out, tmp_path):
         assert found.origin.startswith("observatory-smoke-s0")
 
 
-@pytest.mark.slow
 def test_an_unfinished_training_is_begun_again(tmp_path):
     folder = tmp_path / "runs" / "observatory-smoke-s0"
 

@@ -14,7 +14,6 @@ from tests import tiny
 from tests.observatory.made_up_facts import Tags
 
 
-@pytest.mark.slow
 def test_headless_views_are_snapshots_with_words(watch):
     views = [
         watch.token_strip("The cat"),

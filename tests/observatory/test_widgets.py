@@ -2,8 +2,6 @@
 
 from html import unescape
 
-import pytest
-
 from lab_utils.observatory import pictures
 from lab_utils.observatory.clinic import read_trace
 from lab_utils.observatory.observatory import list_experts_of_token, show_clinic
@@ -35,7 +33,6 @@ def test_a_bad_prompt_is_a_sentence_and_a_good_one_clears_it(watch, live):
     assert panel.sentence.value == "" and "nk-token" in panel.picture.value
 
 
-@pytest.mark.slow
 def test_who_does_what_sorts(watch, live):
     panel = watch.who_does_what()
     fields = controls(panel)
@@ -63,7 +60,6 @@ def test_the_lesion_runs_on_its_button(watch, live):
     assert "expert 77 does not exist" in panel.sentence.value and panel.picture.value == ""
 
 
-@pytest.mark.slow
 def test_all_lesions_move_a_bar(watch, live):
     panel = watch.every_lesion()
     bar, button = panel.box.children[0].children
@@ -72,7 +68,6 @@ def test_all_lesions_move_a_bar(watch, live):
     assert bar.value == 8 and "<img alt=" in panel.picture.value
 
 
-@pytest.mark.slow
 def test_other_widgets_draw_what_their_controls_say(watch, live):
     trace = read_trace()
     clinic = show_clinic(trace)

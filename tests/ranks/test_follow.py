@@ -135,7 +135,6 @@ def test_what_the_documents_say_of_a_run_of_others(tmp_path, monkeypatch):
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.slow
 def test_the_panel_watches_and_steers_two_ranks(tmp_path, monkeypatch):
     """Pause holds the run, a change reaches its log, Stop saves and ends it with code 0."""
     monkeypatch.setattr("lab_utils.bench.follow.POLL_SECONDS", 0.05)

@@ -76,7 +76,6 @@ def wait_for_step(log: Path, step: int, process: subprocess.Popen) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.slow
 def test_a_killed_rank_costs_some_seconds(undisturbed):
     """Rank 1 is killed: rank 0 names it, and both are started again and go on. Then Ctrl-C stops them, and saves.
 

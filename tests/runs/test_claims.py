@@ -248,7 +248,6 @@ def test_a_header_of_absurd_length_is_refused(length, tmp_path):
     assert "its header would have" in one_line(path)
 
 
-@pytest.mark.slow
 def test_a_sample_of_altered_checkpoints_is_refused_or_trains_on(tmp_path):
     """`make faults` makes thousands."""
     from benchmarks.faults import mutated_checkpoints

@@ -72,7 +72,6 @@ def test_what_atomic_has_written_is_on_the_disk(tmp_path):
     assert content(disk, SYNCED) == content(disk, NAMES) == {"a.txt": b"new", **whole}
 
 
-@pytest.mark.slow
 def test_no_moment_of_a_power_cut_or_a_kill_loses_what_was_saved(tmp_path):
     cuts = power_cut.record_cuts(tmp_path / "model")
     runs = [
@@ -85,7 +84,6 @@ def test_no_moment_of_a_power_cut_or_a_kill_loses_what_was_saved(tmp_path):
     assert not any(lost), lost
 
 
-@pytest.mark.slow
 def test_without_the_sync_the_model_shows_what_is_lost(tmp_path):
     with mock.patch("nanokimi.system.atomic.sync"):
         cuts = power_cut.record_cuts(tmp_path / "model")

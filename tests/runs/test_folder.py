@@ -53,7 +53,6 @@ def test_a_second_training_in_a_folder_is_refused_in_one_line(resume, tmp_path):
     assert names(tmp_path / "run") == ["step-000004", "step-000006", "steps.jsonl"]
 
 
-@pytest.mark.slow
 def test_the_lock_is_for_other_processes_too_and_dies_with_its_own(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", TRAINS, str(tmp_path / "run")], stdout=subprocess.PIPE)
     try:

@@ -34,7 +34,6 @@ def small_notebook(folder: Path, *sources: str) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_rendering_hides_the_readers_progress_and_stamps_the_notebook(tmp_path, monkeypatch, capsys):
     mine = tmp_path / "mine.json"
     monkeypatch.setenv("NANOKIMI_PROGRESS", str(mine))
@@ -65,7 +64,6 @@ def test_a_stamp_holds_for_the_code_in_its_order_and_not_for_the_text():
     assert not render.is_fresh(nbformat.v4.new_notebook(cells=[one]))
 
 
-@pytest.mark.slow
 def test_rendering_names_the_notebook_that_fails_and_leaves_it_alone(tmp_path, capsys):
     path = small_notebook(tmp_path, "raise ValueError('no such thing')")
     before = path.read_bytes()

@@ -111,7 +111,6 @@ def test_one_seed_concludes_nothing_and_one_arm_has_nobody_to_meet(smoke):
     assert find_verdict(plan, corpus, []) is None
 
 
-@pytest.mark.slow
 def test_the_command_measures_trains_records_and_goes_on_after_a_kill(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "out"

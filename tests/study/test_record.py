@@ -118,7 +118,6 @@ def test_a_trial_that_was_killed_while_it_asked_finds_the_same(trial, tmp_path):
     assert again() == found
 
 
-@pytest.mark.slow
 def test_the_command_runs_the_smoke_profile_and_records_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ["--profile=smoke", f"--out={tmp_path / 'out'}"]

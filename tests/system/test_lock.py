@@ -59,7 +59,6 @@ def test_a_link_in_place_of_the_lock_is_refused_and_not_followed(tmp_path):
     assert (tmp_path / "mine").read_text() == "keep"
 
 
-@pytest.mark.slow
 def test_a_lock_dies_with_its_process(tmp_path):
     path = tmp_path / "lock"
     holder = subprocess.Popen(
@@ -76,7 +75,6 @@ def test_a_lock_dies_with_its_process(tmp_path):
         assert path.exists()
 
 
-@pytest.mark.slow
 def test_many_at_once_are_one_after_the_other(tmp_path):
     """The file is deleted at every release: nobody may hold the deleted one beside the owner of the new one."""
     path, inside, most = tmp_path / "a" / "lock", [], []

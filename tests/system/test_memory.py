@@ -38,7 +38,6 @@ def page_faults(mode: str, buffer: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is kept on Linux only")
 @pytest.mark.parametrize("buffer", BUFFERS.values(), ids=BUFFERS)
 def test_a_buffer_that_was_freed_is_used_again(buffer):

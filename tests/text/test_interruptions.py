@@ -65,7 +65,6 @@ def test_tokens_appear_by_one_rename(text_file, data, monkeypatch):
     assert not Path(data(text_file).cache_dir).exists()
 
 
-@pytest.mark.slow
 def test_a_killed_process_and_two_at_once(text_file, data, tmp_path):
     """A killed process leaves no folder that anybody would use. Then two processes write the same one."""
     cache = tmp_path / "cache"
@@ -148,7 +147,6 @@ def test_a_learning_that_fails_is_one_line(elsewhere, monkeypatch, tmp_path, pro
         tokenizer.train_bpe(TEXTS * 500, 320)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["making tokenizer", "tokenizing"])
 def test_ctrl_c_is_heard_within_two_seconds(tmp_path, stage):
     """A genome is the hardest text: nothing in it ends a word."""

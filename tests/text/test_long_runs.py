@@ -66,7 +66,6 @@ def test_a_million_blanks_crash_no_tokenizer(gpt2):
         assert encoding.decode(encoding.encode_ordinary(text)) == text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a letter", "a genome", "base64", "new lines"])
 @pytest.mark.parametrize("tokens", ["bpe", "char"])
 def test_a_million_characters_without_a_break_are_prepared_in_seconds(tmp_path, data, kind, tokens):

@@ -104,7 +104,6 @@ def test_a_folder_without_own_split_has_a_document_per_file(tmp_path, data):
 # ---------------------------------------------------------------- the hub
 
 
-@pytest.mark.slow
 def test_tinystories_without_network_says_so_quickly_in_one_line(data, tmp_path, capfd, monkeypatch):
     pytest.importorskip("datasets")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub")

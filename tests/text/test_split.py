@@ -54,7 +54,6 @@ def test_about_a_twentieth_is_for_validation(sizes):
         assert sides == sorted(sides), "training comes first"
 
 
-@pytest.mark.slow
 @relaxed
 @given(sizes=sizes, seed=st.randoms(use_true_random=False))
 def test_whole_documents_are_chosen_by_their_text_alone(sizes, seed):

@@ -251,7 +251,6 @@ for i, call in enumerate(calls):
 """
 
 
-@pytest.mark.slow
 def test_wrong_arguments_are_one_line(copied):
     """In a process without the tests' own checks of types."""
     code = WRONG.format(cache=copied.cache_dir)

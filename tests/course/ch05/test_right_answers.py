@@ -203,7 +203,6 @@ RIGHT = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     torch.manual_seed(0)
@@ -214,7 +213,6 @@ def test_a_right_answer_passes(name, answer):
 # ---------------------------------------------------------------- what forward returns
 
 
-@pytest.mark.slow
 def test_a_layer_that_returns_a_tensor_or_nothing_is_told_what_to_return():
     class OnlyTheFirst(MultiHeadLatentAttention):
         def forward(self, *args):
@@ -229,7 +227,6 @@ def test_a_layer_that_returns_a_tensor_or_nothing_is_told_what_to_return():
         assert says == f"forward returns {found}; it should return AttentionOutput(out, max_qk_logit).", says
 
 
-@pytest.mark.slow
 def test_a_layer_without_largest_logits_per_head_is_told_so_and_no_error_of_the_check_is_shown():
     class NoneAtAll(MultiHeadLatentAttention):
         def forward(self, *args):

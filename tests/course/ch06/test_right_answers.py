@@ -164,7 +164,6 @@ RIGHT = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     torch.manual_seed(0)
@@ -180,7 +179,6 @@ def only_the_first(core):
     return type("Returns", (core,), {"forward": lambda self, *args: core.forward(self, *args)[0]})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("core", "wanted"),
     [
@@ -194,7 +192,6 @@ def test_a_layer_that_returns_one_of_its_values_is_told_what_to_return(core, wan
     assert says.startswith("forward returns a Tensor; it should return " + wanted), says
 
 
-@pytest.mark.slow
 def test_a_layer_that_returns_nothing_or_a_bare_tuple():
     class Nothing(MoE):
         def forward(self, x):
@@ -208,7 +205,6 @@ def test_a_layer_that_returns_nothing_or_a_bare_tuple():
     assert judge_answer("Kimi", BareTuple).difference.says.startswith("forward returns 3 values;")
 
 
-@pytest.mark.slow
 def test_a_dense_layer_among_the_routing_is_shown_as_such():
     class WithNone(Kimi):
         def forward(self, *args):

@@ -39,7 +39,6 @@ def test_numbers_drawn_with_a_seed_pass(draw):
     assert result.status == "passed", result
 
 
-@pytest.mark.slow
 def test_a_model_is_called_by_the_name_that_the_learner_reads():
     core = find("build_optimizers").core
 

@@ -200,7 +200,6 @@ RIGHT = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     result = judge_answer(name, answer)

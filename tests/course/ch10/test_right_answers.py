@@ -208,7 +208,6 @@ RIGHT = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[answer.__name__ for _, answer in RIGHT])
 def test_a_right_answer_passes(name, answer):
     result = judge_answer(name, answer)
@@ -244,14 +243,12 @@ def test_a_store_that_belongs_to_the_class_is_named():
     assert says.startswith("A new cache is not empty: it holds what another one has stored."), says
 
 
-@pytest.mark.slow
 def test_the_bfloat16_case_asks_for_float32():
     assert judge_answer("next_token_probs", top_p_never_reaches_the_end).status == "passed"
     result = judge_answer("next_token_probs", in_the_format_of_the_logits)
     assert result.status == "failed" and "bfloat16" in repr(result) and "float32" in repr(result)
 
 
-@pytest.mark.slow
 def test_a_value_error_that_is_not_asked_for_is_shown_with_its_text():
     def generate(model, prompt, n, **settings):
         raise ValueError("no room for token 13")

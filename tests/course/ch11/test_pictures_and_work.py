@@ -38,7 +38,6 @@ def test_a_bar_ends_with_the_slowest_rank():
     assert [bar.get_height() for bar in waits] == pytest.approx([3.0, 0.0])
 
 
-@pytest.mark.slow
 def test_the_ranks_measure_what_the_formulas_say():
     idx, preset = cases.choices(40, 8, 2), "kimi-smoke"
     with work.four_ranks() as ranks:

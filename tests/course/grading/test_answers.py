@@ -124,7 +124,6 @@ main(b'0\\n' + sys.stdin.buffer.read(), lambda line: print(json.dumps(line), fil
 """
 
 
-@pytest.mark.slow
 def test_what_a_cell_puts_in_the_place_of_builtins_spoils_neither_its_answer_nor_a_verdict():
     """As globals, which later cells see, and in `builtins`, which all code would see, the judge's own too."""
     spoils = "import builtins\nprint = range = 3\nbuiltins.sum = builtins.max = builtins.isinstance = lambda *_: 7\n"
@@ -240,7 +239,6 @@ OF_THE_THREAD = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("spoil", OF_THE_THREAD.values(), ids=OF_THE_THREAD)
 @pytest.mark.parametrize("name", ["attend", "causal_mask"])
 def test_what_torch_keeps_for_each_thread_spoils_no_answer_in_the_grader(spoil, name):

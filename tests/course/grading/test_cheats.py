@@ -101,7 +101,6 @@ def test_an_honest_answer_passes():
     assert judged("attend", HONEST)["status"] == "passed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("source", CALLS.values(), ids=CALLS)
 def test_the_labs_own_function_cannot_be_called(source):
     found = judged("attend", source)
@@ -135,7 +134,6 @@ RMSNorm = functools.partial(nanokimi.norm.RMSNorm)""",
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("source", OF_CLASSES.values(), ids=OF_CLASSES)
 def test_nor_can_its_class(source):
     assert judged("RMSNorm", source)["status"] == "failed"
@@ -165,7 +163,6 @@ for name in NAMES:
 """
 
 
-@pytest.mark.slow
 def test_each_exercise_has_a_tripwire_and_passes_without_touching_it():
     """What `reveal` shows is a right answer, so observers still get what they need of the core. A wrapper is none."""
     root = Path(__file__).parents[3]
@@ -203,7 +200,6 @@ def test_an_answer_that_recognises_the_cases_is_wrong_on_unseen_ones(name):
     assert found["says"].startswith("It is right on the check's own inputs and wrong on others.")
 
 
-@pytest.mark.slow
 def test_which_exercises_have_no_unseen_inputs_is_what_the_docs_say():
     text = Path(__file__).parents[3].joinpath("docs", "grading.md").read_text(encoding="utf-8")
     said = re.search(r"texts or settings \((.*?)\)", text, re.S)

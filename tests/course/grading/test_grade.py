@@ -40,7 +40,6 @@ def grade_one(path, exercise: str = "causal_mask", **bounds) -> Grade:
     return next(g for g in grade(path, **bounds) if g.exercise == exercise)
 
 
-@pytest.mark.slow
 def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
     imported = "from nanokimi.attention import split_heads"
     path = notebook(
@@ -57,7 +56,6 @@ def test_a_chapter_is_graded_whole_and_the_mistakes_are_named(tmp_path):
     assert (grades["join_heads"].status, grades["join_heads"].says) == ("missing", missing)
 
 
-@pytest.mark.slow
 def test_right_and_untouched(tmp_path):
     """The notebook's own names, its folder and what it has set do no harm to a right answer."""
     harm = "import os, torch; globals = print = len = None; torch.set_grad_enabled(False); os.chdir('/')\n"
@@ -75,7 +73,6 @@ def test_right_and_untouched(tmp_path):
     assert "defines nothing" in grades["join_heads"].says
 
 
-@pytest.mark.slow
 def test_time_and_memory_are_bounded(tmp_path):
     endless = notebook(tmp_path, ("causal_mask", "while True: pass"), ("attend", RIGHT))
     assert "within 2 s" in grade_one(endless, "attend", seconds=2).says
@@ -84,7 +81,6 @@ def test_time_and_memory_are_bounded(tmp_path):
     assert found.status == "failed" and "alloc" in found.says
 
 
-@pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys):
     path, out = notebook(tmp_path, ("causal_mask", RIGHT)), tmp_path / "grades.json"
     assert main([str(path), "--json", str(out)]) == 1
@@ -130,7 +126,6 @@ def test_everything_passed_is_said_by_the_exit_code(graded):
     assert main(["b.ipynb"]) == 1
 
 
-@pytest.mark.slow
 def test_a_signal_ends_the_notebook_and_keeps_the_rows(tmp_path):
     """SIGTERM while the second notebook runs: the first one's rows are there, and nothing runs on."""
     right = notebook(tmp_path, ("causal_mask", RIGHT), name="right.ipynb")
@@ -202,7 +197,6 @@ def test_bounds_are_positive_numbers(words, capsys):
     assert error.value.code == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "why"),
     [(None, "no such file"), ("{", "not a notebook"), ("empty", "no exercise of the course")],

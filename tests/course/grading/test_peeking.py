@@ -37,7 +37,6 @@ PEEKS = {
 CLUES = ("column", "key_by_key", "above", "hidden", "broken", "bugs", "same fault")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("peek", PEEKS.values(), ids=PEEKS)
 def test_a_test_cannot_see_which_piece_it_has(peek):
     source = f"def test_sound_attend(attend):{peek.format(piece='attend')}"
@@ -45,7 +44,6 @@ def test_a_test_cannot_see_which_piece_it_has(peek):
     assert judged("test_sound_attend", source)["status"] == "failed"
 
 
-@pytest.mark.slow
 def test_each_piece_is_met_in_a_process_of_its_own():
     """A test that counts the pieces it has met counts no further than one piece's runs."""
     source = inspect.cleandoc(
@@ -59,7 +57,6 @@ def test_each_piece_is_met_in_a_process_of_its_own():
     assert "lets the piece above through" in judged("test_sound_attend", source)["says"]
 
 
-@pytest.mark.slow
 def test_the_labs_own_test_cannot_be_borrowed():
     source = """
 from lab_utils.course.chapters.ch02_attention import hunts
@@ -67,7 +64,6 @@ def test_sound_attend(attend): return hunts.test_sound_attend(attend)"""
     assert "It calls the lab's own test_sound_attend" in judged("test_sound_attend", source)["says"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sample((e.name for e in all_exercises().values() if e.is_hunt), 8, begin=2))
 def test_the_core_of_each_hunt_still_works_on_pieces_without_names(name):
     assert judged(name, reveal(name).source)["status"] == "passed"

@@ -163,7 +163,6 @@ def test_a_known_mistake_needs_no_relation():
     assert result.diagnosis is not None and result.relations == ()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("exercise", all_exercises().values(), ids=lambda e: e.name)
 def test_nothing_is_said_of_right_answers(exercise: Exercise):
     assert judge(exercise, exercise.core).relations == ()
@@ -257,7 +256,6 @@ def test_a_part_that_not_every_failing_input_has_is_not_called_right():
     assert "parameter 2" not in found, found
 
 
-@pytest.mark.slow
 def test_a_sentence_about_other_inputs_than_the_shown_one_names_them():
     found = " ".join(relations_of("MultiHeadLatentAttention", TwoSlips))
     assert (

@@ -70,7 +70,6 @@ def test_bits_of_a_story_are_its_surprise(enumerated):
         assert story.bits.sum() == pytest.approx(-log2(p), abs=1e-5)
 
 
-@pytest.mark.slow
 def test_bits_stand_where_the_surprise_is_and_all_other_words_are_forced(enumerated):
     """Roles and bits agree with the conditional probability of every word, taken from the list of all stories."""
     mass = defaultdict(float)

@@ -72,7 +72,6 @@ def test_the_stories_that_models_are_trained_on_are_whole(world):
             assert found.whole and found.n_read == len(story.text)
 
 
-@pytest.mark.slow
 def test_it_agrees_with_the_search_for_derivations():
     """Real stories with one letter changed, some of which are stories again."""
     world, grammar, draw = World(0, 8), default_grammar(), random.Random(1)

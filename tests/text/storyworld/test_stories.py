@@ -26,7 +26,6 @@ from nanokimi.text.storyworld.nodes import Choice, Fact, Recall, Text
 ROLE = {name: i for i, name in enumerate(ROLES)}
 
 
-@pytest.mark.slow
 def test_a_search_finds_exactly_the_derivation_that_wrote_a_story(world):
     for i in range(4):
         story = write(default_grammar(), world, 5, i)
@@ -40,7 +39,6 @@ def test_a_text_from_elsewhere_has_no_derivation(world):
     assert derivations(default_grammar(), World(1, 400), text) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_characters", [20, 400])
 def test_sampled_mean_surprise_agrees_with_the_exact_entropy(n_characters):
     w = World(seed=2, n_characters=n_characters)
@@ -114,7 +112,6 @@ def test_a_thousand_stories_take_no_more_than_two_seconds_of_a_core(world):
     assert time.process_time() - start < 2
 
 
-@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     seed=st.integers(0, 2**63),

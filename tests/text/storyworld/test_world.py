@@ -24,7 +24,6 @@ def test_friends_and_neighbours_are_mutual_and_live_in_one_village(seed, half):
         assert all(c.facts[attr] in values for attr, values in fact_values().items())
 
 
-@pytest.mark.slow
 def test_heroes_follow_zipfs_law(world, stories):
     heroes = Counter(
         min(
