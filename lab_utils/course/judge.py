@@ -46,6 +46,7 @@ from lab_utils.course.order import is_exchanged, say_exchanged, say_order
 from lab_utils.course.relations.arguments import name_arguments
 from lab_utils.course.relations.relate import relate
 from lab_utils.course.relations.standins import StandIns
+from lab_utils.course.second_look import find_sound, still_alike
 from lab_utils.course.shown import choose_shown
 from lab_utils.course.usual_state import usual_state
 
@@ -128,6 +129,10 @@ def judge(
         return result
     if exercise.is_hunt:
         says = look_at_test(exercise, answer, attempt, key.cases[0], seconds)
+        if result.diagnoses:
+            sound = find_sound(key.cases, key.expected)
+            known = still_alike(exercise, sound, answer, result.diagnoses, seconds)
+            result = replace(result, diagnoses=known)
         return replace(result, beside=says or result.beside)
     if result.diagnoses:
         return result

@@ -70,7 +70,7 @@ def loss_test_of_one_busy_expert(load_balance_loss):
 
 
 @mistake(
-    "It passes for half the loss and for its negative, and refuses pieces without a gradient, or with one of 0: it "
+    "It passes for half the loss and for its negative, and not for pieces without a gradient, or with one of 0: it "
     "asks whether a gradient comes back. It does so in the broken piece too.",
     COMPARE,
 )

@@ -183,7 +183,7 @@ def absorb_with_the_mean_of_the_rope_queries(q, expand_k):
 
 
 @mistake(
-    "The pseudo-inverse of expand_k stands where expand_k itself belongs. Nothing is undone here: the same sum is "
+    "The query meets the pseudo-inverse of expand_k in place of its transpose. Nothing is undone here: the same sum is "
     "taken in another order.",
     "q·(W c) = (Wᵀ q)·c: which matrix does the query meet?",
 )
