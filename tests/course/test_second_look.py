@@ -1,4 +1,4 @@
-"""The second look at a diagnosed test: whoever asks for something else than the known weak test is not called like it."""
+"""The second look at a diagnosed test: whoever asks for something else than a known weak test is not called like it."""
 
 import pytest
 import torch
@@ -53,4 +53,6 @@ def test_a_tilted_row_keeps_its_sum():
     out = torch.tensor([[0.1, 0.2, 0.7], [1.0, -1.0, 0.0]])
     tilted = next(alter for alter in ALTERED if alter.__name__ == "tilt")(out)
     assert tilted[0].sum().item() == pytest.approx(1.0)
-    assert tilted[1].tolist() == pytest.approx([0.5, -1.0, 0.0])  # where the sum is 0 nothing is shared out again
+    assert tilted[1].tolist() == pytest.approx(
+        [0.5, -1.0, 0.0]
+    )  # where the sum is 0 nothing is shared out again
