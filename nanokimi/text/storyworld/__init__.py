@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nanokimi.text.storyworld.grammar import Grammar, GrammarError
+from nanokimi.text.storyworld.marking import Piece, mark
 from nanokimi.text.storyworld.nodes import ROLES
 from nanokimi.text.storyworld.plots import default_grammar
 from nanokimi.text.storyworld.reader import Reading, read
@@ -50,6 +51,7 @@ __all__ = [
     "Character",
     "Grammar",
     "GrammarError",
+    "Piece",
     "Reading",
     "Story",
     "World",
@@ -59,6 +61,7 @@ __all__ = [
     "every_story",
     "fact_values",
     "generate",
+    "mark",
     "read",
     "write",
 ]
