@@ -36,7 +36,7 @@ def read_junit(file: Path) -> dict[str, list[float]]:
     """The seconds of every case, by its function. Cells of notebooks are left out: they are no quick test anyway."""
     seconds = defaultdict(list)
     for case in ElementTree.parse(file).iter("testcase"):
-        module = case.get("classname")
+        module = case.get("classname") or ""  # none where a file could not be read
         if module.startswith("tests."):
             name = f"{module.replace('.', '/')}.py::{function_of(case.get('name'))}"
             seconds[name].append(float(case.get("time")))
