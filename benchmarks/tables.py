@@ -8,9 +8,10 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.records import RESULTS
-from lab_utils.study.cache_found import at_best_rate, read_found, speed_ratio, tokens_per_second
+from lab_utils.study.cache_found import read_found, speed_ratio, tokens_per_second
 from lab_utils.study.decoding import Decoded
 from lab_utils.study.record import Found, read_study
+from lab_utils.study.trainings import at_best_rate
 from lab_utils.study.trial import Outcome
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
