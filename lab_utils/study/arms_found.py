@@ -107,6 +107,8 @@ def compare(
         other = others.get(each.run.seed)
         if other is None:
             missing.append(f"{challenger[0]} with seed {each.run.seed} did not finish")
+        elif each.run.steered or other.run.steered:
+            missing.append(f"a training with seed {each.run.seed} was steered by hand")
         elif other.run.batch_digest != each.run.batch_digest:
             missing.append(f"the arms saw different batches with seed {each.run.seed}")
         else:

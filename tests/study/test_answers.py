@@ -65,6 +65,11 @@ def test_verdicts_on_losses_follow_the_rules():
     mixed = [*other[:2], _change_run(other[2], batch_digest="of other batches")]
     (verdict,) = loss_verdicts(found("balance", *first, *mixed))
     assert verdict.reason == "the arms saw different batches with seed 2"
+    by_hand = ({"step": 3, "what": "lr_factor", "value": 0.5},)
+    (verdict,) = loss_verdicts(
+        found("balance", *first, *other[:2], _change_run(other[2], interventions=by_hand))
+    )
+    assert verdict.reason == "a training with seed 2 was steered by hand"
 
 
 def test_the_table_of_logits_has_every_rate_and_those_that_diverged():
