@@ -54,7 +54,7 @@ def clip_table(found: ArmsFound) -> str:
 
 def balance_table(found: ArmsFound) -> str:
     """A row per arm at its best rate, means over the seeds."""
-    heads = ["balancing", "validation loss, nats per token", "MaxVio at the end", "dead experts of 16",
+    heads = ["balancing", "validation loss, nats per token", "MaxVio at the end", "dead experts per layer",
              *(f"waiting, {n} ranks" for n in RANKS), "seeds"]  # fmt: skip
     rows = []
     for arm, seeds in found.best().items():

@@ -95,4 +95,4 @@ def test_the_arms_of_the_studies_ask_their_question():
         (n, k) for n in (16, 64) for k in (1, 2, 4)
     }
     clip = {c.arm: c.trained.train.qk_clip_tau for c in plans["clip"].cells}
-    assert clip == {"without": 1e9, "tau-100": 100}
+    assert clip == {"without": 1e9, "tau-100": 100, "decay": 1e9, "heads": 1e9}
