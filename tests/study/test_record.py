@@ -139,6 +139,7 @@ def test_the_command_runs_the_smoke_profile_and_records_it(tmp_path, monkeypatch
     [
         (["--name=fact"], "study 'fact' does not exist; did you mean facts?"),
         (["--name=cache", "--profile=map"], "profile='map' does not exist"),
+        (["--name=muon", "--profile=map"], "profile='map' does not exist"),
         (["--name=cache", "--seeds=0"], "seeds=0"),
         (["--seeds=no"], "'no' must be a whole number"),
         (["--seeds=0"], "seeds=0"),
