@@ -15,7 +15,8 @@ from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.plan import Arm
 from lab_utils.bench.progress import Progress, Tell
-from lab_utils.bench.results import Run
+from lab_utils.bench.results import Run, run_folder
+from lab_utils.bench.trial import read_run
 from lab_utils.bench.unattended import Training
 from lab_utils.study.arms import ArmCell
 from nanokimi.config import DataConfig
@@ -105,16 +106,24 @@ def train_arms(
     def work(some: Sequence[ArmCell]) -> dict[str, Trained | Lost]:
         by_name = {job_name(cell.trained): cell for cell in some}
         arms = {name: cell.trained.with_vocabulary_of(corpus) for name, cell in by_name.items()}
-        jobs = {name: Training(data, arm, folder) for name, arm in arms.items()}
+        kept = {name: _read_ended(folder, arm) for name, arm in arms.items()}
+        jobs = {name: Training(data, arm, folder) for name, arm in arms.items() if kept[name] is None}
         look = Progress(folder, arms, tell)
-        done = work_off(jobs, open_queue(place, folder / JOBS), place, tell, look)
+        done = kept | work_off(jobs, open_queue(place, folder / JOBS), place, tell, look)
         return {
-            name: run if isinstance(run, Lost) else _describe(by_name[name].arm, arms[name], run)
+            name: _describe(by_name[name].arm, arms[name], run) if isinstance(run, Run) else run
             for name, run in done.items()
+            if run is not None
         }
 
     done = train_by_rule(cells, work, lambda found: [seeds[0] for seeds in at_best_rate(found).values()])
     return tuple(came(done)), reasons(done)
+
+
+def _read_ended(folder: Path, arm: Arm) -> Run | None:
+    """What an earlier training of this arm has kept, where it came to its end: a job takes seconds to begin."""
+    run = read_run(run_folder(folder, arm.name, arm.train.seed))
+    return run if run is not None and (run.complete or run.diverged_at is not None) else None
 
 
 def _describe(name: str, arm: Arm, run: Run) -> Trained:
