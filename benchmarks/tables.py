@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.records import RESULTS
-from benchmarks.study_tables import balance_table, clip_table, sparsity_table
+from benchmarks.study_tables import balance_table, clip_table, muon_table, sparsity_table
 from lab_utils.study.arms_found import read_arms
 from lab_utils.study.cache_found import read_found, speed_ratio, tokens_per_second
 from lab_utils.study.decoding import Decoded
@@ -22,7 +22,7 @@ CACHE = "study-cache-amd-epyc-one-thread"
 SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
 
 # The studies of arms, in their order in docs/results.md, and what writes their tables.
-ARMS = {"clip": clip_table, "balance": balance_table, "sparsity": sparsity_table}
+ARMS = {"muon": muon_table, "clip": clip_table, "balance": balance_table, "sparsity": sparsity_table}
 
 WHAT = {
     "gpt": "GPT (nanoGPT's model), AdamW",
