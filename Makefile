@@ -7,6 +7,7 @@
 #   make bench DATA=tinystories               another text, or a path to a file or folder of UTF-8 text
 #   make study NAME=facts PROFILE=smoke       when does an idea pay? A minute, to see it work; without PROFILE= the study
 #   make study NAME=cache SEEDS=3             speed and bytes while decoding, and the loss at equal cache
+#   make study NAME=muon                      tokens to equal loss; NAME=clip, balance and sparsity are studies too
 #   make lab LAB_FLAGS="--no-browser"         words for JupyterLab
 #   make check                                the quick half of the tests, a minute or so, for the loop while writing
 #   make test TEST_FLAGS="-x -k router"       words for pytest

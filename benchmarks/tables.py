@@ -8,15 +8,21 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.records import RESULTS
-from lab_utils.study.cache_found import at_best_rate, read_found, speed_ratio, tokens_per_second
+from benchmarks.study_tables import balance_table, clip_table, muon_table, sparsity_table
+from lab_utils.study.arms_found import read_arms
+from lab_utils.study.cache_found import read_found, speed_ratio, tokens_per_second
 from lab_utils.study.decoding import Decoded
 from lab_utils.study.record import Found, read_study
+from lab_utils.study.trainings import at_best_rate
 from lab_utils.study.trial import Outcome
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
 PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
 CACHE = "study-cache-amd-epyc-one-thread"
 SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
+
+# The studies of arms, in their order in docs/results.md, and what writes their tables.
+ARMS = {"muon": muon_table, "clip": clip_table, "balance": balance_table, "sparsity": sparsity_table}
 
 WHAT = {
     "gpt": "GPT (nanoGPT's model), AdamW",
@@ -236,6 +242,7 @@ def tables() -> dict[str, list[str]]:
             *map(ladder_table, ladders),
             facts_table(read_study(RESULTS / "study-facts.json")),
             *(write(cache) for write in (decoding_table, reach_table)),
+            *(write(read_arms(read_record(f"study-{name}"))) for name, write in ARMS.items()),
             shakespeare_table(read_record("shakespeare")),
         ],
         "docs/reliability.md": [faults_table(read_record("faults"))],

@@ -6,7 +6,7 @@ done stays done: the study goes on after a kill where it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,14 @@ from lab_utils.bench.command import tell
 from lab_utils.bench.jobs import Lost, open_queue, work_off
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.plan import Plan
-from lab_utils.bench.progress import Progress, Tell
+from lab_utils.bench.progress import Tell
 from lab_utils.bench.results import Results, collect
 from lab_utils.bench.tables import sentence
-from lab_utils.bench.unattended import Training
 from lab_utils.bench.verdicts import Verdict, equal_memory
 from lab_utils.machine.describe import environment
 from lab_utils.study.cache_found import (
     BUDGET,
     Found,
-    Trained,
-    at_best_rate,
     decoding_table,
     find_reach,
     quality_table,
@@ -33,9 +30,9 @@ from lab_utils.study.cache_found import (
 )
 from lab_utils.study.cache_plan import CachePlan
 from lab_utils.study.decoding import Decoding
-from lab_utils.study.record import JOBS, RESULTS, claim_folder, describe_study
+from lab_utils.study.folder import RESULTS, claim_folder, describe_study
+from lab_utils.study.trainings import JOBS, Trained, at_best_rate, count_by_rule, reasons, train_arms
 from nanokimi.cli.terminal import say
-from nanokimi.count import cache_elements, count_parameters
 from nanokimi.system.atomic import write_json
 from nanokimi.text.corpus import Corpus, load_corpus
 
@@ -49,10 +46,12 @@ def run_cache(plan: CachePlan, folder: Path, place: Local | Cluster) -> int:
     """
     corpus = load_corpus(plan.preset.data, seq_len=plan.preset.train.seq_len)
     claim_folder(plan, folder)
-    tell(f"study {plan.name}, profile {plan.profile}: measurements, then {len(plan.cells)} trainings")
+    n_trainings = count_by_rule(plan.cells, len(plan.preset.arms))
+    tell(f"study {plan.name}, profile {plan.profile}: measurements, then {n_trainings} trainings")
     measured = measure(plan, folder.resolve(), place, tell)
     write_json(folder / RESULTS, _describe(plan, measured, None))
-    found = train(plan, measured, corpus, folder.resolve(), place, tell)
+    trained, lost = train_arms(plan.preset.data, plan.cells, corpus, folder.resolve(), place, tell)
+    found = replace(measured, trained=trained, lost=measured.lost | lost)
     verdict = find_verdict(plan, corpus, found.trained)
     write_json(folder / RESULTS, _describe(plan, found, verdict))
     tables = [decoding_table(found.decoded), reach_table(found.reach), quality_table(found.trained)]
@@ -87,35 +86,8 @@ def measure(plan: CachePlan, folder: Path, place: Local | Cluster, tell: Tell) -
         decoded=tuple(each for found in done.values() if not isinstance(found, Lost) for each in found.found),
         reach=find_reach(plan.models, plan.preset.decoding.contexts),
         trained=(),
-        lost=_reasons(done),
+        lost=reasons(done),
     )
-
-
-def train(
-    plan: CachePlan, measured: Found, corpus: Corpus, folder: Path, place: Local | Cluster, tell: Tell
-) -> Found:
-    """What was measured, and with it what the trainings gave."""
-    cells = {f"{cell.trained.name} seed {cell.trained.train.seed}": cell for cell in plan.cells}
-    arms = {name: cell.trained.with_vocabulary_of(corpus) for name, cell in cells.items()}
-    trainings = {name: Training(plan.preset.data, arm, folder) for name, arm in arms.items()}
-    done = work_off(trainings, open_queue(place, folder / JOBS), place, tell, Progress(folder, arms, tell))
-    trained = tuple(
-        Trained(
-            arm=cells[name].arm,
-            lr=arms[name].train.optim.lr,
-            cache_per_token=cache_elements(arms[name].model, 1),
-            body_active=count_parameters(arms[name].model).body_active,
-            run=run,
-        )
-        for name, run in done.items()
-        if not isinstance(run, Lost)
-    )
-    return replace(measured, trained=trained, lost=measured.lost | _reasons(done))
-
-
-def _reasons(done: Mapping[str, Any]) -> dict[str, str]:
-    """By the name of every job that never came, why."""
-    return {name: each.reason for name, each in done.items() if isinstance(each, Lost)}
 
 
 def _measurements(plan: CachePlan, folder: Path) -> dict[str, Decoding]:

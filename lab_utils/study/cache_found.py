@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from lab_utils.bench.results import Run
 from lab_utils.show.table import Table, count, memory
 from lab_utils.study.decoding import Decoded, largest_batch, longest_context
+from lab_utils.study.trainings import Trained, at_best_rate, final_losses
 from nanokimi.config import KimiConfig
 from nanokimi.count import cache_elements
 
@@ -26,17 +26,6 @@ class Reach:
     numbers_per_token: float  # at the longest context that was measured
     longest_context: int  # of one text
     largest_batch: dict[int, int]  # by the context that every text may reach
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """One arm at one rate with one seed."""
-
-    arm: str
-    lr: float
-    cache_per_token: int  # numbers, all layers
-    body_active: int  # parameters, without embeddings and head
-    run: Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +64,6 @@ def tokens_per_second(each: Decoded) -> float:
 def speed_ratio(each: Decoded, first: Decoded) -> float:
     """How many times as fast as `first`: the median over the rounds."""
     return median(theirs / mine for mine, theirs in zip(each.seconds, first.seconds, strict=True))
-
-
-def at_best_rate(trained: Sequence[Trained]) -> dict[str, list[Trained]]:
-    """By arm, its finished trainings at its best rate, one per seed; arms without any are left out.
-
-    The best rate is the one with the most finished seeds, and among these with the lowest mean loss.
-    """
-    finished: dict[str, dict[float, list[Trained]]] = {}
-    for each in trained:
-        if each.run.complete:
-            finished.setdefault(each.arm, {}).setdefault(each.lr, []).append(each)
-    return {
-        arm: min(of_rate.values(), key=lambda found: (-len(found), fmean(_losses(found))))
-        for arm, of_rate in finished.items()
-    }
-
-
-def _losses(found: Sequence[Trained]) -> list[float]:
-    return [each.run.final.loss for each in found]
 
 
 # ---------------------------------------------------------------- tables
@@ -148,7 +118,7 @@ def quality_table(trained: Sequence[Trained]) -> Table:
              "bits\nper byte", "seeds"]  # fmt: skip
     rows = []
     for arm, found in at_best_rate(trained).items():
-        losses = _losses(found)
+        losses = final_losses(found)
         spread = f"\n{min(losses):.3f}..{max(losses):.3f}" if len(losses) > 1 else ""
         rows.append(
             [

@@ -6,13 +6,12 @@ A preset is nanokimi/presets/study-cache-<profile>.yaml.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 from pydantic import model_validator
 
-from lab_utils.bench.plan import Arm
-from lab_utils.study.plan import StudyArm, find_preset
-from nanokimi.config import DataConfig, KimiConfig, TrainConfig, to_dict
+from lab_utils.study.arms import ArmCell, make_cells
+from lab_utils.study.plan import StudyArm, check_several, find_preset
+from nanokimi.config import DataConfig, KimiConfig, TrainConfig
 from nanokimi.presets.yaml_config import build, load_model_config, read_yaml
 from nanokimi.system.checked import checked, settings
 from nanokimi.system.printable import quote
@@ -48,7 +47,7 @@ class DecodingPreset:
     @model_validator(mode="after")
     def _check(self):
         for name in ("contexts", "batches", "models"):
-            _check_several(name, getattr(self, name))
+            check_several(name, getattr(self, name))
         return self
 
 
@@ -56,8 +55,8 @@ class DecodingPreset:
 class CachePreset:
     """The content of presets/study-cache-<profile>.yaml.
 
-    rates, arms: every arm is trained at each rate. challenger: the arm that is compared with those whose cache is as
-    large; the others are there to be looked at.
+    rates, arms: every arm is trained at each rate with the first seed, at its best one with the others.
+    challenger: the arm that is compared with those whose cache is as large; the others are there to be looked at.
     """
 
     data: DataConfig
@@ -70,23 +69,10 @@ class CachePreset:
     @model_validator(mode="after")
     def _check(self):
         for name in ("rates", "arms"):
-            _check_several(name, getattr(self, name))
+            check_several(name, getattr(self, name))
         known = nearest(self.challenger, list(self.arms))
         require(self.challenger in self.arms, f"challenger={quote(self.challenger)} is no arm; {known}")
         return self
-
-
-def _check_several(name: str, values) -> None:
-    require(len(values) > 0, f"{name} is empty: name one or more")
-    require(len(set(values)) == len(values), f"{name}={quote(values)} has a value twice")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CacheCell:
-    """One training: which arm of the preset, and at which rate and with which seed."""
-
-    arm: str
-    trained: Arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +84,7 @@ class CachePlan:
     preset: CachePreset
     seeds: tuple[int, ...]
     models: dict[str, KimiConfig]
-    cells: tuple[CacheCell, ...]
+    cells: tuple[ArmCell, ...]
 
 
 @checked
@@ -113,26 +99,15 @@ def make_cache_plan(profile: str = "cpu", seeds: Size = 1) -> CachePlan:
         name: replace(_load_kimi(line.model, line.model_set, where), max_seq_len=longest)
         for name, line in decoding.models.items()
     }
-    axes = product(range(seeds), preset.rates, preset.arms)
+    every = dict.fromkeys(preset.arms, preset.rates)
     return CachePlan(
         name=CACHE,
         profile=profile,
         preset=preset,
         seeds=tuple(range(seeds)),
         models=models,
-        cells=tuple(_make_cell(preset, where, *place) for place in axes),
+        cells=make_cells(where, preset.train, preset.arms, every, range(seeds)),
     )
-
-
-def _make_cell(preset: CachePreset, where: str, seed: int, rate: float, arm: str) -> CacheCell:
-    line = preset.arms[arm]
-    train = build(TrainConfig, to_dict(preset.train), line.set, f"{where}, arm {arm}")
-    trained = Arm(
-        name=f"{arm}-lr{rate:g}",
-        model=_load_kimi(line.model, line.model_set, where),
-        train=replace(train, seed=seed, optim=replace(train.optim, lr=rate)),
-    )
-    return CacheCell(arm=arm, trained=trained)
 
 
 def _load_kimi(name: str, changes: tuple[str, ...], where: str) -> KimiConfig:

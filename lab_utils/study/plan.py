@@ -7,7 +7,7 @@ per arm. A training is one pass over its text, so that `exposures` is how often 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -56,10 +56,14 @@ class StudyPreset:
     def _check(self):
         require(self.data.source == "almanac", f"data.source={quote(self.data.source)} must be almanac")
         for name in ("characters", "exposures", "rates", "arms"):
-            values = getattr(self, name)
-            require(len(values) > 0, f"{name} is empty: name one or more")
-            require(len(set(values)) == len(values), f"{name}={quote(values)} has a value twice")
+            check_several(name, getattr(self, name))
         return self
+
+
+def check_several(name: str, values: Collection) -> None:
+    """Raise `ConfigError` where these values of the setting `name` are none, or one of them stands there twice."""
+    require(len(values) > 0, f"{name} is empty: name one or more")
+    require(len(set(values)) == len(values), f"{name}={quote(values)} has a value twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +105,6 @@ class StudyPlan:
     preset: StudyPreset
     cells: tuple[Cell, ...]
 
-    @property
-    def n_trainings(self) -> int:
-        """Every rate with the first seed, and one rate with every other seed."""
-        seeds = len({cell.trained.train.seed for cell in self.cells})
-        rates = len(self.preset.rates)
-        return len(self.cells) // (seeds * rates) * (rates + seeds - 1)
-
     def texts(self) -> Iterator[DataConfig]:
         """Every text of the study, once."""
         seen: list[DataConfig] = []
@@ -118,7 +115,7 @@ class StudyPlan:
 
 
 def study_names() -> list[str]:
-    """The names that have a preset: cache, facts."""
+    """The names that have a preset: facts, cache, muon ..., in the order of the alphabet."""
     return sorted({name.removeprefix(PREFIX).rpartition("-")[0] for name in preset_names(PREFIX)})
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -19,17 +18,15 @@ from lab_utils.bench.tables import DASH
 from lab_utils.bench.timing import time_in_turns
 from lab_utils.machine.describe import environment
 from lab_utils.show.table import Table
-from lab_utils.study.cache_plan import CachePlan
+from lab_utils.study.folder import RESULTS, describe_study
 from lab_utils.study.plan import Cell, StudyPlan
+from lab_utils.study.trainings import JOBS, came, job_name, reasons, train_by_rule
 from lab_utils.study.trial import FactsTrial, Outcome, best_of_rates, by_place
-from nanokimi.config import ConfigError, to_dict
 from nanokimi.system.atomic import write_json
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.reading import UnreadableFile, read_small_json
 from nanokimi.text.corpus import Corpus
 
-FORMAT = 1
-STUDY, RESULTS, JOBS = "study.json", "results.json", "jobs"
 ROUNDS = 20  # of the measurement of steps, in turns
 
 
@@ -47,30 +44,6 @@ class Found:
     environment: dict[str, Any]
 
 
-def claim_folder(plan: StudyPlan | CachePlan, folder: Path) -> None:
-    """Note in the folder which study it holds. `ConfigError` where it holds another one, or cannot be written."""
-    mine = describe_study(plan)
-    try:
-        if (folder / STUDY).exists():
-            theirs = read_small_json(folder / STUDY, MOST_BYTES)
-            if theirs != json.loads(json.dumps(mine)):  # as it reads back: JSON has lists only
-                raise ConfigError(
-                    f"--out={quote(str(folder))} holds a study with other settings; name another folder, or delete it"
-                )
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / STUDY, mine)
-    except UnreadableFile as error:
-        raise ConfigError(f"--out={quote(str(folder))}: {error}; name another folder") from None
-    except OSError as error:
-        raise ConfigError(f"--out={quote(str(folder))} cannot be written: {error.strerror}") from None
-
-
-def describe_study(plan: StudyPlan | CachePlan) -> dict[str, Any]:
-    """Which study this is."""
-    return {"format": FORMAT, "name": plan.name, "profile": plan.profile, "preset": to_dict(plan.preset)}
-
-
 def run_study(
     plan: StudyPlan, corpora: Sequence[Corpus], folder: Path, place: Local | Cluster, tell: Tell
 ) -> Found:
@@ -84,23 +57,15 @@ def run_study(
     of_text = dict(zip(map(str, plan.texts()), corpora, strict=True))
 
     def work(cells: Sequence[Cell]) -> dict[str, Outcome | Lost]:
-        arms = [cell.on(of_text[str(cell.data)]) for cell in cells]
-        names = [f"{arm.name} seed {arm.train.seed}" for arm in arms]
-        jobs: dict[str, Callable[[], Outcome]] = {
-            name: FactsTrial(cell, arm, folder) for name, cell, arm in zip(names, cells, arms, strict=True)
-        }
-        look = Progress(folder, dict(zip(names, arms, strict=True)), tell)
+        arms = {job_name(cell.trained): cell.on(of_text[str(cell.data)]) for cell in cells}
+        jobs = {name: FactsTrial(cell, arm, folder) for cell, (name, arm) in zip(cells, arms.items())}
+        look = Progress(folder, arms, tell)
         return work_off(jobs, open_queue(place, folder / JOBS), place, tell, look)
 
-    first = plan.cells[0].trained.train.seed
-    done = work([cell for cell in plan.cells if cell.trained.train.seed == first])
-    best = {(*each.place, each.lr) for each in best_of_rates(_came(done))}
-    done |= work(
-        [cell for cell in plan.cells if cell.trained.train.seed != first and (*cell.place, cell.lr) in best]
-    )
+    done = train_by_rule(plan.cells, work, best_of_rates)
     found = Found(
-        outcomes=tuple(_came(done)),
-        lost={name: each.reason for name, each in done.items() if isinstance(each, Lost)},
+        outcomes=tuple(came(done)),
+        lost=reasons(done),
         step_seconds=_time_steps(plan, corpora[0], folder),
         environment=environment(plan.preset.train.device),
     )
@@ -116,10 +81,6 @@ def _time_steps(plan: StudyPlan, corpus: Corpus, folder: Path) -> dict[str, tupl
         cells = {cell.arm: cell for cell in reversed(plan.cells)}
         arms = [replace(cells[name].on(corpus), name=name) for name in plan.preset.arms]
         return time_in_turns(arms, corpus, ROUNDS)
-
-
-def _came(done: dict[str, Outcome | Lost]) -> list[Outcome]:
-    return [each for each in done.values() if not isinstance(each, Lost)]
 
 
 def read_study(path: str | Path) -> Found:

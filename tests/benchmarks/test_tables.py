@@ -75,7 +75,14 @@ def cached(model: str, n_bytes: int, *seconds: float) -> dict:
 
 def trained(arm: str, lr: float, loss: float, seed: int = 0) -> dict:
     made = asdict(run(f"{arm}-lr{lr:g}", seed, {40: loss}))
-    return {"arm": arm, "lr": lr, "cache_per_token": 320, "body_active": 793_984, "run": made}
+    return {
+        "arm": arm,
+        "lr": lr,
+        "cache_per_token": 320,
+        "body_active": 793_984,
+        "body_total": 793_984,
+        "run": made,
+    }
 
 
 def test_the_tables_of_the_cache():

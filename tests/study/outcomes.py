@@ -21,11 +21,11 @@ def made_up(
         )
         for i, by_role in enumerate(roles, start=1)
     )  # fmt: skip
+    plain = {"n_characters": 800, "n_exposures": 30, "seed": 0, "body_active": 200, "body_total": 1200} | more
+    name = f"{arm}-{plain['n_characters']}x{plain['n_exposures']}-lr{lr:g}"
     run = Run(
-        arm=arm, seed=0, n_steps=9, points=points, train_seconds=1.0, wall_seconds=1.0, peak_memory=None,
+        arm=name, seed=0, n_steps=9, points=points, train_seconds=1.0, wall_seconds=1.0, peak_memory=None,
         start_memory=None, batch_digest="", tries=("a <fast> one, 2 cores",),
     )  # fmt: skip
     found = Knowledge(n_facts=100, known=known, probability=known / 2, bits=300.0, all_bits=500.0)
-    plain = {"n_characters": 800, "n_exposures": 30, "seed": 0, "body_active": 200, "body_total": 1200}
-    plain |= {"seen": found, "held_out": replace(found, known=0.25)}
-    return Outcome(arm=arm, lr=lr, run=run, **plain | more)
+    return Outcome(arm=arm, lr=lr, run=run, **{"seen": found, "held_out": replace(found, known=0.25)} | plain)

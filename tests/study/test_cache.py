@@ -9,8 +9,6 @@ from lab_utils.study import command
 from lab_utils.study.cache import find_verdict
 from lab_utils.study.cache_found import (
     Reach,
-    Trained,
-    at_best_rate,
     decoding_table,
     find_reach,
     quality_table,
@@ -19,6 +17,7 @@ from lab_utils.study.cache_found import (
 )
 from lab_utils.study.cache_plan import make_cache_plan
 from lab_utils.study.decoding import Decoded
+from lab_utils.study.trainings import Trained
 from nanokimi.text.corpus import load_corpus
 from tests.bench.made_up_results import run
 
@@ -32,7 +31,7 @@ def decoded(model: str, seconds: tuple[float, ...], more_bytes: int = 0) -> Deco
 
 def trained(arm: str, lr: float, loss: float, seed: int = 0, cache: int = 48, done: int = 40) -> Trained:
     made = run(f"{arm}-lr{lr:g}", seed, {done: loss})
-    return Trained(arm=arm, lr=lr, cache_per_token=cache, body_active=25_400, run=made)
+    return Trained(arm=arm, lr=lr, cache_per_token=cache, body_active=25_400, body_total=25_400, run=made)
 
 
 def words(table) -> list[list[str]]:
@@ -65,15 +64,6 @@ def test_reach_in_a_gigabyte_by_hand():
     assert (mla.longest_context, mla.largest_batch) == (781_250, {256: 3051, 8192: 95})
     # A closed block of 32 tokens leaves 4 x 128 x 8 numbers.
     assert found["block-latent"].numbers_per_token == 128
-
-
-def test_an_arm_is_taken_at_the_rate_with_the_lowest_mean_loss_of_most_seeds():
-    low = [trained("mla", 0.01, loss, seed) for seed, loss in enumerate((1.0, 1.2))]
-    high = [trained("mla", 0.02, loss, seed) for seed, loss in enumerate((0.9, 1.4))]
-    unfinished = trained("mla", 0.04, 0.1, done=20)
-    single = trained("mla", 0.08, 0.2)
-    assert at_best_rate([*high, *low, unfinished, single]) == {"mla": low}
-    assert at_best_rate([unfinished]) == {}
 
 
 def test_the_table_of_quality_shows_each_arm_at_its_best_rate():
