@@ -113,6 +113,8 @@ def sparsity_picture(found: ArmsFound) -> Snapshot:
         axes.plot(x, list(map(fmean, losses)), color=colour, linestyle=dashes, marker=marker, label=label)
         axes.vlines(x, list(map(min, losses)), list(map(max, losses)), color=colour, alpha=0.5)
     axes.set_xscale("log", base=2)
+    numbers = sorted({n for series in lines.values() for n, _ in series})
+    axes.set_xticks(numbers, list(map(str, numbers)))
     axes.set(xlabel="experts", ylabel="validation loss (nats per token)")
     tidy(axes)
     legend_below(figure, axes)
