@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
@@ -16,10 +16,9 @@ from nanokimi.text.corpus import Corpus
 from nanokimi.text.storyworld import Piece, World, default_grammar, mark
 
 N_PROMPTS, PROMPT, NEW = 3, 12, 80  # prompts, and the tokens of each prompt and of what is written
-LEGEND = (
-    "Names are bold. A fact of the world or a copy of an earlier word is underlined where it is right, and stands "
-    "between ✗ and ✗ where it is wrong. Behind ▸ no story of this world goes on like that."
-)
+NOTE = "Behind ▸ no story of this world goes on like that. A wrong fact or copy stands between ✗ and ✗"
+LEGEND = f"{NOTE}."
+LEGEND_IN_COLOURS = f"The prompt is grey, names are bold. {NOTE}, and a right one is underlined."
 
 
 @dataclass(frozen=True)
@@ -31,14 +30,20 @@ class Story:
     pieces: tuple[Piece, ...]
 
     @property
-    def told(self) -> list[Piece]:
-        """The facts and copies behind the prompt."""
+    def written(self) -> list[Piece]:
+        """The pieces behind the prompt. A word that the prompt began counts where it is wrong or not to be read."""
         found, at = [], 0
         for piece in self.pieces:
-            if at >= len(self.prompt) and piece.kind in ("fact", "copy"):
-                found.append(piece)
+            rest = piece.words[max(0, len(self.prompt) - at) :]
             at += len(piece.words)
+            if rest:
+                found.append(replace(piece, words=rest))
         return found
+
+    @property
+    def told(self) -> list[Piece]:
+        """The facts and copies among them."""
+        return [piece for piece in self.written if piece.kind in ("fact", "copy")]
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,14 @@ class Stories:
 
     def _repr_html_(self) -> str:
         heads = "".join(f"<th>{escape(story.arm)}</th>" for story in self.rows[0])
-        cell = (
-            '<td style="text-align:left;vertical-align:top;width:50%;white-space:pre-wrap;line-height:1.5">'
-        )
+        width = f"width:{100 // len(self.rows[0])}%"
+        cell = f'<td style="text-align:left;vertical-align:top;{width};white-space:pre-wrap;line-height:1.5">'
         rows = "".join(
             f"<tr>{''.join(f'{cell}{_as_html(story)}</td>' for story in row)}</tr>" for row in self.rows
         )
-        below = "".join(
-            f"<p>{escape(each)}</p>" for each in [*self._counts(), *([LEGEND] if self.marked else [])]
-        )
-        return f"<table><tr>{heads}</tr>{rows}</table>{below}"
+        below = [*self._counts(), *([LEGEND_IN_COLOURS] if self.marked else [])]
+        shown = "".join(f"<p>{escape(each)}</p>" for each in below)
+        return f'<table style="table-layout:fixed;width:100%"><tr>{heads}</tr>{rows}</table>{shown}'
 
     def _counts(self) -> list[str]:
         """A line per model: how many of its facts and copies are right."""
@@ -107,26 +110,26 @@ def _count(stories: Sequence[Story]) -> str:
     parts = []
     for kind, several in (("fact", "facts"), ("copy", "copies")):
         told = [piece for story in stories for piece in story.told if piece.kind == kind]
-        parts.append(f"{sum(piece.right for piece in told)} of {len(told)} {several} right")
+        right = sum(piece.right for piece in told)
+        parts.append(f"{right} of {len(told)} {several} right" if told else f"no {several} told")
     lost = sum(any(piece.kind == "beyond" for piece in story.pieces) for story in stories)
     return f"{stories[0].arm}: {', '.join(parts)}; {lost} of {len(stories)} stories leave the grammar."
 
 
 def _as_text(story: Story) -> str:
-    shown = (
-        f"▸{p.words}" if p.kind == "beyond" else p.words if p.right else f"✗{p.words}✗" for p in story.pieces
-    )
-    return "".join(shown)
+    marked = {True: "{}", False: "✗{}✗"}
+    shown = ("▸" + p.words if p.kind == "beyond" else marked[p.right].format(p.words) for p in story.written)
+    return f"{story.prompt}|{''.join(shown)}"
 
 
 def _as_html(story: Story) -> str:
-    shown = []
-    for piece in story.pieces:
+    shown = [f'<span style="opacity:.6">{escape(story.prompt)}</span>']
+    for piece in story.written:
         words = escape(piece.words)
         if piece.kind == "name":
             words = f"<b>{words}</b>"
         elif piece.kind == "beyond":
-            words = f'<span style="opacity:.6">▸{words}</span>'
+            words = f'▸<span style="opacity:.6">{words}</span>'
         elif not piece.right:
             words = f'<span style="color:{VERMILION}">✗{words}✗</span>'
         elif piece.kind != "text":

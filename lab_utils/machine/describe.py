@@ -38,8 +38,10 @@ def describe(machine: dict[str, Any]) -> str:
     memory = machine["memory_bytes"]
     parts = [
         machine["cpu"] if machine["device"] == "CPU" else f"{machine['device']} with {machine['cpu']}",
-        f"{machine['cores']} cores",
-        f"{machine['threads']} threads",
+        *(
+            f"{n} {what}{'s' * (n != 1)}"
+            for n, what in ((machine["cores"], "core"), (machine["threads"], "thread"))
+        ),
         f"{memory / 1e9:.0f} GB" if memory else None,
         machine["system"],
     ]

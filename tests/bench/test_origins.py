@@ -33,7 +33,7 @@ def test_the_report_says_which_device_each_number_came_from():
 
 
 def test_the_report_says_on_how_many_ranks_the_numbers_were_made():
-    made = jobs_of(("abacus, 1 threads",))
+    made = jobs_of(("abacus, 1 thread",))
     made = replace(made, arms={name: replace(facts, ranks=2) for name, facts in made.arms.items()})
     first, second, *_ = origin_sentences(made)
     assert first.startswith(

@@ -21,17 +21,19 @@ PIECES = (
 
 
 def test_what_is_wrong_is_seen_without_colours_and_a_text_is_no_markup():
-    shown = Stories(
-        ((Story("kimi", "Ann", PIECES), Story("<i>", "Ann", (Piece("x", "text"),))),), marked=True
-    )
-    assert "kimi: Ann eats ✗soup✗, and she▸ <b>flew" in repr(shown)
+    shown = Stories(((Story("kimi", "A", PIECES), Story("<i>", "A", (Piece("Ax", "text"),))),), marked=True)
+    assert "kimi: A|nn eats ✗soup✗, and she▸ <b>flew" in repr(shown)
     html = shown._repr_html_()
-    assert "<b>flew" not in html and "&lt;b&gt;flew" in html and "&lt;i&gt;" in html and "<b>Ann</b>" in html
+    assert "<b>flew" not in html and "&lt;b&gt;flew" in html and "&lt;i&gt;" in html and "<b>nn</b>" in html
+    assert "underlined" in html and "underlined" not in repr(shown)
     assert "kimi: 0 of 1 facts right, 1 of 1 copies right; 1 of 1 stories leave the grammar." in html
 
 
 def test_what_stands_in_the_prompt_is_not_the_models():
-    assert Story("kimi", "Ann eats soup", PIECES).told == [PIECES[4]]
+    story = Story("kimi", "Ann eats soup,", PIECES)
+    assert story.told == [PIECES[4]] and story.written[0] == Piece(" and ", "text")
+    silent = Stories(((Story("kimi", "Ann eats", PIECES[:2]),),), marked=True)
+    assert "kimi: no facts told, no copies told; 0 of 1 stories leave the grammar." in repr(silent)
 
 
 def test_the_beginnings_are_those_of_whole_stories():

@@ -22,9 +22,9 @@ MACHINE = {
 
 
 def test_a_machine_in_one_line():
-    assert describe(MACHINE) == "abacus, 2 cores, 1 threads, 25 GB, Linux"
+    assert describe(MACHINE) == "abacus, 2 cores, 1 thread, 25 GB, Linux"
     assert describe(MACHINE | {"device": "H200"}).startswith("H200 with abacus, 2 cores")
-    assert describe(MACHINE | {"memory_bytes": None}) == "abacus, 2 cores, 1 threads, Linux"
+    assert describe(MACHINE | {"memory_bytes": None}) == "abacus, 2 cores, 1 thread, Linux"
 
 
 def test_the_environment_names_versions_and_nobody():
