@@ -16,7 +16,7 @@ from nanokimi.text.corpus import Corpus
 from nanokimi.text.storyworld import Piece, World, default_grammar, mark
 
 N_PROMPTS, PROMPT, NEW = 3, 12, 80  # prompts, and the tokens of each prompt and of what is written
-NOTE = "Behind ▸ no story of this world goes on like that. A wrong fact or copy stands between ✗ and ✗"
+NOTE = "Between ▸ and ◂ stands what no story says there. A wrong fact or copy stands between ✗ and ✗"
 LEGEND = f"{NOTE}."
 LEGEND_IN_COLOURS = f"The prompt is grey, names are bold. {NOTE}, and a right one is underlined."
 
@@ -118,7 +118,7 @@ def _count(stories: Sequence[Story]) -> str:
 
 def _as_text(story: Story) -> str:
     marked = {True: "{}", False: "✗{}✗"}
-    shown = ("▸" + p.words if p.kind == "beyond" else marked[p.right].format(p.words) for p in story.written)
+    shown = (f"▸{p.words}◂" if p.kind == "beyond" else marked[p.right].format(p.words) for p in story.written)
     return f"{story.prompt}|{''.join(shown)}"
 
 
@@ -129,7 +129,7 @@ def _as_html(story: Story) -> str:
         if piece.kind == "name":
             words = f"<b>{words}</b>"
         elif piece.kind == "beyond":
-            words = f'▸<span style="opacity:.6">{words}</span>'
+            words = f'▸<span style="opacity:.6">{words}</span>◂'
         elif not piece.right:
             words = f'<span style="color:{VERMILION}">✗{words}✗</span>'
         elif piece.kind != "text":

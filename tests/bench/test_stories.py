@@ -22,7 +22,7 @@ PIECES = (
 
 def test_what_is_wrong_is_seen_without_colours_and_a_text_is_no_markup():
     shown = Stories(((Story("kimi", "A", PIECES), Story("<i>", "A", (Piece("Ax", "text"),))),), marked=True)
-    assert "kimi: A|nn eats ✗soup✗, and she▸ <b>flew" in repr(shown)
+    assert "kimi: A|nn eats ✗soup✗, and she▸ <b>flew◂" in repr(shown)
     html = shown._repr_html_()
     assert "<b>flew" not in html and "&lt;b&gt;flew" in html and "&lt;i&gt;" in html and "<b>nn</b>" in html
     assert "underlined" in html and "underlined" not in repr(shown)

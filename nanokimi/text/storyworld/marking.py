@@ -1,12 +1,13 @@
 """What a text says that can be true or false, word by word: names, facts and copies, right or wrong in this world.
 
 `reader.read` stops at the first word that no story has there. This one goes on where a word is of the right kind and
-wrong: another friend, another food, another toy than the one that the story began with. So a model's story can be read
-to its end, and its mistakes counted.
+wrong: another friend, another food, another toy than the one that the story began with. Where no word fits, it looks
+for the next sentence that the story could still have. So a model's story can be read to its end.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +18,7 @@ from nanokimi.text.storyworld.nodes import Choice, Draw, Fact, Mark, Recall, Tex
 from nanokimi.text.storyworld.world import World
 
 Kind = Literal["text", "name", "fact", "copy", "beyond"]
+END = re.compile(r'[.!?]"?[ \n]+')  # of a sentence
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Piece:
     """Some words of a text.
 
     kind: text: words of the grammar, or chosen freely. name: somebody enters the story. fact: what the world says of
-        somebody, told for the first time. copy: what the story has told already. beyond: no story goes on like this.
+        somebody, told for the first time. copy: what the story has told already. beyond: no story goes on like this, up
+        to the next sentence that one can have.
     right: whether the world, or for a copy the story, says the same. Always true of text and names.
     """
 
@@ -51,14 +54,22 @@ def mark(grammar: Grammar, world: World, text: str) -> tuple[Piece, ...]:
     A text that ends in the middle of a story is read to its end.
     """
     marker = _Marker(grammar, world, text)
-    best = _State(0, {}, {}, {}, None, 0)
-    todo = [(best, _chain(grammar.start, None))]
+    best, left = _read_on(marker, _State(0, {}, {}, {}, None, 0), _chain(grammar.start, None))
+    while best.at < len(text):
+        best, left = _begin_again(marker, best, left)
+    return _list(best)
+
+
+def _read_on(marker: _Marker, begin: _State, nodes: tuple | None) -> tuple[_State, tuple | None]:
+    """How far the text goes on with these nodes, and the nodes that are then left."""
+    best, left = begin, nodes
+    todo = [(begin, nodes)]
     while todo:
         state, nodes = todo.pop()
         if (state.at, -state.wrong) > (best.at, -best.wrong):
-            best = state
-        if nodes is None or state.at == len(text):
-            if state.at == len(text) and not state.wrong:
+            best, left = state, nodes
+        if nodes is None or state.at == len(marker.text):
+            if state.at == len(marker.text) and state.wrong == begin.wrong:
                 break
             continue
         node, rest = nodes
@@ -71,7 +82,45 @@ def mark(grammar: Grammar, world: World, text: str) -> tuple[Piece, ...]:
         else:
             # The right word last, so that it is tried first.
             todo += [(after, rest) for after in reversed(list(marker.go_on(node, state)))]
-    return _list(best, text)
+    return best, left
+
+
+def _begin_again(marker: _Marker, lost: _State, left: tuple | None) -> tuple[_State, tuple | None]:
+    """Behind the next sentence that the story can still have, or at the end of the text."""
+    later = list(_sentences(_flat(left), None))
+    for end in END.finditer(marker.text, lost.at):
+        beyond = Piece(marker.text[lost.at : end.end()], "beyond")
+        begin = replace(lost, at=end.end(), pieces=(beyond, lost.pieces))
+        found = max(
+            (_read_on(marker, begin, nodes) for nodes in later),
+            key=lambda each: (each[0].at, -each[0].wrong),
+            default=(begin, None),
+        )
+        its_end = END.search(marker.text, begin.at)
+        if found[0].at >= (its_end.start() if its_end else len(marker.text)):
+            return found
+    beyond = Piece(marker.text[lost.at :], "beyond")
+    return replace(lost, at=len(marker.text), pieces=(beyond, lost.pieces)), None
+
+
+def _sentences(nodes: tuple, rest: tuple | None) -> Iterator[tuple | None]:
+    """What follows the end of every sentence in these nodes, with their options, before `rest`."""
+    for i, node in enumerate(nodes):
+        after = _chain(nodes[i + 1 :], rest)
+        if isinstance(node, Text) and node.text.isspace() and i and _may_end(nodes[i - 1]):
+            yield after
+        elif isinstance(node, Text):
+            for end in END.finditer(node.text):
+                tail = node.text[end.end() :]
+                yield (Text(tail), after) if tail else after
+        elif isinstance(node, Choice):
+            for option in node.options:
+                yield from _sentences(option, after)
+
+
+def _may_end(node: object) -> bool:
+    """Whether a sentence may end with this node: with a full stop, or with options that have one."""
+    return isinstance(node, Choice) or (isinstance(node, Text) and END.search(node.text + " ") is not None)
 
 
 class _Marker:
@@ -98,9 +147,11 @@ class _Marker:
                 if who not in state.cast.values():
                     yield self.characters[who].name, Piece("", "name"), self._enter(node.who, who, state)
         elif isinstance(node, Recall):
-            remembered = state.memory[node.name]
-            for word in [remembered, *sorted(self.grammar.memory[node.name] - {remembered})]:
-                yield inflect(word, node.form), Piece("", "copy", word == remembered), state
+            # Where the sentence that chose the word was not to be read, nobody knows which one is right.
+            remembered = state.memory.get(node.name)
+            kind = "text" if remembered is None else "copy"
+            for word in sorted(self.grammar.memory[node.name], key=lambda word: (word != remembered, word)):
+                yield inflect(word, node.form), Piece("", kind, remembered in (None, word)), state
         elif isinstance(node, Fact) and node.attr == "name":
             yield from self._names(node, state)
         else:
@@ -109,24 +160,28 @@ class _Marker:
 
     def _names(self, node: Fact, state: _State) -> Iterator[tuple[str, Piece, _State]]:
         """The name of somebody who plays a part; another name is a mistake, and the story goes on about that person."""
-        right, kind = state.cast[node.who], "copy" if (node.who, "name") in state.told else "fact"
+        right, kind = state.cast.get(node.who), "copy" if (node.who, "name") in state.told else "fact"
+        if right is None:
+            kind = "name"  # of somebody who came in a sentence that was not to be read
         for who in self._named(state):
             name = self.characters[who].name
             told = state.told | {(node.who, "name"): name}
             after = replace(state, cast=state.cast | {node.who: who}, told=told)
-            yield name, Piece("", kind, who == right), after
+            yield name, Piece("", kind, right in (None, who)), after
 
     def _facts(self, node: Fact, state: _State) -> Iterator[tuple[str, Piece, _State]]:
         attr = "he" if node.attr in PRONOUNS else node.attr
         key = (node.who, attr)
-        known = self.characters[state.cast[node.who]].facts[attr]
+        known = self.characters[state.cast[node.who]].facts[attr] if node.who in state.cast else None
         right, kind = state.told.get(key, known), "copy" if key in state.told else "fact"
-        for value in [right, *(each for each in self.grammar.facts[attr] if each != right)]:
+        if right is None:
+            kind = "text"  # of somebody whom nobody knows
+        for value in sorted(self.grammar.facts[attr], key=lambda value: value != right):
             said = value
             if node.attr in PRONOUNS:
                 said = node.attr if value == "he" else PRONOUNS[node.attr]
             told = state.told | {key: state.told.get(key, value)}
-            yield inflect(said, node.form), Piece("", kind, value == right), replace(state, told=told)
+            yield inflect(said, node.form), Piece("", kind, right in (None, value)), replace(state, told=told)
 
     def _enter(self, part: str, who: int, state: _State) -> _State:
         cast, person = state.cast | {part: who}, self.characters[who]
@@ -151,16 +206,21 @@ def _chain(nodes: tuple, rest: tuple | None) -> tuple | None:
     return rest
 
 
-def _list(state: _State, text: str) -> tuple[Piece, ...]:
-    """The pieces in their order, neighbours of text as one, and what no story goes on with."""
-    found, at = [], state.pieces
-    while at is not None:
-        piece, at = at
-        found.append(piece)
+def _flat(nodes: tuple | None) -> tuple:
+    """The nodes of a linked list."""
+    found = []
+    while nodes is not None:
+        node, nodes = nodes
+        found.append(node)
+    return tuple(found)
+
+
+def _list(state: _State) -> tuple[Piece, ...]:
+    """The pieces in their order, and neighbours of one kind without truth as one."""
     joined: list[Piece] = []
-    for piece in [*found[::-1], Piece(text[state.at :], "beyond")]:
-        if joined and piece.kind == joined[-1].kind == "text":
-            joined[-1] = Piece(joined[-1].words + piece.words, "text")
-        elif piece.words:
+    for piece in _flat(state.pieces)[::-1]:
+        if joined and piece.kind == joined[-1].kind and piece.kind in ("text", "beyond"):
+            joined[-1] = Piece(joined[-1].words + piece.words, piece.kind)
+        else:
             joined.append(piece)
     return tuple(joined)

@@ -83,6 +83,33 @@ def test_what_no_story_says_ends_the_reading(small, few):
     assert mark(small, few, "") == ()
 
 
+def test_behind_a_sentence_that_no_story_has_it_goes_on(small, few):
+    text, words = story_of(few)
+    pieces = mark(small, few, text.replace("eats", "swallows", 1))
+    (lost,) = [each for each in pieces if each.kind == "beyond"]
+    assert lost.words == f" swallows {words['food']}. "
+    assert said(pieces)[-3:] == [
+        (words["friend"], "fact", True),
+        (words["friends_food"], "fact", True),
+        ("ball", "copy", True),
+    ]
+    # Of a word whose choice could not be read nobody says that it is wrong.
+    pieces = mark(small, few, text.replace("a ball", "an egg"))
+    assert all(each.right for each in pieces) and pieces[-1] == Piece(". The ball is lost.", "text")
+
+
+def test_whatever_is_spoilt_the_pieces_join_to_the_text(world):
+    draw = random.Random(1)
+    for i in range(10):
+        text = write(default_grammar(), world, 7, i).text
+        for _ in range(3):
+            at = draw.randrange(len(text))
+            text = text[:at] + draw.choice(["", "zz", ". ", "Polly "]) + text[at + draw.randrange(3) :]
+        pieces = mark(default_grammar(), world, text)
+        assert "".join(each.words for each in pieces) == text
+        assert all(each.right for each in pieces if each.kind in ("text", "name", "beyond"))
+
+
 def test_a_text_may_break_off_anywhere(world):
     """Whatever is cut from a true story is true, as far as it goes."""
     draw = random.Random(0)
