@@ -53,14 +53,10 @@ def _says(exercise: Exercise, known: Mistake, case: Case, given: Any) -> bool:
 
 
 def _of(alter: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """`alter` for the result of any piece: for the first of several. What is no tensor stays."""
+    """`alter` for a piece that returns a tensor. Which of several values a test is about nobody knows: they stay."""
 
     def altered(result: Any, *args: Any) -> Any:
-        if isinstance(result, Tensor):
-            return alter(result)
-        if type(result) in (tuple, list) and result and isinstance(result[0], Tensor):
-            return type(result)([alter(result[0]), *result[1:]])
-        return result
+        return alter(result) if isinstance(result, Tensor) else result
 
     return altered
 

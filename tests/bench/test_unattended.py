@@ -77,7 +77,7 @@ def test_the_facts_are_those_that_a_trial_in_the_notebook_has(whole, tmp_path):
         for record in nanokimi.train(model, text, arm.train):
             trial.add(record)
     assert facts(trial.run()) == facts(run)
-    assert len(run.tries) == 1 and " threads" in run.tries[0]
+    assert len(run.tries) == 1 and " thread" in run.tries[0]
     assert run.complete and run.wall_seconds > run.train_seconds > 0
 
 
