@@ -13,7 +13,7 @@ from statistics import fmean
 from xml.etree import ElementTree
 
 FILE = Path(__file__).with_name("not_quick.txt")
-LONGEST = 0.1  # seconds of one case on average; two thousand of them are the two minutes of two cores
+LONGEST = 0.1  # seconds of one case on average
 MOST = 1.5  # seconds of all cases of one function
 
 

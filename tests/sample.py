@@ -1,6 +1,6 @@
 """How much of the long searches a run takes: a part of each, spread evenly, or with THOROUGH=1 all of it.
 
-With all of it `make test` takes more than half an hour on two cores.
+With a part of each `make test` takes about half an hour on two cores.
 """
 
 import os

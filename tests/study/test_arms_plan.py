@@ -6,7 +6,6 @@ from lab_utils.study.arms_plan import make_arms_plan
 from lab_utils.study.plan import profiles_of
 from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters
-from nanokimi.presets import yaml_config
 from nanokimi.presets.idle import idle_settings
 
 SMALL = """
@@ -19,19 +18,6 @@ arms:
   muon:  {model: kimi-facts, model_set: [moe.top_k=3], set: [steps=20, optim.optimizer=muon], rates: [0.02, 0.04, 0.08]}
 """
 NAMES = ("muon", "clip", "balance", "sparsity")
-
-
-@pytest.fixture
-def preset(tmp_path, monkeypatch):
-    """Makes a study called `made` of a text; the presets of models are the real ones."""
-
-    def write(text: str) -> None:
-        for each in yaml_config.PRESETS.glob("kimi-facts*.yaml"):
-            (tmp_path / each.name).write_text(each.read_text())
-        (tmp_path / "study-made-cpu.yaml").write_text(text)
-        monkeypatch.setattr(yaml_config, "PRESETS", tmp_path)
-
-    return write
 
 
 def test_an_arm_is_trained_at_its_own_rates_or_at_those_of_all(preset):

@@ -8,7 +8,6 @@ from lab_utils.study import plan
 from lab_utils.study.plan import make_study, profiles_of, study_names
 from nanokimi.config import ConfigError
 from nanokimi.count import count_parameters
-from nanokimi.presets import yaml_config
 from nanokimi.presets.idle import idle_settings
 
 SMALL = """
@@ -21,19 +20,6 @@ arms:
   dense: {model: kimi-facts-dense}
   few:   {model: kimi-facts, model_set: [moe.n_routed_experts=4], set: [balance.bias_update_rate=0.01]}
 """
-
-
-@pytest.fixture
-def preset(tmp_path, monkeypatch):
-    """Makes a study called `made` of a text; the presets of models are the real ones."""
-
-    def write(text: str) -> None:
-        for each in yaml_config.PRESETS.glob("kimi-facts*.yaml"):
-            (tmp_path / each.name).write_text(each.read_text())
-        (tmp_path / "study-made-cpu.yaml").write_text(text)
-        monkeypatch.setattr(yaml_config, "PRESETS", tmp_path)
-
-    return write
 
 
 def test_every_arm_is_trained_at_every_place(preset):

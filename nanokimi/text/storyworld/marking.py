@@ -15,6 +15,7 @@ from typing import Literal
 from nanokimi.text.storyworld.english import PRONOUNS, inflect
 from nanokimi.text.storyworld.grammar import TOKEN, Grammar
 from nanokimi.text.storyworld.nodes import Choice, Draw, Fact, Mark, Recall, Text
+from nanokimi.text.storyworld.reader import chain
 from nanokimi.text.storyworld.world import World
 
 Kind = Literal["text", "name", "fact", "copy", "beyond"]
@@ -54,7 +55,7 @@ def mark(grammar: Grammar, world: World, text: str) -> tuple[Piece, ...]:
     A text that ends in the middle of a story is read to its end.
     """
     marker = _Marker(grammar, world, text)
-    best, left = _read_on(marker, _State(0, {}, {}, {}, None, 0), _chain(grammar.start, None))
+    best, left = _read_on(marker, _State(0, {}, {}, {}, None, 0), chain(grammar.start, None))
     while best.at < len(text):
         best, left = _begin_again(marker, best, left)
     return _list(best)
@@ -76,7 +77,7 @@ def _read_on(marker: _Marker, begin: _State, nodes: tuple | None) -> tuple[_Stat
         if isinstance(node, Choice):
             for option, value in zip(node.options[::-1], (node.values or (None,) * len(node.options))[::-1]):
                 memory = state.memory | {node.bind: value} if node.bind else state.memory
-                todo.append((replace(state, memory=memory), _chain(option, rest)))
+                todo.append((replace(state, memory=memory), chain(option, rest)))
         elif isinstance(node, Mark):
             todo.append((state, rest))
         else:
@@ -106,7 +107,7 @@ def _begin_again(marker: _Marker, lost: _State, left: tuple | None) -> tuple[_St
 def _sentences(nodes: tuple, rest: tuple | None) -> Iterator[tuple | None]:
     """What follows the end of every sentence in these nodes, with their options, before `rest`."""
     for i, node in enumerate(nodes):
-        after = _chain(nodes[i + 1 :], rest)
+        after = chain(nodes[i + 1 :], rest)
         if isinstance(node, Text) and node.text.isspace() and i and _may_end(nodes[i - 1]):
             yield after
         elif isinstance(node, Text):
@@ -197,13 +198,6 @@ class _Marker:
         if word.end() < len(self.text):
             return []
         return [each.index for each in self.characters if each.name.startswith(word[0])]
-
-
-def _chain(nodes: tuple, rest: tuple | None) -> tuple | None:
-    """The nodes as a linked list that goes on with `rest`."""
-    for node in reversed(nodes):
-        rest = (node, rest)
-    return rest
 
 
 def _flat(nodes: tuple | None) -> tuple:

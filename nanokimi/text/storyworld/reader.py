@@ -46,7 +46,7 @@ def read(grammar: Grammar, world: World, text: str, any_facts: bool = False) -> 
     reader = _Reader(grammar, world, text, any_facts)
     furthest = 0
     # Each entry is a state and the nodes that follow, as a linked list: (first, others).
-    todo = [(_State(0, {}, {}, {}), _chain(grammar.start, None))]
+    todo = [(_State(0, {}, {}, {}), chain(grammar.start, None))]
     while todo:
         state, nodes = todo.pop()
         furthest = max(furthest, state.at)
@@ -58,7 +58,7 @@ def read(grammar: Grammar, world: World, text: str, any_facts: bool = False) -> 
         if isinstance(node, Choice):
             for i in reversed(range(len(node.options))):
                 memory = state.memory | {node.bind: node.values[i]} if node.bind else state.memory
-                todo.append((_State(state.at, state.cast, memory, state.told), _chain(node.options[i], rest)))
+                todo.append((_State(state.at, state.cast, memory, state.told), chain(node.options[i], rest)))
         elif isinstance(node, Mark):
             todo.append((state, rest))
         else:
@@ -126,7 +126,7 @@ class _Reader:
             yield inflect(said, node.form), _State(state.at, state.cast, state.memory, told)
 
 
-def _chain(nodes: tuple, rest: tuple | None) -> tuple | None:
+def chain(nodes: tuple, rest: tuple | None) -> tuple | None:
     """The nodes as a linked list that goes on with `rest`."""
     for node in reversed(nodes):
         rest = (node, rest)
