@@ -1,6 +1,7 @@
 """The known wrong answers to nodes_visited, of notebook 11."""
 
 import torch
+import torch.nn.functional as F
 
 from lab_utils.course.exercise import mistake
 from nanokimi.cluster.traffic import nodes_visited as core_visited
@@ -9,6 +10,31 @@ from nanokimi.cluster.traffic import nodes_visited as core_visited
 def count(node):
     """How many different numbers each row has."""
     return torch.tensor([len(set(row)) for row in node.tolist()], dtype=torch.long)
+
+
+def count_one_hot(node, n_nodes):
+    """The same, and an error for a number that no node has."""
+    return F.one_hot(node, n_nodes).amax(dim=1).sum(dim=1)
+
+
+def count_scattered(node, n_nodes):
+    """The same, and another error."""
+    return torch.zeros(len(node), n_nodes, dtype=torch.long).scatter(1, node, 1).sum(dim=1)
+
+
+def count_compared(node, n_nodes):
+    """The same, where a number that no node has counts nothing."""
+    return (node[..., None] == torch.arange(n_nodes)).any(dim=1).sum(dim=1)
+
+
+BY_NODES = mistake(
+    "The expert is divided by the number of nodes, not by the number of experts on a node.",
+    "Eight experts on two nodes: on which node is expert 5?",
+)
+BY_PLACES = mistake(
+    "What is counted are the places that the experts have on their nodes, the rests of the division, not the nodes.",
+    "Four experts on two nodes: on which node is expert 2, and on which expert 3?",
+)
 
 
 @mistake(
@@ -27,12 +53,44 @@ def visits_in_turns(expert_idx, n_experts, n_nodes):
     return count(expert_idx % n_nodes)
 
 
-@mistake(
-    "The expert is divided by the number of nodes, not by the number of experts on a node.",
-    "Eight experts on two nodes: on which node is expert 5?",
-)
+@BY_NODES
 def visits_divided_by_nodes(expert_idx, n_experts, n_nodes):
     return count(expert_idx // n_nodes)
+
+
+@BY_NODES
+def visits_divided_by_nodes_one_hot(expert_idx, n_experts, n_nodes):
+    return count_one_hot(expert_idx // n_nodes, n_nodes)
+
+
+@BY_NODES
+def visits_divided_by_nodes_scattered(expert_idx, n_experts, n_nodes):
+    return count_scattered(expert_idx // n_nodes, n_nodes)
+
+
+@BY_NODES
+def visits_divided_by_nodes_compared(expert_idx, n_experts, n_nodes):
+    return count_compared(expert_idx // n_nodes, n_nodes)
+
+
+@BY_PLACES
+def visits_of_places(expert_idx, n_experts, n_nodes):
+    return count(expert_idx % (n_experts // n_nodes))
+
+
+@BY_PLACES
+def visits_of_places_one_hot(expert_idx, n_experts, n_nodes):
+    return count_one_hot(expert_idx % (n_experts // n_nodes), n_nodes)
+
+
+@BY_PLACES
+def visits_of_places_scattered(expert_idx, n_experts, n_nodes):
+    return count_scattered(expert_idx % (n_experts // n_nodes), n_nodes)
+
+
+@BY_PLACES
+def visits_of_places_compared(expert_idx, n_experts, n_nodes):
+    return count_compared(expert_idx % (n_experts // n_nodes), n_nodes)
 
 
 @mistake(
@@ -100,6 +158,13 @@ NODES_VISITED = (
     visits_of_every_choice,
     visits_in_turns,
     visits_divided_by_nodes,
+    visits_divided_by_nodes_one_hot,
+    visits_divided_by_nodes_scattered,
+    visits_divided_by_nodes_compared,
+    visits_of_places,
+    visits_of_places_one_hot,
+    visits_of_places_scattered,
+    visits_of_places_compared,
     visits_without_node_0,
     visits_as_changes,
     visits_by_node,

@@ -126,6 +126,39 @@ def order_with_the_last_sender_in_front(received):
     return both((experts_of(received) * len(received) - sender).argsort(stable=True))
 
 
+def order_of_blocks(first, received):
+    """The order that takes, expert by expert and sender by sender, `received[s, e]` rows from `first[s, e]` on."""
+    starts, counts = first.T.flatten().tolist(), received.T.flatten().tolist()
+    return torch.cat([torch.arange(start, start + n) for start, n in zip(starts, counts, strict=True)])
+
+
+@mistake(
+    "The rows of each sender for each expert are taken to begin where they end: as many rows too far as there are of "
+    "them. Up to the first row of a block there are the rows of all blocks before it.",
+    "The counts 2, 1, 3: at which rows do the three blocks begin, and what does cumsum give?",
+)
+def order_from_inclusive_sums(received):
+    return both(order_of_blocks(received.flatten().cumsum(0).view_as(received), received))
+
+
+@mistake(
+    "The rows of each sender are counted from 0, as if no other sender's lay before them.",
+    "Rank 0 sends three rows: at which row do those of rank 1 begin?",
+)
+def order_from_sums_of_each_sender(received):
+    return both(order_of_blocks(received.cumsum(dim=1) - received, received))
+
+
+@mistake(
+    "The first row of a block, after the first block, counts to one before it: it gets the expert of the row before.",
+    "The counts 2, 1: the sums are 2 and 3. To which block does row 2 belong, the third one?",
+)
+def order_with_ends_included(received):
+    ends = received.flatten().cumsum(0)
+    block = torch.searchsorted(ends, torch.arange(int(received.sum())))
+    return both((block % received.shape[1]).argsort(stable=True))
+
+
 REGROUP = (
     order_of_labels_by_expert,
     order_with_the_last_sender_in_front,
@@ -139,4 +172,7 @@ REGROUP = (
     order_of_one_row_each,
     way_back_from_the_end,
     way_back_left_out,
+    order_from_inclusive_sums,
+    order_from_sums_of_each_sender,
+    order_with_ends_included,
 )

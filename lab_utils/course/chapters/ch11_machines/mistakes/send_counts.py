@@ -99,6 +99,72 @@ def counts_backwards(expert_idx, n_experts, n_ranks):
     return expert_load(expert_idx, n_experts).view(n_ranks, -1).flip(0)
 
 
+@mistake(
+    "The tokens are divided among the ranks, and a row of the table counts what one of them sends to rank 0. All these "
+    "tokens are on one rank: the rows of the table are the ranks that receive.",
+    "Does `expert_idx` say on which rank a token is? What does [r, e] count?",
+)
+def counts_of_rank_0_as_the_receiver(expert_idx, n_experts, n_ranks):
+    share = n_experts // n_ranks
+    parts = expert_idx.tensor_split(n_ranks)
+    return torch.stack([expert_load(part[part < share], share) for part in parts])
+
+
+@mistake(
+    "The tokens are divided among the ranks, and a row of the table counts what one of them sends to the last rank. "
+    "All these tokens are on one rank: the rows of the table are the ranks that receive.",
+    "Does `expert_idx` say on which rank a token is? What does [r, e] count?",
+)
+def counts_of_the_last_rank_as_the_receiver(expert_idx, n_experts, n_ranks):
+    share = n_experts // n_ranks
+    first, parts = n_experts - share, expert_idx.tensor_split(n_ranks)
+    return torch.stack([expert_load(part[part >= first] - first, share) for part in parts])
+
+
+@mistake(
+    "The tokens are divided among the ranks, and a row of the table counts what one of them sends to all experts. "
+    "All these tokens are on one rank: the rows of the table are the ranks that receive.",
+    "Six experts on two ranks: which shape should the counts have?",
+)
+def counts_by_senders(expert_idx, n_experts, n_ranks):
+    return torch.stack([expert_load(part, n_experts) for part in expert_idx.tensor_split(n_ranks)])
+
+
+@mistake(
+    "It is the first row alone: what goes to rank 0.",
+    "Six experts on two ranks: which shape should the counts have?",
+)
+def counts_for_rank_0(expert_idx, n_experts, n_ranks):
+    return expert_load(expert_idx, n_experts).view(n_ranks, -1)[0]
+
+
+@mistake(
+    "Every row is the first one: the counts for the experts of rank 0.",
+    "If nobody chooses an expert of rank 0, which rows of the table are zero?",
+)
+def counts_for_rank_0_in_every_row(expert_idx, n_experts, n_ranks):
+    counts = expert_load(expert_idx, n_experts).view(n_ranks, -1)
+    return counts[:1].repeat(n_ranks, 1)
+
+
+@mistake(
+    "The row of rank 0 is zero. Rows for its experts are counted as well, on whichever rank the tokens are.",
+    "The counts should sum to tokens · K.",
+)
+def counts_without_rank_0(expert_idx, n_experts, n_ranks):
+    counts = expert_load(expert_idx, n_experts).view(n_ranks, -1)
+    counts[0] = 0
+    return counts
+
+
+@mistake(
+    "The ranks are added up: one number for the first experts of all ranks, one for the second, and so on.",
+    "Six experts on two ranks: which shape should the counts have?",
+)
+def counts_of_places(expert_idx, n_experts, n_ranks):
+    return expert_load(expert_idx, n_experts).view(n_ranks, -1).sum(dim=0)
+
+
 SEND_COUNTS = (
     counts_in_one_row,
     counts_of_ranks_alone,
@@ -111,4 +177,11 @@ SEND_COUNTS = (
     counts_as_shares,
     counts_of_all_ranks,
     counts_backwards,
+    counts_of_rank_0_as_the_receiver,
+    counts_of_the_last_rank_as_the_receiver,
+    counts_by_senders,
+    counts_for_rank_0,
+    counts_for_rank_0_in_every_row,
+    counts_without_rank_0,
+    counts_of_places,
 )

@@ -97,13 +97,63 @@ def shares_of_the_step(load, n_ranks, seconds_per_row):
     return ((work.max() - work) / work.max()).nan_to_num(nan=0.0)
 
 
-@mistake(
+ON_AVERAGE = mistake(
     "It is the mean wait, one number for all ranks.",
     "Does the slowest rank wait as long as the others?",
 )
+IN_ALL = mistake(
+    "It is the sum of all waits, one number for all ranks.",
+    "How many numbers should come back for two ranks, and how long does the slowest of them wait?",
+)
+AT_MOST = mistake(
+    "It is the longest wait, that of the quickest rank, one number for all ranks.",
+    "How many numbers should come back for two ranks, and how long does the slowest of them wait?",
+)
+
+
+def waits(load, n_ranks, seconds_per_row):
+    return seconds_per_row * rows(load, n_ranks)
+
+
+@ON_AVERAGE
 def seconds_on_average(load, n_ranks, seconds_per_row):
-    wait = seconds_per_row * rows(load, n_ranks)
+    wait = waits(load, n_ranks, seconds_per_row)
     return wait.mean().expand_as(wait).clone()
+
+
+@ON_AVERAGE
+def seconds_on_average_once(load, n_ranks, seconds_per_row):
+    return waits(load, n_ranks, seconds_per_row).mean()
+
+
+@IN_ALL
+def seconds_of_all(load, n_ranks, seconds_per_row):
+    wait = waits(load, n_ranks, seconds_per_row)
+    return wait.sum().expand_as(wait).clone()
+
+
+@IN_ALL
+def seconds_of_all_once(load, n_ranks, seconds_per_row):
+    return waits(load, n_ranks, seconds_per_row).sum()
+
+
+@AT_MOST
+def seconds_at_most(load, n_ranks, seconds_per_row):
+    wait = waits(load, n_ranks, seconds_per_row)
+    return wait.max().expand_as(wait).clone()
+
+
+@AT_MOST
+def seconds_at_most_once(load, n_ranks, seconds_per_row):
+    return waits(load, n_ranks, seconds_per_row).max()
+
+
+@mistake(
+    "It is the time of the whole step, one number.",
+    "How many numbers should come back for two ranks, and how long does the slowest of them wait?",
+)
+def seconds_of_the_step_once(load, n_ranks, seconds_per_row):
+    return busy(load, n_ranks, seconds_per_row).max()
 
 
 @mistake(
@@ -136,5 +186,11 @@ WAITING_SECONDS = (
     seconds_of_mean_loads,
     shares_of_the_step,
     seconds_on_average,
+    seconds_on_average_once,
+    seconds_of_all,
+    seconds_of_all_once,
+    seconds_at_most,
+    seconds_at_most_once,
+    seconds_of_the_step_once,
     seconds_from_the_quickest,
 )
