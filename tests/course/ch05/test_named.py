@@ -49,6 +49,20 @@ def asks_for_bytes_as_if_numbers(mla_class):
     assert cache.nbytes / 12 <= SMALL.kv_lora_rank + SMALL.qk_rope_head_dim
 
 
+def asks_for_as_many_bytes_as_numbers(mla_class):
+    layer, cache = mla_class(64, 8, SMALL, RopeConfig()), SequenceCache()
+    with torch.no_grad():
+        layer(torch.randn(1, 12, 64), rotations(torch.arange(12), 8, RopeConfig()), cache)
+    assert cache.nbytes // 12 == 16 + 8
+
+
+def asks_in_one_call(mla_class):
+    layer, cache = mla_class(64, 8, SMALL, RopeConfig()), SequenceCache()
+    with torch.no_grad():
+        layer(torch.randn(1, 12, 64), rotations(torch.arange(12), 8, RopeConfig()), cache)
+    assert cache.nbytes < 1.5 * 12 * (16 + 8)
+
+
 def asks_with_equal_tokens(attend_latents):
     shapes = ((1, 2, 5, 6), (2, 4, 8), (2, 3, 8))
     q, w_k, w_v = (torch.randn(s, generator=torch.Generator().manual_seed(sum(s))) for s in shapes)
@@ -62,6 +76,8 @@ NAMED = [
     ("expand_latent", channels_in_turns, "expand_taking_channels_in_turns"),
     ("expand_latent", rope_keys_by_texts, "expand_repeating_the_rope_key_by_texts"),
     ("test_sound_layer", asks_for_bytes_as_if_numbers, "cache_test_of_numbers_in_bytes"),
+    ("test_sound_layer", asks_for_as_many_bytes_as_numbers, "cache_test_of_as_many_bytes"),
+    ("test_sound_layer", asks_in_one_call, "cache_test_of_numbers_in_bytes_with_a_short_key_at_once"),
     ("test_sound_latents", asks_with_equal_tokens, "scale_test_of_equal_tokens"),
 ]
 

@@ -13,8 +13,11 @@ from lab_utils.course.chapters.ch05_latent.mistakes.latent_cache import LATENT_C
 from lab_utils.course.chapters.ch05_latent.mistakes.latent_heads import MLA_HEADS
 from lab_utils.course.chapters.ch05_latent.mistakes.summary_tests_of_the_past import SUMMARY_TESTS_OF_THE_PAST
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_latents import LATENTS_TESTS
-from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer import LAYER_TESTS
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer import WEAK_LAYER_TESTS
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_layer_bytes import LAYER_TESTS_OF_BYTES
 from lab_utils.course.chapters.ch05_latent.mistakes.weak_summary import SUMMARY_TESTS
+
+LAYER_TESTS = LAYER_TESTS_OF_BYTES + WEAK_LAYER_TESTS
 
 __all__ = [
     "ABSORB_QUERY",

@@ -241,17 +241,7 @@ def cache_test_of_no_growth(mla_class):
     assert cache.nbytes == before
 
 
-@mistake(
-    "It refuses the sound layers, and passes for those that keep a quarter of every entry, or nothing: its bound is "
-    "far below what they need, as where it allows as many bytes as there should be numbers.",
-    "How many bytes has a number in float32, and how many numbers does each entry have?",
-)
-def cache_test_of_numbers_in_bytes(mla_class):
-    assert decode_in_steps(mla_class)[2].nbytes / 3 <= 6 + 4
-
-
-LAYER_TESTS = (
-    cache_test_of_numbers_in_bytes,
+WEAK_LAYER_TESTS = (
     cache_test_of_the_width_of_a_row,
     cache_test_of_no_growth,
     cache_test_that_never_fails,
