@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tests.course.keys import judge_answer
@@ -30,6 +31,19 @@ def clip_rope_twice(self, max_qk_logit, tau):
     query.mul_(g.sqrt())
     query[:, nope:].mul_(g)
     self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1))[:, :nope].mul_(g.sqrt())
+
+
+def rounds_after(divide):
+    """A newton_schulz whose matrices are divided by `divide`."""
+
+    def newton_schulz(g, steps=5, dtype=torch.bfloat16):
+        x = divide(g.to(dtype))
+        for _ in range(steps):
+            square = x @ x.mT
+            x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x
+        return x
+
+    return newton_schulz
 
 
 def looks_at_the_loud_matrix(newton_schulz):
@@ -67,6 +81,22 @@ def asks_whether_logits_came_down(clip_qk_, layer, largest_logits):
 
 
 NAMED = [
+    ("newton_schulz", rounds_after(lambda x: x / (x.norm() + 1e-7)), "newton_schulz_with_one_norm_and_eps"),
+    (
+        "newton_schulz",
+        rounds_after(lambda x: x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-12)),
+        "newton_schulz_with_a_low_bound",
+    ),
+    (
+        "newton_schulz",
+        rounds_after(lambda x: F.normalize(x, dim=0, eps=1e-7)),
+        "newton_schulz_with_the_norm_of_the_first_dimension",
+    ),
+    (
+        "newton_schulz",
+        rounds_after(lambda x: x * (x.pow(2).sum((-2, -1), keepdim=True) + 1e-7).rsqrt()),
+        "newton_schulz_adding_eps_to_the_squares",
+    ),
     ("lr_at", rate_cut_off, "lr_whose_decay_is_cut_off_at_the_floor"),
     ("clip_qk_", clip_rope_twice, "clip_qk_with_root_and_all_on_rope"),
     ("test_sound_newton_schulz", looks_at_the_loud_matrix, "newton_schulz_test_of_the_loud_one"),

@@ -17,7 +17,10 @@ EXERCISES = (
         core=newton_schulz,
         cases=muon.newton_schulz_cases,
         observe=muon.observe_newton_schulz,
-        mistakes=mistakes.NEWTON_SCHULZ_NORM + mistakes.NEWTON_SCHULZ_ROUNDS + mistakes.NEWTON_SCHULZ_POWERS,
+        mistakes=mistakes.NEWTON_SCHULZ_NORM
+        + mistakes.NEWTON_SCHULZ_EPS
+        + mistakes.NEWTON_SCHULZ_ROUNDS
+        + mistakes.NEWTON_SCHULZ_POWERS,
         properties=(
             Property("no singular value is above 1.21 after five steps or more", muon.nothing_above),
         ),

@@ -14,6 +14,7 @@ from lab_utils.course.chapters.ch07_muon.mistakes.muon_scale import MUON_SCALE
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_settings import MUON_SETTINGS
 from lab_utils.course.chapters.ch07_muon.mistakes.muon_weights import MUON_WEIGHTS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz import NEWTON_SCHULZ_ROUNDS
+from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_eps import NEWTON_SCHULZ_EPS
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_norm import NEWTON_SCHULZ_NORM
 from lab_utils.course.chapters.ch07_muon.mistakes.newton_schulz_powers import NEWTON_SCHULZ_POWERS
 from lab_utils.course.chapters.ch07_muon.mistakes.optimizer_names import OPTIMIZER_NAMES
@@ -39,6 +40,7 @@ __all__ = [
     "MUON_TESTS",
     "MUON_TESTS_OF_THE_SIZE",
     "MUON_WEIGHTS",
+    "NEWTON_SCHULZ_EPS",
     "NEWTON_SCHULZ_NORM",
     "NEWTON_SCHULZ_POWERS",
     "NEWTON_SCHULZ_ROUNDS",

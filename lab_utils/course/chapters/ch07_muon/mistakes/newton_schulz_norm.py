@@ -179,7 +179,8 @@ def newton_schulz_of_the_old_length(g, steps=5, dtype=torch.bfloat16):
 
 
 @mistake(
-    "A matrix whose norm is less than 1e-7 gives zeros. It should be divided by 1e-7, and its rounds go on.",
+    "A matrix whose norm is far below 1e-7 gives zeros, or next to nothing. It should be divided by 1e-7, and its "
+    "rounds go on.",
     "What does your function return for a matrix whose norm is 1e-8?",
 )
 def newton_schulz_of_little_is_zero(g, steps=5, dtype=torch.bfloat16):
