@@ -130,6 +130,17 @@ def rope_of_queries_in_rows(x, rotation):
     return torch.view_as_real(z).flatten(-2).to(x.dtype)
 
 
+def mask_of_a_square_and_the_cache(n_queries, n_keys, device):
+    square = torch.ones(n_queries, n_queries, dtype=torch.bool, device=device).tril()
+    cache = torch.ones(n_queries, n_keys - n_queries, dtype=torch.bool, device=device)
+    return torch.cat([square, cache], dim=1)
+
+
+def mask_of_the_rest(n_queries, n_keys, device):
+    key, query = (torch.arange(n, device=device) for n in (n_keys, n_queries))
+    return key[None] >= query[:, None]
+
+
 def mask_of_the_future_to_come(n_queries, n_keys, device):
     t, s = torch.arange(n_queries, device=device)[:, None], torch.arange(n_keys, device=device)
     return s > t
@@ -223,6 +234,8 @@ NAMED = [
     ("apply_rope", rope_by_arccos, "rope_of_acos"),
     ("apply_rope", rope_by_halves_the_other_way, "rope_on_halves_backwards"),
     ("apply_rope", rope_of_queries_in_rows, "rope_with_tokens_before_heads"),
+    ("causal_mask", mask_of_a_square_and_the_cache, "mask_with_the_cache_behind"),
+    ("causal_mask", mask_of_the_rest, "mask_of_the_upper_triangle_with_queries_first"),
     ("causal_mask", mask_of_the_future_to_come, "mask_of_hidden_with_queries_first"),
     ("test_sound_decoding", decoding_of_forgotten_caches, "decoding_test_with_a_fresh_cache"),
     ("test_sound_decoding", decoding_without_angles, "decoding_test_of_a_still_turn"),

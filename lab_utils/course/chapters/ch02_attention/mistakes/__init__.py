@@ -7,7 +7,8 @@ from lab_utils.course.chapters.ch02_attention.mistakes.attend_limits import ATTE
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_masks import ATTEND_MASKS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests import WEAK_ATTEND_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.attend_tests_of_values import ATTEND_TESTS_OF_VALUES
-from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import CAUSAL_MASK
+from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask import MASK_TRIANGLES
+from lab_utils.course.chapters.ch02_attention.mistakes.causal_mask_sides import MASK_SIDES
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_formulas import DECODING_FORMULAS
 from lab_utils.course.chapters.ch02_attention.mistakes.decoding_tests import WEAK_DECODING_TESTS
 from lab_utils.course.chapters.ch02_attention.mistakes.join_heads import JOIN_HEADS
@@ -20,6 +21,7 @@ from lab_utils.course.chapters.ch02_attention.mistakes.split_heads import SPLIT_
 APPLY_ROPE = ROPE_PAIRS + ROPE_ANGLES
 ATTEND = ATTEND_WEIGHTS + ATTEND_MASKS + ATTEND_LIMITS
 ATTEND_TESTS = WEAK_ATTEND_TESTS + ATTEND_TESTS_OF_VALUES
+CAUSAL_MASK = MASK_TRIANGLES + MASK_SIDES
 DECODING_TESTS = WEAK_DECODING_TESTS + DECODING_FORMULAS
 RMS_NORM = NORM_SIZES + NORM_FORMATS + NORM_EPS
 

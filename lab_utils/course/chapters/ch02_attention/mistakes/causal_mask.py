@@ -245,7 +245,7 @@ def mask_of_a_window_of_queries(n_queries, n_keys, device):
     return mask & ~mask.tril(n_keys - n_queries - n_queries)
 
 
-CAUSAL_MASK = (
+MASK_TRIANGLES = (
     mask_hides_the_token_itself,
     mask_shows_the_next_token,
     mask_says_where_not_to_look,
