@@ -30,6 +30,19 @@ class BlockAddingToTheNorm(Block):
 
 
 @mistake(
+    "In the first line the stream is replaced by its norm: the attention's output is added to RMS(x), not to x.",
+    "To which vector is the attention's output added?",
+)
+class BlockAddingToTheFirstNorm(Block):
+    def forward(self, x, rotation, cache, with_max_qk_logit):
+        x = self.input_layernorm(x)
+        attended = self.attend(x, rotation, cache, with_max_qk_logit)
+        x = x + attended.out
+        y, stats = self.feed_forward(self.post_attention_layernorm(x))
+        return x + y, stats, attended.max_qk_logit
+
+
+@mistake(
     "In the second line the stream is replaced by its norm: the feed-forward output is added to RMS(x), not to x.",
     "To which vector is the output of the feed-forward part added?",
 )
@@ -261,6 +274,7 @@ class BlockWithADetachedStream(Block):
 KIMI_BLOCK = (
     BlockPostNorm,
     BlockAddingToTheNorm,
+    BlockAddingToTheFirstNorm,
     BlockAddingToTheSecondNorm,
     BlockDividingTheSums,
     BlockWithoutFirstResidual,
