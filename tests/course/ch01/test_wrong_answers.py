@@ -51,6 +51,17 @@ def smoothed(logits, targets):
     return -(0.9 * log_p.gather(-1, targets[..., None]).mean() + 0.1 * log_p.mean())
 
 
+def windows_of(count):
+    """As many windows as `count(n_tokens, seq_len)`, cut as views."""
+
+    def windows(split, n, seq_len):
+        tokens = torch.from_numpy(split.tokens.astype(np.int64))
+        rows = tokens.unfold(0, seq_len + 1, seq_len)[: min(n, count(len(tokens), seq_len))]
+        return rows[:, :-1], rows[:, 1:], 1 + torch.arange(len(rows) * seq_len).view(-1, seq_len)
+
+    return windows
+
+
 def windows_by_roll(split, n, seq_len):
     tokens = torch.tensor(split.tokens.astype(np.int64))
     n = min(n, len(tokens) // seq_len)
@@ -170,6 +181,19 @@ NAMED = [
         "bytes_in_another_order_without_the_separator",
     ),
     ("next_token_loss", smoothed, "loss_with_smoothed_labels"),
+    ("windows", windows_of(lambda n, seq_len: n // (seq_len + 1)), "windows_counted_as_separate_pieces"),
+    (
+        "windows",
+        windows_of(lambda n, seq_len: max(1, (n - 2) // seq_len)),
+        "windows_missing_an_exact_end_but_one",
+    ),
+    ("windows", windows_of(lambda n, seq_len: (n - seq_len) // seq_len), "windows_that_begin_too_early"),
+    (
+        "windows",
+        windows_of(lambda n, seq_len: max(1, (n - seq_len) // seq_len)),
+        "windows_that_begin_too_early_but_one",
+    ),
+    ("windows", windows_of(lambda n, seq_len: max(1, (n - 1) // (seq_len + 1))), None),
     ("windows", windows_by_roll, "windows_in_a_ring"),
     ("test_sound_pairs", asks_that_targets_are_later_inputs, "pairs_test_without_the_last_target"),
     ("test_sound_pairs", asks_for_ones_after_zeros, "pairs_test_of_two_tokens"),

@@ -89,6 +89,8 @@ def window_cases() -> list[Case]:
         Case("no more windows than the caller wants", (_split_of(40), 2, 5)),
         Case("more windows than fit", (_split_of(40), 100, 5)),
         Case("one token too few for the next window", (_split_of(15), 9, 5)),
+        Case("one token after the last target", (_split_of(12), 9, 5)),
+        Case("sixteen tokens, windows of five", (_split_of(16), 9, 5)),
         Case("a large vocabulary", (Split(tokens=np.array([7, 300, 40_000, 65_000], dtype=np.uint16)), 1, 3)),
     ]
 

@@ -4,7 +4,10 @@ from lab_utils.course.chapters.ch01_text.mistakes.merge_most_frequent import MER
 from lab_utils.course.chapters.ch01_text.mistakes.next_token_loss import NEXT_TOKEN_LOSS
 from lab_utils.course.chapters.ch01_text.mistakes.token_bytes import TOKEN_BYTES
 from lab_utils.course.chapters.ch01_text.mistakes.weak_tests import PAIRS_TESTS, SPLIT_TESTS
-from lab_utils.course.chapters.ch01_text.mistakes.windows import WINDOWS
+from lab_utils.course.chapters.ch01_text.mistakes.windows import WINDOW_CUTS
+from lab_utils.course.chapters.ch01_text.mistakes.windows_counts import WINDOW_COUNTS
+
+WINDOWS = WINDOW_CUTS + WINDOW_COUNTS
 
 __all__ = [
     "MERGE_MOST_FREQUENT",

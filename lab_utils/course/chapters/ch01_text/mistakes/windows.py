@@ -243,7 +243,7 @@ def windows_of_int16(split, n, seq_len):
     return inputs.long(), targets.long(), index
 
 
-WINDOWS = (
+WINDOW_CUTS = (
     windows_without_shift,
     windows_that_overlap,
     windows_with_index_of_inputs,
