@@ -73,10 +73,21 @@ def test_a_weak_test_is_named_after_its_cause(exercise, test, name):
 
 def test_the_pieces_that_probe_do_what_they_are_called():
     one = torch.ones(2, 3)
-    (wide,), (waver,), (shift,) = (
-        make(lambda: one.clone()).args for make in (probes.widened, probes.wavering, probes.shifted)
-    )
+    (wide,), (waver,) = (make(lambda: one.clone()).args for make in (probes.widened, probes.wavering))
     assert wide().shape == (2, 4)
     calls = [waver()[0, 0].item() for _ in range(5)]
     assert len(set(calls)) == 5 and 1.0 not in calls
+
+
+def test_a_wavering_piece_is_the_same_for_every_answer():
+    """What is said of one answer may not depend on those that were judged before it."""
+    case = probes.wavering(lambda: torch.ones(1))
+    for _ in range(2):
+        (waver,) = case.fresh_args()
+        assert [round(waver().item(), 1) for _ in range(3)] == [2.3, 2.7, 3.1]
+
+
+def test_a_shifted_piece_is_off_by_a_little():
+    one = torch.ones(2, 3)
+    (shift,) = probes.shifted(lambda: one.clone()).args
     assert torch.allclose(shift(), one + 0.02)

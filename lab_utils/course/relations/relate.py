@@ -256,13 +256,15 @@ def _relate_test(
         return ()
     lets = [its == {TEST: "passes"} for its in got]
     judged = [i for i, case in enumerate(cases) if case.judged]
-    more = [
-        case.says
-        for i, case in enumerate(cases)
-        if i not in judged and lets[i] and expected[i] != {TEST: "passes"}
-    ]
+    beside = [i for i in range(len(cases)) if i not in judged and lets[i]]
+    more = [cases[i].says for i in beside if expected[i] != {TEST: "passes"}]
+    kept = [cases[i].says for i in beside if expected[i] == {TEST: "passes"}]
     if not any(lets[i] for i in judged):
         passes = f" It passes for others, which are wrong: {_some(more)}." if more else ""
+        if kept:
+            return (
+                f"Of the pieces by which it is judged it passes for none; beside them for {_some(kept)}.{passes}",
+            )
         return (
             f"Your test refuses all pieces by which it is judged, the sound ones as well as the broken ones.{passes}",
         )
@@ -280,14 +282,10 @@ def _relate_test(
             "judged.",
         )
     found = []
-    if len(through) > 1:
-        found.append(
-            f"Of the broken pieces it lets {len(through)} through: {'; '.join(cases[i].says for i in through)}."
-        )
-    if len(refused) > 1:
-        found.append(
-            f"Of the sound pieces it refuses {len(refused)}: {'; '.join(cases[i].says for i in refused)}."
-        )
+    for numbers, kind, verb in ((through, "broken", "lets through"), (refused, "sound", "refuses")):
+        if len(numbers) > 1:
+            names = "; ".join(cases[i].says for i in numbers)
+            found.append(f"Of the {kind} pieces by which it is judged it {verb} {len(numbers)}: {names}.")
     if len(wrong) == 1:
         found.append("It is right about all other pieces by which it is judged.")
     return tuple(found)

@@ -209,7 +209,9 @@ def test_a_list_of_pieces_is_not_called_what_is_wrong():
 
     bare = dataclasses.replace(find("test_sound_split"), mistakes=())
     text = repr(judge(bare, keeps_the_order))
-    assert "What is wrong" not in text and "Of the sound pieces it refuses 3: " in text, text
+    assert (
+        "What is wrong" not in text and "Of the sound pieces by which it is judged it refuses 3: " in text
+    ), text
 
 
 # ---------------------------------------------------------------- sentences that would lead elsewhere

@@ -7,7 +7,7 @@ from lab_utils.course.exercise import LOOKS_AT_NO_NUMBER, LOOKS_AT_NOTHING, mist
 # ---------------------------------------------------------------- find the bug
 
 FAILS = (
-    "It refuses every piece that was tried, the sound ones too.",
+    "It passes for no piece that was tried, the sound ones included.",
     "Run it on a function that you trust first.",
 )
 COUNTING = torch.arange(20)
@@ -24,7 +24,7 @@ def pairs_test_that_always_fails(cut_pairs):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing.",
+    "It passes for all pieces that were tried but one of another shape, and one that gives nothing.",
     "Which token follows which in your text, and does your test ask for just those targets?",
 )
 def pairs_test_of_the_shape(cut_pairs):
@@ -109,7 +109,7 @@ def pairs_test_of_the_kind(cut_pairs):
 
 @mistake(
     "It passes for pieces whose targets lie three tokens further on, or are the first input again at the end of a row, "
-    "and for zeros: it asks only that no target is its input.",
+    "and for zeros: of the numbers it asks only that no target is its input.",
     "Which token follows which in your text, and does your test ask for just that one?",
 )
 def pairs_test_of_other_targets_everywhere(cut_pairs):

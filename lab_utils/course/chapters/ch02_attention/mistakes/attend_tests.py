@@ -177,7 +177,7 @@ def attend_test_of_the_shape_and_finite_numbers(attend):
 
 
 @mistake(
-    "Of all pieces that were tried, it refuses only those that have another shape, with fewer queries than keys, or "
+    "It passes for all pieces that were tried but those that have another shape, with fewer queries than keys, or "
     "no finite numbers. The piece above has the right shape and finite numbers.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )

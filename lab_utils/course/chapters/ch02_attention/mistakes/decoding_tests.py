@@ -86,7 +86,7 @@ def decoding_test_of_memory(decode_step):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one that gives zeros, and one that gives nothing: it asks "
+    "It passes for all pieces that were tried but one that gives zeros, and one that gives nothing: it asks "
     "whether steps differ, or whether something other than 0 comes out.",
     "What should the second step give? Compare with all tokens at once, at their positions.",
 )
@@ -214,7 +214,7 @@ def decoding_test_of_the_keys(decode_step):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those whose later steps give zeros, or nothing: it asks whether "
+    "It passes for all pieces that were tried but those whose later steps give zeros, or nothing: it asks whether "
     "each step differs from the others, or gives something other than 0.",
     "What should each step give? Compare with all tokens at once, at their positions.",
 )

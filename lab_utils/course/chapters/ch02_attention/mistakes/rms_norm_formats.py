@@ -74,7 +74,7 @@ class NormWithoutCareForTheDtypeByRsqrt(Norm):
 
 
 @mistake(
-    "It goes back to bfloat16 before the gain is applied, one rounding too many, and the float32 gain makes the result "
+    "It goes back to bfloat16 before the gain is applied, and the float32 gain makes the result "
     "float32 again.",
     "Where is `.to(x.dtype)`: before the last product, or after it?",
 )

@@ -75,7 +75,7 @@ def chosen_test_of_the_shape(dispatch):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one without gradients, and one that gives nothing. In the piece "
+    "It passes for all pieces that were tried but one without gradients, and one that gives nothing. In the piece "
     "above a gradient comes back too.",
     "The defect is work that nobody needs. What can be counted?",
 )
@@ -207,7 +207,7 @@ def chosen_test_of_few_rows_in_each_call(dispatch):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only a sound one, which calls the bank for an expert without rows. "
+    "It passes for all pieces that were tried but a sound one, which calls the bank for an expert without rows. "
     "Such a call costs nothing, and the broken pieces make none: they give rows to every expert.",
     "Count the rows of all calls together.",
 )

@@ -145,7 +145,7 @@ def capacity_test_of_the_rows(dispatch):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only zeros and nothing: it asks whether something other than 0 comes "
+    "It passes for all pieces that were tried but zeros and nothing: it asks whether something other than 0 comes "
     "out. For the first tokens it does.",
     "Which tokens lose their place when an expert is full?",
 )

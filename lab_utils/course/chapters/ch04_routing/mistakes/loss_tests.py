@@ -103,7 +103,7 @@ def loss_test_of_the_sign(load_balance_loss):
 
 @mistake(
     "It passes for half the loss and a thousand times as much, and refuses a piece that says 1 to every router: it "
-    "asks which of two routers has more. The broken piece puts them in the same order.",
+    "asks which router has more. The broken piece puts them in the same order.",
     COMPARE,
 )
 def loss_test_of_the_order(load_balance_loss):

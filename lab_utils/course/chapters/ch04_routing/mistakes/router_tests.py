@@ -45,7 +45,7 @@ def router_test_of_the_shape(topk_route):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those with nan, or that give nothing: it asks for finite "
+    "It passes for all pieces that were tried but those with nan, or that give nothing: it asks for finite "
     "numbers, or compares results of a piece with each other. Those of the broken piece are finite, and agree or "
     "nearly so.",
     "What should the weight of each chosen expert be, as a number, and how closely do you ask for it?",
@@ -65,7 +65,7 @@ def router_test_without_bias(topk_route):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those with weights of nan, or without weights. So does a test of "
+    "It passes for all pieces that were tried but those with weights of nan, or without weights. So does a test of "
     "two results of a piece that are equal within its tolerance, be it that the biases are small or alike, or the "
     "tolerance wide.",
     "Which weight changes with the bias in the piece above, by how much, and would your test see it?",
@@ -168,7 +168,7 @@ def router_test_of_equal_weights(topk_route):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those without a gradient, or without weights. In the piece above "
+    "It passes for all pieces that were tried but those without a gradient, or without weights. In the piece above "
     "a gradient comes back too.",
     "What should the weight of each chosen expert be, as a number?",
 )

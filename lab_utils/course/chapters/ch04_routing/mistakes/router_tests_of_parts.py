@@ -109,7 +109,7 @@ def router_test_of_one_expert(topk_route):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those with negative weights, or nan, or nothing: it asks only "
+    "It passes for all pieces that were tried but those with negative weights, or nan, or nothing: it asks only "
     "that no weight is below 0, or a lower bound. In the broken piece none is.",
     "What should the weight of each chosen expert be, as a number?",
 )
@@ -118,7 +118,7 @@ def router_test_of_no_sign(topk_route):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those with negative weights, or without weights: it asks which "
+    "It passes for all pieces that were tried but those with negative weights, or without weights: it asks which "
     "expert has the largest weight, or which has more. In the broken piece it is the same one, for this bias.",
     "How large must a bias be to lift a weight over another one?",
 )

@@ -32,7 +32,7 @@ def compress_without_scale(self, blocks):
 
 
 @mistake(
-    "The scale is that of one head. The compression has no heads: its dot products run over all of d_model.",
+    "The scale is that of one of the n_heads attention heads. Here the dot products run over all of d_model.",
     "Over how many channels does q·k run here?",
 )
 def compress_with_the_scale_of_a_head(self, blocks):

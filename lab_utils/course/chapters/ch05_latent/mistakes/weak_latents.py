@@ -25,7 +25,7 @@ def scale_test_that_never_fails(attend_latents):
 
 
 @mistake(
-    f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no piece that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "What does a naive version give, what does the test expect, and how far apart are the two?",
 )
 def scale_test_that_always_fails(attend_latents):
@@ -45,7 +45,7 @@ def scale_test_without_a_mask(attend_latents):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing.",
+    "It passes for all pieces that were tried but one of another shape, and one that gives nothing.",
     "The piece has the right shapes. Which numbers are wrong?",
 )
 def scale_test_of_the_shape(attend_latents):
@@ -126,7 +126,7 @@ def scale_test_of_the_first_token(attend_latents):
 
 
 @mistake(
-    "Of all pieces that were tried, the test refuses only those that give nan, or other numbers each time.",
+    "It passes for all pieces that were tried but those that give nan, or other numbers each time.",
     "What do you know of the right result that does not come from the piece?",
 )
 def scale_test_of_repeating(attend_latents):
@@ -182,7 +182,7 @@ def scale_test_with_the_nope_scale(attend_latents):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those that give zeros, nan, or nothing: it asks whether "
+    "It passes for all pieces that were tried but those that give zeros, nan, or nothing: it asks whether "
     "something other than 0 comes out.",
     "Which number comes out different in the piece above? Work the right one out by hand.",
 )

@@ -37,7 +37,7 @@ def cache_test_that_never_fails(mla_class):
 
 
 @mistake(
-    f"It refuses every layer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no layer that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on a right class, and print both sides of what it compares: which of them did you not expect?",
 )
 def cache_test_that_always_fails(mla_class):
@@ -45,7 +45,7 @@ def cache_test_that_always_fails(mla_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only those whose output has another shape, or that give none.",
+    "It passes for all layers that were tried but those whose output has another shape, or that give none.",
     "What is it that should be small?",
 )
 def cache_test_of_the_shape(mla_class):
@@ -106,7 +106,7 @@ def cache_test_of_the_steps(mla_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that keeps nothing: it asks whether something is kept. The "
+    "It passes for all layers that were tried but one that keeps nothing: it asks whether something is kept. The "
     "piece keeps too much.",
     "How many numbers should be kept of one token?",
 )
@@ -115,7 +115,7 @@ def cache_test_of_not_empty(mla_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only those that keep a hundred times as much: its bound is so high "
+    "It passes for all layers that were tried but those that keep a hundred times as much: its bound is so high "
     "that expanded keys and values of all heads pass as well.",
     "How many numbers do all heads together keep per token, expanded, with your sizes, and how many should be kept?",
 )
@@ -177,7 +177,7 @@ def cache_test_of_the_last_axis(mla_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one with a million more weights. The weights of the piece are "
+    "It passes for all layers that were tried but one with a million more weights. The weights of the piece are "
     "right: what differs is stored while it runs.",
     "What grows with the length of the text?",
 )
@@ -210,7 +210,7 @@ def cache_test_of_gradients(mla_class):
 
 
 @mistake(
-    "Of all layers that were tried, it refuses only those that give nan, or nothing. The numbers of the piece above "
+    "It passes for all layers that were tried but those that give nan, or nothing. The numbers of the piece above "
     "are finite.",
     "The outputs are right. What is it that should be small?",
 )

@@ -16,7 +16,7 @@ def future_test_that_never_fails(layer):
 
 
 @mistake(
-    f"It refuses every layer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no layer that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Which outputs of a layer that you trust move when a later token changes, and by how much? Rounding moves some "
     "by 1e-7.",
 )
@@ -25,7 +25,7 @@ def future_test_that_always_fails(layer):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only those of another shape, or that give nothing. A layer that sees "
+    "It passes for all layers that were tried but those of another shape, or that give nothing. A layer that sees "
     "the future has the right shape.",
     "What must stay as it is when a later token changes?",
 )
@@ -113,7 +113,7 @@ def future_test_of_the_order(layer):
 
 
 @mistake(
-    "Of all layers that were tried, the test refuses only those that give nan, or other numbers each time: what it "
+    "It passes for all layers that were tried but those that give nan, or other numbers each time: what it "
     "changes in the text does not show, if it changes anything.",
     "Are any tokens of your second text different, and by much more than the tolerance?",
 )
@@ -144,7 +144,7 @@ def future_test_that_the_past_is_seen(layer):
 
 
 @mistake(
-    "Of all layers that were tried, it refuses only those that give nan, infinite numbers, or nothing. The numbers "
+    "It passes for all layers that were tried but those that give nan, infinite numbers, or nothing. The numbers "
     "of the layer above are finite.",
     "What must stay as it is when a later token changes?",
 )

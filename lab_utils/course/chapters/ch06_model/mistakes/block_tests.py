@@ -21,7 +21,7 @@ def block_test_of_two_blocks(make_block):
 
 
 @mistake(
-    "It refuses every block that was tried, the sound ones too: what it expects is not what a sound one gives.",
+    "It passes for no block that was tried, the sound ones included: what it expects is not what a sound one gives.",
     "What does it expect that a block which you trust does not give? A sound block may have any number of weights, "
     "of any shape.",
 )
@@ -30,7 +30,7 @@ def block_test_that_always_fails(make_block):
 
 
 @mistake(
-    "Of all blocks that were tried it refuses only one of another shape, and one that gives nothing.",
+    "It passes for all blocks that were tried but one of another shape, and one that gives nothing.",
     "Which numbers would be different, and from what?",
 )
 def block_test_of_the_shape(make_block):
@@ -38,7 +38,7 @@ def block_test_of_the_shape(make_block):
 
 
 @mistake(
-    "Of all blocks that were tried it refuses only one that has no weights. The broken block has some, but one is "
+    "It passes for all blocks that were tried but one that has no weights. The broken block has some, but one is "
     "missing.",
     "Is every matrix that forward uses in block.parameters()?",
 )
@@ -47,7 +47,7 @@ def block_test_of_some_parameters(make_block):
 
 
 @mistake(
-    "Of all blocks that were tried it refuses only one that gives zeros, and one that gives nothing.",
+    "It passes for all blocks that were tried but one that gives zeros, and one that gives nothing.",
     "What differs between two calls of the same block?",
 )
 def block_test_that_something_happens(make_block):
@@ -84,8 +84,8 @@ def block_test_of_zeros(make_block):
 
 
 @mistake(
-    "It refuses blocks without a gradient for a weight, or without weights, and passes for those that give other "
-    "numbers in each call: it asks whether the weights learn. One weight of the broken block is missing among them.",
+    "It does not pass for blocks without a gradient for a weight, or without weights, and passes for those that give "
+    "other numbers in each call: it asks whether the weights learn. One weight of the broken block is not among them.",
     "Is every matrix that forward uses in block.parameters()?",
 )
 def block_test_of_the_gradients(make_block):

@@ -32,7 +32,7 @@ def moe_test_that_never_fails(moe_class):
 
 
 @mistake(
-    f"It refuses every layer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no layer that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on the lab's MoE first. If y is close there and not equal, leave room for rounding: two sound layers may "
     "add in another order.",
 )
@@ -41,7 +41,7 @@ def moe_test_that_always_fails(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one of another shape, and one that returns no y.",
+    "It passes for all layers that were tried but one of another shape, and one that returns no y.",
     "Which sum is too large? When the other one is 0, what must y be?",
 )
 def moe_test_of_the_shape(moe_class):
@@ -62,7 +62,7 @@ def moe_test_without_shared(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that gives zeros, and one that returns no y.",
+    "It passes for all layers that were tried but one that gives zeros, and one that returns no y.",
     "Compare with a number that you know: what must the layer give when its routed experts give 0?",
 )
 def moe_test_that_something_happens(moe_class):
@@ -87,7 +87,7 @@ def moe_test_of_the_report(moe_class):
 
 
 @mistake(
-    "Of all layers that were tried it refuses only one that gives other numbers in each call, and one that returns no "
+    "It passes for all layers that were tried but one that gives other numbers in each call, and one that returns no "
     "y.",
     "If it compares two calls: they agree in the broken layer too. With what must one call agree? If it compares one "
     "call with its right value: is your tolerance smaller than what the broken layer adds?",
@@ -216,7 +216,7 @@ def moe_test_of_twice_the_factor(moe_class):
 
 @mistake(
     "It refuses a layer of another shape, and one that reports other weights, and passes for zeros: it looks at "
-    "what the router reports, and at no number of y.",
+    "what the router reports, and compares no number of y.",
     "The report is right. What is done with it?",
 )
 def moe_test_of_the_report_and_the_shape(moe_class):

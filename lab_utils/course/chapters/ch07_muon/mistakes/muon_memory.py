@@ -134,7 +134,7 @@ class MuonSharingMomentum(MuonByParameter):
 
 
 @mistake(
-    "p.grad is overwritten by the update. Who adds up gradients, or reads their size, finds another one there.",
+    "p.grad is overwritten. Who adds up gradients, or reads their size, finds another one there.",
     "Which of your calls end in _, and which tensor does each of them change?",
 )
 class MuonOverwritingGradients(MuonByParameter):

@@ -15,7 +15,7 @@ def clip_test_that_never_fails(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    f"It refuses every clip that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no clip that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on a right clip_qk_, and print both sides of what it compares: which of them did you not expect?",
 )
 def clip_test_that_always_fails(clip_qk_, layer, largest_logits):
@@ -45,7 +45,7 @@ def clip_test_of_no_growth(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "Of all clips that were tried it refuses only one that makes the logits much larger, and one that gives nan: it "
+    "It passes for all clips that were tried but one that makes the logits much larger, and one that gives nan: it "
     "asks for a bound which they keep without a clip, as a tau above them all.",
     "How large are the largest logits before the clip, and how large may they be afterwards? Choose a tau below "
     "some of them.",
@@ -196,7 +196,7 @@ def clip_test_of_the_opposite(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "Of all clips that were tried, the test refuses only those that give nan.",
+    "It passes for all clips that were tried but those that give nan.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
 def clip_test_of_finite_numbers(clip_qk_, layer, largest_logits):
@@ -204,7 +204,7 @@ def clip_test_of_finite_numbers(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "Of all clips that were tried it refuses only one of the key that all heads share: it asks whether that stays. "
+    "It passes for all clips that were tried but one of the key that all heads share: it asks whether that stays. "
     "In the piece above it does.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )
@@ -215,7 +215,7 @@ def clip_test_of_the_shared_weights(clip_qk_, layer, largest_logits):
 
 
 @mistake(
-    "Of all clips that were tried it refuses only those that leave the heads' weights as they are: it asks whether "
+    "It passes for all clips that were tried but those that leave the heads' weights as they are: it asks whether "
     "weights have changed. Under the piece above they have.",
     "Which number exactly should the largest logit of each head have afterwards?",
 )

@@ -26,7 +26,7 @@ def muon_test_that_never_fails(optimizer):
 
 
 @mistake(
-    f"It refuses every optimizer that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no optimizer that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on a right Muon, and print both sides of what it compares: which of them did you not expect?",
 )
 def muon_test_that_always_fails(optimizer):
@@ -110,7 +110,7 @@ def muon_test_of_scaled_gradients(optimizer):
 
 
 @mistake(
-    "Of all optimizers that were tried it refuses only one that does nothing, and one that gives nan: it asks "
+    "It passes for all optimizers that were tried but one that does nothing, and one that gives nan: it asks "
     "whether the parameter moves, or its gradient has a single singular value. The broken piece moves it too.",
     "What does Muon do to the *directions* of a gradient, and how many of them has yours?",
 )
@@ -219,7 +219,7 @@ def muon_test_of_the_opposite(optimizer):
 
 
 @mistake(
-    "Of all optimizers that were tried, the test refuses only those that give nan.",
+    "It passes for all optimizers that were tried but those that give nan.",
     "What does Muon do to the *directions* of a gradient?",
 )
 def muon_test_of_finite_numbers(optimizer):
@@ -237,7 +237,7 @@ def muon_test_of_uneven_entries(optimizer):
 
 
 @mistake(
-    "Of all optimizers that were tried, the test refuses only those that give nan, or another update each time.",
+    "It passes for all optimizers that were tried but those that give nan, or another update each time.",
     "Look at the singular values of the update.",
 )
 def muon_test_of_repeating(optimizer):

@@ -17,7 +17,7 @@ def newton_schulz_test_that_never_fails(newton_schulz):
 
 
 @mistake(
-    f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no piece that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "What does it ask for that a right newton_schulz does not give? How far apart are the two? If it multiplies a "
     "result by its transpose: which of the two products can be near the identity, with your shapes?",
 )
@@ -26,7 +26,7 @@ def newton_schulz_test_that_always_fails(newton_schulz):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one of another shape, and one that gives nothing. The broken "
+    "It passes for all pieces that were tried but one of another shape, and one that gives nothing. The broken "
     "piece gives the right shape.",
     "Which *number* would be different, and which `assert` looks at it?",
 )
@@ -170,7 +170,7 @@ def newton_schulz_test_of_the_order(newton_schulz):
 
 
 @mistake(
-    "Of all pieces that were tried, the test refuses only those that give nan, or other numbers each time.",
+    "It passes for all pieces that were tried but those that give nan, or other numbers each time.",
     "What do you know of a right result that does not come from the same call?",
 )
 def newton_schulz_test_of_repeating(newton_schulz):
@@ -179,7 +179,7 @@ def newton_schulz_test_of_repeating(newton_schulz):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only one that writes into its argument. The piece above writes into "
+    "It passes for all pieces that were tried but one that writes into its argument. The piece above writes into "
     "nothing.",
     "Which number comes out different in the piece above?",
 )
@@ -200,7 +200,7 @@ def newton_schulz_test_of_the_direction(newton_schulz):
 
 
 @mistake(
-    "Of all pieces that were tried it refuses only those that give zeros, nan, or nothing: it asks whether "
+    "It passes for all pieces that were tried but those that give zeros, nan, or nothing: it asks whether "
     "something other than 0 comes out.",
     "Which singular values should each matrix of a bank have?",
 )

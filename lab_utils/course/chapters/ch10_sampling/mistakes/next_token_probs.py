@@ -163,7 +163,7 @@ def probs_as_logarithms(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @mistake(
-    "The logits are divided by the temperature in their own format. In bfloat16 that rounds them to three digits.",
+    "The logits are divided by the temperature in their own format. In bfloat16 that leaves them two or three digits.",
     "At which place in your function do the logits become float32?",
 )
 def probs_dividing_in_bfloat16(logits, temperature=1.0, top_k=None, top_p=None):

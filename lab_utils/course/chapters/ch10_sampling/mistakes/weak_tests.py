@@ -14,7 +14,7 @@ def sampling_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no piece that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
     "compare numbers without room for rounding?",
 )
@@ -114,7 +114,7 @@ def top_k_test_that_never_fails(next_token_probs):
 
 
 @mistake(
-    f"It refuses every piece that was tried, the sound ones too: {OR_EQUAL_NUMBERS}",
+    f"It passes for no piece that was tried, the sound ones included: {OR_EQUAL_NUMBERS}",
     "Run it on a right next_token_probs first. Which `assert` does not hold: does it expect something wrong, or "
     "compare numbers without room for rounding?",
 )

@@ -101,7 +101,7 @@ def bytes_of_one_long_row(shapes, rank, n_ranks, bytes_per_number):
 
 
 @mistake(
-    "The numbers of a tensor are dealt one by one, so that a row may lie on two ranks. Whole rows are dealt.",
+    "The numbers of a tensor are dealt without regard to rows: a row may lie on two ranks. Whole rows are dealt.",
     "Five rows of two numbers on two ranks: how many rows has each, and how many numbers is that?",
 )
 def bytes_of_numbers_one_by_one(shapes, rank, n_ranks, bytes_per_number):

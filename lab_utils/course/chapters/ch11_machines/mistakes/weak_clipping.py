@@ -67,7 +67,7 @@ def clipping_test_below_the_bound(clip_over_ranks):
 
 
 ASKS_FOR_THE_BOUND = (
-    "The test asks only that the norm is not above the bound. That of the broken piece is not either.",
+    "Of the numbers the test asks only that their norm is not above the bound. That of the broken piece is not either.",
     "Is the result perhaps too short? When must it be as long as the bound, or not clipped at all?",
 )
 
