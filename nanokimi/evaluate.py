@@ -18,6 +18,8 @@ from nanokimi.device import autocast, choose_dtype
 from nanokimi.model import Model
 from nanokimi.system.checked import checked
 from nanokimi.system.finite import NotFiniteError, check_weights
+from nanokimi.system.real_numbers import Number, PositiveOrZero
+from nanokimi.system.whole_numbers import Count
 from nanokimi.text.corpus import ROLES, Corpus, check_fits, windows
 
 
@@ -25,21 +27,21 @@ from nanokimi.text.corpus import ROLES, Corpus, check_fits, windows
 class RoleLoss:
     """The loss on the tokens of one role (see `storyworld`)."""
 
-    nats_per_token: float
-    bits_per_byte: float
-    floor_bits_per_byte: float
-    n_tokens: int
+    nats_per_token: Number
+    bits_per_byte: Number
+    floor_bits_per_byte: PositiveOrZero
+    n_tokens: Count
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The loss over fixed validation windows. The floor is that of the very same tokens, where it is known."""
 
-    loss: float  # nats per token
-    perplexity: float
-    bits_per_byte: float
-    floor_bits_per_byte: float | None
-    n_tokens: int
+    loss: Number  # nats per token
+    perplexity: Number
+    bits_per_byte: Number
+    floor_bits_per_byte: PositiveOrZero | None
+    n_tokens: Count
     by_role: dict[str, RoleLoss] | None
 
 

@@ -17,6 +17,8 @@ from nanokimi.abilities.questions import NOTHING, Answers, OnRows, Probes, ask, 
 from nanokimi.abilities.samples import end_of
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model
+from nanokimi.system.real_numbers import Number, Share
+from nanokimi.system.whole_numbers import Count, CountOrZero
 from nanokimi.text.corpus import ROLES, Corpus
 from nanokimi.text.storyworld.english import PRONOUNS
 
@@ -34,11 +36,11 @@ class Copied:
     is no word.
     """
 
-    first: int
-    last: int | None
-    n_words: int
-    known: float | None
-    nats: float | None
+    first: Count
+    last: Count | None
+    n_words: CountOrZero
+    known: Share | None
+    nats: Number | None
 
 
 def measure_copying(

@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nanokimi.system.real_numbers import Share
+from nanokimi.system.whole_numbers import CountOrZero
+
 WORD = re.compile(r"\w+")
 RUN = 4  # words
 
@@ -18,11 +21,11 @@ class Diversity:
     They fall as texts grow longer or more, so compare texts of one number and length. 0 where there are none.
     """
 
-    n_texts: int
-    n_words: int
-    words: float
-    runs: float
-    texts: float
+    n_texts: CountOrZero
+    n_words: CountOrZero
+    words: Share
+    runs: Share
+    texts: Share
 
 
 def measure_diversity(texts: Sequence[str]) -> Diversity:

@@ -17,6 +17,8 @@ from jaxtyping import Int64
 from nanokimi.abilities.questions import NOTHING, Answers, OnRows, ask, line_up, mark_tokens
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model
+from nanokimi.system.real_numbers import PositiveOrZero, Share
+from nanokimi.system.whole_numbers import Count
 from nanokimi.text.storyworld.grammar import Grammar
 from nanokimi.text.storyworld.nodes import Fact
 from nanokimi.text.storyworld.world import World, fact_values
@@ -55,13 +57,13 @@ class Known:
     p(value). chance: the mean of 1 / how many values a fact has.
     """
 
-    first: int
-    last: int
-    stories: float
-    n_facts: int
-    known: float
-    probability: float
-    chance: float
+    first: Count
+    last: Count
+    stories: PositiveOrZero
+    n_facts: Count
+    known: Share
+    probability: PositiveOrZero
+    chance: PositiveOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class KnownFacts:
 
     all: Known
     thirds: dict[str, Known]
-    known_by_fact: dict[str, float]
+    known_by_fact: dict[str, Share]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nanokimi.system.real_numbers import Share
+from nanokimi.system.whole_numbers import CountOrZero
 from nanokimi.text.storyworld import World, default_grammar, read
 
 END_OF_SENTENCE = re.compile(r'[.!?]"?(?=\s|$)')
@@ -19,15 +21,15 @@ class GrammarScore:
     without a sentence counts as 0.
     """
 
-    stories: float
-    sentences: float
+    stories: Share
+    sentences: Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grammatical:
     """true: with the facts of this world. possible: with any facts, which the story must keep to."""
 
-    n_stories: int
+    n_stories: CountOrZero
     true: GrammarScore
     possible: GrammarScore
 

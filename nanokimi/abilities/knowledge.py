@@ -14,6 +14,8 @@ from nanokimi.abilities.almanac import choose_tellings, make_probes
 from nanokimi.abilities.questions import Answers, OnRows, ask
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model
+from nanokimi.system.real_numbers import Number, PositiveOrZero, Share
+from nanokimi.system.whole_numbers import Count
 from nanokimi.text.corpus import Corpus
 from nanokimi.text.storyworld.almanac import Almanac, value_bits
 
@@ -32,11 +34,11 @@ class Knowledge:
     all_bits: the bits of all facts, the most that `bits` can be.
     """
 
-    n_facts: int
-    known: float
-    probability: float
-    bits: float
-    all_bits: float
+    n_facts: Count
+    known: Share
+    probability: PositiveOrZero
+    bits: Number
+    all_bits: PositiveOrZero
 
 
 def summarise(answers: Answers, bits_of_facts: Sequence[float]) -> Knowledge:

@@ -14,6 +14,9 @@ from functools import cache
 import numpy as np
 from jaxtyping import UInt, UInt64
 
+from nanokimi.system.real_numbers import Share
+from nanokimi.system.whole_numbers import CountOrZero
+
 WINDOW = 20  # tokens
 MOST_TOKENS = 50_000_000  # of the training text that is searched: a second per 10 million and length
 _CHUNK = 1 << 18  # tokens that are hashed at once, which fit into a processor's cache
@@ -29,9 +32,9 @@ class Memorisation:
     of 0.
     """
 
-    longest: int
-    windows: float
-    n_windows: int
+    longest: CountOrZero
+    windows: Share
+    n_windows: CountOrZero
 
 
 def measure_memorisation(

@@ -17,6 +17,7 @@ from nanokimi.abilities.samples import LONGEST, Sample, cut_alike, end_of, held_
 from nanokimi.config import DataConfig, TrainConfig
 from nanokimi.evaluate import Evaluation, evaluate
 from nanokimi.model import Model
+from nanokimi.system.whole_numbers import Count, CountOrZero, Seed
 from nanokimi.text.corpus import Corpus
 from nanokimi.text.storyworld.almanac import Almanac
 from nanokimi.text.storyworld.world import World
@@ -40,10 +41,10 @@ class Beside(Generic[T]):
 class Samples:
     """What the model wrote by itself: `n` texts from `seed`, of which `n_ended` came to their end."""
 
-    n: int
-    seed: int
-    n_ended: int
-    longest: int  # tokens, after which a text was cut
+    n: Count
+    seed: Seed
+    n_ended: CountOrZero
+    longest: CountOrZero  # tokens, after which a text was cut
     diversity: Beside[Diversity]
     memorisation: Beside[Memorisation]
 

@@ -23,6 +23,7 @@ Whole = Annotated[int, BeforeValidator(_as_whole)]
 
 # More than any machine does; beyond it stand slips of a finger and hostile files.
 Count = Annotated[Whole, Field(ge=1, le=10**18)]
+CountOrZero = Annotated[Whole, Field(ge=0, le=10**18)]
 Length = Annotated[Whole, Field(ge=1, le=10**9)]  # of a sequence or a text
 Layers = Annotated[Whole, Field(ge=1, le=1000)]
 # Of a tensor. The product of three of them can still be counted in 64 bits.
