@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.elsewhere import check_place, run_elsewhere
+from lab_utils.bench.failures import GONE, NOT_WRITTEN, explain, explain_files
 from lab_utils.bench.new_folder import check_writable, new_folder
 from lab_utils.bench.on_ranks import describe_ranks, on_ranks
 from lab_utils.bench.origins import lost_sentences
@@ -32,7 +32,7 @@ from lab_utils.bench.verdicts import ladder, verdicts
 from lab_utils.bench.watch import LINE_EVERY_SECONDS, Expected, Watcher
 from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
-from nanokimi.cli.memory import SHORTAGE, check_memory
+from nanokimi.cli.memory import check_memory
 from nanokimi.cli.options import read_folder, read_whole
 from nanokimi.cli.settings import check_letters
 from nanokimi.cli.terminal import CannotPrint, say, source_is_an_option
@@ -47,12 +47,6 @@ from nanokimi.text.sources import SOURCES
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "08_train_kimi_vs_gpt.ipynb"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 MOST_SEEDS, MOST_RANKS = 10**6, 64
-# What a cell of the notebook says where a file cannot be written.
-NOT_WRITTEN = re.compile(
-    r"cell \d+: (?:(?:CheckpointError|LogError): .* cannot be written: ([^;]+)|(?:OSError|PermissionError): "
-    r"\[Errno \d+\] ([^:]+))"
-)
-GONE = re.compile(r"cell \d+: (?:CheckpointError|LogError): folder '(.*)' is gone: ")
 T = TypeVar("T")
 OWN_OPTION = {
     "profile": "--profile",
@@ -113,10 +107,10 @@ def run(argv: Sequence[str]) -> int:
         found, gone = NOT_WRITTEN.match(str(error)), GONE.match(str(error))
         if gone or found or not folder.exists():
             tell(
-                f"bench: {_explain_files(Path(gone[1]) if gone else folder, found and (found[1] or found[2]))}"
+                f"bench: {explain_files(Path(gone[1]) if gone else folder, found and (found[1] or found[2]))}"
             )
             return BAD_INPUT
-        tell(f"bench: {_explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
+        tell(f"bench: {explain(str(error), plan)} (see {folder / NOTEBOOK.name})")
         return FAILED
     except BrokenPipeError:
         raise
@@ -124,7 +118,7 @@ def run(argv: Sequence[str]) -> int:
         tell(f"bench: {error}; the report is {folder / 'report.html'}")
         return BAD_INPUT
     except OSError as error:
-        tell(f"bench: {_explain_files(folder, error.strerror, error.filename) if folder else error}")
+        tell(f"bench: {explain_files(folder, error.strerror, error.filename) if folder else error}")
         return BAD_INPUT
     except ValueError as error:
         tell(f"bench: {error}")
@@ -272,27 +266,6 @@ def _conclude(folder: Path) -> int:
     lines.append(f"report: {folder / 'report.html'}")
     say("\n".join(lines))
     return FAILED if results.lost or results.untimed else 0
-
-
-def _explain(reason: str, plan: Plan) -> str:
-    """Why the notebook failed; where memory ran out, with the sizes that need it."""
-    if not any(words in reason.lower() for words in SHORTAGE):
-        return reason
-    training = plan.arms[0].train
-    return (
-        f"out of memory with batch_size={training.batch_size} and seq_len={training.seq_len} of profile "
-        f"{plan.profile}: close other programs, or take a smaller profile or fewer arms"
-    )
-
-
-def _explain_files(folder: Path, cause: str | None, name: str | None = None) -> str:
-    """Why a file could not be written, in the run's folder or at `name`, what remains, and how to go on."""
-    if cause is None or not folder.exists():
-        return f"folder {quote(str(folder))} is gone: it was deleted or moved while the benchmark ran; begin it again"
-    return (
-        f"{quote(str(name or folder))} cannot be written: {cause}; what was done so far is in {quote(str(folder))}; "
-        "free some space, or name another folder with --out, and begin again"
-    )
 
 
 def tell(line: str) -> None:

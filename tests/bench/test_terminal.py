@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab_utils.bench import command
+from lab_utils.bench.failures import explain
 from lab_utils.bench.plan import make_plan
 from lab_utils.bench.results import to_json
 from nanokimi.system.atomic import write_json
@@ -50,9 +51,9 @@ def test_an_arm_that_cannot_fit_is_refused_before_anything_is_written(tmp_path, 
 
 def test_a_kernel_without_memory_is_explained_by_its_sizes() -> None:
     plan = make_plan("smoke")
-    said = command._explain("cell 5: RuntimeError: DefaultCPUAllocator: can't allocate memory", plan)
+    said = explain("cell 5: RuntimeError: DefaultCPUAllocator: can't allocate memory", plan)
     assert said.startswith("out of memory with batch_size=8 and seq_len=64 of profile smoke: ")
-    assert command._explain("cell 5: ValueError: no", plan) == "cell 5: ValueError: no"
+    assert explain("cell 5: ValueError: no", plan) == "cell 5: ValueError: no"
 
 
 def test_progress_is_looked_for_where_it_is_written(monkeypatch, tmp_path) -> None:
