@@ -21,11 +21,13 @@ from typing import Any, NoReturn, TypeVar
 from lab_utils.bench.compare import table_rows
 from lab_utils.bench.elsewhere import check_place, run_elsewhere
 from lab_utils.bench.failures import GONE, NOT_WRITTEN, explain, explain_files
+from lab_utils.bench.measured import measure_rest
 from lab_utils.bench.new_folder import check_writable, new_folder
 from lab_utils.bench.on_ranks import describe_ranks, on_ranks
 from lab_utils.bench.origins import lost_sentences
 from lab_utils.bench.place import HERE, Cluster, choose_profile, read_place
 from lab_utils.bench.plan import Plan, make_plan
+from lab_utils.bench.report import write_report, write_results
 from lab_utils.bench.results import read_results, run_folder
 from lab_utils.bench.tables import comparison_table, sentence
 from lab_utils.bench.verdicts import ladder, verdicts
@@ -98,6 +100,7 @@ def run(argv: Sequence[str]) -> int:
             "ranks": ranks,
         }
         _run(plan, folder, parameters)
+        _measure(plan, text, folder)
         return _conclude(folder)
     except KeyboardInterrupt as error:
         kept = f"; what was done so far is in {folder}" if folder else "; nothing was written"
@@ -255,6 +258,14 @@ def _run(plan: Plan, folder: Path, parameters: dict[str, Any]) -> None:
     environ = {"NANOKIMI_LIVE": "0", "NANOKIMI_PROFILE": plan.profile}
     with Watcher(expected, sys.stderr):
         run_notebook(NOTEBOOK, folder / NOTEBOOK.name, parameters, environ)
+
+
+def _measure(plan: Plan, text: corpus.Corpus, folder: Path) -> None:
+    """What each model can do, kept with the results after each arm, and then the report once more."""
+    tell("measuring what the models can do")
+    results = read_results(folder / "results.json")
+    results = measure_rest(results, plan.data, text, folder, lambda found: write_results(found, folder), tell)
+    write_report(results, folder)
 
 
 def _conclude(folder: Path) -> int:

@@ -1,7 +1,8 @@
 """The trainings of a benchmark as jobs, on this machine or on a cluster, and the report of what they gave.
 
 Each arm with each seed is a job, and so is the timing: it runs the steps of all arms in turns, on one device. On this
-machine it comes first and alone, since trainings beside it would change what it measures.
+machine it comes first and alone, since trainings beside it would change what it measures. What the trained models can
+do is measured by jobs too, which come last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab_utils.bench.jobs import Lost, open_queue, work_off
+from lab_utils.bench.measured import add, explain_rest, list_measurable
 from lab_utils.bench.place import Cluster, Local
 from lab_utils.bench.plan import YOURS, Arm, Plan
 from lab_utils.bench.progress import Progress, Tell
@@ -67,6 +69,15 @@ def run_elsewhere(plan: Plan, corpus: Corpus, folder: Path, place: Local | Clust
     else:
         found = work(timing | jobs, place)
     results = _gather(plan, corpus, arms, found, time.monotonic() - started)
+    write_report(results, folder)  # so that it is there, whatever becomes of the rest
+    measuring = {
+        f"abilities of {name}": job for name, job in list_measurable(results, plan.data, folder).items()
+    }
+    measured = work(measuring, place) if measuring else {}
+    for name, job in measuring.items():
+        each = measured[name]
+        results = add(results, {job.run.arm: each.reason if isinstance(each, Lost) else each})
+    results = explain_rest(results)
     write_report(results, folder)
     return results
 

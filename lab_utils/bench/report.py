@@ -1,6 +1,7 @@
 """Writes results.json and report.html, a page with its pictures inside, which needs no network.
 
-`python -m lab_utils.bench.report out/bench/<time>` writes both again from the files of the run.
+`python -m lab_utils.bench.report out/bench/<time>` writes both again from the files of the run, and measures first what
+the models can do, where that is missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from html import escape
 from pathlib import Path
 
 from lab_utils.bench import compare, tables, verdicts
+from lab_utils.bench.ability_table import ability_table, unmeasured_sentences
+from lab_utils.bench.measured import measure_from_folder
 from lab_utils.bench.origins import lost_sentences, origin_sentences
 from lab_utils.bench.pictures import all_pictures
 from lab_utils.bench.results import Results, ResultsError, read_results, to_json
@@ -20,7 +23,7 @@ from lab_utils.machine.describe import describe
 from lab_utils.show import table
 from lab_utils.show.page import make_page
 from nanokimi.system.atomic import write_json, write_text
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import one_line, quote
 
 CSS = """
 main { max-width: 1100px; }
@@ -33,6 +36,7 @@ figure { margin: 1rem 0; }
 .card.baseline { border-left-color: var(--gpt); }
 .card b { display: block; font-size: 1.05rem; }
 .card p { margin: .25rem 0 0; font-size: .86rem; }
+.abilities th[scope=row] { white-space: pre; font-weight: normal; }
 .card .question { color: var(--quiet); font-size: .8rem; letter-spacing: .02em; }
 """
 
@@ -65,8 +69,13 @@ HOW = (
 
 def write_report(results: Results, out_dir: Path) -> None:
     """Write results.json and report.html into `out_dir`, which holds the run's folders."""
-    write_json(out_dir / "results.json", to_json(results) | _conclusions(results))
+    write_results(results, out_dir)
     write_text(out_dir / "report.html", render(results, out_dir))
+
+
+def write_results(results: Results, out_dir: Path) -> None:
+    """Write results.json into `out_dir`, whole or not at all."""
+    write_json(out_dir / "results.json", to_json(results) | _conclusions(results))
 
 
 def _conclusions(results: Results) -> dict:
@@ -102,6 +111,7 @@ def render(results: Results, out_dir: Path) -> str:
         picture("loss"),
         _ladder(results),
         _roles(results, picture("roles")),
+        _section("What the models can do", _abilities(results)),
         _section("What the router did", picture("router") + picture("balance")),
         _section("Attention logits", picture("logits")),
         _fairness(results),
@@ -209,6 +219,12 @@ def _roles(results: Results, picture: str) -> str:
     return _section("Loss by role", table.as_html(rows) + picture) if rows else ""
 
 
+def _abilities(results: Results) -> str:
+    found = ability_table(results)
+    shown = f'<div class="abilities">{table.as_html(found)}</div>' if found else ""
+    return shown + _list(unmeasured_sentences(results))
+
+
 def _fairness(results: Results) -> str:
     facts = verdicts.fairness(results)
     known = []
@@ -262,7 +278,9 @@ def main(argv: Sequence[str]) -> int:
         return 2
     folder = Path(argv[0])
     try:
-        write_report(read_results(folder / "results.json"), folder)
+        results = read_results(folder / "results.json")
+        results = measure_from_folder(results, folder, lambda found: write_results(found, folder), _tell)
+        write_report(results, folder)
     except ResultsError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
@@ -271,6 +289,10 @@ def main(argv: Sequence[str]) -> int:
         print(f"report: {place} cannot be read or written: {error.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def _tell(line: str) -> None:
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

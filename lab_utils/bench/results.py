@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from lab_utils.bench.saved import (
     SavedTraining,
 )
 from lab_utils.machine.describe import environment
+from nanokimi.abilities.report import Abilities
 from nanokimi.config import to_dict
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
 from nanokimi.system.checked import checked
@@ -135,6 +136,9 @@ class Results:
     wall_seconds: PositiveOrZero | None = None
     lost: tuple[LostRun, ...] = ()
     untimed: str = ""  # why there are no step times, where a job should have measured them
+    # What each arm's model can do, of the first seed; and why another's could not be measured.
+    abilities: dict[str, Abilities] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
 
     def run(self, arm: str, seed: int) -> Run | None:
         """The finished training of this arm and seed, or None."""
@@ -219,6 +223,8 @@ def _find_contradiction(results: Results) -> str:
             steps and steps[-1] > run.n_steps
         ):
             return f"runs.{i}: its points do not go forward to step {run.n_steps}"
+    if unknown := [name for name in (*results.abilities, *results.unmeasured) if name not in results.arms]:
+        return f"abilities are of arm {quote(unknown[0])}, which is not among arms"
     roles = {frozenset(point.by_role or ()) for run in results.runs for point in run.points}
     return "its points have different roles" if len(roles) > 1 else ""
 

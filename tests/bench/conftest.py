@@ -1,7 +1,9 @@
 import pytest
 
+from lab_utils.bench.measured import measure_rest
 from lab_utils.bench.plan import make_plan
 from nanokimi.text import corpus
+from tests.bench.makers import train_briefly
 
 
 @pytest.fixture(scope="module")
@@ -10,3 +12,19 @@ def smoke():
     plan = make_plan("smoke")
     text = corpus.load_corpus(plan.data, seq_len=64)
     return plan.with_vocabulary_of(text), text
+
+
+@pytest.fixture(scope="module")
+def trained(smoke, tmp_path_factory):
+    """(plan, text, results, folder) of the default arms, nothing measured yet."""
+    plan, text = smoke
+    out = tmp_path_factory.mktemp("trained")
+    return (plan, text, train_briefly(plan, text, out)[1], out)
+
+
+@pytest.fixture(scope="module")
+def whole(trained):
+    """The results with all abilities, what was kept on the way, and the lines that were told."""
+    plan, text, results, out = trained
+    kept, told = [], []
+    return measure_rest(results, plan.data, text, out, kept.append, told.append), kept, told

@@ -5,10 +5,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nanokimi
+from lab_utils.bench.plan import Plan
+from lab_utils.bench.results import Results, collect
+from lab_utils.bench.trial import Trial
+from nanokimi.text.corpus import Corpus
 from nanokimi.torchrun import n_ranks, rank
 
 
@@ -104,3 +108,17 @@ def fail_on(folder: Path, error: type[Exception]) -> None:
         with (folder / "begun").open("a") as file:
             file.write("0")
     raise error("no such setting")
+
+
+def train_briefly(plan: Plan, text: Corpus, out: Path) -> tuple[Plan, Results]:
+    """Each arm of the plan trained for two steps in the folder `out`."""
+    short = dict(steps=2, eval_every=2, warmup_steps=1, eval_windows=2)
+    plan = replace(plan, arms=tuple(replace(a, train=replace(a.train, **short)) for a in plan.arms))
+    runs = []
+    for arm in plan.trials():
+        model = nanokimi.build_model(arm.model, seed=arm.train.seed)
+        with Trial(arm, model, out) as trial:
+            for record in nanokimi.train(model, text, arm.train, trial.run_dir):
+                trial.add(record)
+        runs.append(trial.run())
+    return plan, collect(plan, text, runs, {})

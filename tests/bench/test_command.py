@@ -175,6 +175,7 @@ def test_what_cannot_be_printed_is_one_line_that_names_the_report(start, monkeyp
     def fail(folder):
         raise CannotPrint("what is printed cannot be written: No space left on device")
 
+    monkeypatch.setattr(bench, "_measure", lambda *_: None)
     monkeypatch.setattr(bench, "_conclude", fail)
     assert start(lambda folder: None) == bench.BAD_INPUT
     assert capsys.readouterr().err.splitlines()[-1].endswith("report.html")

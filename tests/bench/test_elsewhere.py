@@ -83,7 +83,11 @@ def test_results_report_and_logs_are_whole(worked_off):
     )
     ended = [line for line in lines if ": done, " in line]
     assert ended[:2] == ["step times: done, 1 of 1", "gpt seed 0: done, 1 of 3"]
-    assert [line.partition(",")[0] for line in ended[2:]] == ["kimi-dense seed 0: done"]
+    assert [line.partition(",")[0] for line in ended[2:3]] == ["kimi-dense seed 0: done"]
+    jobs = {f"abilities of {name}: done" for name in ("gpt", "kimi-dense")}
+    assert {line.partition(",")[0] for line in ended[3:]} == jobs and len(ended) == 5
+    assert list(results.abilities) == ["gpt", "kimi-dense"]
+    assert results.unmeasured == {"kimi-mla": "its training with seed 0 did not finish"}
 
 
 def test_what_never_came_is_named_and_its_rung_has_no_verdict(worked_off):

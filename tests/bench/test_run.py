@@ -69,6 +69,16 @@ def test_results_hold_every_field(bench_run):
     assert len({run.batch_digest for run in results.runs}) == 1
 
 
+def test_what_the_models_can_do_is_measured_told_and_shown(bench_run):
+    folder, done = bench_run
+    results = read_results(folder / "results.json")
+    assert list(results.abilities) == ["gpt", "kimi"] and results.unmeasured == {}
+    for name, found in results.abilities.items():
+        assert found.evaluation.loss == results.run(name, 0).final.loss
+        assert f"what {name} can do" in done.stderr.splitlines()
+    assert "<h2>What the models can do</h2>" in (folder / "report.html").read_text()
+
+
 def test_the_report_shows_its_pictures_offline(bench_run):
     html = (bench_run[0] / "report.html").read_text()
     assert not re.search(r"https?://|<script|<link|@import", html)
