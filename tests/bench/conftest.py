@@ -1,9 +1,15 @@
+from functools import partial
+
 import pytest
 
+from lab_utils.bench import measured
 from lab_utils.bench.measured import measure_rest
 from lab_utils.bench.plan import make_plan
+from nanokimi.abilities.report import measure_abilities
 from nanokimi.text import corpus
 from tests.bench.makers import train_briefly
+
+FEW = 3
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +22,12 @@ def smoke():
 
 @pytest.fixture(scope="module")
 def trained(smoke, tmp_path_factory):
-    """(plan, text, results, folder) of the default arms, nothing measured yet."""
+    """(plan, text, results, folder) of the default arms, nothing measured yet; `FEW` texts will do for all of them."""
     plan, text = smoke
     out = tmp_path_factory.mktemp("trained")
-    return (plan, text, train_briefly(plan, text, out)[1], out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measured, "measure_abilities", partial(measure_abilities, n_samples=FEW))
+        yield (plan, text, train_briefly(plan, text, out)[1], out)
 
 
 @pytest.fixture(scope="module")

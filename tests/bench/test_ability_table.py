@@ -11,6 +11,7 @@ from lab_utils.bench.ability_table import BELOW, NOT_MEASURED, ability_table
 from lab_utils.bench.results import ResultsError, from_json, run_folder, to_json
 from nanokimi.cli.commands import run_command
 from nanokimi.config import to_dict
+from tests.bench.conftest import FEW
 from tests.bench.made_up_results import three_seeds
 
 
@@ -25,7 +26,7 @@ def test_names_and_numbers_are_those_of_nanokimi_evaluate(column, arm, whole, tr
     plan, _, _, out = trained
     table = ability_table(whole[0])
     sets = [f"--set=data.{name}={value}" for name, value in to_dict(plan.data).items() if value is not None]
-    words = [f"--checkpoint={run_folder(out, arm, 0)}", "--data=storyworld", *sets]
+    words = [f"--checkpoint={run_folder(out, arm, 0)}", f"--samples={FEW}", "--data=storyworld", *sets]
     assert run_command(["evaluate", *words]) == 0
     lines = capsys.readouterr().out.splitlines()[2:]
     assert len(lines) == len(table.cells) > 20

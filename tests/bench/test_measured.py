@@ -12,6 +12,7 @@ from lab_utils.bench.results import read_results, run_folder
 from nanokimi.abilities.report import measure_abilities
 from nanokimi.checkpoint import load_checkpoint
 from nanokimi.text.corpus import load_corpus
+from tests.bench.conftest import FEW
 from tests.bench.made_up_results import three_seeds
 from tests.bench.makers import train_briefly
 from tests.cli.conftest import write_tales
@@ -39,7 +40,7 @@ def test_each_arm_is_measured_and_kept_in_turn(whole, trained):
     for name in ("gpt", "kimi"):
         loaded = load_checkpoint(run_folder(out, name, 0))
         assert found.abilities[name].evaluation.loss == results.run(name, 0).final.loss
-        again = measure_abilities(loaded.model.eval(), text, plan.data, loaded.train)
+        again = measure_abilities(loaded.model.eval(), text, plan.data, loaded.train, FEW)
         assert found.abilities[name] == again
     assert found.abilities["gpt"] != found.abilities["kimi"]
 
@@ -132,7 +133,7 @@ def test_what_was_never_trained_to_its_end_says_so():
     assert why == "its training with seed 0 diverged at step 17"
 
 
-def test_a_text_of_ones_own_has_what_any_text_has(tmp_path, monkeypatch):
+def test_a_text_of_ones_own_has_what_any_text_has(tmp_path, monkeypatch, trained):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     plan = make_plan("smoke", "gpt", data=str(write_tales(tmp_path)))
     text = load_corpus(plan.data, seq_len=64)
