@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tiktoken
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from nanokimi.gpt import GPT
@@ -49,6 +49,14 @@ class LayerRouting:
         """Every expert's share of the choices, 1.0 = even."""
         counts = np.bincount(self.experts.ravel(), minlength=self.n_experts)
         return counts / counts.mean()
+
+    def goes_to(self, expert: int) -> Bool[np.ndarray, " tokens"]:
+        """Which tokens chose `expert`, with whatever weight; `ValueError` where the layer has no such expert."""
+        if not 0 <= expert < self.n_experts:
+            raise ValueError(
+                f"expert {expert} does not exist in layer {self.layer}: numbers go from 0 to {self.n_experts - 1}"
+            )
+        return (self.experts == expert).any(axis=1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Int
 
 from lab_utils.machine.front_end import is_live
 from lab_utils.observatory import pictures
 from lab_utils.observatory.cache_meter import measure_all
 from lab_utils.observatory.clinic import ClinicTrace
+from lab_utils.observatory.clinic_view import make_clinic_widget
 from lab_utils.observatory.counts import Lift, compare_routing, measure_lift
+from lab_utils.observatory.groupings import Grouping, find_grouping, group_tokens
 from lab_utils.observatory.lesion_report import LesionReport, continue_both
 from lab_utils.observatory.lesions import (
     LesionRow,
@@ -32,13 +32,10 @@ from lab_utils.observatory.lesions import (
 )
 from lab_utils.observatory.look import Routing, encode_prompt, look
 from lab_utils.observatory.specimen import ObservatorySize, Specimen
-from lab_utils.observatory.token_strip import TokenFacts, make_visible, read_token_facts, write_strip
-from lab_utils.observatory.word_classes import POSITIONS, WORD_CLASSES, classify
-from lab_utils.show.note import Sentence, as_html, draw_or_explain
-from lab_utils.show.table import Table
+from lab_utils.observatory.token_strip import TokenFacts, read_token_facts, write_strip
+from lab_utils.show.note import as_html, draw_or_explain
 from nanokimi.kimi import Kimi
 from nanokimi.system.checked import checked
-from nanokimi.text.corpus import ROLES
 
 # Experts in the committed picture of who does what; the widget shows all of them.
 SHOWN = 8
@@ -63,28 +60,14 @@ class Observatory:
         return look(model, self.specimen.text(self.size.windows)[0])
 
     @cached_property
-    def groupings(self) -> dict[str, tuple[Int[np.ndarray, " tokens"], tuple[str, ...]]]:
+    def groupings(self) -> dict[str, Grouping]:
         """Ways to put the tokens of that text into classes; by role only where the text has roles."""
-        corpus = self.specimen.corpus
-        found = classify(corpus.tokenizer, self.routing.tokens.tolist(), self.specimen.lexicon)
-        ways = {
-            "word class": (found.word_class, WORD_CLASSES),
-            "place in the word": (found.position, POSITIONS),
-        }
-        if corpus.val.roles is not None:
-            places = self.specimen.text(self.size.windows)[1].flatten().numpy()
-            for name, at in (("role of the token read", places), ("role of the token predicted", places + 1)):
-                ways[name] = (corpus.val.roles[at].astype(np.int64), ROLES)
-        return ways
+        return group_tokens(self.specimen, self.size.windows)
 
     @checked
     def lift(self, by: str, layer: int) -> Lift:
         """The experts of `layer` against the classes of the grouping `by`."""
-        if by not in self.groupings:
-            raise ValueError(
-                f"by={by!r} is no way to group tokens of this text; choose one of: {', '.join(self.groupings)}"
-            )
-        class_of, classes = self.groupings[by]
+        class_of, classes = find_grouping(self.groupings, by)
         return measure_lift(self.routing.layer(layer), class_of, classes)
 
     @checked
@@ -160,9 +143,7 @@ class Observatory:
             which.layout.width = "min(34em, 95%)"
             text = panel.prompt_field(prompt)
             return panel.Panel(
-                [which, text],
-                lambda: as_html(self.lesion_report(which.value, text.value)),
-                "Switch off",
+                [which, text], lambda: as_html(self.lesion_report(which.value, text.value)), "Switch off"
             )
 
         return _show(lambda: self.lesion_report(off, prompt), widget)
@@ -238,9 +219,7 @@ class Observatory:
                 style=panel.WIDE,
             )
             return panel.Panel(
-                [tokens],
-                lambda: as_html(pictures.cache_picture(measure_all(cfg, tokens.value))),
-                "Generate",
+                [tokens], lambda: as_html(pictures.cache_picture(measure_all(cfg, tokens.value))), "Generate"
             )
 
         return _show(lambda: pictures.cache_picture(measure_all(cfg, self.size.cache_tokens)), widget)
@@ -251,42 +230,7 @@ class Observatory:
 
 def show_clinic(trace: ClinicTrace) -> Any:
     """Eight routers at one step: loads, alarms, and the experts of one token in each."""
-
-    def widget(panel):
-        step = panel.w.SelectionSlider(
-            options=trace.steps,
-            value=trace.steps[-1],
-            description="Step",
-            continuous_update=False,
-            style=panel.WIDE,
-            layout=panel.w.Layout(width="min(40em, 95%)"),
-        )
-        token = panel.w.ToggleButtons(
-            options=[(f"{i}: {make_visible(text)}", i) for i, text in enumerate(trace.probe)],
-            description="Token",
-            style={"button_width": "max-content"},
-        )
-
-        def draw() -> str:
-            at = trace.steps.index(step.value)
-            parts = (pictures.moment_picture(trace, at), list_experts_of_token(trace, at, token.value))
-            alarms = Sentence(pictures.write_alarms(trace, at))
-            return "".join(map(as_html, (parts[0], alarms, parts[1])))
-
-        return panel.Panel([step, token], draw)
-
-    return _show(lambda: pictures.clinic_picture(trace), widget)
-
-
-def list_experts_of_token(trace: ClinicTrace, at: int, token: int) -> Table:
-    """Where each of the eight routers sends one token of the probe text at one moment."""
-    if not 0 <= token < len(trace.probe):
-        raise ValueError(
-            f"token {token} does not exist: the probe text has tokens 0 to {len(trace.probe) - 1}"
-        )
-    step = trace.courses[0].frames[at].step
-    rows = [[course.name, " ".join(map(str, course.frames[at].probe[token]))] for course in trace.courses]
-    return Table.of(["router", f"experts of\n{make_visible(trace.probe[token])}"], rows, f"after step {step}")
+    return _show(lambda: pictures.clinic_picture(trace), lambda panel: make_clinic_widget(panel, trace))
 
 
 def _show(still: Callable[[], Any], widget: Callable[[Any], Any] | None = None) -> Any:

@@ -16,7 +16,6 @@ from jaxtyping import Int
 
 from nanokimi.config import DataConfig
 from nanokimi.text.storyworld import World, fact_values, words
-from nanokimi.text.tokenizer import END_OF_TEXT
 
 WORD_CLASSES = (
     "name",
@@ -78,24 +77,38 @@ class TokenClasses:
 
 def classify(encoding: tiktoken.Encoding, ids: Sequence[int], lexicon: Lexicon) -> TokenClasses:
     """The classes of `ids`, read as one text. A token belongs to the word of its first letter."""
-    end = encoding.encode(END_OF_TEXT, allowed_special="all")[0]
-    # A document ends like a paragraph, so that its last word is not joined to the next one.
-    raw = [b"\n" if token == end else encoding.decode_single_token_bytes(token) for token in ids]
-    text = b"".join(raw)
+    text, places = _join(encoding, ids)
     class_at, begins_at = _classify_bytes(text, lexicon)
-    word_class, position, at = [], [], 0
-    for token, piece in zip(ids, raw):
-        # The blank before a word is part of its token; a token of nothing but blanks is white space.
-        lead = len(piece) - len(piece.lstrip()) if piece.strip() else 0
-        here = at + lead
-        found = WORD_CLASSES.index("end of text") if token == end else class_at[here]
+    word_class, position = [], []
+    for token, here in zip(ids, places):
+        found = WORD_CLASSES.index("end of text") if token == encoding.eot_token else class_at[here]
         word_class.append(found)
         if WORD_CLASSES[found] not in ("name", "verb", "place", "other word", "number"):
             position.append(POSITIONS.index("sign or space"))
         else:
             position.append(begins_at.get(here, POSITIONS.index("goes on in a word")))
-        at += len(piece)
     return TokenClasses(np.array(word_class, dtype=np.int64), np.array(position, dtype=np.int64))
+
+
+def find_words(encoding: tiktoken.Encoding, ids: Sequence[int]) -> list[str]:
+    """For every token of `ids`, read as one text, the word, number or sign of its first letter, without an `'s`."""
+    text, places = _join(encoding, ids)
+    pieces = list(_PIECE.finditer(text))
+    of_token = np.searchsorted([piece.start() for piece in pieces], places, side="right") - 1
+    return [pieces[i][0].decode("utf-8", "replace").removesuffix("'s") for i in of_token]
+
+
+def _join(encoding: tiktoken.Encoding, ids: Sequence[int]) -> tuple[bytes, list[int]]:
+    """The tokens as one text, and for each the place of its first letter in it."""
+    text, places = bytearray(), []
+    for token in ids:
+        # A document ends like a paragraph, so that its last word is not joined to the next one.
+        piece = b"\n" if token == encoding.eot_token else encoding.decode_single_token_bytes(token)
+        # The blank before a word is part of its token; a token of nothing but blanks is white space.
+        lead = len(piece) - len(piece.lstrip()) if piece.strip() else 0
+        places.append(len(text) + lead)
+        text += piece
+    return bytes(text), places
 
 
 def _classify_bytes(text: bytes, lexicon: Lexicon) -> tuple[Int[np.ndarray, " bytes"], dict[int, int]]:

@@ -8,9 +8,9 @@ import pytest
 from lab_utils.observatory import clinic_plots, pictures
 from lab_utils.observatory import plots as routing_plots
 from lab_utils.observatory.clinic import read_trace
+from lab_utils.observatory.clinic_view import list_experts_of_token
 from lab_utils.observatory.counts import Lift
 from lab_utils.observatory.lesions import ALL, LesionRow
-from lab_utils.observatory.observatory import list_experts_of_token
 from lab_utils.observatory.plotly import clinic_plotly, paths_plotly
 from tests.observatory.made_up_facts import unpacked
 

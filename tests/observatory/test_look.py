@@ -54,6 +54,14 @@ def test_load_by_hand():
     assert layer([[0, 1], [0, 2], [0, 1]]).load.tolist() == [1.5, 1.0, 0.5]
 
 
+def test_a_token_goes_to_all_of_its_experts():
+    found = layer([[0, 1], [2, 0], [1, 2]])
+    went = [np.flatnonzero(found.goes_to(expert)).tolist() for expert in range(3)]
+    assert went == [[0, 1], [0, 2], [1, 2]]
+    with pytest.raises(ValueError, match="expert 3 does not exist in layer 1: numbers go from 0 to 2"):
+        found.goes_to(3)
+
+
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [

@@ -4,7 +4,8 @@ from html import unescape
 
 from lab_utils.observatory import pictures
 from lab_utils.observatory.clinic import read_trace
-from lab_utils.observatory.observatory import list_experts_of_token, show_clinic
+from lab_utils.observatory.clinic_view import list_experts_of_token
+from lab_utils.observatory.observatory import show_clinic
 from tests.observatory.made_up_facts import SCRIPT, Tags
 
 

@@ -7,6 +7,7 @@ from lab_utils.observatory.word_classes import (
     WORD_CLASSES,
     Lexicon,
     classify,
+    find_words,
     read_storyworld_lexicon,
 )
 from nanokimi.config import DataConfig
@@ -66,3 +67,19 @@ def test_the_storyworlds_lexicon():
     assert "martha" in lexicon.names and "fluttered" in lexicon.verbs and "market" in lexicon.places
     assert "stop" in lexicon.places and "bus" not in lexicon.places  # of "bus stop"
     assert read_storyworld_lexicon(replace(DataConfig(), source="tinystories")) == Lexicon()
+
+
+def test_every_token_knows_its_word():
+    """Pieces share the word of their first letter; the blank before a word is part of its piece; no 's."""
+    encoding = tokenizer.train_bpe(["Pim's mill."] * 3, 400)
+    pieces = ["Pi", "m", "'s", " mill", "mi", "ll", ".", " "]
+    ids = [i for piece in pieces for i in encoding.encode_ordinary(piece)]
+    assert encoding.decode_single_token_bytes(ids[3]) == b" mill"
+    lengths = [len(encoding.encode_ordinary(piece)) for piece in pieces]
+    expected = ["Pim", "Pim", "Pim", "millmill", "millmill", "millmill", ".", " "]
+    assert find_words(encoding, ids) == [w for w, n in zip(expected, lengths) for _ in range(n)]
+    end = [encoding.eot_token]
+    assert (
+        find_words(encoding, encoding.encode_ordinary("mill") + end + encoding.encode_ordinary("mill"))[-1]
+        == "mill"
+    )
