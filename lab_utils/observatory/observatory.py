@@ -18,10 +18,13 @@ import torch
 from lab_utils.machine.front_end import is_live
 from lab_utils.observatory import pictures
 from lab_utils.observatory.cache_meter import measure_all
+from lab_utils.observatory.claim_choices import NAMES, list_choices, read_claim
 from lab_utils.observatory.clinic import ClinicTrace
 from lab_utils.observatory.clinic_view import make_clinic_widget
 from lab_utils.observatory.counts import Lift, compare_routing, measure_lift
+from lab_utils.observatory.favourites import list_favourites
 from lab_utils.observatory.groupings import Grouping, find_grouping, group_tokens
+from lab_utils.observatory.hypothesis import Hypothesis, try_claim
 from lab_utils.observatory.lesion_report import LesionReport, continue_both
 from lab_utils.observatory.lesions import (
     LesionRow,
@@ -31,11 +34,14 @@ from lab_utils.observatory.lesions import (
     parse_lesion,
 )
 from lab_utils.observatory.look import Routing, encode_prompt, look
+from lab_utils.observatory.passage import Passage, read_passage
 from lab_utils.observatory.specimen import ObservatorySize, Specimen
 from lab_utils.observatory.token_strip import TokenFacts, read_token_facts, write_strip
 from lab_utils.show.note import as_html, draw_or_explain
+from lab_utils.show.table import Table
 from nanokimi.kimi import Kimi
 from nanokimi.system.checked import checked
+from nanokimi.system.whole_numbers import Whole
 
 # Experts in the committed picture of who does what; the widget shows all of them.
 SHOWN = 8
@@ -76,6 +82,17 @@ class Observatory:
         model, encoding = self.specimen.model, self.specimen.corpus.tokenizer
         ids = encode_prompt(encoding, prompt, model.cfg.max_seq_len)
         return read_token_facts(look(model, torch.tensor([ids])), layer, encoding)
+
+    @cached_property
+    def passage(self) -> Passage:
+        """The same text in two halves: `words_of` shows the first, `hypothesis` tests on the second."""
+        encoding, window = self.specimen.corpus.tokenizer, self.specimen.train.seq_len
+        return read_passage(encoding, self.routing.tokens.tolist(), window, self.groupings)
+
+    @checked
+    def hypothesis(self, layer: Whole, expert: Whole, claim: Any) -> Hypothesis:
+        """What the reader says that an expert does, tested on text that `words_of` does not show; see `claims`."""
+        return try_claim(self.routing.layer(layer), expert, claim, self.passage)
 
     # ------------------------------------------------------------ views
 
@@ -118,6 +135,44 @@ class Observatory:
             return panel.Panel([group, where, order], draw)
 
         return _show(lambda: picture(by, layer, sort_by, SHOWN), widget)
+
+    @checked
+    def words_of(self, layer: Whole, expert: Whole) -> Any:
+        """The tokens that most often go to an expert, to make a hypothesis from."""
+
+        def find(layer: int, expert: int) -> Table:
+            return list_favourites(self.routing.layer(layer), expert, self.passage)
+
+        def widget(panel):
+            where, which = self._choose_expert(panel, layer, expert)
+            return panel.Panel([where, which], lambda: as_html(find(where.value, which.value)))
+
+        return _show(lambda: find(layer, expert), widget)
+
+    @checked
+    def hypothesis_form(self, layer: Whole, expert: Whole, fits_if: str = NAMES, texts: str = "") -> Any:
+        """A hypothesis without code: an expert, what a token fits by (`list_choices`), tokens or words, and a test."""
+
+        def widget(panel):
+            where, which = self._choose_expert(panel, layer, expert)
+            kind = panel.choice("A token fits if", list_choices(self.groupings), fits_if)
+            typed = panel.w.Text(value=texts, description="Tokens or words", style=panel.WIDE)
+
+            def draw() -> str:
+                claim = read_claim(self.groupings, kind.value, typed.value)
+                return as_html(self.hypothesis(where.value, which.value, claim))
+
+            return panel.Panel([where, which, kind, typed], draw, "Test")
+
+        return _show(
+            lambda: self.hypothesis(layer, expert, read_claim(self.groupings, fits_if, texts)), widget
+        )
+
+    def _choose_expert(self, panel: Any, layer: int, expert: int) -> tuple[Any, Any]:
+        routing = self.routing.layer(layer)
+        routing.goes_to(expert)  # a sentence where there is no such expert
+        where = panel.choice("Layer", self.layers, layer)
+        return where, panel.choice("Expert", range(routing.n_experts), expert)
 
     @checked
     def lesion_report(self, off: str, prompt: str) -> LesionReport:

@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
+from lab_utils.observatory.claim_choices import TOKENS
+from lab_utils.observatory.claims import token_is
 from lab_utils.observatory.clinic import read_trace
+from lab_utils.observatory.hypothesis import Hypothesis
 from lab_utils.observatory.lesions import ALL
 from lab_utils.observatory.observatory import show_clinic
 from lab_utils.show.note import Sentence
@@ -62,6 +65,13 @@ def test_the_lesion_report_shows_both_sides_and_the_difference(watch):
     assert "a &lt;b&gt;" in report._repr_html_() and "without 1:0, 2:1" in repr(report)
 
 
+def test_without_a_person_the_words_and_the_hypothesis_are_tables(watch):
+    expert, text = int(watch.routing.layer(1).first[0]), watch.passage.texts[-1]
+    assert repr(watch.words_of(1, expert)).startswith("token  goes there")
+    found = watch.hypothesis_form(1, expert, TOKENS, text)
+    assert isinstance(found, Hypothesis) and found == watch.hypothesis(1, expert, token_is(text))
+
+
 @pytest.mark.parametrize(
     ("view", "sentence"),
     [
@@ -75,6 +85,11 @@ def test_the_lesion_report_shows_both_sides_and_the_difference(watch):
         (lambda w: w.lesion("1:0,1:1,1:2", "a"), "1 expert would be left to choose from"),
         (lambda w: w.lesion("<script>", "a"), "'<script>' is not layer:expert"),
         (lambda w: w.pairs(7), "layer 7 has no router"),
+        (lambda w: w.words_of(0, 0), "layer 0 has no router"),
+        (lambda w: w.words_of(1, 4), "expert 4 does not exist in layer 1: numbers go from 0 to 3"),
+        (lambda w: w.hypothesis_form(1, 4), "expert 4 does not exist in layer 1: numbers go from 0 to 3"),
+        (lambda w: w.hypothesis_form(1, 0, TOKENS, "<b>"), "no token of this text is '<b>'"),
+        (lambda w: w.hypothesis_form(1, 0, "<b>"), "fits_if='<b>' is no kind of claim"),
         (lambda w: w.change_since(Kimi(tiny.kimi(vocab_size=200, max_seq_len=64))), "differ in their layers"),
     ],
 )

@@ -3,9 +3,12 @@
 from html import unescape
 
 from lab_utils.observatory import pictures
+from lab_utils.observatory.claim_choices import TOKENS
+from lab_utils.observatory.claims import token_is
 from lab_utils.observatory.clinic import read_trace
 from lab_utils.observatory.clinic_view import list_experts_of_token
 from lab_utils.observatory.observatory import show_clinic
+from lab_utils.observatory.token_strip import make_visible
 from tests.observatory.made_up_facts import SCRIPT, Tags
 
 
@@ -87,3 +90,30 @@ def test_other_widgets_draw_what_their_controls_say(watch, live):
     controls(meter)["Tokens to generate"].value = 7
     controls(meter)["Generate"].click()
     assert "After 7:" in meter.picture.value
+
+
+def test_a_hypothesis_runs_on_its_button_and_what_is_typed_is_text(watch, live):
+    chosen = [int(watch.routing.layer(layer).first[0]) for layer in (1, 2)]
+    text = make_visible(watch.passage.texts[-1])
+    words = watch.words_of(1, chosen[0])
+    fields = controls(words)
+    assert list(fields) == ["Layer", "Expert"] and fields["Expert"].options == (0, 1, 2, 3)
+    fields["Layer"].value, fields["Expert"].value = 2, chosen[1]
+    assert f"layer 2, expert {chosen[1]}: " in words.picture.value
+
+    form = watch.hypothesis_form(1, chosen[0])
+    fields = controls(form)
+    assert list(fields) == ["Layer", "Expert", "A token fits if", "Tokens or words", "Test"]
+    assert form.picture.value == ""
+    fields["A token fits if"].value = TOKENS
+    fields["Tokens or words"].value = "<img>"
+    fields["Test"].click()
+    assert "no token of this text is" in form.sentence.value and "<img" not in form.sentence.value
+    fields["Tokens or words"].value = SCRIPT
+    fields["Test"].click()
+    assert "script" not in Tags(form.sentence.value).tags and form.picture.value == ""
+    fields["Tokens or words"].value = text
+    fields["Layer"].value, fields["Expert"].value = 2, chosen[1]
+    fields["Test"].click()
+    assert form.picture.value == watch.hypothesis(2, chosen[1], token_is(text))._repr_html_()
+    assert form.sentence.value == ""
