@@ -19,17 +19,20 @@ def list_choices(groupings: Mapping[str, Grouping]) -> list[str]:
 
 def read_claim(groupings: Mapping[str, Grouping], fits_if: str, texts: str) -> Claim:
     """The claim of a choice from `list_choices`, with the tokens or words as typed, between blanks or commas."""
+    check_choice(groupings, fits_if)
     if fits_if in (TOKENS, WORDS):
         # A comma alone is a token; behind a word it stands between two.
         listed = [text.rstrip(",") or text for text in texts.split()]
         return (token_is if fits_if == TOKENS else word_is)(*listed)
-    classes = _list_classes(groupings)
-    if fits_if not in classes:
-        raise ClaimError(
-            f"fits_if={quote(fits_if)} is no kind of claim; choose one of: {'; '.join(list_choices(groupings))}"
-        )
-    by, name = classes[fits_if]
+    by, name = _list_classes(groupings)[fits_if]
     return class_is(name, by)
+
+
+def check_choice(groupings: Mapping[str, Grouping], fits_if: str) -> None:
+    """`ClaimError` where `fits_if` is not in `list_choices`."""
+    choices = list_choices(groupings)
+    if fits_if not in choices:
+        raise ClaimError(f"fits_if={quote(fits_if)} is no kind of claim; choose one of: {'; '.join(choices)}")
 
 
 def _list_classes(groupings: Mapping[str, Grouping]) -> dict[str, tuple[str, str]]:

@@ -18,7 +18,7 @@ import torch
 from lab_utils.machine.front_end import is_live
 from lab_utils.observatory import pictures
 from lab_utils.observatory.cache_meter import measure_all
-from lab_utils.observatory.claim_choices import NAMES, list_choices, read_claim
+from lab_utils.observatory.claim_choices import NAMES, check_choice, list_choices, read_claim
 from lab_utils.observatory.clinic import ClinicTrace
 from lab_utils.observatory.clinic_view import make_clinic_widget
 from lab_utils.observatory.counts import Lift, compare_routing, measure_lift
@@ -155,6 +155,7 @@ class Observatory:
 
         def widget(panel):
             where, which = self._choose_expert(panel, layer, expert)
+            check_choice(self.groupings, fits_if)
             kind = panel.choice("A token fits if", list_choices(self.groupings), fits_if)
             typed = panel.w.Text(value=texts, description="Tokens or words", style=panel.WIDE)
 

@@ -9,6 +9,7 @@ from lab_utils.observatory.clinic import read_trace
 from lab_utils.observatory.clinic_view import list_experts_of_token
 from lab_utils.observatory.observatory import show_clinic
 from lab_utils.observatory.token_strip import make_visible
+from lab_utils.show.note import Sentence
 from tests.observatory.made_up_facts import SCRIPT, Tags
 
 
@@ -117,3 +118,9 @@ def test_a_hypothesis_runs_on_its_button_and_what_is_typed_is_text(watch, live):
     fields["Test"].click()
     assert form.picture.value == watch.hypothesis(2, chosen[1], token_is(text))._repr_html_()
     assert form.sentence.value == ""
+
+
+def test_an_expert_or_a_claim_that_does_not_exist_is_a_sentence_in_place_of_the_form(watch, live):
+    for found in (watch.words_of(1, 4), watch.hypothesis_form(1, 4)):
+        assert isinstance(found, Sentence) and "expert 4 does not exist in layer 1" in found.text
+    assert "fits_if='magic' is no kind of claim" in watch.hypothesis_form(1, 0, "magic").text
