@@ -28,14 +28,6 @@ def mask_of_the_upper_triangle_on_the_wrong_side(n_queries, n_keys, device):
 
 
 @mistake(
-    "True says what is hidden, and the diagonal is moved to the wrong side: two things differ.",
-    "The docstring says what True means. How many keys may the first query see?",
-)
-def mask_of_hidden_on_the_wrong_side(n_queries, n_keys, device):
-    return full(n_queries, n_keys, device).triu(n_queries - n_keys + 1)
-
-
-@mistake(
     "The triangle stands in the first columns, and the columns that everybody sees are the last ones. The cached keys "
     "come first.",
     "Two new queries after three cached keys: which columns are the cache?",
@@ -73,7 +65,6 @@ def mask_without_the_last_column(n_queries, n_keys, device):
 MASK_SIDES = (
     mask_of_the_upper_triangle_with_queries_first,
     mask_of_the_upper_triangle_on_the_wrong_side,
-    mask_of_hidden_on_the_wrong_side,
     mask_with_the_cache_behind,
     mask_with_the_newest_key_first,
     mask_of_the_cache_alone,

@@ -143,7 +143,7 @@ def order_from_inclusive_sums(received):
 
 @mistake(
     "The rows of each sender are counted from 0, as if no other sender's lay before them.",
-    "Rank 0 sends three rows: at which row do those of rank 1 begin?",
+    "If rank 0 sends three rows, at which row do those of rank 1 begin?",
 )
 def order_from_sums_of_each_sender(received):
     return both(order_of_blocks(received.cumsum(dim=1) - received, received))
