@@ -7,6 +7,7 @@ import json
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.model_card import models_table
 from benchmarks.records import RESULTS
 from benchmarks.study_tables import balance_table, clip_table, muon_table, sparsity_table
 from lab_utils.study.arms_found import read_arms
@@ -245,6 +246,7 @@ def tables() -> dict[str, list[str]]:
             *(write(read_arms(read_record(f"study-{name}"))) for name, write in ARMS.items()),
             shakespeare_table(read_record("shakespeare")),
         ],
+        "docs/models.md": [models_table()],
         "docs/reliability.md": [faults_table(read_record("faults"))],
         "docs/performance.md": [
             *(perf_table(title, perf) for perf in perfs for title in perf["figures"]),

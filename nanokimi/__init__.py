@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nanokimi.kimi import Kimi
     from nanokimi.model import build_model
     from nanokimi.presets.yaml_config import load_model_config, load_train_config
+    from nanokimi.pretrained import load_pretrained
     from nanokimi.text.corpus import load_corpus
     from nanokimi.train import train
 
@@ -35,6 +36,7 @@ __all__ = [
     "generate",
     "load_corpus",
     "load_model_config",
+    "load_pretrained",
     "load_train_config",
     "train",
 ]
@@ -52,6 +54,7 @@ _MODULES = {
     "generate": "nanokimi.generate",
     "load_corpus": "nanokimi.text.corpus",
     "load_model_config": "nanokimi.presets.yaml_config",
+    "load_pretrained": "nanokimi.pretrained",
     "load_train_config": "nanokimi.presets.yaml_config",
     "train": "nanokimi.train",
 }

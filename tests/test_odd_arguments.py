@@ -118,6 +118,7 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             {"cfg": nanokimi.DataConfig(n_stories=20, tokenizer="char"), "on_progress": None, "seq_len": 1},
         ),
         "load_model_config": (nanokimi.load_model_config, {"name": "kimi-smoke", "overrides": ()}),
+        "load_pretrained": (nanokimi.load_pretrained, {"name": "kimi-storyworld"}),
         "load_train_config": (nanokimi.load_train_config, {"name": "train-smoke", "overrides": ()}),
         "load_checkpoint": (load_checkpoint, {"path": "nowhere", "device": "cpu"}),
         "find_newest": (find_newest, {"path": "nowhere"}),

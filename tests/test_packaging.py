@@ -148,7 +148,7 @@ def test_every_dependency_of_the_core_is_imported():
 @pytest.mark.parametrize("package", ["nanokimi", "lab_utils"])
 def test_data_files_are_packaged(package):
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    (patterns,) = setuptools["package-data"].values()
+    patterns = [pattern for found in setuptools["package-data"].values() for pattern in found]
     files = {p for p in (ROOT / package).rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}}
     left_out = {p for p in files if not any(p.match(pattern) for pattern in patterns)}
     assert left_out == set()

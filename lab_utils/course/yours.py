@@ -159,23 +159,21 @@ def with_yours(plan: Plan) -> Plan:
 
 
 @fits_signature
-def continue_with_yours(
-    out: Path, corpus: Corpus, prompt: Sequence[int], n_tokens: int, **settings: Any
-) -> str:
-    """What the reader's Kimi writes after `prompt`, with the weights that notebook 08 trained in `out`, as a line.
+def continue_with_yours(out: Path, beginning: str, n_tokens: int, **settings: Any) -> str:
+    """What the reader's Kimi writes after `beginning`, with the weights that notebook 08 trained in `out`, as a line.
 
-    A line that says what is missing where it was not trained there, or on another text.
+    A line that says what is missing where it was not trained there.
     """
     folder = run_folder(out, YOURS, 0)
     if not checkpoint.has_checkpoint(folder):
         return f'A Kimi of your own parts writes here once notebook 08 has trained it: arms = "gpt,kimi,{YOURS}".'
     found = checkpoint.load_checkpoint(folder)
-    if not isinstance(found.model, Kimi) or found.state.corpus_fingerprint != corpus.fingerprint:
-        return "Your Kimi was trained on another text than that of this notebook: train it once more in notebook 08."
-    mine, encoding = yours(), corpus.tokenizer
+    if not isinstance(found.model, Kimi):
+        return "Your Kimi cannot be asked: what lies in its folder is no Kimi. Train it once more in notebook 08."
+    mine, encoding = yours(), found.tokenizer
     try:
-        model = mine.like(found.model.eval())
+        model, prompt = mine.like(found.model.eval()), encoding.encode_ordinary(beginning)
         new = list(mine.generate(model, prompt, n_tokens, stop_id=encoding.eot_token, **settings))
     except Exception as error:  # the reader's code, at sizes that no check has
         return f"Your Kimi raises {type(error).__name__} here: {one_line(error, 300)}"
-    return f"[{YOURS}, {len(mine.parts)} of {mine.total} parts] {encoding.decode(prompt)} | {encoding.decode(new)}"
+    return f"[{YOURS}, {len(mine.parts)} of {mine.total} parts] {beginning} | {encoding.decode(new)}"

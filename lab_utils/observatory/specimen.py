@@ -1,4 +1,4 @@
-"""The model under the observatory: the Kimi of notebook 08's run, another checkpoint, or one trained here."""
+"""The model under the observatory: one that comes with the lab, that of a checkpoint, or one trained here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab_utils.bench.results import output_folder, run_folder
 from lab_utils.observatory.look import check_model
 from lab_utils.observatory.word_classes import Lexicon, read_storyworld_lexicon
 from lab_utils.show.words import plural
-from nanokimi import checkpoint
+from nanokimi import checkpoint, pretrained
 from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import build_model
@@ -96,11 +96,18 @@ def find_specimen(
     out_dir: str | Path = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Specimen:
-    """The model of the checkpoint `path`; else of notebook 08's; else a Kimi that is trained now, and kept.
+    """The model that `path` names; else of notebook 08's run; else a Kimi that is trained now, and kept.
 
-    Where a checkpoint cannot be used (a GPT, a dense Kimi, another text, a damaged file), `say` gets a sentence that
-    says why, and the search goes on. `say` is also told how far the training is.
+    path: the folder of a checkpoint, or the name of a model that comes with the lab. Where it cannot be used (a GPT, a
+    dense Kimi, another text, a damaged file), `say` gets a sentence that says why, and the search goes on. `say` is
+    also told how far the training is.
     """
+    if str(path) in pretrained.names() and not Path(path).exists():
+        try:
+            return _take_from_the_lab(str(path))
+        except ValueError as error:
+            say(f"{error}. The observatory goes on with a model of its own.")
+            path = ""
     size = choose_size(profile)
     plan = make_plan(profile, ARM)
     corpus = load_corpus(plan.data, seq_len=plan.arms[0].train.seq_len)
@@ -132,19 +139,36 @@ def find_specimen(
     return _read(kept, corpus, lexicon)
 
 
+def _take_from_the_lab(name: str) -> Specimen:
+    found = pretrained.load_pretrained(name)
+    model = check_model(found.model)
+    if found.data is None:
+        raise ValueError(f"the lab does not have the text of {name}")
+    return Specimen(
+        model=model,
+        corpus=load_corpus(found.data),
+        train=found.train,
+        lexicon=read_storyworld_lexicon(found.data),
+        origin=_say_origin(name, found.steps, found.train),
+    )
+
+
 def _read(path: Path, corpus: Corpus, lexicon: Lexicon) -> Specimen:
     found = checkpoint.load_checkpoint(path)
     model = check_model(found.model)
     if found.state.corpus_fingerprint != corpus.fingerprint:
         raise ValueError(f"checkpoint {path} was trained on another text than this profile's {corpus.name}")
-    per_step = found.train.batch_size * found.train.seq_len
     return Specimen(
         model=model,
         corpus=corpus,
         train=found.train,
         lexicon=lexicon,
-        origin=f"{found.path.parent.name}, {plural(found.state.step, 'step')} of {per_step:,} tokens",
+        origin=_say_origin(found.path.parent.name, found.state.step, found.train),
     )
+
+
+def _say_origin(name: str, steps: int, train: TrainConfig) -> str:
+    return f"{name}, {plural(steps, 'step')} of {train.batch_size * train.seq_len:,} tokens"
 
 
 def _train(arm: Arm, corpus: Corpus, folder: Path, say: Callable[[str], None]) -> None:

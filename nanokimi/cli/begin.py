@@ -10,6 +10,7 @@ import torch
 from nanokimi import checkpoint, ranks
 from nanokimi.cli import settings
 from nanokimi.cli.memory import check_memory, explain_shortage
+from nanokimi.cli.models import load_newest
 from nanokimi.cli.terminal import load_corpus_with_bars, say, tell
 from nanokimi.cli.training import resume_command, run_training
 from nanokimi.compiled.choice import choose_compile
@@ -157,11 +158,3 @@ def _read_run(out: Path, overrides: list[str]) -> tuple[int, Path, settings.Run]
     if gaps := describe_gaps(out / f"{aside}{folder.LOG}", found.state.step):
         tell(gaps)
     return found.state.step, found.path, run
-
-
-def load_newest(path: Path) -> checkpoint.Checkpoint:
-    """The newest checkpoint that loads; where that is not the newest of all, a line says why."""
-    found = checkpoint.load_checkpoint(path)
-    for damaged in found.skipped:
-        tell(f"{damaged}; the checkpoint before it is used")
-    return found

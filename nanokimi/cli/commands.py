@@ -17,7 +17,8 @@ from nanokimi import hub, ranks
 from nanokimi.abilities.report import MOST_SAMPLES, N_SAMPLES, measure_abilities
 from nanokimi.cli import options, settings
 from nanokimi.cli.abilities import lines_of
-from nanokimi.cli.begin import begin_training, load_newest
+from nanokimi.cli.begin import begin_training
+from nanokimi.cli.models import load_its_text, load_model, name_of, step_of
 from nanokimi.cli.program import BAD_INPUT
 from nanokimi.cli.terminal import bars, decode, hush, load_corpus_with_bars, say, tell
 from nanokimi.config import ConfigError, to_dict
@@ -110,7 +111,7 @@ def generate_text(
         check_sampling(temperature, top_k, top_p)
         check_run(max_new_tokens, seed, None, compile)
     settings.check_letters(prompt, "--prompt", "write it in UTF-8")
-    loaded = load_newest(checkpoint_path)
+    loaded = load_model(checkpoint_path)
     encoding = loaded.tokenizer
     # In training every document follows a separator, so a prompt begins like a document.
     ids = [encoding.encode_single_token(END_OF_TEXT), *encoding.encode_ordinary(prompt)]
@@ -155,26 +156,15 @@ def evaluate_model(
         raise ConfigError(f"--samples={samples} must lie in 1..{MOST_SAMPLES}")
     with options.named_as_options():
         check_run(1, seed, None, "auto")
-    loaded = load_newest(checkpoint_path)
-    sets = settings.sort_overrides(overrides, "data")["data"]
-    cfg = (
-        settings.read_data(loaded.path.parent, sets)
-        if data is None
-        else settings.load_data_config(data, sets)
-    )
-    text = load_corpus_with_bars(cfg, loaded.train.seq_len)
-    if text.fingerprint != loaded.state.corpus_fingerprint:
-        raise ConfigError(
-            f"{quote(text.name)} with these settings is not the text that {quote(str(loaded.path))} was trained on: "
-            "name that text with --data, and its settings with --set data.name=value"
-        )
+    loaded = load_model(checkpoint_path)
+    cfg, text = load_its_text(loaded, data, overrides)
     with bars() as show:
         found = measure_abilities(loaded.model.eval(), text, cfg, loaded.train, samples, seed, show)
     if out is not None:
-        about = {"checkpoint": str(loaded.path), "step": loaded.state.step, "data": to_dict(cfg)}
+        about = {"checkpoint": name_of(loaded), "step": step_of(loaded), "data": to_dict(cfg)}
         write_json(out, about | asdict(found))
     count = sum(p.numel() for p in loaded.model.parameters())
-    say(one_line(f"{loaded.path}: {loaded.model.cfg.kind}, {count:,} parameters, trained on {text.name}"))
+    say(one_line(f"{name_of(loaded)}: {loaded.model.cfg.kind}, {count:,} parameters, trained on {text.name}"))
     for line in lines_of(found):
         say(line)
 
@@ -212,7 +202,7 @@ def export_checkpoint(
 ) -> None:
     """Write a Kimi checkpoint for transformers."""
     settings.check_name(to)
-    loaded = load_newest(checkpoint_path)
+    loaded = load_model(checkpoint_path)
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.
     say(f"wrote it; to load it: transformers.AutoModelForCausalLM.from_pretrained({str(to.absolute())!r})")

@@ -97,4 +97,6 @@ Data = Annotated[
 Overrides = Annotated[
     list[str], typer.Option("--set", help="section.name=value; sections: model, train, data. Repeatable")
 ]
-CheckpointPath = Annotated[Path, folder("--checkpoint", "a folder that `nanokimi train` wrote")]
+CheckpointPath = Annotated[
+    Path, folder("--checkpoint", "a folder that `nanokimi train` wrote, or a model's name")
+]

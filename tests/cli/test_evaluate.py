@@ -79,7 +79,7 @@ def test_without_the_settings_of_the_run_the_text_is_named(run, trained):
 @pytest.mark.parametrize(
     "words, about",
     [
-        (["--checkpoint=nowhere"], "no checkpoint in nowhere"),
+        (["--checkpoint=nowhere"], "no checkpoint in 'nowhere'"),
         (["--checkpoint={}", "--samples=0"], "--samples=0 must lie in 1..10000"),
         (["--checkpoint={}", "--samples=many"], "'many' must be a whole number"),
         (["--checkpoint={}", "--seed=99999999999999999999"], "--seed=99999999999999999999 must be"),

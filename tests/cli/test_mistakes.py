@@ -58,7 +58,7 @@ BAD = {
     "text too short": (["train", "--data={short}"], "short.txt"),
     "no CUDA": (["train", "--device=cuda"], "device=cuda"),
     "unknown device": (["train", "--device=tpu"], "device='tpu'"),
-    "missing checkpoint": (["generate", "--checkpoint=nowhere"], "no checkpoint in nowhere"),
+    "missing checkpoint": (["generate", "--checkpoint=nowhere"], "no checkpoint in 'nowhere'"),
     "nothing to resume": (["train", "--resume", "--out=nowhere"], "nothing to resume in 'nowhere'"),
     "unknown option": (["train", "--modle=x"], "--modle"),
     "unknown command": (["trian"], "train"),

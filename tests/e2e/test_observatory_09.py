@@ -6,24 +6,23 @@ import re
 import pytest
 import torch
 
-from lab_utils.bench.results import run_folder
 from lab_utils.observatory.look import look
 from lab_utils.observatory.token_strip import make_visible, read_token_facts
-from nanokimi import checkpoint
+from nanokimi.pretrained import load_pretrained
 
 NAME = "09_router_observatory.ipynb"
 PROMPT = 'Pim said <script>document.title = "taken"</script> & <img src=x onerror=alert(1)> twice'
 LONG = 240_000  # ms; a cell's first run on a busy machine
 
 
-def test_observatory(notebook, lab):
+def test_observatory(notebook):
     nb = notebook(NAME)
     dialogs = []
     nb.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     nb.clear()
     nb.run_all()
     nb.wait_until_run("cache", timeout=LONG / 1000)
-    found = checkpoint.load_checkpoint(run_folder(lab.folder / "out" / "notebook", "observatory-smoke", 0))
+    found = load_pretrained("kimi-storyworld")
 
     def facts(prompt: str, layer: int):
         ids = found.tokenizer.encode_ordinary(prompt)
@@ -77,7 +76,7 @@ def test_observatory(notebook, lab):
     assert len({rows[0][0], rows[0][1], rows[1][1]}) == 3
     which.fill("1:99")
     lesion.get_by_role("button", name="Switch off").click()
-    lesion.get_by_text("expert 99 does not exist in layer 1: numbers go from 0 to 7").wait_for()
+    lesion.get_by_text("expert 99 does not exist in layer 1: numbers go from 0 to 15").wait_for()
 
     # All experts, behind a button.
     every = nb.output("lesions")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lab_utils.observatory.specimen import find_specimen
+from lab_utils.observatory.word_classes import Lexicon
 from nanokimi import checkpoint
 from nanokimi.model import build_model
 from nanokimi.train import train
@@ -50,6 +51,38 @@ def test_other_checkpoints_are_named_and_left(out, tmp_path):
         found = find_specimen("smoke", str(tmp_path / name), str(out), said.append)
         assert sentence in said[0] and said[0].endswith("The observatory goes on with a model of its own.")
         assert found.origin.startswith("observatory-smoke-s0")
+
+
+def test_a_model_of_the_lab_is_found_by_its_name_without_any_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_specimen("smoke", "kimi-storyworld", str(tmp_path / "out"), pytest.fail)
+    assert not (tmp_path / "out").exists()
+    assert found.origin == "kimi-storyworld, 4,000 steps of 8,192 tokens"
+    assert found.corpus.tokenizer.n_vocab == found.model.cfg.vocab_size == 2048
+    assert found.lexicon != Lexicon()
+    tokens, index = found.text(3)
+    assert tokens.shape == index.shape == (3, 256)
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("gpt-storyworld", "this is a GPT: it has no router"),
+        ("kimi-tinystories", "the lab does not have the text of kimi-tinystories"),
+    ],
+)
+def test_a_model_of_the_lab_that_cannot_be_looked_at_is_named_and_left(out, name, sentence):
+    said = []
+    found = find_specimen("smoke", name, str(out), said.append)
+    assert sentence in said[0] and found.origin.startswith("observatory-smoke-s0")
+
+
+def test_a_folder_with_the_name_of_such_a_model_is_meant(out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kimi-storyworld").mkdir()
+    said = []
+    find_specimen("smoke", "kimi-storyworld", str(out), said.append)
+    assert "no checkpoint in" in said[0]
 
 
 def test_an_unfinished_training_is_begun_again(tmp_path):
