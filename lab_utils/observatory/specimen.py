@@ -19,6 +19,7 @@ from nanokimi.config import TrainConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import build_model
 from nanokimi.system.checked import checked
+from nanokimi.system.printable import quote
 from nanokimi.text.corpus import Corpus, load_corpus, windows
 from nanokimi.train import train
 
@@ -122,6 +123,10 @@ def find_specimen(
     kept = run_folder(root, f"observatory-{profile}", 0)
     if path:
         try:
+            if not Path(path).exists():
+                raise ValueError(
+                    f"no folder {quote(str(path))}; with the lab come {', '.join(pretrained.names())}"
+                )
             return _read(Path(path), corpus, lexicon)
         except ValueError as error:
             say(f"{error}. The observatory goes on with a model of its own.")

@@ -22,7 +22,7 @@ from nanokimi.config import ConfigError, DataConfig, TrainConfig, to_dict
 from nanokimi.evaluate import Evaluation, RoleLoss
 from nanokimi.model import Model, build_model
 from nanokimi.presets.yaml_config import build, build_model_config
-from nanokimi.runs.reading import hash_file
+from nanokimi.runs.reading import hash_about, hash_file
 from nanokimi.system.atomic import new_folder, write_json
 from nanokimi.system.checked import checked
 from nanokimi.system.finite import name_first
@@ -61,7 +61,7 @@ class Pretrained:
 
 def names() -> list[str]:
     """The models that come with the lab."""
-    return sorted(file.parent.name for file in SHELF.glob(f"*/{ABOUT}"))
+    return sorted(each.name for each in SHELF.iterdir() if each.is_dir() and each.name[0] not in "._")
 
 
 @checked
@@ -72,7 +72,7 @@ def load_pretrained(name: str) -> Pretrained:
 
     >>> from nanokimi import generate, load_pretrained
     >>> found = load_pretrained("kimi-storyworld")
-    >>> start = found.tokenizer.encode("Once upon a time, there was a")
+    >>> start = found.tokenizer.encode("Once upon a time")
     >>> len(list(generate(found.model, start, max_new_tokens=5)))
     5
     """
@@ -80,7 +80,19 @@ def load_pretrained(name: str) -> Pretrained:
         raise ConfigError(f"no model {quote(name)} comes with the lab; {nearest(name, names())}")
     try:
         return read_model(SHELF / name)
-    except (UnreadableFile, SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except UnreadableFile:
+        raise PretrainedError(
+            f"model {name} is damaged: {ABOUT} cannot be read; install nanokimi again"
+        ) from None
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         why = one_line(str(error) or type(error).__name__, 300)
         raise PretrainedError(f"model {name} is damaged: {why}; install nanokimi again") from None
 
@@ -116,6 +128,7 @@ def write_model(
             "origin": origin,
             "sha256": {name: hash_file(unfinished / name) for name in (WEIGHTS, TOKENS)},
         }
+        about["sha256"][ABOUT] = hash_about(about, ABOUT)
         write_json(unfinished / ABOUT, about)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
 
@@ -123,8 +136,12 @@ def write_model(
 def read_model(folder: Path) -> Pretrained:
     """The model of a folder that `write_model` wrote; whatever a damaged file makes our readers raise."""
     about = read_small_json(folder / ABOUT, _LARGEST_ABOUT)
-    for name, digest in dict(about["sha256"]).items():
-        if hash_file(folder / name) != digest:
+    digests = about["sha256"]
+    actual = {name: hash_file(folder / name) for name in (WEIGHTS, TOKENS)} | {
+        ABOUT: hash_about(about, ABOUT)
+    }
+    for name, digest in actual.items():
+        if digests[name] != digest:
             raise ValueError(f"{name} is not what was written: its checksum differs")
     model = build_model(build_model_config(about["model"], where=ABOUT))
     model.load_state_dict({name: _widen(value) for name, value in load_file(folder / WEIGHTS).items()})

@@ -130,9 +130,9 @@ def _load_optimizers(path: Path, model: Model, train: TrainConfig) -> dict[str, 
     return packed
 
 
-def hash_about(about: dict) -> str:
-    """The checksum of what checkpoint.json says, its own checksum left out."""
-    files = {name: value for name, value in about["sha256"].items() if name != ABOUT}
+def hash_about(about: dict, own: str = ABOUT) -> str:
+    """The checksum of what the file `own` says, its own checksum left out."""
+    files = {name: value for name, value in about["sha256"].items() if name != own}
     text = json.dumps({**about, "sha256": files}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -69,6 +69,10 @@ def test_a_model_of_the_lab_is_found_by_its_name_without_any_training(tmp_path, 
     [
         ("gpt-storyworld", "this is a GPT: it has no router"),
         ("kimi-tinystories", "the lab does not have the text of kimi-tinystories"),
+        (
+            "kimi-storywrold",
+            "no folder 'kimi-storywrold'; with the lab come gpt-storyworld, kimi-storyworld, ",
+        ),
     ],
 )
 def test_a_model_of_the_lab_that_cannot_be_looked_at_is_named_and_left(out, name, sentence):

@@ -93,11 +93,38 @@ def test_a_damaged_file_is_one_line(tmp_path, monkeypatch, file, damage):
     assert "\n" not in str(caught.value) and file in str(caught.value)
 
 
-@pytest.mark.parametrize("about", ["", "[]", "{}", '{"sha256": {}}', "null", '{"sha256": 3}'])
-def test_a_damaged_about_is_one_line(tmp_path, monkeypatch, about):
+def without(name: str):
+    return lambda about: {key: value for key, value in about.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda about, value=value: value for value in (None, [], {}, {"sha256": {}}, {"sha256": 3})),
+        *(lambda about, key=key, value=value: {**about, key: value}
+          for key in ("model", "train", "data", "evaluation", "origin", "sha256") for value in (None, {}, "x", [1])),
+        *map(without, ("model", "train", "data", "evaluation", "origin", "sha256")),
+    ],
+)  # fmt: skip
+def test_a_changed_about_is_one_line(tmp_path, monkeypatch, change):
+    write(tmp_path / "one", build_model(tiny.gpt()), DataConfig())
+    monkeypatch.setattr(shelf, "SHELF", tmp_path)
+    file = tmp_path / "one" / shelf.ABOUT
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(
+        PretrainedError, match=r"^model one is damaged: .*; install nanokimi again$"
+    ) as caught:
+        load_pretrained("one")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("about", [b"", b"{", b"\xff\xfe{}", None])
+def test_an_about_that_is_no_json_or_is_not_there_is_one_line(tmp_path, monkeypatch, about):
     write(tmp_path / "one", build_model(tiny.gpt()))
     monkeypatch.setattr(shelf, "SHELF", tmp_path)
-    (tmp_path / "one" / shelf.ABOUT).write_text(about)
+    (tmp_path / "one" / shelf.ABOUT).unlink()
+    if about is not None:
+        (tmp_path / "one" / shelf.ABOUT).write_bytes(about)
     with pytest.raises(PretrainedError, match=r"^model one is damaged: ") as caught:
         load_pretrained("one")
     assert "\n" not in str(caught.value)
@@ -110,6 +137,7 @@ def test_weights_of_another_model_are_one_line(tmp_path, monkeypatch):
     shutil.copy(tmp_path / "two" / shelf.WEIGHTS, tmp_path / "one")
     about = json.loads((tmp_path / "one" / shelf.ABOUT).read_text())
     about["sha256"][shelf.WEIGHTS] = shelf.hash_file(tmp_path / "one" / shelf.WEIGHTS)
+    about["sha256"][shelf.ABOUT] = shelf.hash_about(about, shelf.ABOUT)
     (tmp_path / "one" / shelf.ABOUT).write_text(json.dumps(about))
     with pytest.raises(PretrainedError, match=r"^model one is damaged: ") as caught:
         load_pretrained("one")
