@@ -4,6 +4,7 @@ import pytest
 
 from lab_utils.course.attempt import Attempt
 from lab_utils.course.chapters import all_exercises
+from lab_utils.course.chapters.ch05_latent.mistakes.weak_summary import future_test_of_every_bit
 from lab_utils.course.exercise import Exercise
 from lab_utils.course.judge import compare, judge
 from lab_utils.show.note import with_code
@@ -43,6 +44,10 @@ def test_a_known_mistake_fails_and_is_named_as_itself(exercise, known):
         outcomes = tuple(key.outcome(known.wrong, number) for number in range(len(key.cases)))
         result = compare(key, Attempt(outcomes))
     assert result.status == "failed"
+    if known.wrong is future_test_of_every_bit.wrong and not result.diagnoses:
+        # Its pieces round alike on some machines: what it asks for is then told instead, by the pieces' doubles.
+        assert "So it asks for exactly equal numbers" in result.beside
+        return
     # Two ways to make one mistake, with the same words, are alike on some machines.
     assert result.diagnosis is not None and result.diagnosis.says == known.says, result
     assert known.says in repr(result) and with_code(known.says) in result._repr_html_()
