@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from benchmarks.model_card import write_card
+from lab_utils.bench.plan import make_plan
 from lab_utils.machine.describe import describe, environment
 from nanokimi.abilities.report import measure_abilities
 from nanokimi.checkpoint import has_checkpoint, load_checkpoint
-from nanokimi.config import BalanceConfig, DataConfig, OptimConfig, TrainConfig
+from nanokimi.config import DataConfig, ModelConfig, TrainConfig
 from nanokimi.evaluate import evaluate
 from nanokimi.model import build_model
-from nanokimi.presets.yaml_config import load_model_config
 from nanokimi.pretrained.shelf import SHELF, read_model, write_model
 from nanokimi.system.memory import keep_freed_memory
 from nanokimi.text import storyworld
@@ -35,42 +35,38 @@ from nanokimi.text.storyworld.writer import write
 from nanokimi.train import train
 
 N_STORIES = 200_000
-# The arms of `make bench`; Kimi at half the rate that is best for a million tokens.
-KIMI = {
-    "optim": OptimConfig(optimizer="muon", lr=0.012),
-    "balance": BalanceConfig(bias_update_rate=0.01),
-    "qk_clip_tau": 100.0,
-}
-GPT = {"optim": OptimConfig(lr=0.003)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Which model, and how it is trained. is_story: on the storyworld, else on the folder that --data names."""
 
-    model: str
+    model: ModelConfig
     train: TrainConfig
     is_story: bool = True
 
 
-def _train(steps: int, settings: dict) -> TrainConfig:
-    return TrainConfig(
+def _plan(arm_name: str, steps: int, lr: float, is_story: bool = True) -> Plan:
+    """The arm of `make bench`, trained for longer and at this rate."""
+    arm = make_plan("cpu", arm_name).arm(arm_name)
+    train = replace(
+        arm.train,
         steps=steps,
         batch_size=32,
-        seq_len=256,
         warmup_steps=100,
         min_lr_ratio=0.02,
         eval_every=250,
         eval_windows=256,
-        device="cpu",
-        **settings,
+        optim=replace(arm.train.optim, lr=lr),
     )
+    return Plan(model=arm.model, train=train, is_story=is_story)
 
 
 PLANS = {
-    "kimi-storyworld": Plan(model="kimi-tiny", train=_train(4000, KIMI)),
-    "gpt-storyworld": Plan(model="gpt-tiny", train=_train(4000, GPT)),
-    "kimi-tinystories": Plan(model="kimi-tiny", train=_train(1000, KIMI), is_story=False),
+    # Half of the rate that is Kimi's best for a million tokens.
+    "kimi-storyworld": _plan("kimi", 4000, 0.012),
+    "gpt-storyworld": _plan("gpt", 4000, 0.003),
+    "kimi-tinystories": _plan("kimi", 1000, 0.012, is_story=False),
 }
 
 
@@ -97,7 +93,7 @@ def add_stories(corpus: Corpus, data: DataConfig, n_stories: int) -> Corpus:
 def pretrain(name: str, plan: Plan, corpus: Corpus, folder: Path) -> None:
     """Train the model of a plan to its end, and print a line per evaluation."""
     keep_freed_memory()
-    model = build_model(load_model_config(plan.model), plan.train.seed)
+    model = build_model(plan.model, plan.train.seed)
     for record in train(model, corpus, plan.train, run_dir=folder, resume=has_checkpoint(folder)):
         if found := record.evaluation:
             where = f"{name}: step {record.step} of {record.n_steps}, {record.seconds:,.0f} s"

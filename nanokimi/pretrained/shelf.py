@@ -2,7 +2,7 @@
 
 model.safetensors  weights and expert biases, as 16-bit floats
 tokenizer.json     so that it can write text by itself
-about.json         its settings, its text, the command, the loss before it was rounded, checksums of both files
+about.json         its settings, its text, the command, the loss before it was rounded, checksums of all three
 README.md          the model card
 """
 

@@ -7,8 +7,8 @@ import benchmarks.pretrain
 from benchmarks.pretrain import PLANS, Plan, add_stories, pretrain, ship
 from nanokimi.abilities.report import measure_abilities
 from nanokimi.config import DataConfig
-from nanokimi.presets.yaml_config import load_train_config
-from nanokimi.pretrained import shelf
+from nanokimi.presets.yaml_config import load_model_config, load_train_config
+from nanokimi.pretrained import load_pretrained, shelf
 from nanokimi.text.corpus import load_corpus
 
 SMALL = DataConfig(n_characters=8, n_stories=60, vocab_size=300)
@@ -30,6 +30,12 @@ def test_more_stories_are_those_that_a_longer_text_trains_on():
     assert longer.fingerprint != corpus.fingerprint
 
 
+def test_the_models_are_what_their_plans_say():
+    for name, plan in PLANS.items():
+        found = load_pretrained(name)
+        assert (found.model.cfg, found.train, found.steps) == (plan.model, plan.train, plan.train.steps)
+
+
 def test_no_window_is_met_twice():
     """44.6 million tokens are there; the storyworld's trainings take fewer."""
     for plan in PLANS.values():
@@ -42,7 +48,7 @@ def test_a_small_one_is_trained_goes_on_and_is_shipped_in_place_of_the_older_one
 ):
     monkeypatch.setattr(benchmarks.pretrain, "measure_abilities", partial(measure_abilities, n_samples=1))
     train = replace(load_train_config("train-smoke"), steps=4, warmup_steps=1, eval_every=2, eval_windows=2)
-    plan = Plan(model="kimi-smoke", train=train)
+    plan = Plan(model=load_model_config("kimi-smoke"), train=train)
     data = DataConfig(n_characters=8, n_stories=600, vocab_size=512)
     corpus = load_corpus(data)
     pretrain("kimi-small", plan, corpus, tmp_path / "run")

@@ -44,6 +44,29 @@ def test_a_folder_is_small_and_its_card_says_what_is_recorded(name):
     assert f"{sum(p.numel() for p in load_pretrained(name).model.parameters()):,} parameters" in card
 
 
+def test_what_models_md_compares_stands_on_the_cards():
+    """A row of its table is a line of each card, below which a number is that of the model."""
+    text = (shelf.SHELF.parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    table = text.split("| | gpt-storyworld | kimi-storyworld |\n")[1].split("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[1:]]
+    lines = {
+        "facts known, of 7,200": "facts known, of 7,200",
+        "of the heroes in fewest stories (67.8 each)": "heroes 268 to 400 by fame, of 67.8 stories each",
+        "copied words right, of 1,263": "copied words right, of 1,263",
+        "1 to 16 tokens back": "1 to 16 tokens back",
+        "33 to 64 tokens back": "33 to 64 tokens back",
+        "65 to 128 tokens back": "65 to 128 tokens back",
+        "above 128 tokens back": "above 128 tokens back",
+        "stories with true facts, of 64": "stories with true facts",
+    }
+    assert [row[0] for row in rows] == list(lines)
+    for what, *numbers in rows:
+        for name, number in zip(STORYWORLD, numbers, strict=True):
+            card = (shelf.SHELF / name / "README.md").read_text(encoding="utf-8")
+            line = next(line for line in card.splitlines() if line.strip().startswith(lines[what]))
+            assert number in line.split(), (name, what)
+
+
 @pytest.mark.parametrize("name", STORYWORLD)
 def test_in_half_precision_the_loss_is_the_recorded_one(name):
     found = load_pretrained(name)
