@@ -18,6 +18,7 @@ from nanokimi.text.storyworld import Piece, World, default_grammar, mark
 N_PROMPTS, PROMPT, NEW = 3, 12, 80  # prompts, and the tokens of each prompt and of what is written
 NOTE = "Between ▸ and ◂ stands what no story says there. A wrong fact or copy stands between ✗ and ✗"
 LEGEND = f"{NOTE}."
+NO_STORIES = "No story: no model has a checkpoint yet, or the text is too short for a beginning."
 LEGEND_IN_COLOURS = f"The prompt is grey, names are bold. {NOTE}, and a right one is underlined."
 
 
@@ -54,10 +55,14 @@ class Stories:
     marked: bool
 
     def __repr__(self) -> str:
+        if not any(self.rows):
+            return NO_STORIES
         lines = [f"{story.arm}: {_as_text(story)}\n" for row in self.rows for story in row]
         return "\n".join([*lines, *self._counts(), *([LEGEND] if self.marked else [])])
 
     def _repr_html_(self) -> str:
+        if not any(self.rows):
+            return NO_STORIES
         heads = "".join(f"<th>{escape(story.arm)}</th>" for story in self.rows[0])
         width = f"width:{100 // len(self.rows[0])}%"
         cell = f'<td style="text-align:left;vertical-align:top;{width};white-space:pre-wrap;line-height:1.5">'

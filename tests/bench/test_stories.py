@@ -3,9 +3,18 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from torch import nn
 
-from lab_utils.bench.stories import N_PROMPTS, PROMPT, Stories, Story, find_beginnings, write_stories
+from lab_utils.bench.stories import (
+    N_PROMPTS,
+    NO_STORIES,
+    PROMPT,
+    Stories,
+    Story,
+    find_beginnings,
+    write_stories,
+)
 from nanokimi.config import DataConfig
 from nanokimi.text.corpus import load_corpus
 from nanokimi.text.storyworld import Piece
@@ -34,6 +43,11 @@ def test_what_stands_in_the_prompt_is_not_the_models():
     assert story.told == [PIECES[4]] and story.written[0] == Piece(" and ", "text")
     silent = Stories(((Story("kimi", "Ann eats", PIECES[:2]),),), marked=True)
     assert "kimi: no facts told, no copies told; 0 of 1 stories leave the grammar." in repr(silent)
+
+
+@pytest.mark.parametrize("rows", [(), ((), (), ())], ids=["no beginning", "no model"])
+def test_where_nothing_was_written_a_sentence_says_so(rows):
+    assert repr(Stories(rows, marked=True)) == Stories(rows, marked=True)._repr_html_() == NO_STORIES
 
 
 def test_the_beginnings_are_those_of_whole_stories():
