@@ -8,6 +8,7 @@
 #   make study NAME=facts PROFILE=smoke       when does an idea pay? A minute, to see it work; without PROFILE= the study
 #   make study NAME=cache SEEDS=3             speed and bytes while decoding, and the loss at equal cache
 #   make study NAME=muon                      tokens to equal loss; NAME=clip, balance and sparsity are studies too
+#   make study NAME=sparsity PROFILE=tinystories DATA=FOLDER    the same on another text
 #   make lab LAB_FLAGS="--no-browser"         words for JupyterLab
 #   make check                                the quick half of the tests, a minute or so, for the loop while writing
 #   make test TEST_FLAGS="-x -k router"       words for pytest
@@ -17,7 +18,6 @@ PYTHON ?= python3
 PROFILE ?= auto
 ARMS ?= default
 SEEDS ?= 1
-DATA ?= storyworld
 WHERE ?= here
 RANKS ?= 1
 # Some systems set NAME to that of the machine: only the command's own counts.
@@ -37,6 +37,8 @@ define newline
 endef
 export newline
 quoted = '$(subst $(newline),'"$$newline"',$(subst ','\'',$(value $(1))))'
+# DATA has no default: without it a profile and a study have their own text.
+data_flag = $(if $(filter undefined,$(origin DATA)),,--data=$(call quoted,DATA))
 unexport PYTHON PROFILE ARMS SEEDS DATA WHERE RANKS NAME
 
 .PHONY: help lab bench study check test perf faults render map site
@@ -50,13 +52,13 @@ lab: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m lab_utils.bench --profile=$(call quoted,PROFILE) --arms=$(call quoted,ARMS) \
-	  --seeds=$(call quoted,SEEDS) --data=$(call quoted,DATA) --where=$(call quoted,WHERE) \
+	  --seeds=$(call quoted,SEEDS) $(data_flag) --where=$(call quoted,WHERE) \
 	  --ranks=$(call quoted,RANKS)
 
 # Its trainings are jobs of this machine, one after another; WHERE=local:2 runs two at once. What was done stays done.
 study: $(READY)
 	$(BIN)/python -m lab_utils.study --name=$(call quoted,NAME) --profile=$(call quoted,PROFILE) \
-	  --seeds=$(call quoted,SEEDS) --where=$(call quoted,WHERE)
+	  --seeds=$(call quoted,SEEDS) $(data_flag) --where=$(call quoted,WHERE)
 
 # What a change breaks most often, found in under four minutes on two cores: no browser, no notebooks, no test marked slow.
 # The plug-in for notebooks takes two seconds to load in each process.

@@ -4,18 +4,18 @@
 """
 
 import json
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
+from benchmarks.facts_tables import facts_table
 from benchmarks.model_card import models_table
 from benchmarks.records import RESULTS
 from benchmarks.study_tables import balance_table, clip_table, muon_table, sparsity_table
 from lab_utils.study.arms_found import read_arms
 from lab_utils.study.cache_found import read_found, speed_ratio, tokens_per_second
 from lab_utils.study.decoding import Decoded
-from lab_utils.study.record import Found, read_study
+from lab_utils.study.record import read_study
 from lab_utils.study.trainings import at_best_rate
-from lab_utils.study.trial import Outcome
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
 PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
@@ -132,28 +132,6 @@ def shakespeare_table(results: dict[str, Any]) -> str:
     lines = ["| | learning rate | validation loss, nats per character | bits per byte |", "|---|---|---|---|"]
     for row in results["rows"]:
         lines.append(f"| {row['model']} | {row['lr']:g} | {row['loss']:.3f} | {row['bits_per_byte']:.3f} |")
-    return "\n".join(lines)
-
-
-def facts_table(study: Found) -> str:
-    """A row per arm and rate of a study of facts, a mean over its seeds; steps are compared with the first arm's."""
-    lines = [
-        "| | learning rate | seeds | facts known, as told (least..greatest) | in new words | bits per active parameter "
-        "| bits per parameter | step, vs dense |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    rows: dict[tuple[str, float], list[Outcome]] = {}
-    for each in study.outcomes:
-        rows.setdefault((each.arm, each.lr), []).append(each)
-    steps = {arm: median(seconds) for arm, seconds in study.step_seconds.items()}
-    for (arm, lr), seeds in sorted(rows.items()):
-        known = [each.seen.known for each in seeds]
-        bits = fmean(each.seen.bits for each in seeds)
-        lines.append(
-            f"| {arm} | {lr:g} | {len(seeds)} | {fmean(known):.1%} ({min(known):.1%}..{max(known):.1%}) "
-            f"| {fmean(each.held_out.known for each in seeds):.1%} | {bits / seeds[0].body_active:.2f} "
-            f"| {bits / seeds[0].body_total:.2f} | {steps[arm] / steps['dense']:.2f} |"
-        )
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ A preset is nanokimi/presets/study-<name>-<profile>.yaml, for the names muon, cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import model_validator
@@ -60,24 +60,31 @@ class ArmsPreset:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmsPlan:
-    """The study of this name and profile: all its trainings."""
+    """The study of this name and profile: all its trainings. data: the text that replaces the preset's, if any."""
 
     name: str
     profile: str
+    data: str
     preset: ArmsPreset
     seeds: tuple[int, ...]
     cells: tuple[ArmCell, ...]
 
 
 @checked
-def make_arms_plan(name: str, profile: str = "cpu", seeds: Size = 1) -> ArmsPlan:
-    """The plan of the study. Raises `ConfigError` in one line that says what is wrong and what is allowed."""
+def make_arms_plan(name: str, profile: str = "cpu", seeds: Size = 1, data: str = "") -> ArmsPlan:
+    """The plan of the study; `data`, if given, replaces the preset's text: storyworld, tinystories or a path.
+
+    Raises `ConfigError` in one line that says what is wrong and what is allowed.
+    """
     where = find_preset(name, profile)
     preset = build(ArmsPreset, read_yaml(where), where=where)
+    if data:
+        preset = replace(preset, data=replace(preset.data, source=data))
     rates = {arm: preset.rates_of(arm) for arm in preset.arms}
     return ArmsPlan(
         name=name,
         profile=profile,
+        data=data,
         preset=preset,
         seeds=tuple(range(seeds)),
         cells=make_cells(where, preset.train, preset.arms, rates, range(seeds)),

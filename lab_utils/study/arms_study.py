@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote as quote_word
 from typing import Any
 
 from lab_utils.bench.command import tell
@@ -100,6 +101,7 @@ def run_arms(plan: ArmsPlan, folder: Path, place: Local | Cluster) -> int:
 def _describe(plan: ArmsPlan, found: ArmsFound) -> dict[str, Any]:
     """The record, as plain data."""
     command = f"make study NAME={plan.name} PROFILE={plan.profile} SEEDS={len(plan.seeds)}"
+    command += f" DATA={quote_word(plan.data)}" if plan.data else ""
     return describe_study(plan) | {"command": command, **asdict(found)}
 
 

@@ -24,8 +24,11 @@ from lab_utils.study.record import run_study
 from lab_utils.study.report import as_text, write_report
 from lab_utils.study.trainings import count_by_rule
 from nanokimi.cli.options import read_folder, read_whole
+from nanokimi.cli.settings import check_letters
 from nanokimi.cli.terminal import say
 from nanokimi.system.interpreter import check_same_tree
+from nanokimi.system.printable import quote
+from nanokimi.system.refusals import require
 from nanokimi.text.corpus import load_corpus
 
 FAILED = 1
@@ -39,19 +42,26 @@ def run(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--name", default=FACTS, help=f"which study: {', '.join(study_names())}")
     parser.add_argument(
-        "--profile", default="auto", help="smoke (a minute), cpu (which auto is), for facts map"
+        "--profile",
+        default="auto",
+        help="smoke (a minute), cpu (which auto is), and others, of facts map and many",
     )
     parser.add_argument(
         "--seeds",
         default="1",
         help="how many; each after the first is trained at the best rates only",
     )
+    parser.add_argument(
+        "--data",
+        default="",
+        help="another text for muon, clip, balance or sparsity: tinystories, or a path of UTF-8 text",
+    )
     parser.add_argument("--where", default=HERE, help="here, local:N (N trainings at once), slurm")
     parser.add_argument("--out", type=str, default="", help="the folder [default: out/study/NAME-PROFILE]")
     options = parser.parse_args(argv)
     profile = "cpu" if options.profile == "auto" else options.profile
     seeds = read_whole(options.seeds)
-    plan = _make_plan(options.name, profile, seeds)
+    plan = _make_plan(options.name, profile, seeds, options.data)
     place = read_place(options.where) or Local(1)
     check_same_tree()
     folder = read_folder(options.out or f"out/study/{plan.name}-{plan.profile}")
@@ -75,7 +85,9 @@ def run(argv: Sequence[str]) -> int:
     return FAILED if found.lost else 0
 
 
-def _make_plan(name: str, profile: str, seeds: int) -> StudyPlan | CachePlan | ArmsPlan:
-    if name == FACTS:
-        return make_study(name, profile, seeds)
-    return make_cache_plan(profile, seeds) if name == CACHE else make_arms_plan(name, profile, seeds)
+def _make_plan(name: str, profile: str, seeds: int, data: str) -> StudyPlan | CachePlan | ArmsPlan:
+    check_letters(data, "--data", "name another")
+    if name not in (FACTS, CACHE):
+        return make_arms_plan(name, profile, seeds, data)
+    require(not data, f"--data={quote(data)}: the study {name} has a text of its own; leave it out")
+    return make_study(name, profile, seeds) if name == FACTS else make_cache_plan(profile, seeds)

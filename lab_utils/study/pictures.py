@@ -14,27 +14,25 @@ from lab_utils.study.trial import Outcome, by_place
 
 
 def facts_picture(outcomes: Sequence[Outcome]) -> Snapshot:
-    """For every text a row: loss on facts over exposures, and the facts known at the end; bands span the seeds."""
+    """Of one text: the loss on facts over exposures, and the facts known at the end; bands span the seeds."""
     places = by_place(outcomes)
-    texts = list(dict.fromkeys((n, e) for n, e, _ in places))
-    figure = new_figure(9.0, 0.6 + 3.0 * len(texts))
+    ((_, n_exposures),) = {(n, e) for n, e, _ in places}
+    arms = {arm: seeds for (_, _, arm), seeds in places.items()}
+    figure = new_figure(9.0, 3.6)
     figure.suptitle(
         "Facts told again and again: which model still learns, and how many does it know at the end?"
     )
-    parts = []
-    for (n_characters, n_exposures), panels in zip(texts, figure.subplots(len(texts), 2, squeeze=False)):
-        arms = {arm: seeds for (n, e, arm), seeds in places.items() if (n, e) == (n_characters, n_exposures)}
-        _draw_losses(panels[0], arms, n_exposures)
-        _draw_known(panels[1], arms)
-        first = next(iter(arms.values()))[0]
-        assert first.seen is not None
-        panels[0].set_title(f"{first.seen.n_facts:,} facts", fontsize="medium", loc="left")
-        ends = ", ".join(f"{arm} {_mean_known(seeds, 'seen'):.0f} %" for arm, seeds in arms.items())
-        parts.append(f"{first.seen.n_facts:,} facts after {n_exposures} exposures: {ends}")
-    legend_below(figure, figure.axes[0])
+    left, right = figure.subplots(1, 2)
+    _draw_losses(left, arms, n_exposures)
+    _draw_known(right, arms)
+    first = next(iter(arms.values()))[0]
+    assert first.seen is not None
+    left.set_title(f"{first.seen.n_facts:,} facts", fontsize="medium", loc="left")
+    legend_below(figure, left)
+    ends = ", ".join(f"{arm} {_mean_known(seeds, 'seen'):.0f} %" for arm, seeds in arms.items())
     alt = (
-        "Line charts of the loss on facts over exposures, and bar charts of the share of facts that each model knows "
-        f"at the end. {'; '.join(parts)}."
+        "A line chart of the loss on facts over exposures, and a bar chart of the share of facts that each model knows "
+        f"at the end. {first.seen.n_facts:,} facts after {n_exposures} exposures: {ends}."
     )
     return Snapshot(figure, alt)
 

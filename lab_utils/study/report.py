@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab_utils.bench.tables import sentence
 from lab_utils.study.facts import facts_verdicts
+from lab_utils.study.map_picture import map_picture
 from lab_utils.study.page import write_page
 from lab_utils.study.pictures import facts_picture
 from lab_utils.study.record import Found, facts_table
@@ -22,9 +23,11 @@ def as_text(found: Found) -> str:
 
 def write_report(found: Found, folder: Path) -> Path:
     """The page of the study, written into `folder`."""
+    texts = {(n, exposures) for n, exposures, _ in by_place(found.outcomes)}
+    draw = map_picture if len(texts) > 1 else facts_picture
     return write_page(
         "How many facts does each model know?",
-        facts_picture(found.outcomes) if by_place(found.outcomes) else None,  # none where all diverged
+        draw(found.outcomes) if texts else None,  # none where all diverged
         facts_table(found),
         _titled(found),
         found.lost,

@@ -5,15 +5,12 @@ from dataclasses import asdict
 from benchmarks.tables import (
     decoding_table,
     equal_cache_table,
-    facts_table,
     perf_table,
     reach_table,
     scaling_axes,
     scaling_table,
 )
-from lab_utils.study.record import Found
 from tests.bench.made_up_results import run
-from tests.study.outcomes import made_up
 
 ROW = {"ms": 10.0, "ratio": 1.0, "process_ratios": [1.0, 1.0]}
 POINT = {"ms": 200.0, "tokens_per_s": 20480.0, "share_of_ceiling": 0.123, "peak_memory": 456_000_000}
@@ -44,24 +41,6 @@ def test_an_axis_goes_from_its_least_to_its_largest_value():
     assert scaling_table("experts", {"points": points}).splitlines()[2:] == [
         "| 8 | 160 | 1.00 | 20,480 | 12% | unknown |",
         "| 16 | 200 | 1.25 | 20,480 | 12% | 456 MB |",
-    ]
-
-
-def test_a_row_of_a_study_is_the_mean_of_an_arm_at_a_rate():
-    outcomes = [
-        made_up("dense", 0.02, 1.0, 0.4),
-        made_up("dense", 0.02, 1.0, 0.6, seed=1),
-        made_up("wide", 0.01, 1.0),
-    ]
-    found = Found(
-        outcomes=tuple(outcomes),
-        lost={},
-        step_seconds={"dense": (1.0, 2.0, 9.0), "wide": (3.0,)},
-        environment={},
-    )
-    assert facts_table(found).splitlines()[2:] == [
-        "| dense | 0.02 | 2 | 50.0% (40.0%..60.0%) | 25.0% | 1.50 | 0.25 | 1.00 |",
-        "| wide | 0.01 | 1 | 50.0% (50.0%..50.0%) | 25.0% | 1.50 | 0.25 | 1.50 |",
     ]
 
 

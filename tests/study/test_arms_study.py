@@ -19,6 +19,17 @@ def test_a_study_of_arms_refuses_a_folder_of_another(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_study_on_another_text_says_so_in_its_record(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (text := tmp_path / "my notes.txt").write_text("Ann eats soup, and Bob eats bread. " * 2000)
+    line = ["--name=balance", "--profile=smoke", f"--data={text}", f"--out={tmp_path / 'out'}"]
+    assert command.run(line) == 0
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert record["command"] == f"make study NAME=balance PROFILE=smoke SEEDS=1 DATA='{text}'"
+    assert record["preset"]["data"]["source"] == str(text)
+
+
+@pytest.mark.slow
 def test_the_command_trains_records_and_goes_on_after_a_kill(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "out"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lab_utils.study.facts import fact_loss_at, facts_verdicts
+from lab_utils.study.map_picture import map_picture
 from lab_utils.study.pictures import facts_picture
 from lab_utils.study.record import Found
 from lab_utils.study.report import as_text, write_report
@@ -63,6 +64,24 @@ def test_words_and_page(tmp_path):
     )
     alt = facts_picture(found.outcomes).alt
     assert "100 facts after 30 exposures: dense 41 %, experts 81 %" in alt
+
+
+def test_a_map_shows_every_text_and_every_arm_at_its_best_rate(tmp_path):
+    places = [(400, 10), (400, 30), (800, 10), (800, 30)]
+    many = [
+        made_up(arm, 0.02, 1.0, known, n_characters=n, n_exposures=exposures)
+        for n, exposures in places
+        for arm, known in (("dense", exposures / 100), ("experts", exposures / 50))
+    ]
+    many.append(
+        made_up("dense", 0.01, 2.0, 0.99, n_characters=400, n_exposures=10)
+    )  # a worse loss: not shown
+    shown = map_picture(many)
+    assert "100 facts, dense: 10 %, 30 %; 100 facts, experts: 20 %, 60 %" in shown.alt
+    assert [len(axes.lines) for axes in shown.figure.axes] == [2, 2]
+    assert list(shown.figure.axes[1].lines[1].get_ydata()) == pytest.approx([20, 60])
+    found = Found(outcomes=tuple(many), lost={}, step_seconds=STEPS, environment={})
+    assert "Facts known over the exposures" in write_report(found, tmp_path).read_text()
 
 
 def test_a_study_of_which_nothing_came_still_has_a_page(tmp_path):

@@ -80,11 +80,12 @@ def test_what_does_not_exist_is_refused():
 
 def test_the_studies_that_there_are():
     assert study_names() == ["balance", "cache", "clip", "facts", "muon", "sparsity"]
-    assert profiles_of("facts") == ["cpu", "map", "smoke"]
+    assert profiles_of("facts") == ["cpu", "many", "map", "smoke"]
+    assert profiles_of("sparsity") == ["cpu", "smoke", "tinystories"]
     assert plan.make_study("facts", "map").preset.exposures == (10, 30, 100)
 
 
-@pytest.mark.parametrize("profile", ["cpu", "map", "smoke"])
+@pytest.mark.parametrize("profile", profiles_of("facts"))
 def test_all_arms_of_a_study_have_as_many_active_parameters(profile):
     cells = make_study("facts", profile).cells
     active = {c.arm: count_parameters(c.trained.model).body_active for c in cells}
