@@ -5,6 +5,7 @@ one product computes both.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -46,23 +47,14 @@ def can_group(rows: Float[Tensor, "rows d_model"], down: Float[Tensor, "n_expert
 def grouped_linear(
     rows: Float[Tensor, "rows columns"],
     weight: Float[Tensor, "n_experts out columns"],
-    ends: Int[Tensor, " n_experts"],
+    ends: Int[Tensor, " n_experts"] | Sequence[int],
 ) -> Float[Tensor, "rows out"]:
-    """Every row through the matrix of its expert: the rows before ends[0] through the first one, and so on."""
+    """Every row through the matrix of its expert: the rows before ends[0] through the first one, and so on.
+
+    As `torch.cat([F.linear(run, weight[e]) for e, run in enumerate(runs)])`, where `runs` are the rows of each expert.
+    """
     dtype = compute_dtype(rows)  # autocast does not know this product
     return linear_by_run(rows.to(dtype), weight.to(dtype), ends)
-
-
-def _run_grouped(
-    rows: Float[Tensor, "rows d_model"],
-    counts: Int[Tensor, " n_experts"],
-    gate_up: Float[Tensor, "n_experts twice_width d_model"],
-    down: Float[Tensor, "n_experts d_model width"],
-) -> Float[Tensor, "rows d_model"]:
-    """What `swiglu` does for one expert, in two products for all of them."""
-    ends = counts.cumsum(0, dtype=torch.int32)
-    gate, up = grouped_linear(rows, gate_up, ends).chunk(2, dim=-1)
-    return grouped_linear(F.silu(gate) * up, down, ends)
 
 
 class ExpertBank(nn.Module):
@@ -78,16 +70,16 @@ class ExpertBank(nn.Module):
     ) -> Float[Tensor, "rows d_model"]:
         """What the experts make of rows sorted by expert: the first counts[0] rows go through expert 0, and so on.
 
-        An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows. For counts
-        in a tensor, which are not checked, the experts run together: ask `can_group` first.
+        An expert without rows costs nothing. Raises `ValueError` where the counts do not add up to the rows. Those in
+        a tensor are not checked: to read them is to wait for the device. Ask `can_group` first.
         """
         if isinstance(counts, Tensor):
-            return _run_grouped(rows, counts, self.gate_up_proj, self.down_proj)
-        if sum(counts) != len(rows) or len(counts) != len(self.down_proj):
+            ends = counts.cumsum(0, dtype=torch.int32)
+        elif sum(counts) == len(rows) and len(counts) == len(self.down_proj):
+            ends = list(accumulate(counts))
+        else:
             what = f"{len(counts)} counts that add up to {sum(counts)}"
             raise ValueError(f"{what} do not fit {len(self.down_proj)} experts and {len(rows)} rows")
-        experts = zip(
-            rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
-        )
-        outs = [swiglu(run, gate_up, down) for run, gate_up, down in experts if len(run)]
-        return torch.cat(outs) if outs else rows
+        # `swiglu`, in two products for all experts.
+        gate, up = grouped_linear(rows, self.gate_up_proj, ends).chunk(2, dim=-1)
+        return grouped_linear(F.silu(gate) * up, self.down_proj, ends)

@@ -30,7 +30,7 @@ def dispatch(
     # Stable, so that equal experts keep the tokens' order and a run reads memory forwards.
     order = expert_idx.flatten().argsort(stable=True)
     counts = expert_load(expert_idx, bank.down_proj.shape[0])
-    # To read the counts is to wait for the device; only the loop over the experts needs them as numbers.
+    # To read the counts is to wait for the device; only where experts run in turn they are needed as numbers.
     rows = bank(
         x.index_select(0, order // top_k), counts if can_group(x, bank.down_proj) else counts.tolist()
     )

@@ -32,6 +32,7 @@ def max_logit(
     """
     n_queries, n_keys = q.shape[-2], k.shape[-2]
     rows, full = _queries_at_once(q, n_keys), torch.promote_types(q.dtype, torch.float32)
+    matrices_q, matrices_k = q.flatten(0, 1), k.flatten(0, 1)
     best = []
     for start in range(0, n_queries, rows):
         stop = min(start + rows, n_queries)
@@ -43,8 +44,9 @@ def max_logit(
             seen, hidden = n_keys, ~visible[start:stop]
         # In float32 also where training runs in bfloat16, whose 8 significant bits would round a logit of 100 to 0.5.
         with torch.autocast(q.device.type, enabled=False):
-            logits = q[:, :, start:stop].to(full) @ k[:, :, :seen].to(full).transpose(-1, -2)
-        best.append(logits.masked_fill_(hidden, -torch.inf).amax(dim=(0, 2, 3)))
+            logits = torch.bmm(matrices_q[:, start:stop].to(full), matrices_k[:, :seen].to(full).mT)
+        by_head = logits.masked_fill_(hidden, -torch.inf).unflatten(0, q.shape[:2])
+        best.append(by_head.amax(dim=(0, 2, 3)))
     return functools.reduce(torch.maximum, best).float() * scale
 
 

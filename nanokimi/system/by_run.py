@@ -4,12 +4,14 @@ Rows are sorted, so that all rows of a run stand together; `ends[i]` is where ru
 own. One kernel does it on a GPU that has one. Elsewhere the runs are taken one after the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import once_differentiable
 
 
 def has_kernel(rows: Tensor, weight: Tensor, dtype: torch.dtype) -> bool:
@@ -27,11 +29,13 @@ def capability(device: torch.device) -> tuple[int, int]:
     return torch.cuda.get_device_capability(device)
 
 
-def linear_by_run(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+def linear_by_run(rows: Tensor, weight: Tensor, ends: Tensor | Sequence[int]) -> Tensor:
     """weight[i] · row for every row of run i: rows (rows, columns), weight (runs, out, columns) give (rows, out).
 
-    ends: (runs,) whole numbers of 32 bits, the last one is the number of rows.
+    ends: per run where it ends, so the last one is the number of rows; in a tensor of 32 bits (runs,), or as numbers.
     """
+    if not isinstance(ends, Tensor):
+        return _LinearInTurn.apply(rows, weight, ends)
     if has_kernel(rows, weight, rows.dtype):
         return F.grouped_mm(rows, weight.mT, offs=ends)
     return _linear_in_turn(rows, weight, ends)
@@ -40,30 +44,58 @@ def linear_by_run(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 # ---------------------------------------------------------------- the runs one after the other
 
 
-def _cut(ends: Tensor) -> Iterator[slice]:
-    """The rows of every run."""
-    start = 0
-    for end in ends.tolist():
-        yield slice(start, end)
-        start = end
+def _multiply(rows: Tensor, weight: Tensor, ends: Sequence[int]) -> Tensor:
+    out, lengths = rows.new_empty(len(rows), weight.shape[1]), _lengths(ends)
+    for run, matrix, place in zip(rows.split(lengths), weight.mT.unbind(), out.split(lengths), strict=True):
+        if len(run):
+            torch.mm(run, matrix, out=place)
+    return out
+
+
+def _multiply_runs(left: Tensor, right: Tensor, ends: Sequence[int]) -> Tensor:
+    """leftᵀ · right of every run: left (rows, out) and right (rows, columns) give (runs, out, columns)."""
+    products, lengths = left.new_empty(len(ends), left.shape[1], right.shape[1]), _lengths(ends)
+    for run, other, place in zip(
+        left.mT.split(lengths, dim=1), right.split(lengths), products.unbind(), strict=True
+    ):
+        torch.mm(run, other, out=place)  # of no rows it is 0
+    return products
+
+
+def _lengths(ends: Sequence[int]) -> list[int]:
+    return [end - start for start, end in pairwise([0, *ends])]
+
+
+class _LinearInTurn(torch.autograd.Function):
+    """The same with `ends` as numbers: one step of autograd for all runs, where a loop over `F.linear` has many."""
+
+    @staticmethod
+    def forward(rows: Tensor, weight: Tensor, ends: Sequence[int]) -> Tensor:
+        return _multiply(rows, weight, ends)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Sequence[int]], output: Tensor) -> None:
+        rows, weight, ctx.ends = inputs
+        ctx.save_for_backward(rows, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        rows, weight = ctx.saved_tensors
+        return _multiply(grad, weight.mT, ctx.ends), _multiply_runs(grad, rows, ctx.ends), None
+
+
+# The same for a compiler, which sees one operation. The numbers of rows are read in it; a GPU is waited for.
 
 
 @torch.library.custom_op("nanokimi::linear_in_turn", mutates_args=())
 def _linear_in_turn(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    # The numbers of rows are read in here, where no compiler looks. A GPU is waited for.
-    out = rows.new_empty(len(rows), weight.shape[1])
-    for run, matrix in zip(_cut(ends), weight.unbind(), strict=True):
-        torch.mm(rows[run], matrix.t(), out=out[run])
-    return out
+    return _multiply(rows, weight, ends.tolist())
 
 
 @torch.library.custom_op("nanokimi::products_in_turn", mutates_args=())
 def _products_in_turn(left: Tensor, right: Tensor, ends: Tensor) -> Tensor:
-    """leftᵀ · right of every run: left (rows, out) and right (rows, columns) give (runs, out, columns)."""
-    products = left.new_empty(len(ends), left.shape[1], right.shape[1])
-    for run, product in zip(_cut(ends), products.unbind(), strict=True):
-        torch.mm(left[run].t(), right[run], out=product)  # of no rows it is 0
-    return products
+    return _multiply_runs(left, right, ends.tolist())
 
 
 @_linear_in_turn.register_fake
@@ -76,12 +108,12 @@ def _(left: Tensor, right: Tensor, ends: Tensor) -> Tensor:
     return left.new_empty(len(ends), left.shape[1], right.shape[1])
 
 
-def _save(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-    rows, weight, ends = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    rows, weight, ends = ctx.saved_tensors
     return _linear_in_turn(grad, weight.mT, ends), _products_in_turn(grad, rows, ends), None
 
 

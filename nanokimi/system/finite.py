@@ -27,7 +27,7 @@ def largest_weight(model: nn.Module) -> Tensor:
     tensors = [own for _, tensor in _weights(model) if (own := ranks.own(tensor.detach())).numel()]
     if tensors[0].device.type == "cpu":
         # There the norm below takes two to three times as long.
-        largest = torch.stack([end.double() for tensor in tensors for end in tensor.aminmax()]).abs().max()
+        largest = torch.stack([end for tensor in tensors for end in tensor.aminmax()]).abs().max()
     else:
         largest = torch.nn.utils.get_total_norm(tensors, float("inf"))
     return ranks.maxima(largest)

@@ -79,3 +79,30 @@ def test_where_one_kernel_takes_all_runs(monkeypatch, capability, dtype, width, 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert has_kernel(OnCuda(7, width), OnCuda(3, 8, width), dtype) == has
     assert not has_kernel(*make(), torch.bfloat16)
+
+
+@pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
+def test_ends_as_numbers_give_the_same_as_ends_in_a_tensor(ends):
+    found = []
+    for given in (torch.tensor(ends, dtype=torch.int32), list(ends)):
+        rows, weight = (each.requires_grad_() for each in make())
+        out = linear_by_run(rows, weight, given)
+        found.append((out, *torch.autograd.grad(out.square().sum(), (rows, weight))))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_with_ends_as_numbers_nothing_is_read_and_one_step_of_autograd_is_made(monkeypatch):
+    rows, weight = (each.requires_grad_() for each in make())
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda *_: pytest.fail("a tensor was read"))
+    out = linear_by_run(rows, weight, [3, 3, 7])
+    assert [
+        source
+        for source, _ in out.grad_fn.next_functions
+        if source.name() != "torch::autograd::AccumulateGrad"
+    ] == []
+    out.sum().backward()
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (grad,) = torch.autograd.grad(
+            linear_by_run(rows, weight, [3, 3, 7]).square().sum(), rows, create_graph=True
+        )
+        grad.sum().backward()

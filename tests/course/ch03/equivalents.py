@@ -118,18 +118,13 @@ LIST = "the check gives the counts as a list, which is what the exercise asks fo
 
 EQUIVALENT = {
     "ExpertBank": name_mutants(
-        "return _run_grouped(rows, counts, self.gate_up_proj, self.down_proj)",
-        ("rows, counts", "counts, rows", LIST),
+        "ends = counts.cumsum(0, dtype=torch.int32)",
+        (", dtype=torch.int32", "", LIST),
+        ("counts.cumsum(0, dtype=torch.int32)", "_unchanged(counts)", LIST),
+        ("cumsum(0", "cumsum(1", LIST),
     )
     | name_mutants(
-        "experts = zip(rows.split(list(counts)), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)",
-        (", strict=True", "", "the three have equal lengths"),
-        ("strict=True", "strict=False", "the three have equal lengths"),
-        ("self.gate_up_proj.unbind()", "_unchanged(self.gate_up_proj)", "zip walks the first axis itself"),
-        ("self.down_proj.unbind()", "_unchanged(self.down_proj)", "zip walks the first axis itself"),
-    )
-    | name_mutants(
-        "if sum(counts) != len(rows) or len(counts) != len(self.down_proj):",
-        (" or ", " and ", "each of the two alone is refused by split or by zip"),
+        "elif sum(counts) == len(rows) and len(counts) == len(self.down_proj):",
+        (" and ", " or ", "each of the two alone is refused by split or by zip"),
     )
 }

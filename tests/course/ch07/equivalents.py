@@ -28,7 +28,7 @@ ADAMW = (
     "betas=(cfg.beta1, cfg.beta2), weight_decay=cfg.weight_decay, fused=True))"
 )
 FULL = "rows, full = (_queries_at_once(q, n_keys), torch.promote_types(q.dtype, torch.float32))"
-LOGITS = "logits = q[:, :, start:stop].to(full) @ k[:, :, :seen].to(full).transpose(-1, -2)"
+LOGITS = "logits = torch.bmm(matrices_q[:, start:stop].to(full), matrices_k[:, :seen].to(full).mT)"
 
 EQUIVALENT = {
     "newton_schulz": name_mutants(
@@ -94,9 +94,8 @@ EQUIVALENT = {
     )
     | name_mutants(
         LOGITS,
-        ("-1, -2", "-2, -1", "to exchange two dimensions has no order"),
-        ("q[:, :, start:stop].to(full)", "_unchanged(q[:, :, start:stop])", FLOAT32),
-        ("k[:, :, :seen].to(full)", "_unchanged(k[:, :, :seen])", FLOAT32),
+        ("matrices_q[:, start:stop].to(full)", "_unchanged(matrices_q[:, start:stop])", FLOAT32),
+        ("matrices_k[:, :seen].to(full)", "_unchanged(matrices_k[:, :seen])", FLOAT32),
     ),
 }
 
