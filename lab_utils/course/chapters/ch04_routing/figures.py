@@ -69,6 +69,20 @@ def draw_violations(violations: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+def draw_lesson(exposures: Sequence[float], losses: Mapping[str, Sequence[float]]) -> Figure:
+    """The loss on facts over the exposures of each fact, a line per model; the first one is dense."""
+    figure = new_figure(9.0, 3.0)
+    figure.suptitle("Told again and again: which model still learns facts?")
+    axes = figure.subplots()
+    draw_lines(axes, losses, x=exposures, looks=PROBLEM_FIRST)
+    axes.set_xlabel("exposures of each fact")
+    axes.set_ylabel("loss on facts (nats per token)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    tidy(axes)
+    return figure
+
+
 def draw_dispatch_times(
     n_experts: Sequence[int], ratios: Sequence[float], by_operations: Sequence[float]
 ) -> Figure:
