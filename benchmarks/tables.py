@@ -219,7 +219,7 @@ def tables() -> dict[str, list[str]]:
         "README.md": [summary_table(*ladders)],
         "docs/results.md": [
             *map(ladder_table, ladders),
-            facts_table(read_study(RESULTS / "study-facts.json")),
+            *(facts_table(read_study(RESULTS / f"study-facts{more}.json")) for more in ("", "-many")),
             *(write(cache) for write in (decoding_table, reach_table)),
             *(write(read_arms(read_record(f"study-{name}"))) for name, write in ARMS.items()),
             shakespeare_table(read_record("shakespeare")),
