@@ -66,7 +66,7 @@ def begin_training(
     else:
         run = _read_settings(
             "kimi-tiny" if model is None else model,
-            "train-tiny" if training is None else training,
+            training,
             "storyworld" if data is None else data,
             overrides,
         )
@@ -79,6 +79,9 @@ def begin_training(
     compiles = choose_compile(run.train.compile, computes_on) and not sharded
     if sharded and ranks.n_ranks() == 1:
         tell("--layout=sharded does nothing for one process: torchrun starts several")
+    n_parts = ranks.n_ranks() if sharded else 1
+    # The text decides the vocabulary. What is too big with any is refused before the text is made.
+    check_memory(replace(run.model, vocab_size=1), run.train, n_parts)
     made: list[Corpus] = []  # by rank 0, so that the others find the tokens of a new text
     ask_first(lambda: made.append(load_corpus_with_bars(run.data, run.train.seq_len)))
     loaded = made[0] if made else load_corpus_with_bars(run.data, run.train.seq_len)
@@ -90,8 +93,7 @@ def begin_training(
         run = replace(run, model=replace(run.model, vocab_size=n_vocab))
         for line in idle_settings(run.data, run.model, run.train, len(loaded.val)):
             tell(line)
-    if not sharded:
-        check_memory(run.model, run.train)
+    check_memory(run.model, run.train, n_parts)
     with explain_shortage(run.train):
         network = build_model(run.model, run.train.seed)
     counted = count_parameters(run.model)
@@ -132,13 +134,16 @@ def _check_free(out: Path, resume: bool) -> None:
             )
 
 
-def _read_settings(model: str, training: str, data: str, overrides: list[str]) -> settings.Run:
-    """The settings of a new run, from the words of the command."""
+def _read_settings(model: str, training: str | None, data: str, overrides: list[str]) -> settings.Run:
+    """The settings of a new run, from the words of the command; without a training, the usual one of the model."""
     sets = settings.sort_overrides(overrides, "data", "model", "train")
-    run = settings.Run(
+    text, network = (
         settings.load_data_config(data, sets["data"]),
         settings.load_model_config(model, sets["model"]),
-        settings.load_train_config(training, sets["train"]),
+    )
+    usual = settings.USUAL_TRAINING[network.kind]
+    run = settings.Run(
+        text, network, settings.load_train_config(usual if training is None else training, sets["train"])
     )
     settings.check_fits(run.model, run.train)
     return run

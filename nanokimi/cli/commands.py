@@ -60,7 +60,10 @@ def train_model(
         str | None, typer.Option(help="a model preset or a .yaml file [default: kimi-tiny]")
     ] = None,
     training: Annotated[
-        str | None, typer.Option("--train", help="a training preset or a .yaml file [default: train-tiny]")
+        str | None,
+        typer.Option(
+            "--train", help="a training preset or a .yaml file [default: train-kimi; for a GPT train-tiny]"
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -176,7 +179,10 @@ def run_bench(words: Annotated[list[str] | None, typer.Argument()] = None) -> No
     try:
         bench = importlib.import_module("lab_utils.bench.command")
     except ModuleNotFoundError as error:
-        raise ConfigError(f"bench needs {error.name}: pip install 'nanokimi[lab]' brings it") from None
+        raise ConfigError(
+            f"bench needs {error.name}, which comes with the extra lab: in a checkout of the repository, make brings "
+            "it, and so does pip install -c constraints.txt -e '.[lab]'"
+        ) from None
     raise typer.Exit(bench.run(words or []))
 
 

@@ -22,6 +22,8 @@ from nanokimi.text.sources import SOURCES
 
 RUN_FILE = "run.yaml"
 MAY_DIFFER = ("data.cache_dir", *(f"train.{name}" for name in state.MAY_DIFFER))
+# The training preset of a model for which none is named: each kind as the benchmark's default arms train it.
+USUAL_TRAINING = {"kimi": "train-kimi", "gpt": "train-tiny"}
 SECTIONS = {"data": (DataConfig,), "model": (KimiConfig, GPTConfig), "train": (TrainConfig,)}
 
 
