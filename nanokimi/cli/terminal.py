@@ -111,7 +111,13 @@ def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig, done: int = 0) -> 
     floor_is_told = False
     # Of a training that is refused or stopped before its first step no bar stays.
     with tqdm(
-        total=cfg.steps, initial=done, bar_format=BAR, file=sys.stderr, leave=False, disable=NO_TERMINAL
+        total=cfg.steps,
+        initial=done,
+        bar_format=BAR,
+        dynamic_ncols=True,
+        file=sys.stderr,
+        leave=False,
+        disable=NO_TERMINAL,
     ) as bar:
         for record in records:
             bar.leave = True
