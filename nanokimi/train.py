@@ -1,7 +1,6 @@
 """The training loop: a generator that yields a `StepRecord` per optimizer step, so the caller may stop it at any time.
 
-`step` takes one step, `evaluate` measures, `checkpoint` saves; here is what happens when. `steering` says what may be
-changed on the way.
+`step` takes one step, `evaluate` measures, `checkpoint` saves, `steering` says what may be changed on the way.
 """
 
 import contextlib
@@ -25,6 +24,7 @@ from nanokimi.optim import build_optimizers
 from nanokimi.record import StepRecord
 from nanokimi.runs import folder
 from nanokimi.runs.log import StepLog
+from nanokimi.runs.longer import check_steps
 from nanokimi.runs.shared import check_ranks
 from nanokimi.runs.state import MAY_DIFFER, refuse_other
 from nanokimi.steering import (
@@ -62,6 +62,7 @@ def train(
         that a stopped run can go on; `steps.jsonl` gets a line per record. None writes nothing. An exception inside a
         step, Ctrl-C too, saves nothing: a program that wants to go on lets the step end and closes the generator.
     resume: go on with the run in `run_dir` as if it had never stopped: on a CPU with as many threads, bit for bit.
+        `cfg.steps` may differ where the finished steps would have been the same: until the rate has begun to fall.
     steer: is asked what to change (see `steering`) before every step, after every forward and backward pass in it,
         and after every batch of an evaluation, so that a change acts within a fraction of a step. What it has
         changed holds after resuming too.
@@ -70,8 +71,7 @@ def train(
     its `steer` alone is asked, between two steps. A run may be resumed on another number of ranks.
 
     Raises `ConfigError` where `model`, `corpus` and `cfg` do not fit each other, or not the run to resume, before
-    anything is written; `TrainingDiverged` where loss, gradient or weights are no longer finite. Then nothing of that
-    step is written, and the last checkpoint stays.
+    anything is written; `TrainingDiverged` where a number is no longer finite: then the last checkpoint stays.
 
     >>> from nanokimi import DataConfig, TrainConfig, build_model, load_corpus, load_model_config, train
     >>> corpus = load_corpus(DataConfig(n_stories=200, tokenizer="char"))
@@ -144,9 +144,9 @@ def _restore(
     found = checkpoint.load_checkpoint(run_dir, next(model.parameters()).device)
     ours = replace(cfg, **{name: getattr(found.train, name) for name in MAY_DIFFER})
     refuse_other(run_dir, "model", to_dict(found.model.cfg), to_dict(model.cfg))
-    refuse_other(run_dir, "training", to_dict(found.train), to_dict(ours))
-    theirs = {"fingerprint": found.state.corpus_fingerprint}
-    refuse_other(run_dir, "corpus", theirs, {"fingerprint": corpus.fingerprint})
+    refuse_other(run_dir, "training", to_dict(found.train) | {"steps": cfg.steps}, to_dict(ours))
+    check_steps(run_dir, found.state.step, found.train, cfg)
+    refuse_other(run_dir, "corpus", {"is": found.state.corpus_fingerprint}, {"is": corpus.fingerprint})
     checkpoint.restore_(model, optimizers, found)
     return found.state
 

@@ -176,6 +176,11 @@ def _parameters(options: argparse.Namespace) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"parameter {quote(text)} must look like name=value")
         found[name.strip()] = parse(value, f"parameter {quote(text)}: {quote(value)}")
+    require(
+        NOTEBOOK.exists(),
+        f"the benchmark runs notebooks/{NOTEBOOK.name}, which is not installed with the package: run it in a "
+        "checkout of the repository, with make bench",
+    )
     check_parameters(NOTEBOOK, list(found))
     for name in found:
         if name in OWN_OPTION:

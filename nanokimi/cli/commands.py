@@ -1,4 +1,4 @@
-"""The commands of the command line: nanokimi prepare | train | generate | evaluate | bench | presets | export.
+"""The commands of the command line: nanokimi prepare | train | generate | chat | evaluate | bench | presets | export.
 
 YAML presets, which you can copy and edit (`nanokimi presets kimi-tiny > my.yaml`), and `--set` hold all settings.
 Every mistake ends in one line on stderr and exit code 2, before anything is written.
@@ -13,32 +13,41 @@ import torch
 import typer
 import typer.main
 
+import nanokimi
 from nanokimi import hub, ranks
 from nanokimi.abilities.report import MOST_SAMPLES, N_SAMPLES, measure_abilities
 from nanokimi.cli import options, settings
 from nanokimi.cli.abilities import lines_of
-from nanokimi.cli.begin import begin_training
+from nanokimi.cli.begin import Words, begin_training
+from nanokimi.cli.chat import run_chat
+from nanokimi.cli.completion import make_script
 from nanokimi.cli.models import load_its_text, load_model, name_of, step_of
 from nanokimi.cli.program import BAD_INPUT
-from nanokimi.cli.terminal import bars, decode, hush, load_corpus_with_bars, say, tell
+from nanokimi.cli.terminal import bars, hush, load_corpus_with_bars, say
+from nanokimi.cli.writing import Sampling, check_samples, load_writer, print_json, show_texts
 from nanokimi.config import ConfigError, to_dict
-from nanokimi.generate import generate as generate_tokens
-from nanokimi.presets.sampling import check_run, check_sampling
+from nanokimi.presets.sampling import check_run
 from nanokimi.presets.yaml_config import PRESETS, preset_names
 from nanokimi.step import TrainingDiverged
 from nanokimi.system.atomic import write_json
 from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import nearest
 from nanokimi.text import corpus
-from nanokimi.text.tokenizer import END_OF_TEXT
 from nanokimi.torchrun import RankLost, is_said, start
 
 app = typer.Typer(
     help="Build, train and compare a small Kimi K2 and a GPT.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(is_asked: bool | None) -> None:
+    if is_asked:
+        say(f"nanokimi {nanokimi.__version__}")
+        raise typer.Exit
 
 
 @app.command(name="prepare")
@@ -60,7 +69,10 @@ def train_model(
         str | None, typer.Option(help="a model preset or a .yaml file [default: kimi-tiny]")
     ] = None,
     training: Annotated[
-        str | None, typer.Option("--train", help="a training preset or a .yaml file [default: train-tiny]")
+        str | None,
+        typer.Option(
+            "--train", help="a training preset or a .yaml file [default: train-kimi; for a GPT train-tiny]"
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -74,7 +86,18 @@ def train_model(
     ] = None,
     overrides: options.Overrides = [],  # noqa: B006  typer reads it once
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps")] = None,
-    resume: Annotated[bool, typer.Option(help="continue the run in --out with its own settings")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="continue the run in --out with its own settings; --set train.steps goes on to more"
+        ),
+    ] = False,
+    init_from: Annotated[
+        Path | None,
+        options.folder(
+            "--init-from", "begin with these weights: a run's folder, or a model's name; needs --out"
+        ),
+    ] = None,
     layout: Annotated[
         Literal["replicated", "sharded"],
         typer.Option(help="under torchrun: every process holds the whole model, or a part of every weight"),
@@ -82,10 +105,23 @@ def train_model(
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues. Under torchrun several processes train it."""
     start()
+    if init_from is not None and out is None:
+        raise ConfigError("--init-from needs --out, the folder of the new run")
     out = out or Path("out") / Path(model or "kimi-tiny").stem
+    words = Words(
+        model=model,
+        training=training,
+        data=data,
+        out=out,
+        overrides=overrides,
+        device=device,
+        resume=resume,
+        init_from=init_from,
+        sharded=layout == "sharded",
+    )
     try:
         with hush(ranks.rank() > 0):
-            code = begin_training(model, training, data, out, overrides, device, resume, layout == "sharded")
+            code = begin_training(words)
     except (ValueError, TrainingDiverged, RankLost) as error:
         if is_said(str(error)):
             raise typer.Exit(BAD_INPUT) from None
@@ -97,45 +133,47 @@ def train_model(
 def generate_text(
     checkpoint_path: options.CheckpointPath,
     prompt: Annotated[str, typer.Option(help="the text to continue; empty starts a new document")] = "",
-    max_new_tokens: Annotated[int, options.whole("the most tokens to write")] = 200,
-    temperature: Annotated[float, options.number("0 always takes the likeliest token")] = 0.8,
-    top_k: Annotated[int | None, options.whole("keep the k likeliest tokens")] = None,
-    top_p: Annotated[float | None, options.number("keep the likeliest tokens that reach p together")] = None,
-    seed: Annotated[int, options.whole("the same seed writes the same text")] = 0,
+    max_new_tokens: options.MaxNewTokens = 200,
+    temperature: options.Temperature = 0.8,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = 0,
+    num_samples: Annotated[int, options.whole("how many texts; each next one takes the next seed")] = 1,
+    device: options.Device = "cpu",
     compile: Annotated[
         str, typer.Option(help="auto, on or off: a token as one compiled graph, made in a minute or so")
     ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="print a line of JSON per text")] = False,
 ) -> None:
     """Continue a prompt."""
-    with options.named_as_options():
-        check_sampling(temperature, top_k, top_p)
-        check_run(max_new_tokens, seed, None, compile)
-    settings.check_letters(prompt, "--prompt", "write it in UTF-8")
-    loaded = load_model(checkpoint_path)
-    encoding = loaded.tokenizer
-    # In training every document follows a separator, so a prompt begins like a document.
-    ids = [encoding.encode_single_token(END_OF_TEXT), *encoding.encode_ordinary(prompt)]
-    tokens = generate_tokens(
-        loaded.model.eval(),
-        ids,
-        max_new_tokens,
+    how = Sampling(
+        max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         seed=seed,
-        stop_id=ids[0],
         compile=compile,
     )
-    written = decode(encoding.decode_single_token_bytes, tokens)
-    first = next(written)  # a mistake shows here, before anything is printed
-    if compile == "on":
-        tell("compiling what a token takes before the second one, which takes a while")
-    try:
-        say(prompt + first, end="")
-        for piece in written:
-            say(piece, end="")
-    finally:
-        say("")  # what comes after an interruption is a line of its own
+    check_samples(num_samples, seed)
+    settings.check_letters(prompt, "--prompt", "write it in UTF-8")
+    (print_json if as_json else show_texts)(load_writer(checkpoint_path, device), prompt, how, num_samples)
+
+
+@app.command(name="chat")
+def chat_with_model(
+    checkpoint_path: options.CheckpointPath,
+    max_new_tokens: options.MaxNewTokens = 60,
+    temperature: options.Temperature = 0.8,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+) -> None:
+    """Write a story in turns with a model: you type, it goes on. /reset begins a new one, /quit ends."""
+    how = Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    run_chat(load_writer(checkpoint_path, device), how)
 
 
 @app.command(name="evaluate")
@@ -176,7 +214,10 @@ def run_bench(words: Annotated[list[str] | None, typer.Argument()] = None) -> No
     try:
         bench = importlib.import_module("lab_utils.bench.command")
     except ModuleNotFoundError as error:
-        raise ConfigError(f"bench needs {error.name}: pip install 'nanokimi[lab]' brings it") from None
+        raise ConfigError(
+            f"bench needs {error.name}, which comes with the extra lab: in a checkout of the repository, make brings "
+            "it, and so does pip install -c constraints.txt -e '.[lab]'"
+        ) from None
     raise typer.Exit(bench.run(words or []))
 
 
@@ -206,6 +247,28 @@ def export_checkpoint(
     hub.save_pretrained(loaded.model, loaded.tokenizer, to)
     # Absolute, so that the line loads it from any folder; repr, so that it is Python whatever the name holds.
     say(f"wrote it; to load it: transformers.AutoModelForCausalLM.from_pretrained({str(to.absolute())!r})")
+
+
+@app.command(name="completion")
+def print_completion(shell: Annotated[Literal["bash", "zsh"], typer.Argument(help="bash or zsh")]) -> None:
+    """Print a script that completes nanokimi: eval "$(nanokimi completion bash)" in ~/.bashrc."""
+    found = typer.main.get_command(app)
+    words = {
+        name: [
+            word for each in command.params for word in (*each.opts, *each.secondary_opts) if word[0] == "-"
+        ]
+        for name, command in getattr(found, "commands", {}).items()
+    }
+    say(make_script(shell, {name: [*having, "--help"] for name, having in words.items()}), end="")
+
+
+@app.callback()
+def _begin(
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="print the version and exit"),
+    ] = None,
+) -> None: ...
 
 
 def _compute_mean_bytes(loaded: corpus.Corpus) -> float:

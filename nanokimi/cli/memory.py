@@ -9,28 +9,32 @@ from collections.abc import Iterator
 
 import torch
 
+from nanokimi.cluster.plan import FLOAT32, list_weights
 from nanokimi.config import ConfigError, ModelConfig, TrainConfig
-from nanokimi.count import count_parameters
 from nanokimi.device import choose_device
 from nanokimi.system.memory import memory_limit
-
-BYTES_PER_WEIGHT = 12  # the weight, its gradient and a momentum, in float32
 
 # How torch and Python say it: on a CPU, on CUDA, and for more bytes than 64 bits count.
 SHORTAGE = ("can't allocate memory", "not enough memory", "out of memory", "calculation overflowed")
 
 
-def check_memory(model: ModelConfig, training: TrainConfig) -> None:
-    """`ConfigError` where the training needs more memory than the machine has, by a bound that is never too high."""
+def check_memory(model: ModelConfig, training: TrainConfig, n_ranks: int = 1) -> None:
+    """`ConfigError` where the training needs more memory than the machine has, by a bound that is never too high.
+
+    n_ranks: of so many ranks each builds the whole model once, and then holds its part of every weight.
+    """
     device = choose_device(training.device)
     limit = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else memory_limit()
     if limit is None:
         return
-    parameters = count_parameters(model).total
-    weights = parameters * BYTES_PER_WEIGHT
+    listed = list_weights(model, training.optim)
+    parameters = sum(each.size for each in listed)
+    # Every weight with its gradient and what its optimizer keeps.
+    trained = sum(each.size * (2 + each.n_states) for each in listed) // n_ranks
+    weights = FLOAT32 * max(parameters, trained)
     if weights > limit:
         raise ConfigError(
-            f"the model has {parameters:,} parameters and takes {_gb(weights)} or more to train, "
+            f"the model has {parameters:,} parameters or more and takes {_gb(weights)} or more to train, "
             f"but this machine has {_gb(limit)}: take a smaller model"
         )
     # Every layer's input is kept for the gradients; the logits are there twice, with their gradient.

@@ -13,8 +13,11 @@ from nanokimi.system.printable import quote
 from nanokimi.system.refusals import require
 from nanokimi.text.corpus import Corpus
 
+# A trained model as --checkpoint and --init-from find it.
+Found = checkpoint.Checkpoint | Pretrained
 
-def load_model(path: Path) -> checkpoint.Checkpoint | Pretrained:
+
+def load_model(path: Path) -> Found:
     """The model in a folder; where nothing has this name, the one that comes with the lab under it."""
     shipped = pretrained.names()
     if not path.exists() and str(path) in shipped:
@@ -35,26 +38,24 @@ def load_newest(path: Path) -> checkpoint.Checkpoint:
     return found
 
 
-def name_of(found: checkpoint.Checkpoint | Pretrained) -> str:
+def name_of(found: Found) -> str:
     """The folder of a checkpoint, or the name of a model that comes with the lab."""
     return found.name if isinstance(found, Pretrained) else str(found.path)
 
 
-def step_of(found: checkpoint.Checkpoint | Pretrained) -> int:
+def step_of(found: Found) -> int:
     """How many steps it was trained for."""
     return found.steps if isinstance(found, Pretrained) else found.state.step
 
 
-def load_its_text(
-    found: checkpoint.Checkpoint | Pretrained, data: str | None, overrides: list[str]
-) -> tuple[DataConfig, Corpus]:
+def load_its_text(found: Found, data: str | None, overrides: list[str]) -> tuple[DataConfig, Corpus]:
     """The text of the model's training, which `data` names, or else what is kept beside the model.
 
     The settings have as many stories as the model has read: one that comes with the lab has read more than its text.
     `ConfigError` for another text, and where nothing says which one it is.
     """
     sets = settings.sort_overrides(overrides, "data")["data"]
-    cfg = settings.load_data_config(data, sets) if data is not None else _recall(found, sets)
+    cfg = settings.load_data_config(data, sets) if data is not None else recall_text(found, sets)
     text = load_corpus_with_bars(cfg, found.train.seq_len)
     if not _is_its_text(found, text):
         raise ConfigError(
@@ -66,7 +67,8 @@ def load_its_text(
     return cfg, text
 
 
-def _recall(found: checkpoint.Checkpoint | Pretrained, sets: list[str]) -> DataConfig:
+def recall_text(found: Found, sets: list[str]) -> DataConfig:
+    """The settings of the text that a model was trained on, which are kept beside it; `ConfigError` without them."""
     if not isinstance(found, Pretrained):
         return settings.read_data(found.path.parent, sets)
     if found.data is None:
@@ -74,8 +76,13 @@ def _recall(found: checkpoint.Checkpoint | Pretrained, sets: list[str]) -> DataC
     return build(DataConfig, to_dict(found.data), sets, found.name, "data")
 
 
-def _is_its_text(found: checkpoint.Checkpoint | Pretrained, text: Corpus) -> bool:
+def _is_its_text(found: Found, text: Corpus) -> bool:
     """Of a model that comes with the lab the tokens say it: they were learnt from its text."""
     if not isinstance(found, Pretrained):
         return text.fingerprint == found.state.corpus_fingerprint
+    return has_its_tokens(found, text)
+
+
+def has_its_tokens(found: Found, text: Corpus) -> bool:
+    """Whether a text is cut into the tokens that the model was trained with."""
     return text.tokenizer._mergeable_ranks == found.tokenizer._mergeable_ranks

@@ -100,3 +100,10 @@ Overrides = Annotated[
 CheckpointPath = Annotated[
     Path, folder("--checkpoint", "a folder that `nanokimi train` wrote, or a model's name")
 ]
+# How a text is drawn.
+MaxNewTokens = Annotated[int, whole("the most tokens to write")]
+Temperature = Annotated[float, number("0 always takes the likeliest token")]
+TopK = Annotated[int | None, whole("keep the k likeliest tokens")]
+TopP = Annotated[float | None, number("keep the likeliest tokens that reach p together")]
+Seed = Annotated[int, whole("the same seed writes the same text")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]

@@ -17,11 +17,13 @@ from nanokimi.presets.yaml_config import (
 )
 from nanokimi.runs import state
 from nanokimi.system.atomic import write_text
-from nanokimi.system.printable import quote
+from nanokimi.system.printable import one_line, quote
 from nanokimi.text.sources import SOURCES
 
 RUN_FILE = "run.yaml"
-MAY_DIFFER = ("data.cache_dir", *(f"train.{name}" for name in state.MAY_DIFFER))
+MAY_DIFFER = ("data.cache_dir", *(f"train.{name}" for name in state.MAY_DIFFER), "train.steps")
+# The training preset of a model for which none is named: each kind as the benchmark's default arms train it.
+USUAL_TRAINING = {"kimi": "train-kimi", "gpt": "train-tiny"}
 SECTIONS = {"data": (DataConfig,), "model": (KimiConfig, GPTConfig), "train": (TrainConfig,)}
 
 
@@ -103,8 +105,11 @@ def check_name(out: Path) -> None:
     check_letters(str(out.absolute()), "the name of the folder", "name another")
 
 
-def write_run(out: Path, run: Run) -> None:
-    """Write the settings of a run to its folder; a path becomes absolute, so that it resumes from anywhere."""
+def write_run(out: Path, run: Run, origin: str = "") -> None:
+    """Write the settings of a run to its folder; a path becomes absolute, so that it resumes from anywhere.
+
+    origin: where its first weights come from, where they are not made from the seed. It becomes a comment.
+    """
     data = run.data
     if data.source not in SOURCES:
         data = replace(data, source=str(Path(data.source).expanduser().absolute()))
@@ -115,8 +120,22 @@ def write_run(out: Path, run: Run) -> None:
         "model": to_dict(run.model),
         "train": to_dict(run.train),
     }
+    _write(out, (f"# The first weights are those of {one_line(origin)}\n" if origin else "") + dump(sections))
+
+
+def write_steps(out: Path, steps: int) -> None:
+    """Write another number of steps to the settings of a run that goes on; all others stay as they are."""
+    _, saved = _read_sections(out)
+    if saved["train"].get("steps") != steps:
+        lines = (out / RUN_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
+        comments = "".join(each for each in lines if each.startswith("#"))
+        saved["train"]["steps"] = steps
+        _write(out, comments + dump(saved))
+
+
+def _write(out: Path, text: str) -> None:
     try:
-        write_text(out / RUN_FILE, dump(sections))
+        write_text(out / RUN_FILE, text)
     except OSError as error:
         raise ConfigError(f"folder {quote(str(out))} cannot be written: {error.strerror}") from None
 

@@ -14,6 +14,8 @@ from nanokimi.record import StepRecord
 from nanokimi.system.printable import OneLineError, escape_text, one_line
 from nanokimi.text import corpus
 
+# The line of a training: 60 columns hold it with a short bar.
+BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 NO_TERMINAL = None  # tqdm's word for: no bar where stderr is a file or a pipe
 
 
@@ -103,29 +105,36 @@ def load_corpus_with_bars(cfg: DataConfig, seq_len: int = 1) -> corpus.Corpus:
 def draw_bar(records: Iterator[StepRecord], cfg: TrainConfig, done: int = 0) -> Iterator[StepRecord]:
     """The same records, after step `done`, and each evaluation as a line once its record was given.
 
-    A terminal shows a bar below the lines, with loss, tokens/s and the time left.
+    A terminal shows a bar below the lines, with loss, tokens/s and the time left. Every line has at most 60 letters,
+    for a phone or half a screen.
     """
+    floor_is_told = False
     # Of a training that is refused or stopped before its first step no bar stays.
     with tqdm(
-        total=cfg.steps, initial=done, unit="step", file=sys.stderr, leave=False, disable=NO_TERMINAL
+        total=cfg.steps,
+        initial=done,
+        bar_format=BAR,
+        dynamic_ncols=True,
+        file=sys.stderr,
+        leave=False,
+        disable=NO_TERMINAL,
     ) as bar:
         for record in records:
             bar.leave = True
             if record.compile_seconds:
-                about = f"compiled in {record.compile_seconds:.1f} s, which no other time includes"
+                about = f"compiled in {record.compile_seconds:.1f} s, in no other time"
                 say_above_bar(f"step {record.step}: {about}")
             bar.update(record.step - bar.n)
             bar.set_postfix_str(f"loss {record.loss:.3f}, {record.tokens_per_s:,.0f} tokens/s")
             yield record
             if record.evaluation is not None:
                 found = record.evaluation
+                measured = f"validation loss {found.loss:.4f}, {found.bits_per_byte:.4f} bits per byte"
+                say_above_bar(f"step {record.step}: {measured}")
                 floor = found.floor_bits_per_byte
-                perplexity = f"{found.perplexity:{'.2f' if found.perplexity < 1e6 else '.3g'}}"
-                beside = "" if floor is None else f" (floor {floor:.3f})"
-                say_above_bar(
-                    f"step {record.step}: validation loss {found.loss:.4f}, "
-                    f"perplexity {perplexity}, {found.bits_per_byte:.4f} bits per byte{beside}"
-                )
+                if floor is not None and not floor_is_told:
+                    say_above_bar(f"on this text no model goes below {floor:.3f} on average")
+                    floor_is_told = True
 
 
 def decode(token_bytes: Callable[[int], bytes], tokens: Iterator[int]) -> Iterator[str]:

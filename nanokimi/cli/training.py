@@ -24,13 +24,19 @@ from nanokimi.train import train
 
 
 def run_training(
-    model: Model, corpus: Corpus, run: settings.Run, out: Path, done: int | None, about: Sequence[str] = ()
+    model: Model,
+    corpus: Corpus,
+    run: settings.Run,
+    out: Path,
+    done: int | None,
+    about: Sequence[str] = (),
+    origin: str = "",
 ) -> int:
     """Train to the last step, or until a signal comes; the exit code.
 
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
         the way of its first step. A run that ends before its first step is done leaves none.
-    about: lines to say at that moment.
+    about: lines to say at that moment. origin: where the first weights of a new run come from, if not from its seed.
 
     Of several ranks each calls this. Rank 0 alone acts on signals and touches the folder; the others compute with it.
     """
@@ -51,7 +57,9 @@ def run_training(
                     raise ConfigError(
                         f"{quote(str(out))} holds a run that has just ended; name another folder with --out"
                     )
-                settings.write_run(out, run)
+                settings.write_run(out, run, origin)
+            else:
+                settings.write_steps(out, run.train.steps)
             forget_wishes(out)
             is_begun = True
             for line in about:

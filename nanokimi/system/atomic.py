@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,16 +23,15 @@ DAY_S = 86_400.0
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file; missing folders above it are made. A link in its place is replaced, not followed."""
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             _sync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's own rights would hide the file from everybody else
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
 
@@ -48,20 +46,20 @@ def new_folder(target: Path) -> Iterator[Path]:
     """An empty folder to fill. At the end of the block it becomes `target`; after an exception nothing of it remains.
 
     `target` must not exist then, or be an empty folder: a full one cannot be replaced in one step (`OSError`).
-    Missing folders above it are made, and deleted again after an exception.
+    Missing folders above it are made, and deleted again after an exception. Who may read the files is what the umask
+    says, whoever has written them: safetensors hides its own from everybody else.
     """
     missing = make_folder(target.parent)
-    temporary = target.parent  # for the time before there is one: not a folder that is ever deleted
+    temporary = _beside(target)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=WRITING))
-        os.chmod(temporary, 0o755)
+        temporary.mkdir()
         yield temporary
+        _share_all(temporary)
         _sync_all(temporary)
         os.replace(temporary, target)
         sync(target.parent)
     except BaseException:
-        if temporary != target.parent:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         remove_empty(missing)
         raise
 
@@ -77,7 +75,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 def remove_folder(folder: Path) -> None:
     """Delete a folder, or a link or file in its place. It disappears in one step, so nobody finds a part of it."""
-    hidden = folder.with_name(f"{WRITING}{uuid.uuid4().hex}")
+    hidden = _beside(folder)
     os.replace(folder, hidden)
     sync(folder.parent)  # else a power cut could bring back the old name with some of its files
     _delete(hidden)
@@ -108,6 +106,20 @@ def sync(path: Path) -> None:
         _sync(handle)
     finally:
         os.close(handle)
+
+
+def _beside(target: Path) -> Path:
+    """A new name for what becomes `target`."""
+    return target.with_name(f"{WRITING}{uuid.uuid4().hex}")
+
+
+def _share_all(folder: Path) -> None:
+    """Give every file in `folder`, which was just made, the rights that the umask gives to a new file."""
+    # The umask itself cannot be read without changing it for all threads; the new folder shows it.
+    rights = folder.stat().st_mode & 0o666
+    for here, _, files in os.walk(folder):
+        for name in files:
+            os.chmod(Path(here) / name, rights)
 
 
 def _sync(handle: int) -> None:

@@ -14,6 +14,9 @@ from nanokimi.runs.folder import own
 from nanokimi.system.signals import Wish
 from tests.cli.conftest import SMALL, long, wait_for_steps, write_tales
 
+# Its rate is constant, so that it may be said to have more steps.
+TRAIN = ["train", *SMALL, "--set=train.min_lr_ratio=1", "--data=tales.txt", "--out=out/a"]
+
 
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,7 +26,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        assert call("nanokimi", run_command, ["train", *SMALL, "--data=tales.txt", "--out=out/a"]) == 0
+        assert call("nanokimi", run_command, TRAIN) == 0
     return folder
 
 
@@ -45,7 +48,8 @@ def stopped(trained: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [["--model=gpt-tiny"], ["--train=train-smoke"], ["--data=storyworld"], ["--set=train.steps=9"]]
+    "words",
+    [["--model=gpt-tiny"], ["--train=train-smoke"], ["--data=storyworld"], ["--set=train.batch_size=9"]],
 )
 def test_what_would_change_the_run_is_refused_in_one_line(words: list[str], run, stopped: Path) -> None:
     code, out, err = run("train", "--resume", "--out=out/a", *words)

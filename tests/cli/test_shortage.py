@@ -10,6 +10,8 @@ import torch
 
 from nanokimi.cli import memory
 from nanokimi.config import ConfigError, GPTConfig, TrainConfig
+from nanokimi.model import build_model
+from nanokimi.optim import build_optimizers
 from nanokimi.presets.yaml_config import load_model_config, load_train_config, preset_names
 from tests.cli.conftest import COMMAND, SMALL
 
@@ -53,6 +55,55 @@ def test_every_preset_that_trains_on_a_cpu_is_let_through(monkeypatch) -> None:
     monkeypatch.setattr(memory, "memory_limit", lambda: 2 * GB)
     for name in preset_names("kimi-tiny") + preset_names("gpt-tiny"):
         memory.check_memory(load_model_config(name), load_train_config("train-tiny"))
+
+
+@pytest.mark.parametrize("preset", ["kimi-k2", "deepseek-v3", "moonlight-16b"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_a_published_size_is_refused_in_one_line_before_the_text_is_made(
+    preset, layout, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(memory, "memory_limit", lambda: 25 * GB)
+    code, out, err = run("train", f"--model={preset}", f"--layout={layout}")
+    line = err.splitlines()[-1]
+    assert (code, out) == (2, "") and "but this machine has 25.0 GB: take a smaller model" in line
+    assert list(tmp_path.iterdir()) == []
+    # Muon keeps one number for each weight, and AdamW two.
+    said = float(line.split(" GB or more to train")[0].split()[-1].replace(",", ""))
+    parameters = int(line.split(" parameters")[0].split()[-1].replace(",", ""))
+    assert 12 * parameters <= said * GB + 0.05 * GB and said * GB <= 16 * parameters
+
+
+@pytest.mark.parametrize(("name", "training"), [("gpt-smoke", "train-smoke"), ("kimi-smoke", "train-kimi")])
+def test_weights_gradients_and_momenta_are_as_many_bytes_as_a_step_leaves(
+    name, training, monkeypatch
+) -> None:
+    """An oracle: the tensors themselves, after a step of the real optimizers."""
+    cfg, model = load_train_config(training), build_model(load_model_config(name))
+    optimizers = build_optimizers(model, cfg.optim)
+    for each in model.parameters():
+        each.grad = torch.ones_like(each)
+    for each in optimizers:
+        each.step()
+    states = [t for each in optimizers for kept in each.state.values() for t in kept.values()]
+    held = [t for p in model.parameters() for t in (p, p.grad)] + [t for t in states if t.numel() > 1]
+    needed = sum(t.numel() * t.element_size() for t in held)
+    monkeypatch.setattr(memory, "memory_limit", lambda: needed - 1)
+    with pytest.raises(ConfigError, match="take a smaller model"):
+        memory.check_memory(model.cfg, cfg)
+    monkeypatch.setattr(memory, "memory_limit", lambda: needed)
+    with pytest.raises(ConfigError, match="batch_size"):
+        memory.check_memory(model.cfg, cfg)
+
+
+def test_a_rank_of_a_sharded_model_holds_a_part_but_builds_it_whole(monkeypatch) -> None:
+    model, training = GPTConfig(d_model=1024, n_heads=1), TrainConfig(batch_size=1, seq_len=8)
+    weights = 4 * sum(each.size for each in memory.list_weights(model, training.optim))
+    for limit, n_ranks in ((3 * weights, 1), (weights - 1, 100)):
+        monkeypatch.setattr(memory, "memory_limit", lambda limit=limit: limit)
+        with pytest.raises(ConfigError, match="take a smaller model"):
+            memory.check_memory(model, training, n_ranks)
+    monkeypatch.setattr(memory, "memory_limit", lambda: 3 * weights)
+    memory.check_memory(model, training, 4)
 
 
 SHORTAGES = [

@@ -1,12 +1,19 @@
 """What a terminal shows while something runs, and what a log gets instead."""
 
+import fcntl
 import io
+import os
+import pty
+import select
+import struct
+import termios
 from dataclasses import replace
 
 import pytest
 
 from nanokimi import checkpoint
-from nanokimi.cli import commands, terminal
+from nanokimi.cli import terminal, writing
+from nanokimi.evaluate import Evaluation
 from nanokimi.system.signals import Stopped
 from tests import tiny
 from tests.cli.conftest import SMALL
@@ -29,12 +36,42 @@ def test_a_bar_is_drawn_for_a_terminal_only(stderr, shows, monkeypatch, capsys) 
     assert f"step {cfg.steps}: validation loss" in capsys.readouterr().out
 
 
+def test_what_a_training_shows_fits_60_columns(monkeypatch, capsys) -> None:
+    """At a million steps, with losses and a floor as they are at the beginning."""
+    cfg = tiny.train_config(steps=1_000_000)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    found = Evaluation(
+        loss=10.12345,
+        perplexity=2e4,
+        bits_per_byte=11.54321,
+        floor_bits_per_byte=0.25,
+        n_tokens=9,
+        by_role=None,
+    )
+    (record,) = take_steps(make_model("gpt"), tiny.train_config(steps=1, warmup_steps=0))
+    again = [replace(record, step=n, evaluation=found, compile_seconds=123.4) for n in (999_999, 1_000_000)]
+    with open(theirs, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        list(terminal.draw_bar(iter(again), cfg, 999_998))
+        drawn = b""
+        while select.select([ours], [], [], 0)[0]:
+            drawn += os.read(ours, 10_000)
+    bars = drawn.decode().replace("\r", "\n").splitlines()
+    os.close(ours)
+    assert any("1000000/1000000" in bar and "left, loss" in bar for bar in bars)
+    lines = [*capsys.readouterr().out.splitlines(), *bars]
+    assert max(map(len, lines)) <= 60
+    assert "step 999999: validation loss 10.1235, 11.5432 bits per byte" in lines
+    assert sum("on this text no model goes below 0.250" in line for line in lines) == 1
+
+
 def test_the_seconds_of_compiling_are_a_line_of_their_own(capsys) -> None:
     cfg = tiny.train_config()
     first, *others = take_steps(make_model("gpt"), cfg)
     list(terminal.draw_bar(iter([replace(first, compile_seconds=12.34), *others]), cfg))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "step 1: compiled in 12.3 s, which no other time includes"
+    assert lines[0] == "step 1: compiled in 12.3 s, in no other time"
     assert "compiled" not in "".join(lines[1:])
 
 
@@ -78,7 +115,7 @@ def test_an_interruption_ends_the_line_of_a_text(run, text, monkeypatch) -> None
         yield from b"The "
         raise Stopped(2)
 
-    monkeypatch.setattr(commands, "generate_tokens", write_some)
+    monkeypatch.setattr(writing, "generate_tokens", write_some)
     code, out, err = run("generate", "--checkpoint=out/a", "--prompt=Once. ")
     assert (code, err) == (130, "nanokimi: stopped\n")
     assert out.startswith("Once. ") and out.endswith("\n") and out.count("\n") == 1

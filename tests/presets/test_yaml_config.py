@@ -110,7 +110,7 @@ def test_unknown_preset_gets_the_nearest_name(name, hint):
 
 
 def test_a_preset_of_the_other_kind_is_refused():
-    trainings = "training presets are train-shakespeare, train-small, train-smoke, train-tiny"
+    trainings = "training presets are train-kimi, train-shakespeare, train-small, train-smoke, train-tiny"
     line = one_line(load_model_config, "train-tiny")
     assert line.startswith(
         "train-tiny is a training preset; model presets are deepseek-v3, gpt-shakespeare, "

@@ -5,6 +5,8 @@ import stat
 import time
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from nanokimi.system.atomic import new_folder, remove_folder, remove_leftovers, write_json, write_text
 
@@ -19,7 +21,26 @@ def test_a_text_replaces_the_old_one_and_leaves_nothing_else(tmp_path):
         write_text(path, text)
         assert path.read_bytes() == text.encode()
     assert names(path.parent) == ["a.txt"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)]
+)
+def test_who_may_read_is_what_the_umask_says(umask, file, folder, tmp_path):
+    """Also of a file that its writer, as safetensors does, has hidden."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+        with new_folder(tmp_path / "made") as unfinished:
+            (unfinished / "inner").mkdir()
+            save_file({"a": torch.zeros(1)}, unfinished / "inner" / "a.safetensors")
+    finally:
+        os.umask(before)
+    rights = [
+        stat.S_IMODE((tmp_path / each).stat().st_mode)
+        for each in ("a.txt", "made/inner/a.safetensors", "made")
+    ]
+    assert rights == [file, file, folder]
 
 
 @pytest.mark.parametrize("bad", [{"loss": float("nan")}, {"path": object()}])
