@@ -4,12 +4,12 @@ import importlib.metadata
 import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+
+from docs.make_licences import asked_for, closure
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,25 +37,10 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def distributions(extra: str = "", also: tuple[str, ...] = ()) -> list[importlib.metadata.Distribution]:
-    """What the project and its extra depend on, what that depends on in turn, and `also`, as installed here."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"].get(extra, ()), *also]
-    wanted, found = [*map(Requirement, lines)], {}
-    asked = set()
-    while wanted:
-        needed = wanted.pop()
-        key = canonicalize_name(needed.name)
-        for name in ("", *needed.extras):
-            if (key, name) in asked or (needed.marker and not needed.marker.evaluate({"extra": ""})):
-                continue
-            asked.add((key, name))
-            found[key] = importlib.metadata.distribution(key)
-            for requirement in map(Requirement, found[key].requires or ()):
-                if requirement.marker is None or requirement.marker.evaluate({"extra": name}):
-                    requirement.marker = None
-                    wanted.append(requirement)
-    return list(found.values())
+def distributions(*extras: str, also: tuple[str, ...] = ()) -> list[importlib.metadata.Distribution]:
+    """What the core and these extras depend on, what that depends on in turn, and `also`, as installed here."""
+    wanted = [*asked_for(("", *extras)), *map(Requirement, also)]
+    return [importlib.metadata.distribution(name) for name in closure(wanted)]
 
 
 def link_distributions(environment: Path, found: list[importlib.metadata.Distribution]) -> None:
