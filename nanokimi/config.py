@@ -219,7 +219,7 @@ class TrainConfig:
         min_lr_ratio·lr over the last decay_fraction of the steps.
     grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
-    device: "auto" is CUDA where there is one; "mps" is Apple's GPU. dtype: "auto" is bfloat16 autocast on a CUDA
+    device: "auto" is CUDA, else Apple's GPU ("mps"), else the CPU. dtype: "auto" is bfloat16 autocast on a CUDA
         device that computes in it, and float32 elsewhere. compile: the step, before the first; "auto" is on for CUDA.
     recompute: keep no activations of a block, but compute them again for the gradient: slower, and less memory.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
