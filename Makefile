@@ -98,7 +98,8 @@ render: $(READY)
 map: $(READY)
 	$(BIN)/python docs/make_map.py
 
-# The notebooks with their committed outputs as pages that need no network: open out/site/index.html.
+# The notebooks with their committed outputs, and the reference of nanokimi, as pages that need no network: open
+# out/site/index.html.
 site: $(READY)
 	$(BIN)/python -m lab_utils.site --out out/site
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nanokimi.gpt import GPT
     from nanokimi.kimi import Kimi
     from nanokimi.model import build_model
+    from nanokimi.own.table import register_attention
     from nanokimi.presets.yaml_config import load_model_config, load_train_config
     from nanokimi.pretrained import load_pretrained
     from nanokimi.text.corpus import load_corpus
@@ -38,6 +39,7 @@ __all__ = [
     "load_model_config",
     "load_pretrained",
     "load_train_config",
+    "register_attention",
     "train",
 ]
 
@@ -56,6 +58,7 @@ _MODULES = {
     "load_model_config": "nanokimi.presets.yaml_config",
     "load_pretrained": "nanokimi.pretrained",
     "load_train_config": "nanokimi.presets.yaml_config",
+    "register_attention": "nanokimi.own.table",
     "train": "nanokimi.train",
 }
 

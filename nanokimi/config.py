@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 from pydantic import model_validator as validator
 
+from nanokimi.own import table
 from nanokimi.system.checked import settings
 from nanokimi.system.paths import FolderText, PathText
 from nanokimi.system.real_numbers import AboveOne, Decay, Number, Positive, PositiveOrZero, Share, Turns
@@ -129,9 +130,9 @@ class KimiConfig:
     kind, vocab_size, max_seq_len, d_model, n_layers, n_heads: as in `GPTConfig`.
     first_k_dense_replace: how many first layers are a dense SwiGLU of width intermediate_size; the rest have experts.
     norm_eps: RMSNorm's. rope: how positions turn queries and keys. moe: the experts, None makes every layer dense.
-    attention: "mla" (K2's own), "mha" (ordinary heads with RoPE, a rung of the ladder) or "block_latent" (a context
-        compressor with learned latents, not K2's mechanism). The section mla or block_latent belongs to its attention,
-        and has its defaults where it is left out.
+    attention: "mla" (K2's own), "mha" (ordinary heads with RoPE), "block_latent" (learned latents compress the context;
+        not K2's) or a name from `register_attention`. The section mla, block_latent or own_attention belongs to its
+        attention, and has its defaults where it is left out.
     Raises `ConfigError` for a setting out of range, and for sections that do not fit the attention.
 
     >>> from nanokimi import KimiConfig
@@ -151,14 +152,16 @@ class KimiConfig:
     first_k_dense_replace: Whole = 1
     norm_eps: Positive = 1e-6
     rope: RopeConfig = RopeConfig()
-    attention: Literal["mha", "mla", "block_latent"] = "mla"
+    attention: Annotated[str, Strict()] = "mla"
     mla: MLAConfig | None = None
     block_latent: BlockLatentConfig | None = None
+    own_attention: Any = None
     moe: MoEConfig | None = None
 
     @validator(mode="after")
     def _check(self):
         require_within(self, "first_k_dense_replace", 0, "n_layers")
+        object.__setattr__(self, "own_attention", table.fit(self.attention, self.own_attention))
         # A section that nothing reads would be a silent mistake, so each belongs to its attention.
         for name, section in (("mla", MLAConfig), ("block_latent", BlockLatentConfig)):
             given, needed = getattr(self, name) is not None, self.attention == name
@@ -216,7 +219,7 @@ class TrainConfig:
         min_lr_ratio·lr over the last decay_fraction of the steps.
     grad_clip: the largest norm of the gradient. seed: fixes the order of the batches.
     eval_every: a measurement every so many steps, on the first eval_windows windows of the validation text.
-    device: "auto" is CUDA where there is one; "mps" is Apple's GPU. dtype: "auto" is bfloat16 autocast on a CUDA
+    device: "auto" is CUDA, else Apple's GPU ("mps"), else the CPU. dtype: "auto" is bfloat16 autocast on a CUDA
         device that computes in it, and float32 elsewhere. compile: the step, before the first; "auto" is on for CUDA.
     recompute: keep no activations of a block, but compute them again for the gradient: slower, and less memory.
     optim, balance: sections of their own. qk_clip_tau: QK-clip's threshold (100 in K2), None for off.
@@ -294,4 +297,4 @@ class DataConfig:
 
 def to_dict(cfg: Any) -> dict[str, Any]:
     """Plain data, as in the YAML files; `yaml_config.build` of it gives an equal configuration."""
-    return asdict(cfg)
+    return table.leave_out_none(asdict(cfg))

@@ -10,6 +10,8 @@ import torch
 
 from nanokimi.config import BlockLatentConfig, KimiConfig, ModelConfig
 from nanokimi.model import build_model
+from nanokimi.own.table import is_own
+from nanokimi.system.refusals import ConfigError
 
 
 class ParameterCount(NamedTuple):
@@ -41,13 +43,22 @@ def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
     """Floating-point operations per token of a training step, forward and backward; a multiply-add counts as two.
 
     6 for every active weight of a matrix product (the head's included; look-ups, gains and biases not), and
-    attention's products over the (seq_len + 1)/2 tokens that a token sees on average.
+    attention's products over the (seq_len + 1)/2 tokens that a token sees on average. Raises `ConfigError` for an
+    attention of one's own, whose products nobody knows.
     """
+    _require_known(cfg, "operations per token")
     head = cfg.d_model * cfg.vocab_size
     multiplied = count_parameters(cfg).body_active - _vector_parameters(cfg) + head
     if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
         multiplied += cfg.n_layers * _latent_multiplications(cfg.block_latent, cfg.d_model, seq_len)
     return 6 * multiplied + 3 * _attention_flops(cfg, seq_len)
+
+
+def _require_known(cfg: ModelConfig, what: str) -> None:
+    if isinstance(cfg, KimiConfig) and is_own(cfg.attention):
+        raise ConfigError(
+            f"{what}: no formula knows attention={cfg.attention}; parameters are counted all the same"
+        )
 
 
 def _vector_parameters(cfg: ModelConfig) -> int:
@@ -95,7 +106,9 @@ def cache_elements(cfg: ModelConfig, n_tokens: int) -> int:
     """How many numbers decoding keeps after `n_tokens` tokens, all layers. Landmark: K2 keeps 35,136 per token.
 
     Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block.
+    Raises `ConfigError` for an attention of one's own.
     """
+    _require_known(cfg, "numbers in the cache")
     if isinstance(cfg, KimiConfig) and cfg.mla is not None:
         return cfg.n_layers * n_tokens * (cfg.mla.kv_lora_rank + cfg.mla.qk_rope_head_dim)
     if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:

@@ -9,12 +9,12 @@ from nanokimi.config import ConfigError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for the setting `device`: `cpu`, `cuda`, `mps`, or `auto`, which is CUDA where this machine offers it.
+    """The device for the setting `device`: `cpu`, `cuda`, `mps` (Apple's GPU), or `auto`: the first of CUDA, MPS, CPU.
 
-    Raises `ConfigError` for `cuda` and `mps` (Apple's GPU) on a machine without it.
+    Raises `ConfigError` for `cuda` and `mps` on a machine without it.
     """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = ("cuda" if here["cuda"] else "cpu") if name == "auto" else name
+    name = next(kind for kind in here if here[kind]) if name == "auto" else name
     if not here[name]:
         lack = f"this machine offers no {name.upper()} device"
         raise ConfigError(f"device={name}: {lack}; use device=cpu or auto")

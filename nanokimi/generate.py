@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import PaddedCache
 from nanokimi.compiled.decode import CompiledStep, choose_step
-from nanokimi.model import Model
+from nanokimi.model import Model, takes_padding
 from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, is_batch, require
 from nanokimi.system.finite import NotFiniteError, check_held, check_weights
 
@@ -126,8 +125,7 @@ def _generate_batch(
     context, device = model.cfg.max_seq_len, next(model.parameters()).device
     # What each text was and has become, without what is forgotten.
     texts = [check_prompt(p, context, model.cfg.vocab_size, f"prompt[{i}]") for i, p in enumerate(prompts)]
-    if any(isinstance(layer, BlockLatentAttention) for layer in model.modules()):
-        # Blocks begin at fixed places of a text, so that texts of different lengths cannot stand side by side.
+    if not takes_padding(model):
         alone = [generate(model, t, max_new_tokens, seed=seed, stop_id=stop_id, **sampling) for t in texts]
         yield from map(list, zip_longest(*alone))
         return

@@ -10,6 +10,7 @@ from nanokimi.cache import SequenceCache, next_columns, text_positions, visible_
 from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
+from nanokimi.presets.tokens import check_tokens
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.system.checked import checked
 from nanokimi.system.whole_numbers import Seed
@@ -54,7 +55,7 @@ class GPT(nn.Module):
     """The baseline: tokens (batch, seq) to a `ModelOutput` with logits (batch, seq, vocab_size) and no routing.
 
     `cfg` gives the sizes; the weights are drawn from `seed`, as nanoGPT draws them. A call raises `ValueError` for more
-    tokens than `max_seq_len`, those in the cache included.
+    tokens than `max_seq_len`, those in the cache included, and for tokens that are no ids (`presets.tokens`).
 
     >>> import torch
     >>> from nanokimi import GPT, GPTConfig
@@ -87,6 +88,7 @@ class GPT(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
+        check_tokens(tokens, self.cfg.vocab_size)
         columns = next_columns(cache, tokens, self.cfg.max_seq_len)
         positions = text_positions(cache[0] if cache else None, columns)
         x = self.embed_tokens(tokens) + self.embed_positions(positions)

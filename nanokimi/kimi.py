@@ -3,6 +3,8 @@
 x += attention(RMS(x)); x += FFN(RMS(x)). The first layers are a dense SwiGLU, the others a mixture of experts.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
@@ -17,16 +19,19 @@ from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
 from nanokimi.output import ModelOutput, build_embedding
+from nanokimi.own.table import find_own, is_own, require_clip
+from nanokimi.own.trial import LENGTH, try_attention
+from nanokimi.presets.tokens import check_tokens
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 from nanokimi.system.checked import checked
 from nanokimi.system.whole_numbers import Seed
 
 
-def build_attention(
-    cfg: KimiConfig,
-) -> MultiHeadLatentAttention | BlockLatentAttention | CausalSelfAttention:
-    """The attention layer that the configuration names. All three kinds take and return the same."""
+def build_attention(cfg: KimiConfig) -> nn.Module:
+    """The attention layer that the configuration names. All kinds, one's own too, take and return the same."""
+    if own := find_own(cfg.attention):
+        return own.module(cfg.d_model, cfg.n_heads, cfg.own_attention)
     if cfg.mla is not None:
         return MultiHeadLatentAttention(cfg.d_model, cfg.n_heads, cfg.mla, cfg.rope)
     if cfg.block_latent is not None:
@@ -40,7 +45,7 @@ class KimiBlock(nn.Module):
     def __init__(self, cfg: KimiConfig, layer: int):
         super().__init__()
         self.input_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
-        self.self_attn = build_attention(cfg)
+        self.self_attn: Any = build_attention(cfg)
         self.post_attention_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
         if cfg.moe is None or cfg.is_dense(layer):
             self.mlp = SwiGLU(cfg.d_model, cfg.intermediate_size)
@@ -69,7 +74,7 @@ class Kimi(nn.Module):
     """Tokens (batch, seq) to a `ModelOutput`: logits (batch, seq, vocab_size), and what every router decided.
 
     `cfg` gives the sizes; the weights are drawn from `seed`. A call raises `ValueError` for more tokens than
-    `max_seq_len`, those in the cache included.
+    `max_seq_len`, those in the cache included, and for tokens that are no ids (`presets.tokens`).
 
     >>> import torch
     >>> from nanokimi import Kimi, load_model_config
@@ -90,6 +95,8 @@ class Kimi(nn.Module):
         self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
         draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
+        if is_own(cfg.attention) and not self.lm_head.weight.is_meta:
+            self._try_own_attention()
 
     def moe_layers(self) -> list[MoE]:
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
@@ -110,6 +117,9 @@ class Kimi(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
+        check_tokens(tokens, self.cfg.vocab_size)
+        if with_max_qk_logit:
+            require_clip(self.cfg.attention)
         columns = next_columns(cache, tokens, self.cfg.max_seq_len)
         rotation = rotations(columns, self.rope_dim, self.cfg.rope)
         x = self.embed_tokens(tokens)
@@ -121,6 +131,13 @@ class Kimi(nn.Module):
                 routing.append(stats)
         logits = self.lm_head(self.norm(x))
         return ModelOutput(logits, tuple(routing), torch.stack(maxima) if with_max_qk_logit else None)
+
+    def _try_own_attention(self) -> None:
+        n = min(LENGTH, self.cfg.max_seq_len)
+        x = torch.randn(2, n, self.cfg.d_model, generator=torch.Generator().manual_seed(0))
+        rotation = rotations(torch.arange(n), self.rope_dim, self.cfg.rope)
+        attention = self.layers[0].get_submodule("self_attn")
+        try_attention(attention, self.cfg.attention, x, rotation, self.cfg.n_heads, SequenceCache)
 
     @property
     def rope_dim(self) -> int:

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from nanokimi.config import ConfigError, GPTConfig, ModelConfig
+from nanokimi.block_latent import BlockLatentAttention
+from nanokimi.config import ConfigError, GPTConfig, KimiConfig, ModelConfig
 from nanokimi.gpt import GPT
 from nanokimi.kimi import Kimi
+from nanokimi.own.table import is_own
 from nanokimi.system.checked import checked
 from nanokimi.system.memory import memory_limit
 from nanokimi.system.whole_numbers import Seed
@@ -31,6 +33,16 @@ def build_model(cfg: ModelConfig, seed: Seed = 0) -> Model:
         sizes = f"take {n_bytes / 1e9:,.1f} GB and this process may use {limit / 1e9:,.1f} GB"
         raise ConfigError(f"this model's weights {sizes}: lower d_model, n_layers or the number of experts")
     return GPT(cfg, seed) if isinstance(cfg, GPTConfig) else Kimi(cfg, seed)
+
+
+def takes_padding(model: Model) -> bool:
+    """Whether texts of different lengths can stand side by side in the model's caches (`cache.PaddedCache`).
+
+    Blocks of latents begin at fixed places of a text, and an attention of one's own need know nothing of padding.
+    """
+    if isinstance(model.cfg, KimiConfig) and is_own(model.cfg.attention):
+        return False
+    return not any(isinstance(layer, BlockLatentAttention) for layer in model.modules())
 
 
 def _count_weights(cfg: ModelConfig) -> int:

@@ -31,6 +31,7 @@ from nanokimi.steering import Intervention, Steering
 from nanokimi.text.corpus import batch, windows
 from tests import tiny
 from tests.core.test_checkpoint import save
+from tests.own.attentions import Plain, PlainAttention
 
 
 class Odd:
@@ -123,6 +124,10 @@ def functions() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         "load_checkpoint": (load_checkpoint, {"path": "nowhere", "device": "cpu"}),
         "find_newest": (find_newest, {"path": "nowhere"}),
         "has_checkpoint": (has_checkpoint, {"run_dir": "nowhere"}),
+        "register_attention": (
+            nanokimi.register_attention,
+            {"name": "odd", "module": PlainAttention, "config": Plain},
+        ),
         "next_token_probs": (
             next_token_probs,
             {"logits": torch.zeros(4), "temperature": 1.0, "top_k": None, "top_p": None},

@@ -69,4 +69,20 @@ def test_the_exercises_and_the_known_mistakes_are_counted():
 
 
 def test_readme_is_one_to_two_screens():
-    assert len(README.splitlines()) <= 110
+    assert len(README.splitlines()) <= 110 and len(README.split()) <= 1500
+
+
+def test_the_first_screen_says_how_to_begin_for_whom_and_where_it_runs():
+    first, picture, _ = README.partition("![The training panel")
+    assert picture and len(first.split()) <= 250
+    assert "git clone " in first and "make lab" in first and "For those who" in first
+    head, _, *rows = re.findall(r"^\|(.*)\|$", first, re.M)
+    assert [cell.strip() for cell in head.split("|")][:5] == ["system", "state", "Python", "disk", "memory"]
+    assert [re.findall(r"\w+", row)[0] for row in rows] == ["Linux", "macOS", "Windows"]
+    assert all(len(row.split("|")) == len(head.split("|")) for row in rows)
+
+
+def test_the_memory_of_the_first_screen_is_the_largest_of_the_table():
+    told = float(re.search(r"up to ([\d.]+) GB", README)[1])
+    largest = max(int(mb) for mb in re.findall(r"(\d+) MB \|$", README, re.M))
+    assert told == round(largest / 1000, 1)

@@ -15,6 +15,7 @@ from lab_utils.inspector.subject import Subject
 from lab_utils.show.words import plural
 from nanokimi import count
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig
+from nanokimi.own.table import is_own
 
 PREFIX, CACHED, ABSORBED, CACHE_SIZE = "prefix consistency", "cached decode", "absorbed = naive", "cache size"
 
@@ -216,6 +217,6 @@ def _find_formula(subject: Subject) -> Callable[[int], int] | None:
             attention="block_latent",
             block_latent=cfg,
         )
-    if not isinstance(cfg, GPTConfig | KimiConfig):
+    if not isinstance(cfg, GPTConfig | KimiConfig) or is_own(getattr(cfg, "attention", "mla")):
         return None
     return lambda n: count.cache_elements(cfg, n)

@@ -23,7 +23,7 @@ class CacheCurve:
 
 def vary_attention(cfg: KimiConfig) -> dict[str, KimiConfig]:
     """The same model with ordinary heads, with latent attention and with block latents."""
-    bare = replace(cfg, attention="mha", mla=None, block_latent=None)
+    bare = replace(cfg, attention="mha", mla=None, block_latent=None, own_attention=None)
     block_len = max(1, min(32, cfg.max_seq_len // 4))
     return {
         "MHA": bare,

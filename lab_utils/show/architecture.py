@@ -7,7 +7,9 @@ from itertools import pairwise
 
 from lab_utils.show.drawing import Box, Drawing
 from nanokimi.config import KimiConfig
+from nanokimi.own.table import is_own
 from nanokimi.router import scaling_factor
+from nanokimi.system.refusals import require
 
 # What a part does, the names of its weights in the code, its colour. From the input to the output.
 PARTS = {
@@ -46,6 +48,7 @@ FFN = ("dense", "router", "choice", "experts", "shared")
 
 def describe(cfg: KimiConfig) -> dict[str, str]:
     """The parts that a model of this configuration has, in the order of `PARTS`, each with its numbers."""
+    require(not is_own(cfg.attention), f"the drawing knows no parts of attention={cfg.attention}")
     d, width = f"{cfg.d_model:,}", f"{cfg.d_model:,} wide"
     found = {
         "tokens": f"up to {cfg.max_seq_len:,}",
@@ -113,10 +116,7 @@ def count_layers(cfg: KimiConfig) -> str:
 
 BOX_X, BOX_WIDTH, BOX_HEIGHT, GAP = 104, 250, 38, 15
 STREAM, QUERY, LATENT, FEED = 40, 68, 86, BOX_X + BOX_WIDTH + 14  # where the long lines run
-COLUMNS = (
-    (388, 180, "small"),
-    (580, 206, "second"),
-)  # numbers of the first and the second model: x, room, look
+COLUMNS = ((388, 180, "small"), (580, 206, "second"))  # of both models' numbers: x, room, look
 WIDTH = 800
 
 

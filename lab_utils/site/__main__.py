@@ -4,7 +4,7 @@
 
 A page is one file that runs no script and loads nothing. Nothing is written while a formula cannot be shown or a
 link leads nowhere. The things to move by hand, docs/play beside the notebooks, come along as they are: pages that load
-nothing either, and whose script is in them.
+nothing either, and whose script is in them. So does the reference of the core, made from its docstrings.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lab_utils.machine.headless import read_notebook
 from lab_utils.show.page import make_page
 from lab_utils.show.words import plural
 from lab_utils.site.page import Page, check_links, read_page
+from lab_utils.site.reference import FIRST, write_reference
 from lab_utils.site.render import is_fresh
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import one_line, show_every_letter
@@ -28,14 +29,21 @@ from nanokimi.system.printable import one_line, show_every_letter
 ROOT = Path(__file__).parents[2]
 TITLE = "nanokimi: the course"
 LEAD = "The notebooks with their results. To work on the exercises, open them with <code>make lab</code>."
+REFERENCE = (
+    f'<h2><a href="reference/{FIRST}">The reference of nanokimi</a></h2>'
+    "<p>Every name that <code>import nanokimi</code> offers, with its arguments.</p>"
+)
 
 
 class SiteError(ValueError):
     """Why the site cannot be built, one line per fault."""
 
 
-def build(notebooks: Path, out: Path) -> list[Page]:
-    """Write the site of all notebooks in a folder into `out`. Raises `SiteError` before anything is written."""
+def build(notebooks: Path, out: Path, with_reference: bool = False) -> list[Page]:
+    """Write the site of all notebooks in a folder into `out`. Raises `SiteError` before anything is written.
+
+    with_reference: the reference of the core too, which takes some seconds.
+    """
     pages = [read_page(path) for path in sorted(notebooks.glob("*.ipynb"))]
     if not pages:
         raise SiteError(f"{notebooks}: the folder has no notebooks")
@@ -53,7 +61,11 @@ def build(notebooks: Path, out: Path) -> list[Page]:
     rows = (f'<h2><a href="{page.address}">{page.title}</a></h2>{page.opening}' for page in pages)
     for each in playthings:
         write_text(out / "play" / each.name, each.read_text("utf-8"))
-    index = f'<main class="index"><h1>{TITLE}</h1><p>{LEAD}</p>\n{"".join(rows)}{_list_playthings(playthings)}</main>'
+    rest = _list_playthings(playthings)
+    if with_reference:
+        write_reference(out / "reference")
+        rest += REFERENCE
+    index = f'<main class="index"><h1>{TITLE}</h1><p>{LEAD}</p>\n{"".join(rows)}{rest}</main>'
     write_text(out / "index.html", make_page(TITLE, index, css))
     return pages
 
@@ -82,11 +94,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 where the site cannot be built."""
     show_every_letter()
     parser = argparse.ArgumentParser(prog="python -m lab_utils.site", description=__doc__.partition("\n")[0])
-    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="where the notebooks are")
+    parser.add_argument(
+        "--notebooks",
+        type=Path,
+        default=ROOT / "notebooks",
+        help="another course than ours, which then comes without our reference",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "site", help="the folder to write to")
     options = parser.parse_args(argv)
     try:
-        pages = build(options.notebooks, options.out)
+        ours = options.notebooks == parser.get_default("notebooks")
+        pages = build(options.notebooks, options.out, with_reference=ours)
     except (ValueError, OSError) as error:
         for line in str(error).splitlines():
             _tell(line)

@@ -23,6 +23,7 @@ from nanokimi.config import ConfigError
 from nanokimi.system.atomic import write_text
 from nanokimi.system.printable import one_line, show_every_letter
 
+SETUP = "install-the-lab"  # the id of the cell that installs the lab where it is missing (`setup_cell`)
 VOLATILE = ("papermill", "execution")  # metadata with times in it
 
 
@@ -48,8 +49,8 @@ def render(notebook: Path, profile: str) -> None:
 
 
 def code_hash(notebook: nbformat.NotebookNode) -> str:
-    """SHA-256 of the sources of all code cells in order. Text cells are not part of it: they change no output."""
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    """SHA-256 of the sources of all code cells in order, but for those that change no output: text and `SETUP`."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.get("id") != SETUP]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import PaddedCache
-from nanokimi.model import Model
+from nanokimi.model import Model, takes_padding
 from nanokimi.text.corpus import Corpus
 
 LONGEST = 256  # tokens of a text whose documents have any length
@@ -59,7 +58,7 @@ def write(
     """
     generator = torch.Generator().manual_seed(seed)
     device, context = next(model.parameters()).device, model.cfg.max_seq_len
-    can_drop = not any(isinstance(layer, BlockLatentAttention) for layer in model.modules())
+    can_drop = takes_padding(model)
     texts, rows = [[end] for _ in range(n)], list(range(n))  # rows: the texts that have a row in the cache
     cache, newest = [], 1
     for done in range(1, longest + 2):  # the last one may be the separator

@@ -25,6 +25,7 @@ _TYPES = {
     torch.bfloat16: "BF16",
     torch.int64: "I64",
     torch.int32: "I32",
+    torch.bool: "BOOL",  # the mask of an attention of one's own
 }
 _LARGEST_HEADER = 1 << 24  # bytes; K2 itself, one file, would need 100,000
 

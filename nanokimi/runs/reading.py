@@ -18,6 +18,7 @@ from torch import Tensor
 from nanokimi.config import TrainConfig
 from nanokimi.model import Model, build_model
 from nanokimi.optim import group_parameters
+from nanokimi.own import table
 from nanokimi.presets.yaml_config import build, build_model_config
 from nanokimi.runs import claims
 from nanokimi.runs.optimizers import check_state, check_steps
@@ -105,6 +106,9 @@ def _refuse_links(path: Path) -> None:
 
 def _load_model(path: Path, settings: dict[str, Any]) -> Model:
     """The model, built only after its configuration and the file of its weights have been found to fit."""
+    attention = settings.get("attention", "mla")
+    if isinstance(attention, str) and not table.is_known(attention):  # no damage: its code is not here
+        raise CheckpointError(f"checkpoint {path}: its {table.explain_unknown(attention)}")
     cfg = build_model_config(settings, where="its model")
     found = claims.read_header(path / FILES[0])
     try:

@@ -38,6 +38,6 @@ def explain_lack(name: str) -> Iterator[None]:
         yield
     except (NotImplementedError, TypeError, RuntimeError) as error:
         found = _LACK.search(str(error))
-        if name != "mps" or found is None or "MPS" not in str(error):
+        if name not in ("mps", "auto") or found is None or "MPS" not in str(error):
             raise
         raise ConfigError(f"device=mps: this torch has no {found[0]} there; use device=cpu") from None

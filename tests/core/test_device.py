@@ -37,9 +37,9 @@ def offer(monkeypatch):
 
 
 @pytest.mark.parametrize("others", [(), ("cuda",), ("mps",), ("cuda", "mps")])
-def test_auto_is_cuda_or_else_the_cpu(offer, others):
+def test_auto_is_cuda_or_else_apples_gpu_or_else_the_cpu(offer, others):
     offer(*others)
-    assert choose_device("auto").type == ("cuda" if "cuda" in others else "cpu")
+    assert choose_device("auto").type == (*others, "cpu")[0]
     assert choose_device("cpu") == CPU
     assert [choose_device(name).type for name in others] == list(others)
 
@@ -52,7 +52,8 @@ def test_a_device_that_is_not_there_is_refused(offer, name, other):
     assert refuse(lambda: train_a_step(device=name)) == line
 
 
-def test_what_apples_gpu_lacks_is_a_line_of_the_training(offer, monkeypatch):
+@pytest.mark.parametrize("asked", ["mps", "auto"])
+def test_what_apples_gpu_lacks_is_a_line_of_the_training(offer, monkeypatch, asked):
     offer("mps")
     monkeypatch.setattr(TRAIN, "choose_device", lambda name: CPU)
 
@@ -63,7 +64,7 @@ def test_what_apples_gpu_lacks_is_a_line_of_the_training(offer, monkeypatch):
 
     model = build_model(tiny.gpt())
     model.norm.register_forward_hook(refuse_it)
-    training = train(model, tiny.corpus(), tiny.train_config(device="mps"))
+    training = train(model, tiny.corpus(), tiny.train_config(device=asked))
     assert refuse(lambda: next(training)) == (
         "device=mps: this torch has no aten::histc there; use device=cpu"
     )
