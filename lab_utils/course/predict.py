@@ -20,7 +20,8 @@ from IPython.display import display
 
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
-from lab_utils.show.note import BLUE, GREEN, VERMILION, Note, with_code
+from lab_utils.show.colours import BLUE, GREEN, VERMILION
+from lab_utils.show.note import Note, with_code
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
 
