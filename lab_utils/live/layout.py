@@ -21,7 +21,7 @@ HEIGHT = 760
 IN_THEME = f"""<style>
 .nk-training .js-plotly-plot .main-svg, .nk-training .js-plotly-plot .bglayer .bg {{
   background: transparent !important; fill: transparent !important }}
-.nk-training .js-plotly-plot :is(.xtick, .ytick, .infolayer) text {{ fill: {INK} !important }}
+.nk-training .js-plotly-plot :is([class$="tick"], .infolayer) text {{ fill: {INK} !important }}
 .nk-training .js-plotly-plot .annotation .bg {{ fill: {PAPER} !important }}
 .nk-training .js-plotly-plot .gridlayer path {{ stroke: {LINE} !important }}
 .nk-training .js-plotly-plot [style*="stroke: rgb(0, 0, 0)"] {{ stroke: {INK} !important }}
