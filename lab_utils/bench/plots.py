@@ -73,7 +73,7 @@ def draw_router(loads: Mapping[str, Sequence[Sequence[float]]], first_layer: int
             scale,
             words=[[f"{share:.1f}" for share in layer] for layer in load],
             rows=[str(first_layer + i) for i in range(len(load))],
-            size=8 if len(load[0]) <= 16 else 6,
+            size=8 if len(load[0]) <= 16 else 6.5,
         )
         axes.set_title(arm, fontsize="medium", loc="left")
         axes.set_ylabel("layer")

@@ -29,9 +29,10 @@ CSS = """
 main { max-width: 1100px; }
 table { font-size: .82rem; }
 figcaption { font-size: .88rem; max-width: 46rem; }
-figure { margin: 1rem 0; }
+figure { margin: 1rem 0; overflow-x: auto; }
+figure img { max-width: none; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(235px, 1fr)); gap: .9rem; margin: .8rem 0; }
-.card { border: 1px solid var(--line); border-left: 5px solid #8a93a3; border-radius: 6px; padding: .7rem .9rem; }
+.card { border: 1px solid var(--line); border-left: 5px solid var(--quiet); border-radius: 6px; padding: .7rem .9rem; }
 .card.challenger { border-left-color: var(--kimi); }
 .card.baseline { border-left-color: var(--gpt); }
 .card b { display: block; font-size: 1.05rem; }

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from lab_utils.show.note import GREEN, VERMILION
+from lab_utils.show.colours import GREEN, QUIET, VERMILION, as_ink
 from nanokimi.config import DataConfig
 from nanokimi.generate import generate
 from nanokimi.model import Model
@@ -128,15 +128,15 @@ def _as_text(story: Story) -> str:
 
 
 def _as_html(story: Story) -> str:
-    shown = [f'<span style="opacity:.6">{escape(story.prompt)}</span>']
+    shown = [f'<span style="color:{QUIET}">{escape(story.prompt)}</span>']
     for piece in story.written:
         words = escape(piece.words)
         if piece.kind == "name":
             words = f"<b>{words}</b>"
         elif piece.kind == "beyond":
-            words = f'▸<span style="opacity:.6">{words}</span>◂'
+            words = f'▸<span style="color:{QUIET}">{words}</span>◂'
         elif not piece.right:
-            words = f'<span style="color:{VERMILION}">✗{words}✗</span>'
+            words = f'<span style="color:{as_ink(VERMILION)}">✗{words}✗</span>'
         elif piece.kind != "text":
             words = f'<span style="text-decoration:underline;text-decoration-color:{GREEN}">{words}</span>'
         shown.append(words)

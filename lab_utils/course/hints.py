@@ -14,7 +14,8 @@ from lab_utils.course.chapters import find
 from lab_utils.course.logbook import Logbook
 from lab_utils.course.names import free_names
 from lab_utils.show.code import Code
-from lab_utils.show.note import BLUE, Note
+from lab_utils.show.colours import BLUE
+from lab_utils.show.note import Note
 from lab_utils.show.words import kind_of
 from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import quote

@@ -15,10 +15,10 @@ from lab_utils.course.exercise import TEST, Case, Exercise, Mistake
 from lab_utils.course.inputs import describe_input
 from lab_utils.course.lines_of_a_test import THE_CAUSE
 from lab_utils.course.written import as_text
-from lab_utils.show.note import GREEN, VERMILION, with_code
+from lab_utils.show.colours import GREEN, GREY, LINE, ON_PAPER, ON_SOFT, QUIET, VERMILION
+from lab_utils.show.note import with_code
 
 # The word beside the bar says the same as its colour.
-GREY = "#8a93a3"
 COLOURS = {
     "passed": GREEN,
     "failed": VERMILION,
@@ -29,7 +29,6 @@ COLOURS = {
 }
 LIKE_IT = "Of the pieces by which it is judged, your test passes and refuses the same ones as"
 GUESSED = "Whether yours is of this kind, its own lines tell: another test may behave alike."
-INK, QUIET, PAPER = "#1d2433", "#5b6475", "#ffffff"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def panel_html(result: CheckResult) -> str:
         cells = "".join(
             f'<div style="flex:{2 if title == "input" else 1} 1 14em;min-width:0">'
             f'<div style="color:{QUIET};font-size:.85em">{with_code(title)}</div>'
-            f'<pre style="margin:.2em 0 0;padding:.5em;background:#f5f7fa;color:{INK};overflow-x:auto;'
+            f'<pre style="margin:.2em 0 0;padding:.5em;{ON_SOFT};overflow-x:auto;'
             # Matrices keep their rows; the arguments of an input are cut off nowhere.
             f"white-space:{'pre-wrap' if title == 'input' else 'pre'};word-break:normal;overflow-wrap:anywhere;"
             f'font-size:.85em">{escape(text)}</pre></div>'
@@ -107,8 +106,8 @@ def panel_html(result: CheckResult) -> str:
         )
         body += f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin-top:.5em">{cells}</div>'
     return (
-        f'<div role="status" style="border:1px solid #dfe3ea;border-left:6px solid {COLOURS[result.status]};'
-        f'border-radius:4px;padding:.6em .9em;max-width:60em;color:{INK};background:{PAPER}">'
+        f'<div role="status" style="border:1px solid {LINE};border-left:6px solid {COLOURS[result.status]};'
+        f'border-radius:4px;padding:.6em .9em;max-width:60em;{ON_PAPER}">'
         f"<b><code>{escape(result.exercise.name)}</code>: {escape(headline(result))}</b>{body}</div>"
     )
 

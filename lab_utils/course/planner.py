@@ -137,6 +137,7 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
         return size_table({name: cfg}, machine)
     import ipywidgets
 
+    from lab_utils.machine.spoken import speak
     from lab_utils.machine.widgets import as_lines, take_place
 
     # Only a live notebook needs widgets, and their import takes time.
@@ -175,5 +176,6 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
         slider.observe(update, names="value")
     update()
     box = ipywidgets.VBox([*sliders.values(), table])
+    speak(box)
     take_place(box)
     return box

@@ -14,15 +14,19 @@ import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from IPython.display import display
 
 from lab_utils.course.logbook import Logbook
 from lab_utils.machine.front_end import is_live
-from lab_utils.show.note import BLUE, GREEN, VERMILION, Note, with_code
+from lab_utils.show.colours import BLUE, GREEN, VERMILION
+from lab_utils.show.note import Note, with_code
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
+
+YOURS = "Your guess"
 
 
 class Prediction:
@@ -56,9 +60,9 @@ class Prediction:
 
     def _note(self, right: bool, measured: str, near: str = "") -> Note:
         if self.guess is None:
-            typed = self._field.typed if isinstance(self._field, _NumberField) else ""
-            none = f"{quote(typed)} is no number, so it is no guess" if typed else "You made no guess"
-            return Note(f"Measured: {measured}. {none}; the next question is a new chance.", BLUE)
+            refused = self._field.refusal if isinstance(self._field, _NumberField) else ""
+            none = f"{refused} The" if refused else "You made no guess; the"
+            return Note(f"Measured: {measured}. {none} next question is a new chance.", BLUE)
         Logbook.open().note_prediction(self.name, right)
         guess = self.guess if isinstance(self.guess, str) else f"{self.guess:.4g}"
         begin = "Your guess was right" if right else "Not what you guessed"
@@ -111,16 +115,20 @@ def _field(question: str, choices: Sequence[str] | None) -> Any:
     label = ipywidgets.HTML(as_lines(f"<b>Before you run on:</b> {with_code(question)}"))
     if choices is not None:
         field = ipywidgets.RadioButtons(
-            options=list(choices), value=None, layout=ipywidgets.Layout(width="max-content")
+            options=list(choices), value=None, description=YOURS, layout={"width": "max-content"}
         )
+        box = ipywidgets.VBox([label, field])
     else:
-        field = _NumberField(
-            ipywidgets.Text(
-                placeholder="a number", continuous_update=False, layout=ipywidgets.Layout(width="12em")
-            )
+        typed = ipywidgets.Text(
+            placeholder="a number", description=YOURS, continuous_update=False, layout={"width": "18em"}
         )
-    widget = field.widget if isinstance(field, _NumberField) else field
-    box = ipywidgets.VBox([label, widget])
+        field, message = _NumberField(typed), ipywidgets.HTML()
+        box = ipywidgets.VBox([label, typed, message])
+
+        def refuse(_: Any) -> None:
+            message.value = as_lines(f'<span role="alert">{escape(field.refusal)}</span>')
+
+        typed.observe(refuse, "value")
     take_place(box)
     display(box)
     return field
@@ -135,6 +143,13 @@ class _NumberField:
     @property
     def typed(self) -> str:
         return self.widget.value.strip()
+
+    @property
+    def refusal(self) -> str:
+        """Why what was typed is no guess; empty where it is one, and where nothing was typed."""
+        if not self.typed or self.value is not None:
+            return ""
+        return f"{quote(self.typed)} is no number, so it is no guess: write figures, such as 6 or 0.25."
 
     @property
     def value(self) -> float | None:

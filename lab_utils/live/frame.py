@@ -21,7 +21,7 @@ class Frame:
 
     axis: XAxis
     titles: tuple[str, ...]
-    names: tuple[tuple[int, tuple[tuple[str, str], ...]], ...]  # picture, and words with their colours
+    names: tuple[tuple[int, tuple[tuple[str, str, str], ...]], ...]  # picture, and words with sign and colour
     levels: tuple[tuple[int, float], ...]  # picture, and the height of a horizontal line
     marks: tuple[tuple[int, float, str, str], ...]  # picture, place on the x axis, numbers, colour
     n_experts: int
@@ -61,14 +61,14 @@ def write_titles(data: PanelData) -> list[str]:
     ]
 
 
-def name_lines(data: PanelData) -> dict[int, list[tuple[str, str]]]:
-    """Every line and level by picture: its name with its sign, and its colour."""
-    level = lambda words: (f"{words} {LEVEL_SIGN}", LEVEL_COLOUR)
+def name_lines(data: PanelData) -> dict[int, list[tuple[str, str, str]]]:
+    """Every line and level by picture: its name, its sign and the sign's colour."""
+    level = lambda words: (words, LEVEL_SIGN, LEVEL_COLOUR)
     arms = [(line.name, look_of_arm(line.arm)) for line in data.training]
-    found = {LOSS: [(f"{name} {look.sign}", look.colour) for name, look in arms], LOGITS: []}
+    found = {LOSS: [(name, look.sign, look.colour) for name, look in arms], LOGITS: []}
     for place, lines in ((ROLES, data.roles), (MAX_VIO, data.max_vio), (ENTROPY, data.entropy)):
         looks = [(line.name, look_of_index(line.index)) for line in lines]
-        found[place] = [(f"{name} {look.sign}", look.colour) for name, look in looks]
+        found[place] = [(name, look.sign, look.colour) for name, look in looks]
     if data.floor is not None:
         found[LOSS].append(level(f"floor {data.floor:.3f}"))
     if data.tau is not None:

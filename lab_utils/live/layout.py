@@ -13,8 +13,22 @@ from plotly.subplots import make_subplots
 from lab_utils.live.data import PanelData
 from lab_utils.live.frame import ENTROPY, LOAD, LOGITS, LOSS, MAX_VIO, PLACES, ROLES, Frame, describe_frame
 from lab_utils.live.looks import LEVEL_COLOUR
+from lab_utils.show.colours import INK, LINE, PAPER, QUIET
 
 HEIGHT = 760
+# Plotly draws with colours that it can compute with, so the theme's come over them, as rules: paper, letters, grid, and
+# the curves that are black or dark grey. The words in the heat map stay as they are: plotly chooses them for its cells.
+IN_THEME = f"""<style>
+.nk-training .js-plotly-plot .main-svg, .nk-training .js-plotly-plot .bglayer .bg {{
+  background: transparent !important; fill: transparent !important }}
+.nk-training .js-plotly-plot :is([class$="tick"], .infolayer) text {{ fill: {INK} !important }}
+.nk-training .js-plotly-plot .annotation .bg {{ fill: {PAPER} !important }}
+.nk-training .js-plotly-plot .gridlayer path {{ stroke: {LINE} !important }}
+.nk-training .js-plotly-plot [style*="stroke: rgb(0, 0, 0)"] {{ stroke: {INK} !important }}
+.nk-training .js-plotly-plot [style*="stroke: rgb(68, 68, 68)"] {{ stroke: {QUIET} !important }}
+.nk-training .js-plotly-plot .annotation [style*="fill: rgb(68, 68, 68)"],
+.nk-training .js-plotly-plot .annotation [style*="fill: rgb(0, 0, 0)"] {{ fill: {INK} !important }}
+</style>"""
 AXIS = {"gridcolor": "#e6e9ef", "zeroline": False, "linecolor": "#9aa3b2", "ticks": "outside", "ticklen": 3}
 
 
@@ -94,9 +108,12 @@ def _set_axes(figure: go.Figure, frame: Frame) -> None:
         _axis(figure, "x", LOGITS).update(tickvals=list(range(n)), range=[-0.6, n - 0.4])
 
 
-def _add_legend(figure: go.Figure, place: int, names: tuple[tuple[str, str], ...]) -> None:
-    """One line of coloured words inside a picture, where its curves leave room."""
-    words = (f'<span style="color:{colour}">{escape(name)}</span>' for name, colour in names)
+def _add_legend(figure: go.Figure, place: int, names: tuple[tuple[str, str, str], ...]) -> None:
+    """One line of words, each with its curve's sign, inside a picture, where its curves leave room."""
+    # The name is written in ink: many a curve's colour is too light for letters.
+    words = (
+        f'{escape(name)} <span style="color:{colour}"><b>{sign}</b></span>' for name, sign, colour in names
+    )
     low = place in (LOGITS, ENTROPY)
     figure.add_annotation(
         text="&nbsp;&nbsp; ".join(words), xref="x domain", yref="y domain", showarrow=False,
@@ -108,5 +125,5 @@ def _add_legend(figure: go.Figure, place: int, names: tuple[tuple[str, str], ...
 def _add_mark(figure: go.Figure, place: int, x: float, numbers: str, colour: str) -> None:
     figure.add_vline(
         x, line={"color": colour, "width": 1, "dash": "dash"}, annotation_position="bottom right",
-        annotation={"text": f"<b>{numbers}</b>", "font": {"size": 11, "color": colour}}, **_cell(place),
+        annotation={"text": f"<b>{numbers}</b>", "font": {"size": 11}}, **_cell(place),
     )  # fmt: skip

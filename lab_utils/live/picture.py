@@ -29,14 +29,13 @@ def make_closing_snapshot(histories: Sequence[RunHistory], bits: float) -> Snaps
 
     data = collect_panel_data(begun, bits)
     # Few colours: the interactive twin beside it is large already, and both are committed.
-    return Snapshot(
-        draw_panel(data), describe_panel(begun, data), make_closing_figure(begun, bits), colours=32
-    )
+    words = f"The training panel at its end. {describe_panel(begun, data)}"
+    return Snapshot(draw_panel(data), words, make_closing_figure(begun, bits), colours=32)
 
 
 def describe_panel(histories: Sequence[RunHistory], data: PanelData) -> str:
     """The picture in words: how far each training came, the router's state, the interventions."""
-    parts = ["The training panel at its end: loss, loss by role, router and attention logits in six charts."]
+    parts = ["Loss, loss by role, router and attention logits in six charts."]
     for history in histories:
         last = history.last
         found = f"{history.name}: step {last.step} of {last.n_steps}"

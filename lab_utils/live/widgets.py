@@ -13,9 +13,12 @@ from lab_utils.bench.plan import Arm
 from lab_utils.live.data import collect_panel_data
 from lab_utils.live.figure import make_traces
 from lab_utils.live.history import RunHistory, XAxis, write_duration
-from lab_utils.live.layout import make_layout
+from lab_utils.live.layout import IN_THEME, make_layout
+from lab_utils.live.picture import describe_panel
 from lab_utils.machine.memory import MB, memory_in_use
+from lab_utils.machine.spoken import speak
 from lab_utils.machine.widgets import close_all, take_place
+from lab_utils.show.colours import QUIET
 from nanokimi.config import BalanceConfig
 from nanokimi.kimi import Kimi
 from nanokimi.model import Model
@@ -73,8 +76,12 @@ class LiveView:
             self._message,
             self._figure,
             self._sample,
+            w.HTML(IN_THEME, layout=w.Layout(display="none")),
         )
         self.widget = w.VBox(rows)
+        self.widget.add_class("nk-training")
+        self._spoken = speak(self.widget)
+        self._spoken.observe(self._on_drawn, "drawn")
         take_place(self.widget, "training panel")
 
     def _build_controls(self) -> None:
@@ -136,6 +143,11 @@ class LiveView:
     def _on_stop(self, _: w.Button) -> None:
         self._panel.stop()
         self.say("Stopping; the checkpoint is kept.")
+
+    def _on_drawn(self, _: Any) -> None:
+        # All of it again: what was sent while the browser loaded plotly is lost.
+        self._sent, self._sent_layout = [], {}
+        self.redraw(self._histories)
 
     def _on_axis(self, change: Any) -> None:
         self._axis = change.new
@@ -206,6 +218,7 @@ class LiveView:
         current = next(history for history in reversed(histories) if history.last)
         self._numbers.value = write_numbers(current)
         self._sample.value = write_samples(histories)
+        self._spoken.chart = describe_panel([each for each in histories if each.last], data)
 
     def close(self, picture: str) -> None:
         """Remove the widgets, all but a box with the closing picture as HTML.
@@ -248,7 +261,7 @@ def write_numbers(history: RunHistory) -> str:
         ("loss", f"{last.loss:.3f} nats per token"),
     ]
     cells = "".join(
-        f'<div style="min-width:7em"><div style="color:#5b6475;font-size:11px">{escape(name)}</div>'
+        f'<div style="min-width:7em"><div style="color:{QUIET};font-size:11px">{escape(name)}</div>'
         f'<div style="font-size:15px;font-variant-numeric:tabular-nums">{escape(value)}</div></div>'
         for name, value in facts
     )

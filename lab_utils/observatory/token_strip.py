@@ -12,6 +12,7 @@ from html import escape
 import tiktoken
 
 from lab_utils.observatory.look import NO_EXPERT, Routing
+from lab_utils.show.colours import ON_PAPER
 from nanokimi.text.tokenizer import END_OF_TEXT
 
 # Okabe and Ito's colours, light enough for black letters. The expert's number always stands beside its colour.
@@ -72,17 +73,21 @@ def read_token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) 
 
 
 # A token's details appear in a free line below the strip: nothing moves, and nothing is cut off.
-STYLE = """<style>
+STYLE = (
+    """<style>
 .nk-strip {position: relative; padding: 0 0 4.2em 0; line-height: 2.5; max-width: 68em}
 .nk-token {font-family: monospace; color: #000; padding: 3px 4px; margin: 1px; border: 1px solid #777;
   border-radius: 3px; white-space: nowrap; cursor: default}
 .nk-token sub {color: #000; font-weight: bold; padding-left: 3px}
 .nk-token:focus, .nk-token:hover {outline: 3px solid #0072b2}
 .nk-tip {display: none; position: absolute; left: 0; bottom: 0; right: 0; padding: 4px 8px; line-height: 1.4;
-  white-space: normal; background: #fff; color: #000; border-left: 4px solid #0072b2}
+  white-space: normal; border-left: 4px solid #0072b2; """
+    + ON_PAPER
+    + """}
 .nk-token:focus .nk-tip {display: block; z-index: 1}
 .nk-token:hover .nk-tip {display: block; z-index: 2}
 </style>"""
+)
 
 
 def write_strip(facts: Sequence[TokenFacts], label: str) -> str:
@@ -94,6 +99,6 @@ def write_strip(facts: Sequence[TokenFacts], label: str) -> str:
 def _write_box(fact: TokenFacts) -> str:
     first, words = fact.experts[0], escape(fact.sentence())
     return (
-        f'<span class="nk-token" tabindex="0" style="background:{choose_tint(first)}" aria-label="{words}">'
+        f'<span class="nk-token" role="img" tabindex="0" style="background:{choose_tint(first)}" aria-label="{words}">'
         f'{escape(make_visible(fact.text))}<sub>{first}</sub><span class="nk-tip">{words}</span></span>'
     )

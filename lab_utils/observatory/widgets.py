@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from lab_utils.machine.spoken import speak
 from lab_utils.machine.widgets import take_place
 from lab_utils.show.note import Sentence, as_html
 
@@ -42,6 +43,7 @@ class Panel:
                 self.picture,
             ]
         )
+        speak(self.box)
         take_place(self.box)
         if not button:
             self.redraw()

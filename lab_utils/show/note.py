@@ -10,6 +10,8 @@ from typing import Any
 
 from IPython.display import DisplayHandle
 
+from lab_utils.show.colours import ON_PAPER
+
 
 def with_code(text: str) -> str:
     """A text as HTML, in which what stands between backticks is code."""
@@ -57,8 +59,7 @@ class StatusLine:
             self._handle.update(data, raw=True)
 
 
-BAR = "border-left:6px solid {colour};padding:.4em .9em;max-width:60em;color:#1d2433;background:#fff"
-BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
+BAR = f"padding:.4em .9em;max-width:60em;{ON_PAPER}"
 
 
 @dataclass(frozen=True)
@@ -73,4 +74,4 @@ class Note:
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(with_code(line) for line in self.text.splitlines())
-        return f'<div style="{BAR.format(colour=self.colour)}">{lines}</div>'
+        return f'<div style="border-left:6px solid {self.colour};{BAR}">{lines}</div>'

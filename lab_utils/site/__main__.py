@@ -15,9 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pygments.formatters import HtmlFormatter
-
 from lab_utils.machine.headless import read_notebook
+from lab_utils.show.code import write_code_css
 from lab_utils.show.page import make_page
 from lab_utils.show.words import plural
 from lab_utils.site.page import Page, check_links, read_page
@@ -51,9 +50,7 @@ def build(notebooks: Path, out: Path, with_reference: bool = False) -> list[Page
     check_links(pages, playthings)
     if faults := [fault for page in pages for fault in page.faults]:
         raise SiteError("\n".join(faults))
-    css = HtmlFormatter().get_style_defs(".highlight") + Path(__file__).with_name("site.css").read_text(
-        "utf-8"
-    )
+    css = write_code_css(".highlight") + Path(__file__).with_name("site.css").read_text("utf-8")
     for before, page, after in zip([None, *pages], pages, [*pages[1:], None]):
         nav = _nav(before, after)
         body = f"<header>{nav}</header>\n<main>{_contents(page)}{page.body}</main>\n<footer>{nav}</footer>"

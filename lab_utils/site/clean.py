@@ -18,6 +18,9 @@ ATTRIBUTES = """alt class colspan dir height id lang open role rowspan scope spa
     minsize movablelimits rowspacing rspace stretchy""".split()
 STYLES = """background border border-bottom border-left border-radius flex flex-wrap gap margin margin-top max-width
     overflow-wrap overflow-x padding word-break"""
+# The two functions of show/colours.py: a variable of the theme with a fall-back, and a colour mixed of two.
+_COLOUR = r"(#\w+|var\(--jp-[\w-]+,#\w+\))"
+THEMED = rf"color-mix\(in srgb,{_COLOUR} \d+%,{_COLOUR}\)|{_COLOUR}"
 
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:
@@ -25,7 +28,7 @@ def _is_allowed(tag: str, name: str, value: str) -> bool:
         return re.match(r"https?:|mailto:|#|(play/)?[\w%.-]+\.html(#|$)", value) is not None
     if (tag, name) == ("img", "src"):
         return re.match(r"data:image/(png|jpeg|gif|webp|svg\+xml)[;,]", value) is not None
-    if name == "style" and re.search(r"[(\\]", value):
+    if name == "style" and re.search(r"[(\\]", re.sub(THEMED, "", value)):
         return False  # url() loads something, and a backslash can hide it
     return name in ATTRIBUTES or name.startswith("aria-")
 

@@ -43,20 +43,6 @@ def test_a_handover_that_runs_with_all_cells_is_not_noted(monkeypatch):
     assert Logbook.open().revealed == {"test_sound_loss": True}
 
 
-def test_names_in_code_have_a_colour_of_their_own():
-    """In a dark theme they would be as light as the box: JupyterLab gives every <pre> the colour of its theme."""
-    box, code = hints.Code("x = y")._repr_html_().split("<pre", 1)
-    assert "background:#f8f8f8;color:#1d2433" in box and "color:inherit" in code
-
-
-def test_lines_of_code_are_scrolled_to_and_not_broken_within_words():
-    assert "white-space:pre;" in hints.Code("x = y")._repr_html_()
-
-
-def test_code_is_escaped():
-    assert "<b>" not in hints.Code('x = "<b>"')._repr_html_()
-
-
 def answer_of(exercise: Exercise):
     """What a cell defines into which the revealed answer was pasted."""
     cell: dict = {"__name__": "__main__"}

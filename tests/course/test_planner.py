@@ -38,7 +38,7 @@ def test_the_table_for_a_page_and_the_sliders_for_a_person(monkeypatch, tmp_path
     table = size_table({"your model": cfg}, fit_machine(made_up()))
     assert str(planner(cfg, measured=measured)) == str(table)
     monkeypatch.setenv("NANOKIMI_LIVE", "1")
-    *sliders, shown = planner(cfg, measured=measured).children
+    *sliders, shown, _ = planner(cfg, measured=measured).children
     assert "jp-RenderedHTMLCommon" in shown._dom_classes  # else heads and numbers run together
     assert all(slider.description for slider in sliders)
     before = shown.value

@@ -66,13 +66,16 @@ def test_live_the_question_has_buttons_or_a_field(monkeypatch):
     monkeypatch.setattr("lab_utils.course.predict.display", shown.append)
     choice = predict.predict("q", "<b>?", choices=("up", "down"))
     number = predict.predict("r", "How many?")
-    (question, buttons), (_, field) = (box.children for box in shown)
+    (question, buttons), (_, field, refusal) = (box.children for box in shown)
     assert "&lt;b&gt;?" in question.value
     assert choice.guess is None and number.guess is None
     buttons.value = "down"
     assert choice.score("down").text.startswith("Your guess was right")
+    assert buttons.description == field.description == "Your guess"
+    field.value = "six"
+    assert "&#x27;six&#x27; is no number, so it is no guess" in refusal.value and number.guess is None
     field.value = "2,5"
-    assert number.guess == 2.5
+    assert number.guess == 2.5 and "is no number" not in refusal.value
     field.value = "many"
     assert number.guess is None
 

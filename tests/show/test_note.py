@@ -2,7 +2,8 @@
 
 import pytest
 
-from lab_utils.show.note import BLUE, Note, Sentence, with_code
+from lab_utils.show.colours import BLUE
+from lab_utils.show.note import Note, Sentence, with_code
 
 
 @pytest.mark.parametrize(
