@@ -57,6 +57,11 @@ class StatusLine:
             self._handle.update(data, raw=True)
 
 
+def write_time_left(seconds: float) -> str:
+    """The end of a line about work under way: `, about 12 s left`; empty for less than a second."""
+    return f", about {seconds:.0f} s left" if seconds >= 1 else ""
+
+
 BAR = "border-left:6px solid {colour};padding:.4em .9em;max-width:60em;color:#1d2433;background:#fff"
 BLUE, GREEN, VERMILION = "#0072B2", "#009E73", "#D55E00"
 
