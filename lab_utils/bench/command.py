@@ -30,7 +30,7 @@ from lab_utils.bench.plan import Plan, make_plan
 from lab_utils.bench.report import write_report, write_results
 from lab_utils.bench.results import read_results, run_folder
 from lab_utils.bench.tables import comparison_table, sentence
-from lab_utils.bench.verdicts import ladder, verdicts
+from lab_utils.bench.verdicts import ladder, not_trained, verdicts
 from lab_utils.bench.watch import LINE_EVERY_SECONDS, Expected, Watcher
 from lab_utils.machine.describe import describe, environment
 from lab_utils.machine.headless import NotebookFailed, check_parameters, run_notebook
@@ -277,6 +277,7 @@ def _conclude(folder: Path) -> int:
     """Print the table, the verdicts and what never came; the exit code."""
     results = read_results(folder / "results.json")
     lines = [str(comparison_table(table_rows(results)))]
+    lines += [f"no verdict: it {why}"] if (why := not_trained(results)) else []
     lines += [sentence(verdict) for verdict in (*verdicts(results), *ladder(results))]
     lines += lost_sentences(results)
     lines.append(f"report: {folder / 'report.html'}")

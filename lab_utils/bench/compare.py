@@ -43,7 +43,11 @@ class Row:
     )  # until GPT's final loss with the same seed, over the seeds that reached it
     seconds_to_target: Spread | None
     share_to_target: float | None  # of GPT's tokens
+    has_target: (
+        bool  # whether GPT came to its end with a seed of this arm, so that there is a final loss to reach
+    )
     n_seeds: int
+    steered: bool = False  # by hand, with any seed
     diverged: tuple[int, ...] = ()  # the steps at which trainings with some seeds diverged
 
 
@@ -120,6 +124,8 @@ def _row(results: Results, facts: ArmFacts) -> Row:
     runs = [run for seed in results.seeds if (run := results.run(facts.name, seed))]
     per_token = seconds_per_token(facts)
     reached, shares = [], []
+    # Of the windows that every evaluation has; where none was made, that of the whole text, which is nearly the same.
+    floors = [point.floor_bits_per_byte for run in results.runs for point in run.points]
     for run in runs:
         gpt = results.run(BASELINE, run.seed)
         tokens = tokens_to(run, gpt.final.loss) if gpt else None
@@ -141,12 +147,30 @@ def _row(results: Results, facts: ArmFacts) -> Row:
         loss=spread_of([run.final.loss for run in runs]),
         perplexity=spread_of([run.final.perplexity for run in runs]),
         bits_per_byte=spread_of([run.final.bits_per_byte for run in runs]),
-        floor=runs[0].final.floor_bits_per_byte if runs else None,
+        floor=floors[0] if floors else results.corpus.get("floor"),
         tokens_to_target=spread_of(reached),
         seconds_to_target=spread_of([tokens * per_token for tokens in reached]) if timed else None,
         share_to_target=fmean(shares) if shares else None,
+        has_target=any(results.run(BASELINE, run.seed) for run in runs),
         n_seeds=len(runs),
+        steered=any(run.steered for run in results.runs if run.arm == facts.name),
         diverged=tuple(
             step for seed in results.seeds if (step := results.diverged_at(facts.name, seed)) is not None
         ),
     )
+
+
+def reach_sentences(rows: Sequence[Row]) -> list[str]:
+    """When each other arm reaches GPT's final loss; a single line where there is no such loss."""
+    if not any(row.has_target for row in rows):
+        trained = any(row.arm == BASELINE for row in rows)
+        why = "did not come to the end of its training" if trained else "was not trained"
+        return [f"GPT {why}, so there is no final loss of it to reach"]
+    found = []
+    for row in rows:
+        if row.has_target and row.arm != BASELINE:
+            share = row.share_to_target
+            when = "never" if share is None else f"after {share:.0%} of GPT's tokens"
+            by_hand = " (it was steered by hand)" if row.steered else ""
+            found.append(f"{row.arm} reaches GPT's final loss {when}{by_hand}")
+    return found or ["no other model came to the end of its training, so none can be compared with GPT"]

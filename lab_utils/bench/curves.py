@@ -86,14 +86,12 @@ def role_curves(results: Results) -> list[RoleCurves]:
 def first_seed_steps(results: Results, out_dir: Path) -> dict[str, list[dict[str, Any]]]:
     """The step records of every arm's first seed; arms whose steps.jsonl is missing are left out.
 
-    So are those that diverged, since beside their last numbers no other line could be read, and those that were lost.
+    So are those that diverged, since beside their last numbers no other line could be read, and those that were not
+    trained in this run: the folder may still hold an older training of theirs.
     """
     seed = results.seeds[0]
-    arms = [
-        arm
-        for arm in results.arms
-        if results.diverged_at(arm, seed) is None and not results.is_lost(arm, seed)
-    ]
+    trained = {run.arm for run in results.runs if run.seed == seed and run.diverged_at is None}
+    arms = [arm for arm in results.arms if arm in trained]
     steps = {arm: read_steps(run_folder(out_dir, arm, seed)) for arm in arms}
     return {arm: records for arm, records in steps.items() if records}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,14 +77,22 @@ def describe_ranks(plan: Plan) -> str:
     )
 
 
-def time_steps(plan: Plan, corpus: Corpus, out: Path) -> dict[str, tuple[float, ...]]:
-    """Seconds of one optimizer step of each arm, measured in turns: in this process, or on the plan's ranks."""
+def time_steps(
+    plan: Plan, corpus: Corpus, out: Path, say: Callable[[str], None] = lambda line: None
+) -> dict[str, tuple[float, ...]]:
+    """Seconds of one optimizer step of each arm, measured in turns: in this process, or on the plan's ranks.
+
+    `say` hears how far it is; of ranks, that they have begun and that they are done.
+    """
     ranks = plan.arms[0].ranks
     if ranks == 1:
-        return time_in_turns(plan.arms, corpus)
+        return time_in_turns(plan.arms, corpus, say=say)
     arms = tuple(replace(arm, maker=nanokimi) for arm in plan.arms)
+    say(f"{ranks} ranks time the steps of {len(arms)} models, a minute at most for each")
     with Launch(Timing(replace(plan, arms=arms)), ranks, out / LOGS / "step-times.log") as launch:
-        return launch.answer().step_seconds
+        found = launch.answer().step_seconds
+    say(f"{ranks} ranks have timed the steps of {len(arms)} models")
+    return found
 
 
 class _OnRanks:

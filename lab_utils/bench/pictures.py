@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab_utils.bench import curves, plots
 from lab_utils.bench.results import Results
+from lab_utils.show.note import Sentence
 from lab_utils.show.snapshot import Snapshot
 
 SMOOTH_STEPS = 10
@@ -105,3 +106,20 @@ def all_pictures(results: Results, out_dir: Path) -> dict[str, Snapshot]:
         "logits": logit_picture(results, out_dir),
     }
     return {name: picture for name, picture in found.items() if picture is not None}
+
+
+def explain_absence(results: Results, of: str = "") -> Sentence:
+    """Why a picture or a table of these results is not there. of: roles, router; empty: what every training has."""
+    taken = any(run.points or run.train_seconds for run in results.runs)
+    if of == "router":
+        has_router = any(facts.model.get("moe") for facts in results.arms.values())
+        why = (
+            "no step of a model with experts was taken"
+            if has_router
+            else "no model with experts is among the arms"
+        )
+    elif not any(run.complete for run in results.runs):
+        why = "no training came to its end" if taken else "no step was taken"
+    else:
+        why = f"nobody knows the {of} of this text's tokens; those of the storyworld are known"
+    return Sentence(f"Nothing to show here: {why}.")

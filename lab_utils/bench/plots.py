@@ -39,7 +39,7 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
     figure.suptitle(
         "Loss by role of the token, each with its own floor (dotted): where is there something left to learn?"
     )
-    panels = figure.subplots(2, (len(roles) + 1) // 2, sharex=True, squeeze=False).flat
+    panels = figure.subplots(2, (len(roles) + 1) // 2, sharex=True, squeeze=False).ravel()
     for axes, role in zip(panels, roles):
         for curve in role.curves:
             _draw_curve(axes, curve.tokens, curve)
@@ -50,7 +50,7 @@ def draw_roles(roles: Sequence[RoleCurves]) -> Figure:
         axes.set_ylabel("bits per byte")
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         tidy(axes)
-    for axes in list(panels):  # an odd number of roles leaves one panel empty
+    for axes in panels[len(roles) :]:  # an odd number of roles leaves one panel empty
         axes.set_visible(False)
     for axes in figure.axes[-((len(roles) + 1) // 2) :]:
         axes.set_xlabel("tokens seen")
@@ -108,8 +108,8 @@ def _draw_steps(
     axes.set_xlabel("step")
     axes.set_ylabel(quantity)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
     tidy(axes)
+    legend_below(figure, axes)
     return figure
 
 

@@ -119,8 +119,7 @@ def render(results: Results, out_dir: Path) -> str:
         _section("Where the numbers come from", _list(origin_sentences(results))),
         _details(results),
     ]
-    title = f"Kimi against GPT on {results.corpus['source']}"
-    return make_page(title, "<main>" + "\n".join(part for part in body if part) + "</main>", CSS)
+    return make_page(_title(results), "<main>" + "\n".join(part for part in body if part) + "</main>", CSS)
 
 
 def _steered(results: Results) -> str:
@@ -149,13 +148,18 @@ def _section(title: str, content: str) -> str:
     return f"<h2>{title}</h2>{content}" if content else ""
 
 
+def _title(results: Results) -> str:
+    both = not verdicts.not_trained(results)
+    return f"{'Kimi against GPT' if both else ' and '.join(results.arms)} on {results.corpus['source']}"
+
+
 def _head(results: Results) -> str:
     corpus, seeds = results.corpus, len(results.seeds)
     facts = next(iter(results.arms.values()))
     tokens = compare.planned_tokens(facts)
     when = results.environment["created"].replace("T", " ")
     return (
-        f"<h1>Kimi against GPT on {escape(corpus['source'])}</h1>"
+        f"<h1>{escape(_title(results))}</h1>"
         f'<p class="quiet">Profile {escape(results.profile)}: {facts.train["steps"]:,} steps of '
         f"{facts.tokens_per_step:,} tokens ({table.count(tokens)} in total), from a text of "
         f"{table.count(corpus['train_tokens'])} tokens; vocabulary {corpus['n_vocab']:,}, "
@@ -165,6 +169,8 @@ def _head(results: Results) -> str:
 
 
 def _verdicts(results: Results) -> str:
+    if why := verdicts.not_trained(results):
+        return _section("Verdicts", f"<p>There is none: it {escape(why)}.</p>")
     found = verdicts.verdicts(results)
     cards = "".join(_card(verdict) for verdict in found)
     note = (
@@ -227,15 +233,8 @@ def _abilities(results: Results) -> str:
 
 
 def _fairness(results: Results) -> str:
-    facts = verdicts.fairness(results)
-    known = []
-    if facts.body_active is not None:
-        known.append(f"Active parameters are within {facts.body_active:.2%} of GPT's (allowed: 2 %).")
-        known.append(f"FLOPs per token are within {facts.flops:.2%} of GPT's (allowed: 5 %).")
-    if facts.same_batches is not None:
-        same = "the same batches" if facts.same_batches else "DIFFERENT batches: the comparison is not fair"
-        known.append(f"With every seed, all arms saw {same}.")
-    return "<h2>Why the comparison is fair</h2>" + _list([*known, *HOW])
+    title = "Why the comparison is fair" if len(results.arms) > 1 else "How it was measured"
+    return _section(title, _list([*tables.fairness_sentences(results), *HOW]))
 
 
 def _list(items: Iterable[str]) -> str:

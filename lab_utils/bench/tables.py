@@ -9,18 +9,22 @@ from lab_utils.bench.compare import Row, Spread, planned_tokens, step_ratio
 from lab_utils.bench.curves import role_curves
 from lab_utils.bench.plan import BASELINE
 from lab_utils.bench.results import ArmFacts, Results
-from lab_utils.bench.verdicts import Verdict
+from lab_utils.bench.verdicts import Verdict, fairness
 from lab_utils.machine.memory import MB
 from lab_utils.show.table import Table, count, seconds
 
 DASH = "–"
+OF_GPT = (("step", "vs GPT"), ("tokens to", "GPT's loss"), ("seconds", "to it"))  # columns of the comparison
 
 
 # ---------------------------------------------------------------- the comparison
 
 
 def comparison_table(rows: Sequence[Row]) -> Table:
-    """The main table, a row per arm. Below a mean over several seeds stand its least and greatest value."""
+    """The main table, a row per arm. Below a mean over several seeds stand its least and greatest value.
+
+    The columns about GPT are left out where it was not trained.
+    """
     heads = (
         ("model",),
         ("total", "params"),
@@ -44,7 +48,12 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     notes.append(f"seeds: {seeds[0]}" if len(seeds) == 1 else f"seeds: {seeds[0]} to {seeds[-1]}")
     if seeds[-1] > 1:
         notes.append("below a mean: least..greatest over the seeds")
-    return Table(heads, tuple(_cells(row) for row in rows), "; ".join(notes))
+    if steered := [row.arm for row in rows if row.steered]:
+        notes.append(f"steered by hand: {', '.join(steered)}")
+    has_gpt = any(row.arm == BASELINE for row in rows)
+    kept = [i for i, head in enumerate(heads) if has_gpt or head not in OF_GPT]
+    pick = lambda cells: tuple(cells[i] for i in kept)
+    return Table(pick(heads), tuple(pick(_cells(row)) for row in rows), "; ".join(notes))
 
 
 def _cells(row: Row) -> tuple[tuple[str, ...], ...]:
@@ -90,7 +99,7 @@ def _loss(row: Row) -> tuple[str, ...]:
 def _reached(row: Row) -> tuple[str, ...]:
     value = row.tokens_to_target
     if value is None:
-        return ("not reached" if row.loss is not None else DASH,)
+        return ("not reached" if row.has_target else DASH,)
     lines = [f"{count(value.mean)} ({row.share_to_target:.0%})"]
     if value.n > 1:
         lines += _spread(value, count)[1:]
@@ -161,6 +170,24 @@ def _verdict_cells(verdict: Verdict) -> tuple[tuple[str, ...], ...]:
         (DASH if verdict.spread is None else verdict.write(verdict.spread),),
         (f"{verdict.winner} is lower" if verdict.winner else verdict.answer,),
     )
+
+
+def fairness_sentences(results: Results) -> list[str]:
+    """How far the arms are from GPT in size and cost, and whether they saw the same batches; or why nobody knows."""
+    if len(results.arms) < 2:
+        return ["One model was planned, so there is nothing that it could be fair to compare it with."]
+    facts, found = fairness(results), []
+    if facts.body_active is None:
+        found.append("GPT was not trained, and sizes and costs are compared with GPT's only.")
+    else:
+        found.append(f"Active parameters are within {facts.body_active:.2%} of GPT's (allowed: 2 %).")
+        found.append(f"FLOPs per token are within {facts.flops:.2%} of GPT's (allowed: 5 %).")
+    if facts.same_batches is None:
+        found.append("With no seed did two models come to their end, so there are no batches to compare.")
+    else:
+        same = "the same batches" if facts.same_batches else "DIFFERENT batches: the comparison is not fair"
+        found.append(f"With every seed, all arms saw {same}.")
+    return found
 
 
 def role_table(results: Results) -> Table | None:

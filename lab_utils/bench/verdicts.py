@@ -99,9 +99,8 @@ def compare_arms(
             pairs.append(Pair(seed, *values))
             if not _same_batches(results, seed, baseline, challenger):
                 missing.append(f"the arms saw different batches with seed {seed}")
-    absent = [arm for arm in (baseline, challenger) if arm not in results.arms]
-    if absent:
-        missing = [f"needs {baseline} and {challenger}; {' and '.join(absent)} was not trained"]
+    if absent := not_trained(results, baseline, challenger):
+        missing = [absent]
     return conclude(question, quantity, baseline, challenger, pairs, missing)
 
 
@@ -157,12 +156,24 @@ def _same_batches(results: Results, seed: int, *arms: str) -> bool:
     return len({results.run(arm, seed).batch_digest for arm in arms}) == 1
 
 
+def not_trained(results: Results, baseline: str = BASELINE, challenger: str = CHALLENGER) -> str:
+    """Why two arms cannot be compared: one of them was not planned. Empty where both were."""
+    absent = [arm for arm in (baseline, challenger) if arm not in results.arms]
+    were = "were" if len(absent) > 1 else "was"
+    return f"needs {baseline} and {challenger}; {' and '.join(absent)} {were} not trained" if absent else ""
+
+
 def verdicts(results: Results) -> list[Verdict]:
-    """GPT against Kimi: equal tokens, equal FLOPs, equal wall clock, memory."""
+    """GPT against Kimi: equal tokens, equal FLOPs, equal wall clock, memory. Empty where one of them is no arm."""
+    if not_trained(results):
+        return []
     return [
         compare_arms("Equal tokens", "validation loss at the end", results, lambda run: run.final.loss),
         compare_arms(
-            "Equal FLOPs", "validation loss at equal FLOPs", results, _loss_at_equal(results, _flops)
+            "Equal FLOPs",
+            "validation loss at equal FLOPs",
+            results,
+            _loss_at_equal(results, lambda facts: facts.flops_per_token),
         ),
         compare_arms(
             "Equal wall clock",
@@ -172,10 +183,6 @@ def verdicts(results: Results) -> list[Verdict]:
         ),
         compare_arms("Memory", "peak memory of training (MB)", results, _peak_mb),
     ]
-
-
-def _flops(facts: ArmFacts) -> float:
-    return facts.flops_per_token
 
 
 def _peak_mb(run: Run) -> float | None:
@@ -188,10 +195,8 @@ def _loss_at_equal(
     """The loss of a run at the moment when it has cost as much as the whole training of the cheaper arm."""
 
     def value(run: Run) -> float | None:
-        costs = {
-            arm: cost_per_token(results.arms[arm]) for arm in (BASELINE, CHALLENGER) if arm in results.arms
-        }
-        if len(costs) < 2 or None in costs.values():
+        costs = {arm: cost_per_token(results.arms[arm]) for arm in (BASELINE, CHALLENGER)}
+        if None in costs.values():
             return None
         budget = min(costs[arm] * planned_tokens(results.arms[arm]) for arm in costs)
         # Rounding must not move the cheaper arm's end beyond its curve.

@@ -83,10 +83,11 @@ class TrainingPanel:
             self._running.close()
         self._running = self._model = None
         snapshot = make_closing_snapshot(self.histories, self._bits)
+        shown = snapshot or {"text/plain": "No step was taken."}
         if self._handle is not None:
-            self._handle.update(snapshot or {"text/plain": "No step was taken."}, raw=snapshot is None)
-        elif snapshot is not None:
-            display(snapshot)
+            self._handle.update(shown, raw=snapshot is None)
+        else:
+            display(shown, raw=snapshot is None)
         if self._view is not None:
             self._view.close(snapshot.html() if snapshot else "")
             self._hearing.close()

@@ -15,6 +15,7 @@ from lab_utils.show.snapshot import Snapshot
 from lab_utils.show.style import FLOOR, OTHER_STYLE, SERIES, STYLES, new_figure, tidy
 
 LINES = ("-", "--", ":", "-.")
+NO_ROUTER = "no model with a router was trained"
 MARKERS = ("o", "s", "D", "^", "X", "P")
 
 
@@ -28,9 +29,8 @@ def make_closing_snapshot(histories: Sequence[RunHistory], bits: float) -> Snaps
     )
 
     data = collect_panel_data(begun, bits)
-    # Few colours: the interactive twin beside it is large already, and both are committed.
     words = f"The training panel at its end. {describe_panel(begun, data)}"
-    return Snapshot(draw_panel(data), words, make_closing_figure(begun, bits), colours=32)
+    return Snapshot(draw_panel(data), words, make_closing_figure(begun, bits))
 
 
 def describe_panel(histories: Sequence[RunHistory], data: PanelData) -> str:
@@ -62,13 +62,18 @@ def draw_panel(data: PanelData) -> Figure:
     ((loss, roles), (load, max_vio), (logits, entropy)) = figure.subplots(3, 2)
     x_name = "tokens seen" if data.axis == "tokens" else "seconds of training steps"
     _draw_loss(loss, data, x_name)
-    _draw_lines(
-        roles, data.roles, f"Loss by role{_name(data.roles_of)}", x_name, "bits per byte", markers=True
-    )
+    # Without an evaluation nobody can say yet whether the text has roles.
+    no_roles = "roles are known on storyworld only" if data.validation else "no evaluation yet"
+    title = f"Loss by role{_name(data.roles_of)}"
+    _draw_lines(roles, data.roles, title, x_name, "bits per byte", no_roles, markers=True)
     _draw_load(load, data)
-    _draw_lines(max_vio, data.max_vio, "Imbalance: 0 is even, 1 is twice a share", x_name, "MaxVio")
+    _draw_lines(
+        max_vio, data.max_vio, "Imbalance: 0 is even, 1 is twice a share", x_name, "MaxVio", NO_ROUTER
+    )
     _draw_logits(logits, data)
-    _draw_lines(entropy, data.entropy, "Router entropy: falls when scores collapse", x_name, "nats")
+    _draw_lines(
+        entropy, data.entropy, "Router entropy: falls when scores collapse", x_name, "nats", NO_ROUTER
+    )
     if data.even_entropy is not None:
         entropy.axhline(data.even_entropy, label="even: ln E", **FLOOR)
         entropy.legend(frameon=False, fontsize="small")
@@ -112,8 +117,15 @@ def _draw_loss(axes: Axes, data: PanelData, x_name: str) -> None:
 
 
 def _draw_lines(
-    axes: Axes, lines: Sequence[Line], title: str, x_name: str, y_name: str, markers: bool = False
+    axes: Axes,
+    lines: Sequence[Line],
+    title: str,
+    x_name: str,
+    y_name: str,
+    absent: str,
+    markers: bool = False,
 ) -> None:
+    """absent: why there are no lines, where there are none."""
     for line in lines:
         look = dict(color=SERIES[line.index % len(SERIES)], linestyle=LINES[line.index % len(LINES)])
         marker = MARKERS[line.index % len(MARKERS)] if markers else ""
@@ -123,16 +135,14 @@ def _draw_lines(
         if y_name != "nats":
             axes.set_ylim(bottom=0)
     else:
-        _say_why(
-            axes, "roles are known on storyworld only" if markers else "no model with a router was trained"
-        )
+        _say_why(axes, absent)
     _label(axes, title, x_name, y_name)
 
 
 def _draw_load(axes: Axes, data: PanelData) -> None:
     title = f"Share of tokens per expert: 1.0 is even{_name(data.router_of)}"
     if data.load is None:
-        _say_why(axes, "no model with a router was trained")
+        _say_why(axes, NO_ROUTER)
         _label(axes, title, "expert", "layer")
         return
     few = data.load.shape[1] <= 16

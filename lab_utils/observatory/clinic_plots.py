@@ -125,5 +125,5 @@ def draw_cache(curves: Sequence[CacheCurve]) -> Figure:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(EngFormatter(unit="B"))
     tidy(axes)
-    axes.legend(frameon=False, ncols=len(curves), fontsize="small", loc="upper left")
+    figure.legend(loc="outside lower center", ncols=len(curves), frameon=False, fontsize="small")
     return figure

@@ -9,6 +9,7 @@ connects them with the reader's choices. Where something cannot be shown, a sent
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -37,7 +38,8 @@ from lab_utils.observatory.look import Routing, encode_prompt, look
 from lab_utils.observatory.passage import Passage, read_passage
 from lab_utils.observatory.specimen import ObservatorySize, Specimen
 from lab_utils.observatory.token_strip import TokenFacts, read_token_facts, write_strip
-from lab_utils.show.note import as_html, draw_or_explain
+from lab_utils.show.note import StatusLine, as_html, draw_or_explain, write_time_left
+from lab_utils.show.snapshot import Snapshot
 from lab_utils.show.table import Table
 from nanokimi.kimi import Kimi
 from nanokimi.system.checked import checked
@@ -217,21 +219,20 @@ class Observatory:
         self._lesions = tuple(rows)
 
     def every_lesion(self) -> Any:
-        """The cost of each expert, by role of the token predicted."""
+        """The cost of each expert, by role of the token predicted; a line says how far it is."""
 
-        def widget(panel):
-            bar = panel.w.IntProgress(max=len(list_experts(self.specimen.model)), description="Experts")
+        def picture() -> Snapshot:
+            status, started, rows = StatusLine(), time.monotonic(), []
+            n_experts = len(list_experts(self.specimen.model))
+            for row in self.lesion_rows():
+                rows.append(row)
+                left = (time.monotonic() - started) / len(rows) * (n_experts - len(rows))
+                status.show(
+                    f"{len(rows)} of {n_experts} experts switched off, one by one{write_time_left(left)}"
+                )
+            return pictures.lesion_picture(rows)
 
-            def draw() -> str:
-                rows, bar.value = [], 0
-                for row in self.lesion_rows():
-                    rows.append(row)
-                    bar.value = len(rows)
-                return as_html(pictures.lesion_picture(rows))
-
-            return panel.Panel([bar], draw, "Switch off every expert in turn")
-
-        return _show(lambda: pictures.lesion_picture(list(self.lesion_rows())), widget)
+        return _show(picture, lambda panel: panel.Panel([], lambda: as_html(picture())))
 
     def paths(self) -> Any:
         """How tokens travel through the experts of successive layers."""

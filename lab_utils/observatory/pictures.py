@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from lab_utils.observatory import clinic_plots
 from lab_utils.observatory import plots as routing_plots
@@ -26,18 +24,12 @@ from lab_utils.observatory.plotly import clinic_plotly, paths_plotly, strip_plot
 from lab_utils.observatory.token_strip import TokenFacts, make_visible
 from lab_utils.show.snapshot import Snapshot
 
-COLOURS = 32  # of a PNG: eleven pictures are committed with one notebook
-
-
-def _snapshot(figure: Figure, alt: str, plotly: dict[str, Any] | None = None) -> Snapshot:
-    return Snapshot(figure, alt, plotly, COLOURS)
-
 
 def strip_picture(facts: Sequence[TokenFacts], layer: int) -> Snapshot:
     shown = ", ".join(f"{make_visible(f.text)} {f.experts[0]}" for f in facts[:40])
     alt = f"The prompt's tokens with the number of each one's first expert in layer {layer}: {shown}"
     alt += "." if len(facts) <= 40 else f", and {len(facts) - 40} more."
-    return _snapshot(routing_plots.draw_strip(facts, layer), alt, strip_plotly(facts, layer))
+    return Snapshot(routing_plots.draw_strip(facts, layer), alt, strip_plotly(facts, layer))
 
 
 def lift_picture(
@@ -57,7 +49,7 @@ def lift_picture(
         f"Heat map of {who} by {what} in layer {layer}, lift over chance with counts. The highest lift is "
         f"{values[expert, best]:.2f}: expert {expert} on {lift.classes[best]}."
     )
-    return _snapshot(routing_plots.draw_lift(lift, title, order), alt)
+    return Snapshot(routing_plots.draw_lift(lift, title, order), alt)
 
 
 def paths_picture(routing: Routing) -> Snapshot:
@@ -68,7 +60,7 @@ def paths_picture(routing: Routing) -> Snapshot:
         for path, n in find_busiest_paths(routing, 3)
     )
     alt = f"Bands between the experts of layers {', '.join(map(str, layers))}. Busiest paths: {busiest}."
-    return _snapshot(routing_plots.draw_paths(counts, layers), alt, paths_plotly(counts, layers))
+    return Snapshot(routing_plots.draw_paths(counts, layers), alt, paths_plotly(counts, layers))
 
 
 def pairs_picture(layer: LayerRouting) -> Snapshot:
@@ -80,7 +72,7 @@ def pairs_picture(layer: LayerRouting) -> Snapshot:
         f"Heat map of pairs of experts in layer {layer.layer}, chosen together against chance (1.0). "
         f"The strongest pair is {min(i, j)} and {max(i, j)}, {lift[i, j]:.1f} times chance."
     )
-    return _snapshot(routing_plots.draw_pairs(lift, layer.layer), alt)
+    return Snapshot(routing_plots.draw_pairs(lift, layer.layer), alt)
 
 
 def change_picture(changes: Sequence[LayerChange], layer: int) -> Snapshot:
@@ -91,7 +83,7 @@ def change_picture(changes: Sequence[LayerChange], layer: int) -> Snapshot:
         f"({c.kept_by_chance:.0%} by chance)"
         for c in changes
     ]
-    return _snapshot(routing_plots.draw_change(changes, layer), f"Change of routing. {'; '.join(parts)}.")
+    return Snapshot(routing_plots.draw_change(changes, layer), f"Change of routing. {'; '.join(parts)}.")
 
 
 def lesion_picture(rows: Sequence[LesionRow]) -> Snapshot:
@@ -101,21 +93,21 @@ def lesion_picture(rows: Sequence[LesionRow]) -> Snapshot:
         f"cost is that of expert {worst.expert} of layer {worst.layer}: {worst.cost[ALL]:+.3f} nats per token over all "
         "tokens."
     )
-    return _snapshot(routing_plots.draw_lesions(rows), alt)
+    return Snapshot(routing_plots.draw_lesions(rows), alt)
 
 
 def clinic_picture(trace: ClinicTrace) -> Snapshot:
     """The whole run as a picture; in JupyterLab, one step at a time, chosen by a slider."""
     ends = "; ".join(f"{course.name} {course.frames[-1].max_vio:.2f}" for course in trace.courses)
     alt = f"Eight heat maps of expert load over the steps. MaxVio at the end: {ends}."
-    return _snapshot(clinic_plots.draw_clinic(trace), alt, clinic_plotly(trace))
+    return Snapshot(clinic_plots.draw_clinic(trace), alt, clinic_plotly(trace))
 
 
 def moment_picture(trace: ClinicTrace, at: int) -> Snapshot:
     """All eight routers after one step."""
     step = trace.courses[0].frames[at].step
     alt = f"Heat map of eight routers by experts at step {step}: share of the choices. {write_alarms(trace, at)}"
-    return _snapshot(clinic_plots.draw_clinic_step(trace, at), alt)
+    return Snapshot(clinic_plots.draw_clinic_step(trace, at), alt)
 
 
 def write_alarms(trace: ClinicTrace, at: int) -> str:
@@ -129,12 +121,12 @@ def vital_signs_picture(trace: ClinicTrace) -> Snapshot:
         f"{course.name}: {course.frames[-1].effective:.1f} experts in use" for course in trace.courses
     )
     alt = f"MaxVio over the steps, a panel for softmax and one for sigmoid, a line per method. At the end, {ends}."
-    return _snapshot(clinic_plots.draw_vital_signs(trace), alt)
+    return Snapshot(clinic_plots.draw_vital_signs(trace), alt)
 
 
 def cache_picture(curves: Sequence[CacheCurve]) -> Snapshot:
     ends = ", ".join(f"{c.name} {c.measured[-1]:,} bytes (formula {c.formula[-1]:,})" for c in curves)
-    return _snapshot(
+    return Snapshot(
         clinic_plots.draw_cache(curves),
         f"Bytes of the cache over tokens. After {curves[0].n_tokens[-1]}: {ends}.",
     )

@@ -15,7 +15,8 @@ from jaxtyping import Int
 
 from lab_utils.observatory.clinic import ClinicTrace
 from lab_utils.observatory.plots import THIN
-from lab_utils.observatory.token_strip import TokenFacts, choose_tint, make_visible
+from lab_utils.observatory.token_strip import TokenFacts, make_visible
+from lab_utils.show.style import mark_of
 
 PER_ROW = 14
 
@@ -24,6 +25,7 @@ def strip_plotly(facts: Sequence[TokenFacts], layer: int) -> dict[str, Any]:
     """A marker per token, coloured and numbered by its first expert; pointing at it shows the rest."""
     at = range(len(facts))
     n_rows = -(-len(facts) // PER_ROW)
+    marks = [mark_of(f.experts[0]) for f in facts]
     trace = {
         "type": "scatter",
         "mode": "markers+text",
@@ -36,13 +38,13 @@ def strip_plotly(facts: Sequence[TokenFacts], layer: int) -> dict[str, Any]:
         "marker": {
             "symbol": "square",
             "size": 38,
-            "color": [choose_tint(f.experts[0]) for f in facts],
-            "line": {"color": "#777777", "width": 1},
+            "color": [mark.fill for mark in marks],
+            "line": {"color": "#000000", "width": _pack([mark.width for mark in marks])},
         },
     }
     layout = {
         "title": {
-            "text": f"Layer {layer}: colour and number are the first expert; point at a token for the rest"
+            "text": f"Layer {layer}: colour, frame and number are the first expert; point at a token for the rest"
         },
         "height": 120 + 62 * n_rows,
         "xaxis": {"visible": False, "range": [-0.6, PER_ROW - 0.4]},
@@ -65,12 +67,14 @@ def paths_plotly(
         for i, j in np.ndindex(flow.shape)
         if flow[i, j] >= THIN * total
     ]
+    marks = [mark_of(e) for _ in layers for e in range(n_experts)]
     trace = {
         "type": "sankey",
         "arrangement": "snap",
         "node": {
             "label": [f"layer {layer}, expert {e}" for layer in layers for e in range(n_experts)],
-            "color": [choose_tint(e) for _ in layers for e in range(n_experts)],
+            "color": [mark.fill for mark in marks],
+            "line": {"color": "#000000", "width": _pack([mark.width for mark in marks])},
             "pad": 6,
         },
         "link": {

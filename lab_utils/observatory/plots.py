@@ -18,9 +18,9 @@ from matplotlib.path import Path
 
 from lab_utils.observatory.counts import LayerChange, Lift
 from lab_utils.observatory.lesions import LesionRow
-from lab_utils.observatory.token_strip import TokenFacts, choose_tint, make_visible
+from lab_utils.observatory.token_strip import TokenFacts, make_visible
 from lab_utils.show.heat_map import draw_heat_map, share_scale
-from lab_utils.show.style import new_figure
+from lab_utils.show.style import Mark, mark_of, new_figure
 
 FEW = 5.0  # a cell in which chance would put fewer choices is noise
 LONGEST = 24  # letters of a token in the drawn strip
@@ -30,7 +30,7 @@ _MONO = FontProperties(family="monospace", size=9)
 
 
 def draw_strip(facts: Sequence[TokenFacts], layer: int, width: float = 9.5) -> Figure:
-    """Every token in a box with its first expert's tint and number; the decimal is its weight."""
+    """Every token in a box with its first expert's mark and number; the decimal is its weight."""
     per_row, rows = int(width * 10.5), [[]]
     used = 0
     for fact in facts:
@@ -42,16 +42,19 @@ def draw_strip(facts: Sequence[TokenFacts], layer: int, width: float = 9.5) -> F
         used += cells
     figure = new_figure(width, 0.75 + 0.62 * len(rows))
     figure.suptitle(
-        f"Layer {layer}: colour and #number are the token's first expert, the decimal its weight", fontsize=11
+        f"Layer {layer}: colour, frame and #number are the token's first expert, the decimal its weight",
+        fontsize=11,
     )
     axes = figure.subplots()
     axes.set(xlim=(0, per_row), ylim=(len(rows), 0))
     axes.axis("off")
     for y, row in enumerate(rows):
         for x, cells, fact in row:
+            mark = mark_of(fact.experts[0])
             box = FancyBboxPatch(
                 (x + 0.25, y + 0.06), cells - 0.5, 0.84, boxstyle="round,pad=0,rounding_size=0.2",
-                facecolor=choose_tint(fact.experts[0]), edgecolor="#777777", linewidth=0.6, mutation_aspect=0.1,
+                facecolor=mark.fill, edgecolor=mark.ink, linewidth=0.7 * mark.width, linestyle=mark.line,
+                mutation_aspect=0.1,
             )  # fmt: skip
             axes.add_patch(box)
             middle = x + cells / 2
@@ -129,24 +132,23 @@ def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers:
         for i, j in np.ndindex(flow.shape):
             size = flow[i, j] / total
             if size >= THIN:
-                _draw_band(axes, column, leaves[i], arrives[j], size, choose_tint(i))
+                _draw_band(axes, column, leaves[i], arrives[j], size, mark_of(i))
             leaves[i] += size
             arrives[j] += size
     for column, load in enumerate(loads):
         for expert, (top, n) in enumerate(zip(tops[column], load)):
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.02, top),
-                    0.04,
-                    n / total,
-                    facecolor=choose_tint(expert),
-                    edgecolor="k",
-                    lw=0.7,
-                )
+            mark = mark_of(expert)
+            look = dict(
+                facecolor=mark.fill, edgecolor=mark.ink, linestyle=mark.line, linewidth=0.7 * mark.width
             )
+            axes.add_patch(Rectangle((column - 0.02, top), 0.04, n / total, zorder=2, **look))
             words = f"{expert}: {n / total:.0%}"
             side, align = (0.03, "left") if column == len(loads) - 1 else (-0.03, "right")
-            axes.text(column + side, top + n / total / 2, words, ha=align, va="center", fontsize=7.5)
+            # The numbers of the columns between the ends stand upon bands.
+            behind = dict(facecolor="w", edgecolor="none", alpha=0.8, pad=0.6)
+            axes.text(
+                column + side, top + n / total / 2, words, ha=align, va="center", fontsize=7.5, bbox=behind
+            )
     axes.set(xlim=(-0.18, len(loads) - 1 + 0.18), ylim=(1 + 0.25, -0.02))
     axes.set_xticks(range(len(loads)), [f"layer {layer}" for layer in layers])
     axes.set_yticks([])
@@ -157,14 +159,18 @@ def draw_paths(counts: Sequence[Int[np.ndarray, "n_experts n_experts"]], layers:
     return figure
 
 
-def _draw_band(axes: Axes, column: int, y0: float, y1: float, size: float, colour: str) -> None:
+def _draw_band(axes: Axes, column: int, y0: float, y1: float, size: float, mark: Mark) -> None:
     x0, x1, middle = column + 0.02, column + 0.98, column + 0.5
     corners = [
         (x0, y0), (middle, y0), (middle, y1), (x1, y1),
         (x1, y1 + size), (middle, y1 + size), (middle, y0 + size), (x0, y0 + size), (x0, y0),
     ]  # fmt: skip
     codes = [Path.MOVETO, *[Path.CURVE4] * 3, Path.LINETO, *[Path.CURVE4] * 3, Path.CLOSEPOLY]
-    axes.add_patch(PathPatch(Path(corners, codes), facecolor=colour, linewidth=0))
+    # A frame around every band would be too much: the thin one of the first experts is left out.
+    frame = (
+        dict(edgecolor=mark.ink, linestyle=mark.line, linewidth=0.7) if mark.width > 1 else dict(linewidth=0)
+    )
+    axes.add_patch(PathPatch(Path(corners, codes), facecolor=mark.fill, **frame))
 
 
 def draw_pairs(lift: Float[np.ndarray, "n_experts n_experts"], layer: int) -> Figure:

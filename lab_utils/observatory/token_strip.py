@@ -13,10 +13,8 @@ import tiktoken
 
 from lab_utils.observatory.look import NO_EXPERT, Routing
 from lab_utils.show.colours import ON_PAPER
+from lab_utils.show.style import mark_of
 from nanokimi.text.tokenizer import END_OF_TEXT
-
-# Okabe and Ito's colours, light enough for black letters. The expert's number always stands beside its colour.
-TINTS = ("#f3cf80", "#abd9f4", "#80cfb9", "#f7f1a0", "#80b9d9", "#eaaf80", "#e6bcd3", "#c8c8c8")
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,6 @@ class TokenFacts:
         if self.runner_up is None:
             return f"{make_visible(self.text)}: {chosen}; no runner-up"
         return f"{make_visible(self.text)}: {chosen}; runner-up expert {self.runner_up}, behind by {self.margin:.3f}"
-
-
-def choose_tint(expert: int) -> str:
-    return TINTS[expert % len(TINTS)]
 
 
 def make_visible(text: str) -> str:
@@ -76,7 +70,7 @@ def read_token_facts(routing: Routing, layer: int, encoding: tiktoken.Encoding) 
 STYLE = (
     """<style>
 .nk-strip {position: relative; padding: 0 0 4.2em 0; line-height: 2.5; max-width: 68em}
-.nk-token {font-family: monospace; color: #000; padding: 3px 4px; margin: 1px; border: 1px solid #777;
+.nk-token {font-family: monospace; color: #000; padding: 3px 4px; margin: 1px;
   border-radius: 3px; white-space: nowrap; cursor: default}
 .nk-token sub {color: #000; font-weight: bold; padding-left: 3px}
 .nk-token:focus, .nk-token:hover {outline: 3px solid #0072b2}
@@ -91,14 +85,16 @@ STYLE = (
 
 
 def write_strip(facts: Sequence[TokenFacts], label: str) -> str:
-    """One box per token with its first expert's colour and number; Tab or the mouse shows the rest."""
+    """One box per token with its first expert's mark and number; Tab or the mouse shows the rest."""
     boxes = "\n".join(_write_box(fact) for fact in facts)
     return f'{STYLE}<div class="nk-strip" role="group" aria-label="{escape(label)}">\n{boxes}\n</div>'
 
 
 def _write_box(fact: TokenFacts) -> str:
     first, words = fact.experts[0], escape(fact.sentence())
+    mark = mark_of(first)
+    look = f"background:{mark.fill};border:{mark.width}px {mark.line} {mark.ink}"
     return (
-        f'<span class="nk-token" role="img" tabindex="0" style="background:{choose_tint(first)}" aria-label="{words}">'
+        f'<span class="nk-token" role="img" tabindex="0" style="{look}" aria-label="{words}">'
         f'{escape(make_visible(fact.text))}<sub>{first}</sub><span class="nk-tip">{words}</span></span>'
     )

@@ -18,7 +18,8 @@ WIDE = {"description_width": "initial"}
 
 
 class Panel:
-    """Controls above, HTML below. It is drawn again when a control changes or, with `button`, when that is pressed.
+    """Controls above, HTML below. It is drawn at once, and again when a control changes or, with `button`, when that
+    is pressed.
 
     `draw` returns HTML; a `ValueError` from it becomes a sentence under the controls, and the old picture disappears.
     """
@@ -45,8 +46,7 @@ class Panel:
         )
         speak(self.box)
         take_place(self.box)
-        if not button:
-            self.redraw()
+        self.redraw()
 
     def redraw(self, *_: Any) -> None:
         self.sentence.value = ""

@@ -59,6 +59,11 @@ class StatusLine:
             self._handle.update(data, raw=True)
 
 
+def write_time_left(seconds: float) -> str:
+    """The end of a line about work under way: `, about 12 s left`; empty for less than a second."""
+    return f", about {seconds:.0f} s left" if seconds >= 1 else ""
+
+
 BAR = f"padding:.4em .9em;max-width:60em;{ON_PAPER}"
 
 

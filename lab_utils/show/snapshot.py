@@ -9,35 +9,42 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
+from lab_utils.show.palette import encode_png
+
 DPI = 100
-COLOURS = 128
 
 
 @dataclass(frozen=True, repr=False)
 class Snapshot:
     """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
 
-    `plotly` is the JSON of an interactive version for JupyterLab; elsewhere the PNG is shown. Fewer `colours` make a
-    smaller file, for a notebook with many pictures.
+    `plotly` is the JSON of an interactive version for JupyterLab; elsewhere the PNG is shown.
     """
 
     figure: Figure
     alt: str
     plotly: dict[str, Any] | None = None
-    colours: int = COLOURS
+
+    @cached_property
+    def pixels(self) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture as it was drawn. Drawing it again may move it by a pixel, as its layout then starts elsewhere."""
+        drawn = io.BytesIO()
+        self.figure.savefig(drawn, format="png", dpi=DPI)
+        return np.asarray(Image.open(drawn).convert("RGB"))
 
     @cached_property
     def png(self) -> bytes:
-        drawn, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png", dpi=DPI)
-        # A palette makes the file a third as large, and a notebook is committed with its pictures. "Maximum coverage"
-        # keeps the colours of thin lines; Pillow's default would give their places to the shades of large areas.
-        palette = Image.open(drawn).convert("RGB").quantize(self.colours, Image.Quantize.MAXCOVERAGE)
-        palette.save(small, format="png", optimize=True)
-        return small.getvalue()
+        pixels = self.pixels
+        lines = [line for line in self.figure.findobj(Line2D) if line.get_visible()]
+        colours = {tuple(round(255 * part) for part in to_rgb(line.get_color())) for line in lines}
+        return encode_png(pixels, sorted(colours))
 
     # A terminal shows the words alone: the JSON of a chart has some hundred thousand characters.
     def __repr__(self) -> str:

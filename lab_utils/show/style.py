@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,7 +26,32 @@ LOOKS = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#009E73", "-.", "^"), 
 PROBLEM_FIRST = (LOOKS[1], LOOKS[0], LOOKS[2], LOOKS[3])
 
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # layers, roles
+
+# Of an expert: a fill light enough for black letters, and an outline. Colour-blind readers tell any two of the fills
+# apart, and where there are more experts than fills, the outline changes. The expert's number always stands beside it.
+FILLS = ("#e7fc81", "#9ddbfc", "#6efce0", "#f3d3a1", "#949aea", "#fc8747", "#cf8cb6", "#a8a185")
+OUTLINES = (
+    ("solid", 1, "#777777"),
+    ("solid", 2, "#000000"),
+    ("dashed", 2, "#000000"),
+    ("dotted", 2, "#000000"),
+)
+
 FLOOR = dict(color="#444444", linestyle=(0, (1, 1)), linewidth=1.5)
+
+
+class Mark(NamedTuple):
+    """How an expert is shown: its fill, and its outline's line, width and colour, as CSS and matplotlib call them."""
+
+    fill: str
+    line: str
+    width: int
+    ink: str
+
+
+def mark_of(expert: int) -> Mark:
+    """Any two of 32 experts have different marks; those of expert 0 and of expert 32 are the same."""
+    return Mark(FILLS[expert % len(FILLS)], *OUTLINES[expert // len(FILLS) % len(OUTLINES)])
 
 
 def new_figure(width: float = 9.0, height: float = 3.8) -> Figure:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lab_utils.bench import report
-from lab_utils.bench.compare import table_rows
+from lab_utils.bench.compare import reach_sentences, table_rows
 from lab_utils.bench.results import LostRun, ResultsError, from_json, read_results, to_json
 from lab_utils.bench.tables import comparison_table, sentence, verdict_table
 from lab_utils.bench.verdicts import ladder, verdicts
@@ -78,10 +78,36 @@ def test_comparison_by_hand():
 
 
 def test_what_was_not_measured_is_a_dash_and_what_was_not_reached_is_said():
-    made = results([run("kimi", 0, {40: 5.0}, peak_memory=None)], [arm("gpt"), arm("kimi")], seeds=1)
-    _, kimi = comparison_table(table_rows(made)).cells
-    assert kimi[7] == ("–",)
+    alone = results([run("kimi", 0, {40: 5.0}, peak_memory=None)], [arm("gpt"), arm("kimi")], seeds=1)
+    _, kimi = comparison_table(table_rows(alone)).cells
+    assert kimi[7] == kimi[11] == ("–",)  # without GPT's end there is no loss to reach
+    both = replace(alone, runs=(*alone.runs, run("gpt", 0, {40: 4.0})))
+    _, kimi = comparison_table(table_rows(both)).cells
     assert kimi[11] == ("not reached",)
+    assert reach_sentences(table_rows(both)) == ["kimi reaches GPT's final loss never"]
+    assert "did not come to the end" in reach_sentences(table_rows(alone))[0]
+
+
+@pytest.mark.parametrize("name", ["gpt", "kimi"])
+def test_one_model_alone_is_compared_with_nothing(name, tmp_path):
+    made = results([run(name, seed, {20: 6.0, 40: 5.0}) for seed in range(3)], [arm(name)])
+    shown = as_text(comparison_table(table_rows(made))) + report.render(made, tmp_path)
+    others = {"gpt", "kimi"} - {name}
+    assert not any(f"{other} wins" in shown or f"→ {other}" in shown for other in others)
+    assert ("vs GPT" in str(comparison_table(table_rows(made)))) == (name == "gpt")
+    assert f"<h1>{name} on made-up</h1>" in shown and "was not trained" in shown
+    (line,) = reach_sentences(table_rows(made))
+    assert "never" not in line and ("was not trained" in line) == (name == "kimi")
+
+
+def test_a_floor_is_known_before_the_first_evaluation():
+    """That of the evaluated windows where there is one, else that of the whole text."""
+    stopped = results([run("gpt", 0, {})], seeds=1)
+    assert "floor: not known" in str(comparison_table(table_rows(stopped)))
+    stopped = replace(stopped, corpus=stopped.corpus | {"floor": 0.248})
+    assert "floor: 0.248" in str(comparison_table(table_rows(stopped)))
+    begun = replace(stopped, runs=(run("gpt", 0, {20: 6.0}),))
+    assert "floor: 0.250" in str(comparison_table(table_rows(begun)))
 
 
 def test_a_full_ladder_with_three_seeds_fits_120_columns():

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lab_utils.show.style import FLOOR, PROBLEM_FIRST, draw_lines, new_figure, tidy
+from lab_utils.show.style import FLOOR, PROBLEM_FIRST, draw_lines, legend_below, new_figure, tidy
 
 
 def draw_circles(matrices: Mapping[str, Tensor]) -> Figure:
@@ -85,8 +85,8 @@ def draw_memory(errors: Mapping[str, Sequence[float]]) -> Figure:
     axes.set_xlabel("fact, from the most frequent to the rarest (its frequency falls as 1/rank)")
     axes.set_ylabel("error left")
     axes.set_ylim(0, 1.12)
-    axes.legend(frameon=False, loc="lower right", ncols=2)
     tidy(axes)
+    legend_below(figure, axes)
     return figure
 
 
