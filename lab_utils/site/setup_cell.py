@@ -4,7 +4,7 @@
 
 puts the same cell behind the title of every notebook, or brings the one that is there up to date. The address that it
 installs from is `Repository` in `[project.urls]` of pyproject.toml, and stands nowhere else; from it comes the link to
-Colab too. As long as there is none, the cell installs from the clone that the notebook lies in, or says what to do.
+Colab too. As long as there is none, the cell installs from the clone that the notebook lies in.
 """
 
 from __future__ import annotations
@@ -26,27 +26,11 @@ ROOT = Path(__file__).parents[2]
 LINK = "open-elsewhere"  # the id of the cell with the link to Colab
 
 _CODE = """\
-# Where the lab is not installed (Colab, Kaggle) this installs its tested versions; elsewhere it does nothing.
+# Where the lab is missing (Colab, Kaggle, a new kernel) this installs its tested versions; elsewhere it does nothing.
 import importlib.util
 
 if importlib.util.find_spec("lab_utils") is None:
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    repository = "{repository}"
-    if Path("../constraints.txt").is_file():
-        lab, constraints = "..[lab]", "../constraints.txt"
-    elif repository:
-        lab = f"nanokimi[lab] @ {{repository}}/archive/refs/heads/main.zip"
-        constraints = f"{{repository}}/raw/main/constraints.txt"
-    else:
-        raise ModuleNotFoundError("the lab is not installed here: open this notebook in a clone of the project")
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"the lab needs Python 3.11 or newer, and this kernel has {{sys.version.split()[0]}}")
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-c", constraints, lab], check=True)
-    importlib.invalidate_caches()
-    print("The lab is installed. Where an import fails now, restart the kernel once.")"""
+    %pip install --quiet -c {constraints} {lab}"""
 
 
 def read_repository(project: Path = ROOT / "pyproject.toml") -> str:
@@ -56,8 +40,13 @@ def read_repository(project: Path = ROOT / "pyproject.toml") -> str:
 
 
 def setup_code(repository: str) -> str:
-    """The code of the cell."""
-    return _CODE.format(repository=repository)
+    """The code of the cell. Without a repository it installs from the clone that the notebook lies in."""
+    if not repository:
+        return _CODE.format(constraints="../constraints.txt", lab='-e "..[lab]"')
+    return _CODE.format(
+        constraints=f"{repository}/raw/main/constraints.txt",
+        lab=f'"nanokimi[lab] @ {repository}/archive/refs/heads/main.zip"',
+    )
 
 
 def colab_link(repository: str, notebook: str) -> str:
