@@ -47,14 +47,24 @@ def closure(requirements: Sequence[Requirement]) -> set[str]:
 
 
 def licence(name: str) -> str:
-    """What the package says of its licence: the expression, else the classifiers, else the first line of the text."""
+    """What the package says of its licence: the expression, else the classifiers, else the first line of the text.
+
+    Where its metadata say nothing, the first line of the licence's file counts.
+    """
     about = importlib.metadata.metadata(name)
     kinds = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or () if c.startswith("License ::")]
     named = [kind for kind in kinds if kind != "OSI Approved"]
     said = (
         about["License-Expression"] or ", ".join(named) or (about["License"] or "").strip().partition("\n")[0]
     )
-    return said or "not stated"
+    return said or _first_line(name) or "not stated"
+
+
+def _first_line(name: str) -> str:
+    for file in importlib.metadata.files(name) or ():
+        if file.stem.upper() in ("LICENSE", "LICENCE", "COPYING"):
+            return file.read_text(encoding="utf-8").strip().partition("\n")[0].strip()
+    return ""
 
 
 def asked_for(extras: Sequence[str]) -> list[Requirement]:

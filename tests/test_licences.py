@@ -52,4 +52,9 @@ def test_the_licence_is_what_the_package_states(monkeypatch, about, found):
             return about.get(name, [None])[0]
 
     monkeypatch.setattr(importlib.metadata, "metadata", lambda name: Metadata())
+    monkeypatch.setattr(importlib.metadata, "files", lambda name: None)
     assert licence("whatever") == found
+
+
+def test_a_package_whose_metadata_say_nothing_has_the_first_line_of_its_licence_file():
+    assert licence("axe-playwright-python") == "MIT License"
