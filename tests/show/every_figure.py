@@ -81,6 +81,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "ch04_routing.draw_choice": lambda: ch04.draw_choice(torch.rand(8), torch.full((8,), 0.1), 2),
     "ch04_routing.draw_loads": lambda: ch04.draw_loads({"none": _shares, "bias": _shares[::-1]}, 5),
     "ch04_routing.draw_violations": lambda: ch04.draw_violations({"none": FALLING, "bias": FALLING[::-1]}),
+    "ch04_routing.draw_lesson": lambda: ch04.draw_lesson(STEPS, {"dense": FALLING, "experts": FALLING[::-1]}),
     "ch04_routing.draw_dispatch_times": lambda: ch04.draw_dispatch_times(STEPS, FALLING, FALLING),
     "ch05_latent.draw_cache_sizes": lambda: ch05.draw_cache_sizes({"MHA": 1024, "MLA": 320}),
     "ch05_latent.draw_rank_errors": lambda: ch05.draw_rank_errors({"a": FALLING, "b": FALLING[::-1]}),
