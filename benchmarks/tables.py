@@ -23,7 +23,13 @@ CACHE = "study-cache-amd-epyc-one-thread"
 SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
 
 # The studies of arms, in their order in docs/results.md, and what writes their tables.
-ARMS = {"muon": muon_table, "clip": clip_table, "balance": balance_table, "sparsity": sparsity_table}
+ARMS = {
+    "muon": muon_table,
+    "clip": clip_table,
+    "balance": balance_table,
+    "sparsity": sparsity_table,
+    "sparsity-tinystories": sparsity_table,
+}
 
 WHAT = {
     "gpt": "GPT (nanoGPT's model), AdamW",
@@ -220,7 +226,7 @@ def tables() -> dict[str, list[str]]:
         "docs/results.md": [
             *map(ladder_table, ladders),
             *(facts_table(read_study(RESULTS / f"study-facts{more}.json")) for more in ("", "-many")),
-            *(write(cache) for write in (decoding_table, reach_table)),
+            *(write(cache) for write in (decoding_table, reach_table, equal_cache_table)),
             *(write(read_arms(read_record(f"study-{name}"))) for name, write in ARMS.items()),
             shakespeare_table(read_record("shakespeare")),
         ],

@@ -80,7 +80,7 @@ def test_what_does_not_exist_is_refused():
 
 def test_the_studies_that_there_are():
     assert study_names() == ["balance", "cache", "clip", "facts", "muon", "sparsity"]
-    assert profiles_of("facts") == ["cpu", "many", "map", "smoke"]
+    assert profiles_of("facts") == ["cpu", "live", "many", "map", "smoke"]
     assert profiles_of("sparsity") == ["cpu", "smoke", "tinystories"]
     assert plan.make_study("facts", "map").preset.exposures == (10, 30, 100)
 
