@@ -87,8 +87,8 @@ class Inspection:
         if picture is None:
             return ""
         opened = " open" if causality.NAME in self.failed else ""
-        image = picture.html().replace("<img ", '<img style="max-width:100%" ', 1)
-        return f'<details{opened} style="margin-top:.5em"><summary>Which token sees which</summary>{image}</details>'
+        style = "margin-top:.5em;overflow-x:auto"
+        return f'<details{opened} style="{style}"><summary>Which token sees which</summary>{picture.html()}</details>'
 
 
 def inspect_model(
