@@ -18,7 +18,9 @@ from PIL.PngImagePlugin import PngInfo
 TRUE = 2.0  # at most, between a fill or a line and what stands for it
 SOFT = 20.0  # the same for edges
 MOST = 256  # colours of a palette
-LEAST_BLOCKS = 9  # squares of 2 x 2 pixels in one colour, from which on it is a fill or a line
+LEAST_BLOCKS = (
+    4  # squares of 2 x 2 pixels in one colour, as in one of 3 x 3, from which on it is a fill or a line
+)
 LEAST_RUN = 24  # pixels of one colour in a row or in a column: a line, and longer than any stroke of a letter
 LEAST_PIXELS = 60  # of a line so thin that it has no such square
 GREY = 10.0  # the chroma below which a thin line cannot be told from the edge of a letter
