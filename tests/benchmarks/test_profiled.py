@@ -27,4 +27,4 @@ def test_where_the_time_goes(counts):
         assert sum(found["longest_ms"].values()) <= found["step_ms"]
         assert list(found["longest_ms"].values()) == sorted(found["longest_ms"].values(), reverse=True)
         assert found["waits"] == 0 and found["peak_gb"] is None  # there is no device to wait for
-    assert counts["Kimi, Muon, QK-clip"]["operations"] > 2 * counts["GPT, AdamW"]["operations"]
+    assert counts["Kimi, Muon, QK-clip"]["operations"] > counts["GPT, AdamW"]["operations"]
