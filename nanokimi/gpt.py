@@ -10,7 +10,7 @@ from nanokimi.cache import SequenceCache, next_columns, text_positions, visible_
 from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
-from nanokimi.presets.tokens import check_tokens
+from nanokimi.presets.tokens import check_tokens, look_up
 from nanokimi.qk_clip import clip_factor, max_logit, scale_heads_
 from nanokimi.system.checked import checked
 from nanokimi.system.whole_numbers import Seed
@@ -88,10 +88,10 @@ class GPT(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
-        check_tokens(tokens, self.cfg.vocab_size)
+        check_tokens(tokens)
         columns = next_columns(cache, tokens, self.cfg.max_seq_len)
         positions = text_positions(cache[0] if cache else None, columns)
-        x = self.embed_tokens(tokens) + self.embed_positions(positions)
+        x = look_up(self.embed_tokens, tokens) + self.embed_positions(positions)
         maxima = []
         for i, layer in enumerate(self.layers):
             x, layer_max = layer(x, cache[i] if cache else None, with_max_qk_logit)

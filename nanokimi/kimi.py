@@ -21,7 +21,7 @@ from nanokimi.norm import RMSNorm
 from nanokimi.output import ModelOutput, build_embedding
 from nanokimi.own.table import find_own, is_own, require_clip
 from nanokimi.own.trial import LENGTH, try_attention
-from nanokimi.presets.tokens import check_tokens
+from nanokimi.presets.tokens import check_tokens, look_up
 from nanokimi.rope import rotations
 from nanokimi.router import RouterStats
 from nanokimi.system.checked import checked
@@ -117,12 +117,12 @@ class Kimi(nn.Module):
 
         `with_max_qk_logit` asks for the largest attention logits too, which QK-clip needs.
         """
-        check_tokens(tokens, self.cfg.vocab_size)
+        check_tokens(tokens)
         if with_max_qk_logit:
             require_clip(self.cfg.attention)
         columns = next_columns(cache, tokens, self.cfg.max_seq_len)
         rotation = rotations(columns, self.rope_dim, self.cfg.rope)
-        x = self.embed_tokens(tokens)
+        x = look_up(self.embed_tokens, tokens)
         routing, maxima = [], []
         for i, layer in enumerate(self.layers):
             x, stats, layer_max = layer(x, rotation, cache[i] if cache else None, with_max_qk_logit)
