@@ -95,8 +95,7 @@ class Kimi(nn.Module):
         self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
         draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
-        if is_own(cfg.attention) and not self.lm_head.weight.is_meta:
-            self._try_own_attention()
+        _try_own_attention(self)
 
     def moe_layers(self) -> list[MoE]:
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
@@ -132,16 +131,21 @@ class Kimi(nn.Module):
         logits = self.lm_head(self.norm(x))
         return ModelOutput(logits, tuple(routing), torch.stack(maxima) if with_max_qk_logit else None)
 
-    def _try_own_attention(self) -> None:
-        n = min(LENGTH, self.cfg.max_seq_len)
-        x = torch.randn(2, n, self.cfg.d_model, generator=torch.Generator().manual_seed(0))
-        rotation = rotations(torch.arange(n), self.rope_dim, self.cfg.rope)
-        attention = self.layers[0].get_submodule("self_attn")
-        try_attention(attention, self.cfg.attention, x, rotation, self.cfg.n_heads, SequenceCache)
-
     @property
     def rope_dim(self) -> int:
         """How many channels per head are turned by their position."""
         if self.cfg.mla is not None:
             return self.cfg.mla.qk_rope_head_dim
         return self.cfg.d_model // self.cfg.n_heads
+
+
+def _try_own_attention(model: Kimi) -> None:
+    """Where the attention is one's own: a look into the future or a wrong cache shows in no error later."""
+    cfg = model.cfg
+    if not is_own(cfg.attention) or model.lm_head.weight.is_meta:
+        return
+    n = min(LENGTH, cfg.max_seq_len)
+    x = torch.randn(2, n, cfg.d_model, generator=torch.Generator().manual_seed(0))
+    rotation = rotations(torch.arange(n), model.rope_dim, cfg.rope)
+    attention = model.layers[0].get_submodule("self_attn")
+    try_attention(attention, cfg.attention, x, rotation, cfg.n_heads, SequenceCache)

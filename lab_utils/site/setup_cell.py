@@ -30,7 +30,12 @@ _CODE = """\
 import importlib.util
 
 if importlib.util.find_spec("lab_utils") is None:
-    %pip install --quiet -c {constraints} {lab}"""
+    import subprocess
+    import sys
+
+    constraints, lab = "{constraints}", "{lab}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-c", constraints, lab], check=True)
+    importlib.invalidate_caches()"""
 
 
 def read_repository(project: Path = ROOT / "pyproject.toml") -> str:
@@ -42,10 +47,10 @@ def read_repository(project: Path = ROOT / "pyproject.toml") -> str:
 def setup_code(repository: str) -> str:
     """The code of the cell. Without a repository it installs from the clone that the notebook lies in."""
     if not repository:
-        return _CODE.format(constraints="../constraints.txt", lab='-e "..[lab]"')
+        return _CODE.format(constraints="../constraints.txt", lab="..[lab]")
     return _CODE.format(
         constraints=f"{repository}/raw/main/constraints.txt",
-        lab=f'"nanokimi[lab] @ {repository}/archive/refs/heads/main.zip"',
+        lab=f"nanokimi[lab] @ {repository}/archive/refs/heads/main.zip",
     )
 
 

@@ -25,7 +25,7 @@ _WORDS = {
     "original_max_seq_len": "original_max_position_embeddings",
 }
 # Sections, which the format does not have, and choices in which it has one option only.
-_OURS_ALONE = {"kind", "rope", "attention", "mla", "block_latent", "moe", "scoring"}
+_OURS_ALONE = {"kind", "rope", "attention", "mla", "block_latent", "own_attention", "moe", "scoring"}
 # What the format leaves open and Kimi does not; a field that is missing has this value.
 _FIXED = {
     "hidden_act": "silu",

@@ -143,6 +143,7 @@ ELSEWHERE = {
     "model.attention",
     "model.mla",
     "model.block_latent",
+    "model.own_attention",
     "train.device",
     "train.dtype",
     "train.compile",

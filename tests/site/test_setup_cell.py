@@ -79,7 +79,7 @@ def test_the_address_is_read_from_the_project(tmp_path):
         f'[project]\nname = "x"\n[project.urls]\nRepository = "{SOMEWHERE}/"\n'
     )
     assert read_repository(tmp_path / "pyproject.toml") == SOMEWHERE
-    assert f'-c {SOMEWHERE}/raw/main/constraints.txt "nanokimi[lab] @ {SOMEWHERE}/archive/' in setup_code(
+    assert f'"{SOMEWHERE}/raw/main/constraints.txt", "nanokimi[lab] @ {SOMEWHERE}/archive/' in setup_code(
         SOMEWHERE
     )
     assert "http" not in setup_code("")
@@ -114,7 +114,7 @@ def run_cell(python: Path, folder: Path, repository: str = "") -> subprocess.Com
         "PIP_NO_BUILD_ISOLATION": "0",
     }
     return subprocess.run(
-        [python, "-m", "IPython", "--no-banner", "--colors=NoColor", "-c", setup_code(repository)],
+        [python, "-c", setup_code(repository)],
         cwd=folder,
         env=environ,
         capture_output=True,
@@ -133,6 +133,6 @@ def test_it_installs_the_pinned_lab_from_the_clone_once(bare, tmp_path):
     told = subprocess.run(
         where, cwd=tmp_path, capture_output=True, text=True, check=True, env={"PATH": "/usr/bin"}
     )
-    assert told.stdout.count(str(clone)) == 2
+    assert told.stdout.count("site-packages") == 2
     again = run_cell(python, tmp_path, SOMEWHERE)  # an address that nobody reaches
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")

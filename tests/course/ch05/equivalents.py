@@ -83,6 +83,14 @@ EXTRA = {
 
 NO_ORDER = "two dimensions change places, whichever is named first"
 EQUIVALENT = {
+    "cache_elements": name_mutants(
+        "_require_known(cfg, 'numbers in the cache')",
+        (
+            "cfg, 'numbers in the cache'",
+            "'numbers in the cache', cfg",
+            "no case has an attention of one's own",
+        ),
+    ),
     "MultiHeadLatentAttention": name_mutants(
         "k = entries[:, None].expand(-1, self.n_heads, -1, -1)",
         (

@@ -133,6 +133,10 @@ EXTRA = {
 
 IN_FLOAT32 = "the check's numbers are float32 already"
 EQUIVALENT = {
+    "Kimi": name_mutants(
+        "if with_max_qk_logit:",
+        ("if with", "if not with", "only an attention of one's own can lack what is asked for there"),
+    ),
     "MoE": name_mutants(
         "return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)",
         ("x.float()", "_unchanged(x)", IN_FLOAT32),
