@@ -25,6 +25,8 @@ def test_it_is_refused_with_the_reason():
     assert all(p.grad is None for p in model.parameters()) and graph.take_seconds() == 0
 
 
+# What torch says beside it depends on what was compiled before in the same process.
+@pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace")
 def test_where_compiling_was_nobody_s_wish_the_step_runs_as_it_is():
     model, graph = graph_of_a_model_with_a_hook_that_no_compiler_follows()
     with pytest.warns(RuntimeWarning, match="this step cannot be compiled .*, and runs as it is"):
