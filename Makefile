@@ -37,8 +37,9 @@ define newline
 endef
 export newline
 quoted = '$(subst $(newline),'"$$newline"',$(subst ','\'',$(value $(1))))'
-# DATA has no default: without it a profile and a study have their own text.
-data_flag = $(if $(filter undefined,$(origin DATA)),,--data=$(call quoted,DATA))
+# DATA has no default: without it a profile and a study have their own text. `unexport` would define it: it is asked before.
+HAS_DATA := $(filter-out undefined,$(origin DATA))
+data_flag = $(if $(HAS_DATA),--data=$(call quoted,DATA))
 unexport PYTHON PROFILE ARMS SEEDS DATA WHERE RANKS NAME
 
 .PHONY: help lab bench study check test perf faults render map site

@@ -67,6 +67,12 @@ def test_a_value_arrives_as_it_is(checkout, value):
     assert not (checkout / "ran").exists()
 
 
+@pytest.mark.parametrize("target", ["bench", "study"])
+def test_nothing_is_said_of_the_text_where_nobody_named_one(checkout, target):
+    assert "--data" not in make(checkout, target)
+    assert "<--data=x>" in make(checkout, target, DATA="x") and "<--data=>" in make(checkout, target, "DATA=")
+
+
 def test_flags_are_words_for_the_shell(checkout):
     assert "<--no-browser>\n<--port=1 2>" in make(checkout, "lab", "LAB_FLAGS=--no-browser '--port=1 2'")
 
