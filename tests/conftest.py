@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -98,3 +99,11 @@ def real_text() -> Path:
     if not folder:
         pytest.skip("NANOKIMI_TEXT is not set: it names a folder with tinystories/ and tinyshakespeare/")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay_as_they_were() -> Iterator[None]:
+    """Where a test leaves Ctrl-C to the system, the first test that presses it ends the process of all tests."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    yield
+    assert {number: signal.getsignal(number) for number in signal.valid_signals()} == before
