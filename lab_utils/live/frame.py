@@ -50,7 +50,9 @@ def write_titles(data: PanelData) -> list[str]:
     """What there is to see in each picture. Where nothing is, the title says why, and no more."""
     router = lambda see: f": {see} ({data.router_of})" if data.router_of else ": this model has no router"
     logits = f" ({data.logits_of})" if data.logits_of else ": not measured without QK-clip"
-    roles = f"what is left to learn? ({data.roles_of})" if data.roles_of else "on storyworld, once evaluated"
+    # Without an evaluation nobody can say yet whether the text has roles.
+    lack = "known on storyworld only" if data.validation else "after the first evaluation"
+    roles = f"what is left to learn? ({data.roles_of})" if data.roles_of else lack
     return [
         "Loss: lower is better, never below the floor",
         f"Loss by role: {roles}",

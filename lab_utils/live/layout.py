@@ -123,7 +123,9 @@ def _add_legend(figure: go.Figure, place: int, names: tuple[tuple[str, str, str]
 
 
 def _add_mark(figure: go.Figure, place: int, x: float, numbers: str, colour: str) -> None:
+    # Across from the legend, which would cover it.
+    side = "top right" if place == ENTROPY else "bottom right"
     figure.add_vline(
-        x, line={"color": colour, "width": 1, "dash": "dash"}, annotation_position="bottom right",
+        x, line={"color": colour, "width": 1, "dash": "dash"}, annotation_position=side,
         annotation={"text": f"<b>{numbers}</b>", "font": {"size": 11}}, **_cell(place),
     )  # fmt: skip

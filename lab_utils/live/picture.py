@@ -10,6 +10,7 @@ from matplotlib.ticker import EngFormatter
 
 from lab_utils.live.data import DEAD_BELOW, Line, PanelData, collect_panel_data
 from lab_utils.live.history import RunHistory
+from lab_utils.machine.front_end import is_live
 from lab_utils.show.heat_map import draw_heat_map, share_scale
 from lab_utils.show.snapshot import Snapshot
 from lab_utils.show.style import FLOOR, OTHER_STYLE, SERIES, STYLES, new_figure, tidy
@@ -30,7 +31,7 @@ def make_closing_snapshot(histories: Sequence[RunHistory], bits: float) -> Snaps
 
     data = collect_panel_data(begun, bits)
     words = f"The training panel at its end. {describe_panel(begun, data)}"
-    return Snapshot(draw_panel(data), words, make_closing_figure(begun, bits))
+    return Snapshot(draw_panel(data), words, make_closing_figure(begun, bits), is_live())
 
 
 def describe_panel(histories: Sequence[RunHistory], data: PanelData) -> str:

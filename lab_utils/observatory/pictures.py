@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lab_utils.machine.front_end import is_live
 from lab_utils.observatory import clinic_plots
 from lab_utils.observatory import plots as routing_plots
 from lab_utils.observatory.cache_meter import CacheCurve
@@ -29,7 +30,7 @@ def strip_picture(facts: Sequence[TokenFacts], layer: int) -> Snapshot:
     shown = ", ".join(f"{make_visible(f.text)} {f.experts[0]}" for f in facts[:40])
     alt = f"The prompt's tokens with the number of each one's first expert in layer {layer}: {shown}"
     alt += "." if len(facts) <= 40 else f", and {len(facts) - 40} more."
-    return Snapshot(routing_plots.draw_strip(facts, layer), alt, strip_plotly(facts, layer))
+    return Snapshot(routing_plots.draw_strip(facts, layer), alt, strip_plotly(facts, layer), is_live())
 
 
 def lift_picture(
@@ -60,7 +61,7 @@ def paths_picture(routing: Routing) -> Snapshot:
         for path, n in find_busiest_paths(routing, 3)
     )
     alt = f"Bands between the experts of layers {', '.join(map(str, layers))}. Busiest paths: {busiest}."
-    return Snapshot(routing_plots.draw_paths(counts, layers), alt, paths_plotly(counts, layers))
+    return Snapshot(routing_plots.draw_paths(counts, layers), alt, paths_plotly(counts, layers), is_live())
 
 
 def pairs_picture(layer: LayerRouting) -> Snapshot:
@@ -100,7 +101,7 @@ def clinic_picture(trace: ClinicTrace) -> Snapshot:
     """The whole run as a picture; in JupyterLab, one step at a time, chosen by a slider."""
     ends = "; ".join(f"{course.name} {course.frames[-1].max_vio:.2f}" for course in trace.courses)
     alt = f"Eight heat maps of expert load over the steps. MaxVio at the end: {ends}."
-    return Snapshot(clinic_plots.draw_clinic(trace), alt, clinic_plotly(trace))
+    return Snapshot(clinic_plots.draw_clinic(trace), alt, clinic_plotly(trace), is_live())
 
 
 def moment_picture(trace: ClinicTrace, at: int) -> Snapshot:

@@ -25,12 +25,15 @@ DPI = 100
 class Snapshot:
     """A figure that shows in JupyterLab, on GitHub and offline, with words for those who cannot see it.
 
-    `plotly` is the JSON of an interactive version for JupyterLab; elsewhere the PNG is shown.
+    `plotly` is the JSON of an interactive version for JupyterLab; elsewhere the PNG is shown. JupyterLab shows the PNG,
+    where there is one, until the mouse is over it. `at_once` leaves it out: somebody is there to see the chart, and
+    JupyterLab puts a PNG of it into the notebook.
     """
 
     figure: Figure
     alt: str
     plotly: dict[str, Any] | None = None
+    at_once: bool = False
 
     @cached_property
     def pixels(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -51,10 +54,9 @@ class Snapshot:
         return self.alt
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data: dict[str, Any] = {
-            "image/png": base64.b64encode(self.png).decode("ascii"),
-            "text/plain": self.alt,
-        }
+        data: dict[str, Any] = {"text/plain": self.alt}
+        if self.plotly is None or not self.at_once:
+            data["image/png"] = base64.b64encode(self.png).decode("ascii")
         if self.plotly is not None:
             data["application/vnd.plotly.v1+json"] = self.plotly
         return data, {"image/png": {"alt": self.alt}}

@@ -29,11 +29,12 @@ from nanokimi.system.printable import one_line, quote
 from nanokimi.system.refusals import require
 from nanokimi.text.corpus import Corpus
 from nanokimi.torchrun import ask_first, n_restarts
+from nanokimi.tracking.tracker import check_tool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What the command says. sharded: several ranks hold a part of every weight each."""
+    """What the command says. sharded: several ranks hold a part of every weight each. log: what tracks the run."""
 
     model: str | None
     training: str | None
@@ -44,6 +45,7 @@ class Words:
     resume: bool
     init_from: Path | None
     sharded: bool
+    log: str | None
 
 
 def begin_training(words: Words) -> int:
@@ -54,6 +56,8 @@ def begin_training(words: Words) -> int:
         nothing: dict[str, Any] = dict.fromkeys(("model", "training", "data", "init_from"))
         words = replace(words, resume=True, overrides=[], **nothing)
     out, sharded = words.out, words.sharded
+    if words.log is not None:
+        check_tool(words.log)
     found: Found | None = None
     done, about = None, list[str]()
     if words.resume:
@@ -113,7 +117,7 @@ def begin_training(words: Words) -> int:
     if sharded:
         ranks.shard(network, computes_on)
     origin = "" if found is None else describe_origin(found)
-    return run_training(network, loaded, run, out, done, about, origin)
+    return run_training(network, loaded, run, out, done, about, origin, words.log)
 
 
 def _fit_to_text(

@@ -102,6 +102,10 @@ def train_model(
         Literal["replicated", "sharded"],
         typer.Option(help="under torchrun: every process holds the whole model, or a part of every weight"),
     ] = "replicated",
+    log: Annotated[
+        Literal["tensorboard", "trackio", "wandb"] | None,
+        typer.Option(help="show the run there too; name it again with --resume"),
+    ] = None,
 ) -> None:
     """Train a model; Ctrl-C saves and stops, and --resume continues. Under torchrun several processes train it."""
     start()
@@ -118,6 +122,7 @@ def train_model(
         resume=resume,
         init_from=init_from,
         sharded=layout == "sharded",
+        log=log,
     )
     try:
         with hush(ranks.rank() > 0):

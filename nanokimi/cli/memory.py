@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
+from nanokimi.cli.activations import count_activations
 from nanokimi.cluster.plan import FLOAT32, list_weights
 from nanokimi.config import ConfigError, ModelConfig, TrainConfig
 from nanokimi.device import choose_device
@@ -37,14 +38,20 @@ def check_memory(model: ModelConfig, training: TrainConfig, n_ranks: int = 1) ->
             f"the model has {parameters:,} parameters or more and takes {_gb(weights)} or more to train, "
             f"but this machine has {_gb(limit)}: take a smaller model"
         )
-    # Every layer's input is kept for the gradients; the logits are there twice, with their gradient.
-    per_token = 4 * (model.n_layers * model.d_model + 2 * model.vocab_size)
-    needed = weights + training.batch_size * training.seq_len * per_token
-    if needed > limit:
-        tokens = max(1, (limit - weights) // (2 * per_token))  # half is left for what the bound leaves out
+    n_tokens = training.batch_size * training.seq_len
+    if device.type == "cpu" and training.compile != "on":
+        kept = count_activations(model, training)
+    else:
+        # A GPU runs out with an error, which `explain_shortage` explains, and nobody has counted a compiled step.
+        # Every layer's input is kept at least, and the logits, with their gradient.
+        kept = n_tokens * FLOAT32 * (model.n_layers * model.d_model + 2 * model.vocab_size)
+    if weights + kept > limit:
+        # A fifth is left for Python, and for gaps between freed buffers.
+        tokens = max(1, (limit - weights) * n_tokens * 4 // (kept * 5))
+        again = "" if training.recompute else ", or train.recompute=true"
         raise ConfigError(
-            f"train.batch_size={training.batch_size} and train.seq_len={training.seq_len} take {_gb(needed)} or "
-            f"more, but this machine has {_gb(limit)}: {_advise(training, tokens)}"
+            f"train.batch_size={training.batch_size} and train.seq_len={training.seq_len} take {_gb(weights + kept)} "
+            f"or more, but this machine has {_gb(limit)}: {_advise(training, tokens)}{again}"
         )
 
 

@@ -10,7 +10,8 @@ from nanokimi.cli import settings
 from nanokimi.cli.memory import explain_shortage
 from nanokimi.cli.outside import Outside
 from nanokimi.cli.terminal import CannotPrint, draw_bar, say, say_above_bar, tell
-from nanokimi.config import ConfigError
+from nanokimi.cli.tracked import Tracked
+from nanokimi.config import ConfigError, to_dict
 from nanokimi.model import Model
 from nanokimi.presets.idle import Clips, describe_standstill
 from nanokimi.runs.log import LogError
@@ -31,12 +32,14 @@ def run_training(
     done: int | None,
     about: Sequence[str] = (),
     origin: str = "",
+    log: str | None = None,
 ) -> int:
     """Train to the last step, or until a signal comes; the exit code.
 
     done: the step to resume from; None begins the run in `out`, and writes its settings there once nothing stands in
         the way of its first step. A run that ends before its first step is done leaves none.
     about: lines to say at that moment. origin: where the first weights of a new run come from, if not from its seed.
+    log: the tool that tracks the run (see `nanokimi.tracking.tracker`).
 
     Of several ranks each calls this. Rank 0 alone acts on signals and touches the folder; the others compute with it.
     """
@@ -47,7 +50,7 @@ def run_training(
         return 128 + wish.number if wish.number is not None else 0
     wish, step, is_begun, clips = Wish(), done or 0, False, Clips(run.train)
     val_losses: list[float] = []
-    outside = Outside(out, model)
+    outside, tracked = Outside(out, model), Tracked(log, out, model, corpus)
 
     def steer(next_step: int) -> tuple[Intervention, ...]:
         nonlocal is_begun
@@ -62,6 +65,7 @@ def run_training(
                 settings.write_steps(out, run.train.steps)
             forget_wishes(out)
             is_begun = True
+            tracked.begin(to_dict(run), step)
             for line in about:
                 say_above_bar(line)
         if wish.number is not None:
@@ -79,6 +83,7 @@ def run_training(
                 for record in draw_bar(records, run.train, step):
                     step = record.step
                     outside.see(record)
+                    tracked.see(record)
                     clips.see(record.grad_norm, record.max_qk_logit)
                     if record.evaluation is not None:
                         val_losses.append(record.evaluation.loss)
@@ -89,13 +94,14 @@ def run_training(
         if not checkpoint.has_checkpoint(out):
             raise
         raise CannotPrint(
-            f"{error}; stopped after step {step} and saved; to continue: {resume_command(out)}"
+            f"{error}; stopped after step {step} and saved; to continue: {resume_command(out, log)}"
         ) from None
     except (LogError, checkpoint.CheckpointError) as error:
         if not is_begun or not checkpoint.has_checkpoint(out):
             raise
-        raise type(error)(f"{error}; to continue once that is mended: {resume_command(out)}") from None
+        raise type(error)(f"{error}; to continue once that is mended: {resume_command(out, log)}") from None
     finally:
+        tracked.end()
         if is_begun and done is None and not step and not checkpoint.has_checkpoint(out):
             settings.forget_run(out)
             remove_empty(missing)
@@ -109,10 +115,10 @@ def run_training(
     if step == run.train.steps:
         say(one_line(f"stopped after the last step, {step}, which is saved in {out}"))
     else:
-        say(one_line(f"stopped after step {step} and saved; to continue: {resume_command(out)}"))
+        say(one_line(f"stopped after step {step} and saved; to continue: {resume_command(out, log)}"))
     return 0 if wish.number is None else 128 + wish.number
 
 
-def resume_command(out: Path) -> str:
-    """What to type to continue the run in `out`."""
-    return f"nanokimi train --resume --out {shlex.quote(str(out))}"
+def resume_command(out: Path, log: str | None = None) -> str:
+    """What to type to continue the run in `out`, tracked with `log`."""
+    return f"nanokimi train --resume --out {shlex.quote(str(out))}" + (f" --log {log}" if log else "")

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,7 +15,7 @@ from lab_utils.live.figure import make_closing_figure, make_traces
 from lab_utils.live.history import RunHistory
 from lab_utils.live.layout import make_layout
 from lab_utils.live.picture import make_closing_snapshot
-from tests.live.made_up_runs import both, evaluation, record
+from tests.live.made_up_runs import both, evaluation, history, record
 
 
 def test_the_curves_are_those_of_the_data():
@@ -52,6 +53,26 @@ def test_levels_and_marks_are_lines_in_their_pictures():
     assert levels == {"y": 0.25, "y5": 100.0, "y6": pytest.approx(math.log(2))}  # floor, tau, ln E
     marks = [(shape["xref"], shape["x0"]) for shape in shapes if shape["x0"] == shape["x1"]]
     assert marks == [("x", 200), ("x4", 200), ("x6", 200)]  # loss, MaxVio, entropy
+
+
+def titles(histories: list[RunHistory]) -> str:
+    return " ".join(each["text"] for each in make_layout(collect_panel_data(histories, 0.5))["annotations"])
+
+
+def test_the_roles_picture_says_what_it_waits_for():
+    """Before an evaluation nobody knows whether the text has roles; after one without them it is another text."""
+    plain = replace(evaluation(1.0), by_role=None)
+    assert "Loss by role: after the first evaluation" in titles([history(record(1))])
+    assert "Loss by role: known on storyworld only" in titles([history(record(1, evaluation=plain))])
+    assert "Loss by role: what is left to learn? (kimi)" in titles(both())
+
+
+def test_a_mark_stands_across_from_the_legend():
+    drawn = make_layout(collect_panel_data(both(), 0.5))["annotations"]
+    for number in (each for each in drawn if each["text"] == "<b>1</b>"):
+        picture = number["xref"].removeprefix("x").removesuffix(" domain")
+        (legend,) = (a for a in drawn if a["xref"] == f"x{picture} domain" and "<span" in a["text"])
+        assert number["yanchor"] != legend["yanchor"]
 
 
 def test_the_layout_names_what_is_drawn_and_escapes_it():
