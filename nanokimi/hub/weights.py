@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -126,15 +125,17 @@ def _may_be_left_out(
 
 def _weights_of(cfg: KimiConfig) -> Iterator[tuple[str, Tensor]]:
     """The names of a Kimi's weights, and tensors without content in their shapes, one layer after the other."""
-    with torch.device("meta"):
-        dense = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=1)).state_dict()
-        mixture = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=0)).state_dict()
-    in_layer = {name for name in (*dense, *mixture) if name.startswith("layers.0.")}
-    outside = [(name, like) for name, like in dense.items() if name not in in_layer]
+    kinds: list[dict[str, Tensor]] = [{}] * cfg.n_layers
+    for first, layers in cfg.alike().items():
+        with torch.device("meta"):
+            alike = Kimi(cfg.only(first)).state_dict()
+        for layer in layers:
+            kinds[layer] = alike
+    outside = [(name, like) for name, like in kinds[0].items() if not name.startswith("layers.0.")]
     layers = (
         (name.replace(".0.", f".{i}.", 1), like)
-        for i in range(cfg.n_layers)
-        for name, like in (dense if cfg.is_dense(i) else mixture).items()
-        if name in in_layer
+        for i, kind in enumerate(kinds)
+        for name, like in kind.items()
+        if name.startswith("layers.0.")
     )
     return chain(outside, layers)
