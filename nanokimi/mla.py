@@ -102,12 +102,12 @@ class MultiHeadLatentAttention(nn.Module):
             (entries,) = cache.append(torch.cat([latent, k_rope], dim=-1))
             k = entries[:, None].expand(-1, self.n_heads, -1, -1)
             q = absorb_query(q, expand_k)
-            read = attend_shared(q, entries, entries, self.scale, visible_entries(cache, q))
-            heads = read[..., : self.cfg.kv_lora_rank] @ expand_v.transpose(1, 2)
-        mixed = join_heads(heads)
+            mixed = attend_shared(q, entries, entries, self.scale, visible_entries(cache, q))
+            heads = mixed[..., : self.cfg.kv_lora_rank] @ expand_v.transpose(1, 2)
+        joined = join_heads(heads)
         if self.cfg.output_gate == "full_rank":
-            mixed = mixed * self.g_proj(x).sigmoid()
-        out = self.o_proj(mixed)
+            joined = joined * self.g_proj(x).sigmoid()
+        out = self.o_proj(joined)
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
 
     def _turn(
