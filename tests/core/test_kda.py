@@ -10,7 +10,7 @@ from transformers.models.glm5_next.modeling_glm5_next import Glm5NextTextForgetG
 from transformers.models.kimi_linear import modeling_kimi_linear as theirs
 
 from nanokimi.cache import StateCache
-from nanokimi.config import KDAConfig, KimiConfig
+from nanokimi.config import ConfigError, KDAConfig, KimiConfig
 from nanokimi.count import cache_elements, flops_per_token
 from nanokimi.kda import KimiDeltaAttention, chunked_delta, l2norm, recurrent_delta
 from nanokimi.kimi import Kimi
@@ -224,6 +224,16 @@ def test_qk_clip_has_nothing_to_clip():
     assert largest.tolist() == [0.0] * H
     layer.clip_qk_(largest, 1e-9)
     assert all(torch.equal(p, before[name]) for name, p in layer.named_parameters())
+
+
+def test_a_model_of_kda_alone_refuses_qk_clip():
+    model, tokens = Kimi(kimi("kda")), torch.zeros(1, 3, dtype=torch.long)
+    with pytest.raises(
+        ConfigError, match=r"^attention=kda has no softmax and so no logits to clip: leave qk_clip_tau"
+    ):
+        model(tokens, with_max_qk_logit=True)
+    rows = harsh_(Kimi(kimi("hybrid")))(tokens, with_max_qk_logit=True).max_qk_logit
+    assert rows[0].tolist() == [0.0, 0.0] and (rows[1] != 0).all()
 
 
 @pytest.mark.parametrize("decay", ["softplus", "bounded"])
