@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-from nanokimi.config import ConfigError, KDAConfig, KimiConfig, MLAConfig, RopeConfig, YarnConfig, to_dict
+from nanokimi.config import (
+    ConfigError,
+    DataConfig,
+    KDAConfig,
+    KimiConfig,
+    MLAConfig,
+    RopeConfig,
+    TrainConfig,
+    YarnConfig,
+    to_dict,
+)
+from nanokimi.presets.idle import idle_settings
 from nanokimi.presets.plain_yaml import dump, parse
 from nanokimi.presets.yaml_config import build
 from tests import tiny
@@ -108,3 +119,12 @@ def test_layers_of_one_kind_are_found_together(n_layers):
 def test_yarn_stays_where_something_is_turned():
     yarn = RopeConfig(yarn=YarnConfig())
     assert KimiConfig(attention=["kda", "mha"], rope=yarn).rope == yarn
+
+
+@pytest.mark.parametrize(
+    "model", [{"attention": "kda"}, {"attention": ["kda", "mla"], "mla": MLAConfig(use_nope=True)}], ids=str
+)
+def test_rotations_that_no_layer_reads_are_named(model):
+    cfg = KimiConfig(**model, rope=RopeConfig(base=50.0))
+    lines = idle_settings(DataConfig(), cfg, TrainConfig())
+    assert lines == ["model.rope.base=50.0 does nothing: no layer turns queries and keys by their positions"]

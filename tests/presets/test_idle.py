@@ -63,10 +63,6 @@ RUNS: dict[str, tuple[GPTConfig | KimiConfig, TrainConfig]] = {
         ),
         replace(ADAMW, warmup_steps=4),
     ),
-    "kda": (
-        tiny.kimi("kda", kda=KDAConfig(head_dim=6, decay="bounded", output_gate="full_rank")),
-        replace(MUON, qk_clip_tau=None),
-    ),
     "hybrid without positions": (
         tiny.kimi("hybrid", mla=replace(tiny.kimi().mla, use_nope=True, output_gate="full_rank")),
         replace(MUON, seed=6),
@@ -275,13 +271,6 @@ def test_what_is_not_named_acts_and_what_is_idle_does_not(name):
                 wrong.append(f"{path}={value} is named and acts: {lines}")
     assert wrong == []
     assert tried > (30 if name in EVERY_FIELD else 10) // (1 if THOROUGH else 12)
-
-
-@pytest.mark.parametrize("name", ["kda", "hybrid without positions"])
-def test_rotations_that_no_layer_reads_are_named(name):
-    model, cfg = RUNS[name]
-    lines = idle_settings(DataConfig(), replace(model, rope=RopeConfig(base=50.0)), cfg)
-    assert lines == ["model.rope.base=50.0 does nothing: no layer turns queries and keys by their positions"]
 
 
 def test_every_setting_of_a_text_is_read_or_named(tmp_path):
