@@ -52,7 +52,7 @@ class PaddedCache(SequenceCache):
     `padding` is how many entries of each text's row are none of its own, and `is_even` whether that is 0 for all.
     """
 
-    def __init__(self, padding: list[int], device: torch.device) -> None:
+    def __init__(self, padding: list[int], device: torch.device | None = None) -> None:
         super().__init__()
         self.padding, self.is_even = torch.tensor(padding, device=device), not any(padding)
 
@@ -196,7 +196,9 @@ class StateCache:
 LayerCache = SequenceCache | BlockLatentCache | StateCache
 
 
-def new_layer_cache(attention: str, padding: Sequence[int], device: torch.device) -> LayerCache:
+def new_layer_cache(
+    attention: str, padding: Sequence[int] = (), device: torch.device | None = None
+) -> LayerCache:
     """An empty cache for a layer of this attention; `padding` for texts of different lengths, empty for one length."""
     if attention == "kda":
         return StateCache(padding, device)

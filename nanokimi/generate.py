@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nanokimi.cache import PaddedCache, StateCache
+from nanokimi.cache import PaddedCache, StateCache, new_layer_cache
 from nanokimi.compiled.decode import CompiledStep, choose_step
-from nanokimi.model import Model, takes_padding
+from nanokimi.model import Model, attentions, takes_padding
 from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, is_batch, require
 from nanokimi.system.finite import NotFiniteError, check_held, check_weights
 
@@ -140,7 +140,10 @@ def _generate_batch(
         if cache is None or cache[0].length == context:
             longest = max(len(texts[i]) for i in going)
             padding = [longest - len(texts[i]) for i in rows]
-            cache = step.new_cache(padding)
+            if isinstance(step, CompiledStep):
+                cache = step.new_cache(padding)
+            else:
+                cache = [new_layer_cache(name, padding, device) for name in attentions(model)]
             new = [[0] * n + texts[i] for n, i in zip(padding, rows, strict=True)]
         else:
             new = [texts[i][-1:] for i in rows]

@@ -1,21 +1,12 @@
 """The baseline: GPT-2 as nanoGPT writes it. Learned positions, LayerNorm, GELU MLP, head tied to the embedding."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nanokimi.attention import attend, join_heads, split_heads
-from nanokimi.cache import (
-    LayerCache,
-    SequenceCache,
-    new_layer_cache,
-    next_columns,
-    text_positions,
-    visible_entries,
-)
+from nanokimi.cache import SequenceCache, next_columns, text_positions, visible_entries
 from nanokimi.config import GPTConfig
 from nanokimi.first_weights import draw_first_weights_
 from nanokimi.output import ModelOutput, build_embedding
@@ -83,9 +74,9 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(cfg.d_model)
         draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
 
-    def new_cache(self, padding: Sequence[int] = ()) -> list[LayerCache]:
-        """An empty cache per layer, for `forward` while decoding; `padding` as in `Kimi.new_cache`."""
-        return [new_layer_cache("mha", padding, self.norm.weight.device) for _ in self.layers]
+    def new_cache(self) -> list[SequenceCache]:
+        """An empty cache, one entry per layer, to hand to `forward` while decoding."""
+        return [SequenceCache() for _ in self.layers]
 
     def forward(
         self,

@@ -3,7 +3,6 @@
 x += attention(RMS(x)); x += FFN(RMS(x)). The first layers are a dense SwiGLU, the others a mixture of experts.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -110,13 +109,10 @@ class Kimi(nn.Module):
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
         return [layer.mlp for layer in self.layers if isinstance(layer.mlp, MoE)]
 
-    def new_cache(self, padding: Sequence[int] = ()) -> list[LayerCache]:
-        """An empty cache, one entry per layer, to hand to `forward` while decoding.
-
-        padding: with how many tokens that are none of its own each text's row begins; empty for texts of one length.
-        """
+    def new_cache(self) -> list[LayerCache]:
+        """An empty cache, one entry per layer, to hand to `forward` while decoding."""
         names = (self.cfg.attention_of(layer) for layer in range(self.cfg.n_layers))
-        return [new_layer_cache(name, padding, self.lm_head.weight.device) for name in names]
+        return [new_layer_cache(name) for name in names]
 
     def forward(
         self,

@@ -45,6 +45,12 @@ def takes_padding(model: Model) -> bool:
     return not any(isinstance(layer, BlockLatentAttention) for layer in model.modules())
 
 
+def attentions(model: Model) -> list[str]:
+    """The name of every layer's attention, as `cache.new_layer_cache` takes it; a GPT's is mha."""
+    cfg = model.cfg
+    return [cfg.attention_of(i) if isinstance(cfg, KimiConfig) else "mha" for i in range(cfg.n_layers)]
+
+
 def _count_weights(cfg: ModelConfig) -> int:
     """The number of weights, counted on one layer of each kind: a thousand of them take seconds even without memory."""
     with torch.device("meta"):
