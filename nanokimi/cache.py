@@ -52,7 +52,7 @@ class PaddedCache(SequenceCache):
     `padding` is how many entries of each text's row are none of its own, and `is_even` whether that is 0 for all.
     """
 
-    def __init__(self, padding: list[int], device: torch.device) -> None:
+    def __init__(self, padding: list[int], device: torch.device | None = None) -> None:
         super().__init__()
         self.padding, self.is_even = torch.tensor(padding, device=device), not any(padding)
 
@@ -156,7 +156,55 @@ def _join(old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> tuple[Tensor, ...
     return tuple(torch.cat(pair, dim=2) for pair in zip(old, new, strict=True)) if old else new
 
 
-LayerCache = SequenceCache | BlockLatentCache
+class StateCache:
+    """For Kimi Delta Attention: its state and the newest inputs of its convolution, as large at every length.
+
+    `state` (batch, n_heads, k_dim, v_dim) and `inputs` (batch, taps - 1, channels) are there once `length`, the number
+    of tokens, is above 0. `padding`: how many first columns of each text's row are none of its own; empty for none.
+    """
+
+    def __init__(self, padding: Sequence[int] = (), device: torch.device | None = None) -> None:
+        self.length = 0
+        self.padding = torch.tensor(padding, dtype=torch.long, device=device)
+        self.is_even = not any(padding)
+        self.state, self.inputs = torch.empty(0), torch.empty(0)
+
+    def hide_padding(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
+        """The new tokens with zeros in place of padding, which then leaves state and inputs at 0."""
+        if self.is_even:
+            return x
+        columns = torch.arange(self.length, self.length + x.shape[1], device=x.device)
+        return x.masked_fill((columns < self.padding[:, None])[..., None], 0)
+
+    def store(self, inputs: Tensor, state: Tensor, n_new: int) -> None:
+        """Keep the newest inputs, and the state after `n_new` more tokens."""
+        self.inputs, self.state = inputs, state
+        self.length += n_new
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Forget all texts but these rows."""
+        if len(self.padding):
+            self.padding = self.padding[rows]
+        self.state, self.inputs = self.state[rows], self.inputs[rows]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the stored entries, all sequences of the batch together."""
+        return sum(t.numel() * t.element_size() for t in (self.state, self.inputs))
+
+
+LayerCache = SequenceCache | BlockLatentCache | StateCache
+
+
+def new_layer_cache(
+    attention: str, padding: Sequence[int] = (), device: torch.device | None = None
+) -> LayerCache:
+    """An empty cache for a layer of this attention; `padding` for texts of different lengths, empty for one length."""
+    if attention == "kda":
+        return StateCache(padding, device)
+    if attention == "block_latent":
+        return BlockLatentCache()
+    return PaddedCache(list(padding), device) if padding else SequenceCache()
 
 
 def next_columns(

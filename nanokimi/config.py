@@ -6,16 +6,22 @@ setting gives its range, `_check` holds what two settings demand of each other; 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 from pydantic import model_validator as validator
 
+from nanokimi.attention_config import Attention, fit_pattern, leave_out_later, name_at, names_of, tell
+from nanokimi.attention_config import BlockLatentConfig as BlockLatentConfig
+from nanokimi.attention_config import KDAConfig as KDAConfig
+from nanokimi.attention_config import MLAConfig as MLAConfig
+from nanokimi.attention_config import RopeConfig as RopeConfig
+from nanokimi.attention_config import YarnConfig as YarnConfig
 from nanokimi.own import table
 from nanokimi.system.checked import settings
 from nanokimi.system.paths import FolderText, PathText
-from nanokimi.system.real_numbers import AboveOne, Decay, Number, Positive, PositiveOrZero, Share, Turns
+from nanokimi.system.real_numbers import Decay, Positive, PositiveOrZero, Share
 from nanokimi.system.refusals import ConfigError as ConfigError
 from nanokimi.system.refusals import require, require_within
 from nanokimi.system.whole_numbers import Count, Layers, Length, Seed, Size, SizeOrZero, Whole
@@ -46,50 +52,6 @@ class GPTConfig:
         d, heads = self.d_model, self.n_heads
         require(d % heads == 0, f"d_model={d} must be a multiple of n_heads={heads}")
         return self
-
-
-@settings
-class YarnConfig:
-    """YaRN: stretch a context of `original_max_seq_len` tokens by `factor` (Peng et al. 2023)."""
-
-    factor: AboveOne = 32.0
-    original_max_seq_len: Length = 4096
-    beta_fast: Turns = 1.0
-    beta_slow: Turns = 1.0
-    mscale_all_dim: Annotated[Number, Field(ge=-100, le=100)] = 1.0
-
-    @validator(mode="after")
-    def _check(self):
-        fast, slow = self.beta_fast, self.beta_slow
-        require(fast >= slow, f"beta_fast={fast} must be at least beta_slow={slow}")
-        return self
-
-
-@settings
-class RopeConfig:
-    """Rotary embedding: pair i of r/2 is turned by base^(-2i/r) radians per token (Su et al. 2021)."""
-
-    base: AboveOne = 10_000.0
-    yarn: YarnConfig | None = None
-
-
-@settings
-class MLAConfig:
-    """Multi-head latent attention: how wide a head is, and how narrow the cached latent is (DeepSeek-V2)."""
-
-    q_lora_rank: Size | None = None  # None: queries are made in one step, not through a latent
-    kv_lora_rank: Size = 64
-    qk_nope_head_dim: Size = 16
-    qk_rope_head_dim: Annotated[Size, Field(multiple_of=2)] = 16  # turned in pairs
-    v_head_dim: Size = 32
-
-
-@settings
-class BlockLatentConfig:
-    """Block latent attention: `n_latents` vectors stand for every complete block of `block_len` tokens."""
-
-    n_latents: Size = 4
-    block_len: Size = 32
 
 
 @settings
@@ -131,8 +93,9 @@ class KimiConfig:
     first_k_dense_replace: how many first layers are a dense SwiGLU of width intermediate_size; the rest have experts.
     norm_eps: RMSNorm's. rope: how positions turn queries and keys. moe: the experts, None makes every layer dense.
     attention: "mla" (K2's own), "mha" (ordinary heads with RoPE), "block_latent" (learned latents compress the context;
-        not K2's) or a name from `register_attention`. The section mla, block_latent or own_attention belongs to its
-        attention, and has its defaults where it is left out.
+        not K2's), "kda" (Kimi Linear's) or a name from `register_attention`. A pattern such as [kda, kda, kda, mla] is
+        repeated over the layers, and the last layer has its last name. The section mla, block_latent, kda or
+        own_attention belongs to its attention, and has its defaults where it is left out.
     Raises `ConfigError` for a setting out of range, and for sections that do not fit the attention.
 
     >>> from nanokimi import KimiConfig
@@ -152,28 +115,55 @@ class KimiConfig:
     first_k_dense_replace: Whole = 1
     norm_eps: Positive = 1e-6
     rope: RopeConfig = RopeConfig()
-    attention: Annotated[str, Strict()] = "mla"
+    attention: Attention = "mla"
     mla: MLAConfig | None = None
     block_latent: BlockLatentConfig | None = None
+    kda: KDAConfig | None = None
     own_attention: Any = None
     moe: MoEConfig | None = None
 
     @validator(mode="after")
     def _check(self):
         require_within(self, "first_k_dense_replace", 0, "n_layers")
-        object.__setattr__(self, "own_attention", table.fit(self.attention, self.own_attention))
+        object.__setattr__(self, "attention", fit_pattern(self.attention, self.n_layers))
+        names, told = names_of(self.attention), tell(self.attention)
+        if isinstance(self.attention, str):
+            object.__setattr__(self, "own_attention", table.fit(self.attention, self.own_attention))
+        else:
+            require(self.own_attention is None, f"section own_attention: is not used by {told}")
         # A section that nothing reads would be a silent mistake, so each belongs to its attention.
-        for name, section in (("mla", MLAConfig), ("block_latent", BlockLatentConfig)):
-            given, needed = getattr(self, name) is not None, self.attention == name
-            require(needed or not given, f"section {name}: is not used by attention={self.attention}")
+        for name, section in (("mla", MLAConfig), ("block_latent", BlockLatentConfig), ("kda", KDAConfig)):
+            given, needed = getattr(self, name) is not None, name in names
+            require(needed or not given, f"section {name}: is not used by {told}")
             if needed and not given:
                 object.__setattr__(self, name, section())
         d, two_heads = self.d_model, 2 * self.n_heads
         require(
-            self.attention == "mla" or d % two_heads == 0,
+            set(names) <= {"mla", "kda"} or d % two_heads == 0,
             f"d_model={d} must be a multiple of 2·n_heads={two_heads}: heads are turned in pairs",
         )
+        turned = self.mla is None or not self.mla.use_nope
+        require(turned or self.rope.yarn is None, "section rope.yarn: is not used by mla.use_nope=true")
         return self
+
+    def attention_of(self, layer: int) -> str:
+        """The attention of layer `layer`, from 0."""
+        return name_at(self.attention, layer, self.n_layers)
+
+    def alike(self) -> dict[int, list[int]]:
+        """The layers in groups of one kind: the first layer of each group, and all that are like it."""
+        found: dict[tuple[bool, str], list[int]] = {}
+        for layer in range(self.n_layers):
+            found.setdefault((self.is_dense(layer), self.attention_of(layer)), []).append(layer)
+        return {layers[0]: layers for layers in found.values()}
+
+    def only(self, layer: int) -> KimiConfig:
+        """A model of one layer, which is like layer `layer` of this one."""
+        name = self.attention_of(layer)
+        sections: dict[str, Any] = {s: None for s in ("mla", "block_latent", "kda") if s != name}
+        return replace(
+            self, n_layers=1, first_k_dense_replace=int(self.is_dense(layer)), attention=name, **sections
+        )
 
     def is_dense(self, layer: int) -> bool:
         """Whether layer `layer` (from 0) is a dense SwiGLU rather than a mixture of experts."""
@@ -297,4 +287,9 @@ class DataConfig:
 
 def to_dict(cfg: Any) -> dict[str, Any]:
     """Plain data, as in the YAML files; `yaml_config.build` of it gives an equal configuration."""
-    return table.leave_out_none(asdict(cfg))
+    data: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(cfg).items()
+    }
+    if data.get("mla"):
+        data["mla"] = leave_out_later(data["mla"])
+    return leave_out_later(data)

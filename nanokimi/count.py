@@ -50,7 +50,8 @@ def flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
     head = cfg.d_model * cfg.vocab_size
     multiplied = count_parameters(cfg).body_active - _vector_parameters(cfg) + head
     if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
-        multiplied += cfg.n_layers * _latent_multiplications(cfg.block_latent, cfg.d_model, seq_len)
+        n_layers = cfg.n_layers - _kda_layers(cfg)
+        multiplied += n_layers * _latent_multiplications(cfg.block_latent, cfg.d_model, seq_len)
     return 6 * multiplied + 3 * _attention_flops(cfg, seq_len)
 
 
@@ -87,7 +88,11 @@ def _latent_multiplications(cfg: BlockLatentConfig, d: int, seq_len: int) -> flo
 
 
 def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
-    """Forward operations per token of attention logits and weighted values, all layers."""
+    """Forward operations per token of attention logits and weighted values, all layers.
+
+    Kimi Delta Attention has three products with its state instead: what is recalled, corrected and read. The chunks of
+    training compute the same with more operations.
+    """
     qk_width = v_width = cfg.d_model
     visible = (seq_len + 1) / 2
     if isinstance(cfg, KimiConfig) and cfg.mla is not None:
@@ -99,20 +104,40 @@ def _attention_flops(cfg: ModelConfig, seq_len: int) -> float:
         tokens = n_blocks * b * (b + 1) / 2 + rest * (rest + 1) / 2
         latents = m * (b * n_blocks * (n_blocks - 1) / 2 + rest * n_blocks)
         visible = (tokens + latents) / seq_len
-    return cfg.n_layers * 2 * visible * (qk_width + v_width)
+    n_kda = _kda_layers(cfg)
+    return (cfg.n_layers - n_kda) * 2 * visible * (qk_width + v_width) + n_kda * 6 * _state_elements(cfg)
+
+
+def _kda_layers(cfg: ModelConfig) -> int:
+    """How many layers keep a state instead of entries per token."""
+    is_kimi = isinstance(cfg, KimiConfig)
+    return sum(cfg.attention_of(layer) == "kda" for layer in range(cfg.n_layers)) if is_kimi else 0
+
+
+def _state_elements(cfg: ModelConfig) -> int:
+    """How many numbers the state of a layer of Kimi Delta Attention has."""
+    kda = cfg.kda if isinstance(cfg, KimiConfig) else None
+    return 0 if kda is None else cfg.n_heads * kda.head_dim**2
 
 
 def cache_elements(cfg: ModelConfig, n_tokens: int) -> int:
     """How many numbers decoding keeps after `n_tokens` tokens, all layers. Landmark: K2 keeps 35,136 per token.
 
-    Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block.
+    Block latent attention keeps keys and values of its latents, and keys, values and inputs of the open block. Kimi
+    Delta Attention keeps its state and the newest inputs of its convolution, as much after every token.
+
     Raises `ConfigError` for an attention of one's own.
     """
     _require_known(cfg, "numbers in the cache")
+    n_kda = _kda_layers(cfg)
+    kept, n_layers = 0, cfg.n_layers - n_kda
+    if isinstance(cfg, KimiConfig) and cfg.kda is not None and n_tokens:
+        inputs = (cfg.kda.conv_size - 1) * 3 * cfg.n_heads * cfg.kda.head_dim
+        kept = n_kda * (_state_elements(cfg) + inputs)
     if isinstance(cfg, KimiConfig) and cfg.mla is not None:
-        return cfg.n_layers * n_tokens * (cfg.mla.kv_lora_rank + cfg.mla.qk_rope_head_dim)
+        return kept + n_layers * n_tokens * (cfg.mla.kv_lora_rank + cfg.mla.qk_rope_head_dim)
     if isinstance(cfg, KimiConfig) and cfg.block_latent is not None:
         blocks, open_tokens = divmod(n_tokens, cfg.block_latent.block_len)
         latents = blocks * cfg.block_latent.n_latents
-        return cfg.n_layers * cfg.d_model * (2 * latents + 3 * open_tokens)
-    return cfg.n_layers * n_tokens * 2 * cfg.d_model
+        return kept + n_layers * cfg.d_model * (2 * latents + 3 * open_tokens)
+    return kept + n_layers * n_tokens * 2 * cfg.d_model

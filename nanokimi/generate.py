@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nanokimi.cache import PaddedCache
+from nanokimi.cache import PaddedCache, StateCache, new_layer_cache
 from nanokimi.compiled.decode import CompiledStep, choose_step
-from nanokimi.model import Model, takes_padding
+from nanokimi.model import Model, attentions, takes_padding
 from nanokimi.presets.sampling import check_logits, check_prompt, check_run, check_sampling, is_batch, require
 from nanokimi.system.finite import NotFiniteError, check_held, check_weights
 
@@ -140,10 +140,10 @@ def _generate_batch(
         if cache is None or cache[0].length == context:
             longest = max(len(texts[i]) for i in going)
             padding = [longest - len(texts[i]) for i in rows]
-            is_plain = not isinstance(step, CompiledStep)
-            cache = (
-                [PaddedCache(padding, device) for _ in step.layers] if is_plain else step.new_cache(padding)
-            )
+            if isinstance(step, CompiledStep):
+                cache = step.new_cache(padding)
+            else:
+                cache = [new_layer_cache(name, padding, device) for name in attentions(model)]
             new = [[0] * n + texts[i] for n, i in zip(padding, rows, strict=True)]
         else:
             new = [texts[i][-1:] for i in rows]
@@ -159,6 +159,7 @@ def _generate_batch(
                 texts[i] = [0]  # it keeps its row, because fewer rows would be another graph
         elif ended:
             for layer in cache:
+                assert isinstance(layer, PaddedCache | StateCache)
                 layer.keep(torch.tensor([rows.index(i) for i in going], device=device))
             rows = going
         for i in going:

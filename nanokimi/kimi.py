@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from nanokimi.attention import CausalSelfAttention
 from nanokimi.block_latent import BlockLatentAttention
-from nanokimi.cache import BlockLatentCache, LayerCache, SequenceCache, next_columns
+from nanokimi.cache import LayerCache, SequenceCache, new_layer_cache, next_columns
 from nanokimi.config import KimiConfig
 from nanokimi.experts import SwiGLU
 from nanokimi.first_weights import draw_first_weights_
+from nanokimi.kda import KimiDeltaAttention
 from nanokimi.mla import MultiHeadLatentAttention
 from nanokimi.moe import MoE
 from nanokimi.norm import RMSNorm
@@ -28,10 +29,13 @@ from nanokimi.system.checked import checked
 from nanokimi.system.whole_numbers import Seed
 
 
-def build_attention(cfg: KimiConfig) -> nn.Module:
-    """The attention layer that the configuration names. All kinds, one's own too, take and return the same."""
-    if own := find_own(cfg.attention):
+def build_attention(cfg: KimiConfig, layer: int = 0) -> nn.Module:
+    """The attention of layer `layer` (from 0). All kinds, one's own too, take and return the same."""
+    name = cfg.attention_of(layer)
+    if own := find_own(name):
         return own.module(cfg.d_model, cfg.n_heads, cfg.own_attention)
+    if name == "kda" and cfg.kda is not None:
+        return KimiDeltaAttention(cfg.d_model, cfg.n_heads, cfg.kda, cfg.norm_eps)
     if cfg.mla is not None:
         return MultiHeadLatentAttention(cfg.d_model, cfg.n_heads, cfg.mla, cfg.rope)
     if cfg.block_latent is not None:
@@ -45,7 +49,7 @@ class KimiBlock(nn.Module):
     def __init__(self, cfg: KimiConfig, layer: int):
         super().__init__()
         self.input_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
-        self.self_attn: Any = build_attention(cfg)
+        self.self_attn: Any = build_attention(cfg, layer)
         self.post_attention_layernorm = RMSNorm(cfg.d_model, cfg.norm_eps)
         if cfg.moe is None or cfg.is_dense(layer):
             self.mlp = SwiGLU(cfg.d_model, cfg.intermediate_size)
@@ -94,7 +98,11 @@ class Kimi(nn.Module):
         self.layers = nn.ModuleList(KimiBlock(cfg, i) for i in range(cfg.n_layers))
         self.norm = RMSNorm(cfg.d_model, cfg.norm_eps)
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
-        draw_first_weights_(self, cfg.n_layers, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        draw_first_weights_(self, cfg.n_layers, generator)
+        for module in self.modules():
+            if isinstance(module, KimiDeltaAttention) and not self.lm_head.weight.is_meta:
+                module.draw_first_weights_(generator)
         _try_own_attention(self)
 
     def moe_layers(self) -> list[MoE]:
@@ -103,8 +111,8 @@ class Kimi(nn.Module):
 
     def new_cache(self) -> list[LayerCache]:
         """An empty cache, one entry per layer, to hand to `forward` while decoding."""
-        kind = BlockLatentCache if self.cfg.attention == "block_latent" else SequenceCache
-        return [kind() for _ in self.layers]
+        names = (self.cfg.attention_of(layer) for layer in range(self.cfg.n_layers))
+        return [new_layer_cache(name) for name in names]
 
     def forward(
         self,
@@ -142,7 +150,7 @@ class Kimi(nn.Module):
 def _try_own_attention(model: Kimi) -> None:
     """Where the attention is one's own: a look into the future or a wrong cache shows in no error later."""
     cfg = model.cfg
-    if not is_own(cfg.attention) or model.lm_head.weight.is_meta:
+    if not isinstance(cfg.attention, str) or not is_own(cfg.attention) or model.lm_head.weight.is_meta:
         return
     n = min(LENGTH, cfg.max_seq_len)
     x = torch.randn(2, n, cfg.d_model, generator=torch.Generator().manual_seed(0))

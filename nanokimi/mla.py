@@ -3,7 +3,7 @@
 Every token is compressed to a latent c of `kv_lora_rank` numbers. All heads' values, and all heads' keys as far as they
 know no position (the "nope" part), are expanded from it. The position is in a second, small key that all heads share,
 the rope key. It cannot be in c: a rotation between c and the expansion would depend on the distance of two tokens, and
-the expansion could no longer be folded into the query.
+the expansion could no longer be folded into the query. With `use_nope` it is not turned (Kimi Linear).
 
 Two forms of the same function:
   naive     expand keys and values of all tokens, then ordinary attention; best in training
@@ -75,6 +75,8 @@ class MultiHeadLatentAttention(nn.Module):
         self.kv_b_proj = nn.Linear(
             cfg.kv_lora_rank, n_heads * (cfg.qk_nope_head_dim + cfg.v_head_dim), bias=False
         )
+        if cfg.output_gate == "full_rank":
+            self.g_proj = nn.Linear(d_model, n_heads * cfg.v_head_dim, bias=False)
         self.o_proj = nn.Linear(n_heads * cfg.v_head_dim, d_model, bias=False)
 
     def forward(
@@ -87,7 +89,7 @@ class MultiHeadLatentAttention(nn.Module):
         q = self._queries(x, rotation)
         latent, k_rope = self.kv_a_proj(x).split([self.cfg.kv_lora_rank, self.cfg.qk_rope_head_dim], -1)
         # The latent is normed; the rope key is not, and its one head serves all.
-        latent, k_rope = self.kv_a_layernorm(latent), apply_rope(k_rope, rotation)
+        latent, k_rope = self.kv_a_layernorm(latent), self._turn(k_rope, rotation)
         expand_k, expand_v = self.kv_b_proj.weight.unflatten(0, (self.n_heads, -1)).split(
             [self.cfg.qk_nope_head_dim, self.cfg.v_head_dim], dim=1
         )
@@ -102,8 +104,16 @@ class MultiHeadLatentAttention(nn.Module):
             q = absorb_query(q, expand_k)
             mixed = attend_shared(q, entries, entries, self.scale, visible_entries(cache, q))
             heads = mixed[..., : self.cfg.kv_lora_rank] @ expand_v.transpose(1, 2)
-        out = self.o_proj(join_heads(heads))
+        joined = join_heads(heads)
+        if self.cfg.output_gate == "full_rank":
+            joined = joined * self.g_proj(x).sigmoid()
+        out = self.o_proj(joined)
         return AttentionOutput(out, max_logit(q, k, self.scale) if with_max_qk_logit else None)
+
+    def _turn(
+        self, x: Float[Tensor, "*heads seq rope"], rotation: Complex[Tensor, "seq pairs"]
+    ) -> Float[Tensor, "*heads seq rope"]:
+        return x if self.cfg.use_nope else apply_rope(x, rotation)
 
     def _queries(
         self, x: Float[Tensor, "batch seq d_model"], rotation: Complex[Tensor, "seq pairs"]
@@ -114,7 +124,7 @@ class MultiHeadLatentAttention(nn.Module):
             q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         q = split_heads(q, self.n_heads)
         nope = self.cfg.qk_nope_head_dim
-        return torch.cat([q[..., :nope], apply_rope(q[..., nope:], rotation)], dim=-1)
+        return torch.cat([q[..., :nope], self._turn(q[..., nope:], rotation)], dim=-1)
 
     def clip_qk_(self, max_qk_logit: Float[Tensor, " n_heads"], tau: float) -> None:
         """QK-clip: shrink the heads whose largest logit was above tau, so that it becomes tau.

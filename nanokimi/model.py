@@ -45,13 +45,22 @@ def takes_padding(model: Model) -> bool:
     return not any(isinstance(layer, BlockLatentAttention) for layer in model.modules())
 
 
+def attentions(model: Model) -> list[str]:
+    """The name of every layer's attention, as `cache.new_layer_cache` takes it; a GPT's is mha."""
+    cfg = model.cfg
+    return [cfg.attention_of(i) if isinstance(cfg, KimiConfig) else "mha" for i in range(cfg.n_layers)]
+
+
 def _count_weights(cfg: ModelConfig) -> int:
     """The number of weights, counted on one layer of each kind: a thousand of them take seconds even without memory."""
     with torch.device("meta"):
         if isinstance(cfg, GPTConfig):
-            n_dense, model = 1, GPT(replace(cfg, n_layers=2))
+            kinds = [(GPT(replace(cfg, n_layers=1)), cfg.n_layers)]
         else:
-            n_dense = cfg.first_k_dense_replace
-            model = Kimi(replace(cfg, n_layers=2, first_k_dense_replace=1))
-    whole, dense, other = (sum(p.numel() for p in part.parameters()) for part in (model, *model.layers))
-    return whole + (n_dense - 1) * dense + (cfg.n_layers - n_dense - 1) * other
+            kinds = [(Kimi(cfg.only(layer)), len(alike)) for layer, alike in cfg.alike().items()]
+    some = kinds[0][0]
+    return _size(some) - _size(some.layers) + sum(n * _size(model.layers) for model, n in kinds)
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

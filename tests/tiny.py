@@ -15,6 +15,7 @@ from nanokimi.config import (
     BalanceConfig,
     BlockLatentConfig,
     GPTConfig,
+    KDAConfig,
     KimiConfig,
     MLAConfig,
     MoEConfig,
@@ -26,8 +27,8 @@ from nanokimi.text.corpus import Corpus, Split
 from nanokimi.text.tokenizer import END_OF_TEXT
 
 VOCAB, CONTEXT = 24, 16
-ATTENTIONS = ("mha", "mla", "block_latent")
-MODELS = ("gpt", *(f"kimi-{attention}" for attention in ATTENTIONS))
+ATTENTIONS = ("mha", "mla", "block_latent", "kda")
+MODELS = ("gpt", *(f"kimi-{attention}" for attention in ATTENTIONS), "kimi-hybrid")
 
 
 def gpt(**changes) -> GPTConfig:
@@ -37,7 +38,7 @@ def gpt(**changes) -> GPTConfig:
 
 
 def kimi(attention: str = "mla", **changes) -> KimiConfig:
-    """A dense layer and a layer of four experts with a shared one."""
+    """A dense layer and a layer of four experts with a shared one; "hybrid" is a layer of KDA and one of MLA."""
     cfg = KimiConfig(
         vocab_size=VOCAB,
         max_seq_len=CONTEXT,
@@ -45,11 +46,12 @@ def kimi(attention: str = "mla", **changes) -> KimiConfig:
         n_layers=2,
         n_heads=2,
         intermediate_size=24,
-        attention=attention,
+        attention=["kda", "mla"] if attention == "hybrid" else attention,
         mla=MLAConfig(kv_lora_rank=8, qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=8)
-        if attention == "mla"
+        if attention in ("mla", "hybrid")
         else None,
         block_latent=BlockLatentConfig(n_latents=2, block_len=4) if attention == "block_latent" else None,
+        kda=KDAConfig(head_dim=6) if attention in ("kda", "hybrid") else None,
         moe=MoEConfig(n_routed_experts=4, top_k=2, moe_intermediate_size=8),
     )
     return replace(cfg, **changes)

@@ -25,8 +25,8 @@ from nanokimi import checkpoint
 COPIED = {
     f"nanokimi.{name}"
     for name in (
-        "attention", "block_latent", "cache", "evaluate", "experts", "generate", "kimi", "loss", "mask", "mla", "moe",
-        "norm", "optim", "output", "qk_clip", "rope", "router", "step", "train",
+        "attention", "block_latent", "cache", "evaluate", "experts", "generate", "kda", "kimi", "loss", "mask", "mla",
+        "moe", "norm", "optim", "output", "qk_clip", "rope", "router", "step", "train",
     )
 }  # fmt: skip
 # Plain data and an error, by which the core's other modules and the lab know what they get.

@@ -128,9 +128,9 @@ def planner(cfg: KimiConfig, name: str = "your model", measured: AnyPath | None 
     Raises `ConfigError` for a model without experts or without a latent, whose sizes the sliders could not change, and
     for a file that is no such record.
     """
-    if cfg.moe is None or cfg.mla is None:
+    if cfg.moe is None or cfg.mla is None or cfg.attention != "mla":
         raise ConfigError(
-            "planner: cfg needs experts and latent attention: give it moe=MoEConfig() and mla=MLAConfig()"
+            "planner: cfg needs experts and latent attention in all layers: give it moe=MoEConfig() and mla=MLAConfig()"
         )
     machine = _find_machine(measured)
     if not is_live():

@@ -14,7 +14,7 @@ from lab_utils.inspector.finding import Finding, amount, does_not_apply, relativ
 from lab_utils.inspector.subject import Subject
 from lab_utils.show.words import plural
 from nanokimi import count
-from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig
+from nanokimi.config import BlockLatentConfig, GPTConfig, KDAConfig, KimiConfig, MLAConfig
 from nanokimi.own.table import is_own
 
 PREFIX, CACHED, ABSORBED, CACHE_SIZE = "prefix consistency", "cached decode", "absorbed = naive", "cache size"
@@ -217,6 +217,9 @@ def _find_formula(subject: Subject) -> Callable[[int], int] | None:
             attention="block_latent",
             block_latent=cfg,
         )
+    elif isinstance(cfg, KDAConfig):
+        heads = named_number(subject.model, "n_heads") or 1
+        cfg = KimiConfig(n_layers=1, n_heads=heads, attention="kda", kda=cfg)
     if not isinstance(cfg, GPTConfig | KimiConfig) or is_own(getattr(cfg, "attention", "mla")):
         return None
     return lambda n: count.cache_elements(cfg, n)

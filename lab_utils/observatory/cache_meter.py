@@ -22,8 +22,8 @@ class CacheCurve:
 
 
 def vary_attention(cfg: KimiConfig) -> dict[str, KimiConfig]:
-    """The same model with ordinary heads, with latent attention and with block latents."""
-    bare = replace(cfg, attention="mha", mla=None, block_latent=None, own_attention=None)
+    """The model with ordinary heads, latent attention and block latents; as it is too, where it has KDA."""
+    bare = replace(cfg, attention="mha", mla=None, block_latent=None, kda=None, own_attention=None)
     block_len = max(1, min(32, cfg.max_seq_len // 4))
     return {
         "MHA": bare,
@@ -33,6 +33,7 @@ def vary_attention(cfg: KimiConfig) -> dict[str, KimiConfig]:
             attention="block_latent",
             block_latent=cfg.block_latent or BlockLatentConfig(n_latents=4, block_len=block_len),
         ),
+        **({} if cfg.kda is None else {"with KDA": cfg}),
     }
 
 
@@ -56,5 +57,5 @@ def measure_cache(name: str, cfg: KimiConfig, n_tokens: int, seed: int = 0) -> C
 
 
 def measure_all(cfg: KimiConfig, n_tokens: int) -> list[CacheCurve]:
-    """The meter for all three kinds of attention."""
+    """The meter for all kinds of attention."""
     return [measure_cache(name, variant, n_tokens) for name, variant in vary_attention(cfg).items()]

@@ -98,6 +98,7 @@ CACHE_STYLES = {
     "MHA": ("#E69F00", "-", "s"),
     "MLA": ("#0072B2", "--", "o"),
     "BlockLatent": ("#009E73", "-.", "^"),
+    "with KDA": ("#CC79A7", ":", "D"),
 }
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+from lab_utils.show.drawable import require_drawable
 from lab_utils.show.drawing import Box, Drawing
 from nanokimi.config import KimiConfig
-from nanokimi.own.table import is_own
 from nanokimi.router import scaling_factor
-from nanokimi.system.refusals import require
 
 # What a part does, the names of its weights in the code, its colour. From the input to the output.
 PARTS = {
@@ -48,7 +47,7 @@ FFN = ("dense", "router", "choice", "experts", "shared")
 
 def describe(cfg: KimiConfig) -> dict[str, str]:
     """The parts that a model of this configuration has, in the order of `PARTS`, each with its numbers."""
-    require(not is_own(cfg.attention), f"the drawing knows no parts of attention={cfg.attention}")
+    require_drawable(cfg)
     d, width = f"{cfg.d_model:,}", f"{cfg.d_model:,} wide"
     found = {
         "tokens": f"up to {cfg.max_seq_len:,}",

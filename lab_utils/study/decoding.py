@@ -19,11 +19,12 @@ from torch import Tensor
 
 from lab_utils.bench.timing import wait_for_device
 from lab_utils.study.kept import find_once, read_kept
-from nanokimi.cache import LayerCache, PaddedCache
+from nanokimi.cache import LayerCache, PaddedCache, StateCache, new_layer_cache
 from nanokimi.config import KimiConfig
 from nanokimi.count import cache_elements
 from nanokimi.device import choose_device
 from nanokimi.kimi import Kimi
+from nanokimi.model import attentions
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -130,11 +131,11 @@ def read_prompt(model: Kimi, prompt: Int[Tensor, "one context"], batch: int) -> 
     if model.cfg.block_latent is not None:
         cache, prompt = model.new_cache(), prompt.expand(batch, -1)
     else:
-        cache = [PaddedCache([0], device) for _ in model.layers]
+        cache = [new_layer_cache(name, [0], device) for name in attentions(model)]
     for piece in prompt.split(PIECE, dim=1):
         model(piece, cache)
     for layer in cache:
-        if isinstance(layer, PaddedCache):
+        if isinstance(layer, PaddedCache | StateCache):
             layer.keep(torch.zeros(batch, dtype=torch.long, device=device))
     return cache
 

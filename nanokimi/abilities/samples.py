@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from nanokimi.cache import PaddedCache
-from nanokimi.model import Model, takes_padding
+from nanokimi.cache import PaddedCache, StateCache, new_layer_cache
+from nanokimi.model import Model, attentions, takes_padding
 from nanokimi.text.corpus import Corpus
 
 LONGEST = 256  # tokens of a text whose documents have any length
@@ -64,7 +64,7 @@ def write(
     for done in range(1, longest + 2):  # the last one may be the separator
         if not cache or cache[0].length == context:
             padding = [0] * len(rows)
-            cache = [PaddedCache(padding, device) for _ in model.layers] if can_drop else model.new_cache()
+            cache = [new_layer_cache(name, padding if can_drop else (), device) for name in attentions(model)]
             newest = max(1, context // 2)
         new = torch.tensor([texts[i][-newest:] for i in rows], device=device)
         probs = model(new, cache).logits[:, -1].float().softmax(-1).cpu()
@@ -77,7 +77,7 @@ def write(
             break
         if can_drop and len(going) < len(rows):
             for layer in cache:
-                assert isinstance(layer, PaddedCache)
+                assert isinstance(layer, PaddedCache | StateCache)
                 layer.keep(torch.tensor(going, device=device))
             rows = [rows[place] for place in going]
     return [_cut(text[1:], end, longest) for text in texts]

@@ -16,6 +16,7 @@ from nanokimi.block_latent import BlockLatentAttention
 from nanokimi.cache import FixedCache
 from nanokimi.compiled.choice import choose_compile
 from nanokimi.compiled.whole import hold_constants, quiet, refuse
+from nanokimi.kda import KimiDeltaAttention
 from nanokimi.model import Model
 from nanokimi.output import ModelOutput
 from nanokimi.system.refusals import ConfigError
@@ -93,6 +94,8 @@ def _find_unfit(model: Model) -> str:
     for module in model.modules():
         if isinstance(module, BlockLatentAttention):
             return "block latent attention, whose cache has no fixed size"
+        if isinstance(module, KimiDeltaAttention):
+            return "Kimi Delta Attention, which keeps a state and no entries per token"
         # Attention that does not ask `visible_entries` would read room that nothing was written to, and say nothing.
         if type(module).__module__.partition(".")[0] not in ("nanokimi", "torch"):
             return f"a model with code of your own ({type(module).__name__})"

@@ -1,4 +1,4 @@
-"""To and from the DeepseekV3 format of `transformers`, in which Kimi K2 is published.
+"""To and from the formats of `transformers`: DeepseekV3, in which Kimi K2 is published, and KimiLinear.
 
 `transformers` itself is not needed: the format is JSON and safetensors.
 """

@@ -1,31 +1,21 @@
-"""A Kimi's configuration to and from the config.json of the DeepseekV3 format of `transformers`.
+"""A Kimi's configuration to and from config.json: the DeepseekV3 format of `transformers`, or that of Kimi Linear.
 
-Where the format has another word for a setting, the two words stand side by side in the tables below, and nowhere else.
+Where a format has another word for a setting, the two words stand side by side in the tables of `words` and
+`kimi_linear`, and nowhere else.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from nanokimi.config import ConfigError, KimiConfig, MLAConfig, MoEConfig, YarnConfig
-from nanokimi.presets.yaml_config import build
+from nanokimi.attention_config import tell
+from nanokimi.config import KimiConfig, MLAConfig, MoEConfig, YarnConfig
+from nanokimi.hub.kimi_linear import from_kimi_linear, is_kimi_linear, to_kimi_linear
+from nanokimi.hub.words import HubError as HubError
+from nanokimi.hub.words import Words, check_experts, check_fixed
 from nanokimi.router import scaling_factor
 from nanokimi.system.checked import checked
-from nanokimi.system.printable import OneLineError, quote
+from nanokimi.system.printable import quote
 
-# Our word -> the format's; every other setting has one name in both.
-_WORDS = {
-    "max_seq_len": "max_position_embeddings",
-    "d_model": "hidden_size",
-    "n_layers": "num_hidden_layers",
-    "n_heads": "num_attention_heads",
-    "norm_eps": "rms_norm_eps",
-    "top_k": "num_experts_per_tok",
-    "original_max_seq_len": "original_max_position_embeddings",
-}
-# Sections, which the format does not have, and choices in which it has one option only.
-_OURS_ALONE = {"kind", "rope", "attention", "mla", "block_latent", "own_attention", "moe", "scoring"}
 # What the format leaves open and Kimi does not; a field that is missing has this value.
 _FIXED = {
     "hidden_act": "silu",
@@ -40,9 +30,7 @@ _FIXED = {
 _OTHERS = {"partial_rotary_factor": 1.0, "is_causal": True, "per_layer_config": None}
 _NULL_IS_NO = {"rope_interleave", "is_causal"}
 
-
-class HubError(OneLineError):
-    """What the format or this model cannot express, or a folder that does not hold it: one line."""
+_DEEPSEEK = Words()
 
 
 @checked
@@ -50,11 +38,17 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
     """The content of config.json. `end_of_text` is the id of <|endoftext|>, which begins and ends a document.
 
     A model without experts is written as one in which all layers belong to the dense first ones. A derived
-    `routed_scaling_factor` is written as a number, since the format derives none. Raises `HubError` for what the format
-    cannot express: another attention than MLA, another scoring than sigmoid, a single expert.
+    `routed_scaling_factor` is written as a number, since the format derives none. Kimi Delta Attention, and latent
+    attention without positions, go into the KimiLinear format (`kimi_linear`). Raises `HubError` for what a format
+    cannot express: another attention, another scoring than sigmoid, a single expert.
     """
-    if cfg.attention != "mla":
-        raise HubError(f"attention={cfg.attention} cannot be exported: the DeepseekV3 format has mla only")
+    check_experts(cfg, "KimiLinear" if is_kimi_linear(cfg) else "DeepseekV3")
+    if is_kimi_linear(cfg):
+        return to_kimi_linear(cfg, end_of_text)
+    if cfg.mla is None:
+        raise HubError(f"{tell(cfg.attention)} cannot be exported: the formats have mla and kda only")
+    if cfg.mla.output_gate != "none":
+        raise HubError(f"output_gate={cfg.mla.output_gate} cannot be exported: no format has it")
     data = _FIXED | {
         # Never kimi_k2: transformers has no such model and would leave the experts at random.
         "model_type": "deepseek_v3",
@@ -67,46 +61,33 @@ def to_hub_config(cfg: KimiConfig, end_of_text: int | None = None) -> dict[str, 
         "eos_token_id": end_of_text,
         "rope_parameters": {"rope_type": "default", "rope_theta": cfg.rope.base},
     }
-    data |= _write(cfg) | _write(cfg.mla)
+    data |= _DEEPSEEK.write(cfg) | _DEEPSEEK.write(cfg.mla)
     if cfg.rope.yarn is not None:
         # m enters the logits as m², by mscale_all_dim; attention_factor would scale the rotations a second time.
         yarn = {"rope_type": "yarn", "mscale": cfg.rope.yarn.mscale_all_dim, "attention_factor": 1.0}
-        data["rope_parameters"] |= yarn | _write(cfg.rope.yarn)
+        data["rope_parameters"] |= yarn | _DEEPSEEK.write(cfg.rope.yarn)
     if cfg.moe is None:
         return data | {"first_k_dense_replace": cfg.n_layers}
-    if cfg.moe.scoring != "sigmoid":
-        raise HubError(
-            f"scoring={cfg.moe.scoring} cannot be exported: the DeepseekV3 format has sigmoid only"
-        )
-    if cfg.moe.n_routed_experts < 2:
-        raise HubError(
-            "n_routed_experts=1 cannot be exported: the DeepseekV3 format needs two experts or more per group"
-        )
-    return data | _write(cfg.moe) | {"routed_scaling_factor": scaling_factor(cfg.moe)}
+    return data | _DEEPSEEK.write(cfg.moe) | {"routed_scaling_factor": scaling_factor(cfg.moe)}
 
 
 @checked
 def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
-    """The configuration that the content of a config.json of `deepseek_v3` or `kimi_k2` describes.
+    """The configuration that the content of a config.json of `deepseek_v3`, `kimi_k2` or `kimi_linear` describes.
 
     Raises `HubError` for a field that is missing, asks for what Kimi does not have, or has a value that no Kimi has.
     """
-    if data.get("model_type") not in ("deepseek_v3", "kimi_k2"):
-        raise HubError(
-            f"config.json: model_type={quote(data.get('model_type'))} must be deepseek_v3 or kimi_k2"
-        )
-    model, mla = _read(data, KimiConfig), _read(data, MLAConfig)
+    kind = data.get("model_type")
+    if kind == "kimi_linear":
+        return from_kimi_linear(data)
+    if kind not in ("deepseek_v3", "kimi_k2"):
+        raise HubError(f"config.json: model_type={quote(kind)} must be deepseek_v3, kimi_k2 or kimi_linear")
+    model, mla = _DEEPSEEK.read(data, KimiConfig), _DEEPSEEK.read(data, MLAConfig)
     widths = {
         "num_key_value_heads": data.get("num_attention_heads"),
         "head_dim": data.get("qk_rope_head_dim"),
     }
-    for name, value in (_FIXED | _OTHERS | widths).items():
-        # JSON's null is a field that is left open, but where transformers takes it for a no.
-        open_here = name not in data or (data[name] is None and name not in _NULL_IS_NO)
-        if not open_here and data[name] != value:
-            raise HubError(
-                f"config.json: {name}={quote(data[name])} must be {quote(value)}: Kimi has nothing else"
-            )
+    check_fixed(data, _FIXED | _OTHERS | widths, _NULL_IS_NO)
     first_dense, n_layers = model["first_k_dense_replace"], model["n_layers"]
     if type(first_dense) is type(n_layers) is int:
         # transformers compares every layer's number with it, so it may be any whole number.
@@ -115,20 +96,9 @@ def from_hub_config(data: Mapping[str, Any]) -> KimiConfig:
     model |= {
         "rope": _read_rope(data),
         "mla": mla,
-        "moe": None if dense_only else _read(data, MoEConfig),
+        "moe": None if dense_only else _DEEPSEEK.read(data, MoEConfig),
     }
-    try:
-        cfg = build(KimiConfig, model, where="config.json")
-    except ConfigError as error:
-        # In the words of the file: rope.base is its rope_theta.
-        words = _WORDS | {"base": "rope_theta"}
-        ours = re.compile(r"(?:(?:moe|mla|rope|yarn)(?:\.|: ))*(\w+)=")
-        raise HubError(ours.sub(lambda found: words.get(found[1], found[1]) + "=", str(error))) from None
-    if cfg.moe is not None and cfg.moe.n_routed_experts < 2:
-        raise HubError(
-            "config.json: n_routed_experts=1 must be 2 or more: the DeepseekV3 format needs two experts per group"
-        )
-    return cfg
+    return _DEEPSEEK.build(model)
 
 
 def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,20 +146,4 @@ def _read_rope(data: Mapping[str, Any]) -> dict[str, Any]:
         "beta_slow": 1.0,
         "mscale_all_dim": 0.0,
     }
-    return {"base": base, "yarn": _read(defaults | rope, YarnConfig)}
-
-
-def _words(section: type) -> dict[str, str]:
-    """Our name -> the format's name, for the settings of a section that the format has."""
-    return {f.name: _WORDS.get(f.name, f.name) for f in fields(section) if f.name not in _OURS_ALONE}
-
-
-def _write(section: Any) -> dict[str, Any]:
-    return {theirs: getattr(section, ours) for ours, theirs in _words(type(section)).items()}
-
-
-def _read(data: Mapping[str, Any], section: type) -> dict[str, Any]:
-    for theirs in _words(section).values():
-        if theirs not in data:
-            raise HubError(f"config.json: {theirs} is missing")
-    return {ours: data[theirs] for ours, theirs in _words(section).items()}
+    return {"base": base, "yarn": _DEEPSEEK.read(defaults | rope, YarnConfig)}

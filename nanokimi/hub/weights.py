@@ -1,15 +1,15 @@
-"""The weights under the names of the DeepseekV3 format, and back."""
+"""The weights under the names of the DeepseekV3 format, or of Kimi Linear's, and back."""
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 
 import torch
 from torch import Tensor
 
 from nanokimi.config import KimiConfig
-from nanokimi.hub.hub_config import HubError
+from nanokimi.hub.kimi_linear import is_kimi_linear, shape_in_file, to_kimi_linear_names
+from nanokimi.hub.words import HubError
 from nanokimi.kimi import Kimi
 from nanokimi.system.checked import checked
 from nanokimi.system.printable import quote
@@ -20,13 +20,13 @@ _WEIGHTS = {
     ".mlp.gate": ".mlp.gate.weight",
     ".mlp.expert_bias": ".mlp.gate.e_score_correction_bias",
 }
-_SHARED = tuple(f".mlp.shared_experts.{part}_proj.weight" for part in ("gate", "up", "down"))
+_SHARED = tuple(f".shared_experts.{part}_proj.weight" for part in ("gate", "up", "down"))
 _LAYER = re.compile(r"model\.layers\.(\d{1,9})\.")
 
 
 @checked
 def hub_names(name: str, tensor: Tensor) -> Iterator[str]:
-    """The format's names for one of our tensors, whose parts, one after the other, are the tensors of the format.
+    """The DeepseekV3 format's names for one of our tensors; its parts, one after the other, are the format's tensors.
 
     The gate_up_proj (E, 2I, D) of a bank is E·2 matrices (I, D) in the format: experts.0.gate_proj, experts.0.up_proj,
     experts.1.gate_proj and so on. Most tensors are one tensor in both.
@@ -61,11 +61,12 @@ def to_hub_weights(model: Kimi) -> dict[str, Tensor]:
     for name, tensor in model.state_dict().items():
         if name.endswith(".expert_bias"):
             tensor = tensor.float()  # rounding to bfloat16 would undo the updates of 1e-3 that made it
-        names = list(hub_names(name, tensor))
-        weights |= dict(zip(names, _cut(tensor, len(names)), strict=True))
+        names, _ = _spellings(name, tensor, model.cfg)
+        for hub, part in zip(names, _cut(tensor, len(names)), strict=True):
+            weights[hub] = part.reshape(shape_in_file(hub, part))
         if name.endswith(".mlp.gate") and model.cfg.moe is not None and not model.cfg.moe.n_shared_experts:
             shapes = [(0, tensor.shape[1])] * 2 + [(tensor.shape[1], 0)]
-            layer = f"model.{name.removesuffix('.mlp.gate')}"
+            layer = names[0].removesuffix(".gate.weight")
             weights |= {layer + end: tensor.new_empty(shape) for end, shape in zip(_SHARED, shapes)}
     return weights
 
@@ -94,23 +95,34 @@ def plan_weights(
     left = {name: shape for name, shape in shapes.items() if not name.endswith("rotary_emb.inv_freq")}
     plan = {}
     for name, like in _weights_of(cfg):
-        bank = f"model.{name}"  # as transformers holds it in memory
-        names = []
-        for hub in [bank] if bank in left else hub_names(name, like):
+        written, other = _spellings(name, like, cfg)
+        names = other if other[0] in left else written
+        for hub in names:
             if hub not in left:
                 raise HubError(f"weights: {hub} is missing")
-            names.append(hub)
         for hub, part in zip(names, _cut(like, len(names)), strict=True):
-            if left[hub] != tuple(part.shape):
-                raise HubError(
-                    f"weights: {hub} has shape {left[hub]}, config.json asks for {tuple(part.shape)}"
-                )
+            shape = shape_in_file(hub, part)
+            if left[hub] != shape:
+                raise HubError(f"weights: {hub} has shape {left[hub]}, config.json asks for {shape}")
             del left[hub]
         plan[name] = names, tuple(like.shape)
     for name, shape in left.items():
         if not _may_be_left_out(name, shape, left, cfg):
             raise HubError(f"weights: {quote(name)} has no place in the model of config.json")
     return plan
+
+
+def _spellings(name: str, tensor: Tensor, cfg: KimiConfig) -> tuple[list[str], list[str]]:
+    """The names under which a tensor is written, and other ones under which it may be found.
+
+    A bank may be whole, as transformers holds it in memory. Of a KimiLinear model transformers writes the dense layers
+    too under the name that the published file has for the others.
+    """
+    names = list(hub_names(name, tensor))
+    if not is_kimi_linear(cfg):
+        return names, [f"model.{name}"]
+    names = to_kimi_linear_names(names)
+    return names, [each.replace(".mlp.", ".block_sparse_moe.") for each in names]
 
 
 def _may_be_left_out(
@@ -126,15 +138,17 @@ def _may_be_left_out(
 
 def _weights_of(cfg: KimiConfig) -> Iterator[tuple[str, Tensor]]:
     """The names of a Kimi's weights, and tensors without content in their shapes, one layer after the other."""
-    with torch.device("meta"):
-        dense = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=1)).state_dict()
-        mixture = Kimi(replace(cfg, n_layers=1, first_k_dense_replace=0)).state_dict()
-    in_layer = {name for name in (*dense, *mixture) if name.startswith("layers.0.")}
-    outside = [(name, like) for name, like in dense.items() if name not in in_layer]
+    kinds: list[dict[str, Tensor]] = [{}] * cfg.n_layers
+    for first, layers in cfg.alike().items():
+        with torch.device("meta"):
+            alike = Kimi(cfg.only(first)).state_dict()
+        for layer in layers:
+            kinds[layer] = alike
+    outside = [(name, like) for name, like in kinds[0].items() if not name.startswith("layers.0.")]
     layers = (
         (name.replace(".0.", f".{i}.", 1), like)
-        for i in range(cfg.n_layers)
-        for name, like in (dense if cfg.is_dense(i) else mixture).items()
-        if name in in_layer
+        for i, kind in enumerate(kinds)
+        for name, like in kind.items()
+        if name.startswith("layers.0.")
     )
     return chain(outside, layers)

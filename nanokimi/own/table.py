@@ -14,7 +14,7 @@ from nanokimi.system.checked import fits_signature
 from nanokimi.system.printable import quote
 from nanokimi.system.refusals import ConfigError, require
 
-BUILT_IN = ("mha", "mla", "block_latent")
+BUILT_IN = ("mha", "mla", "block_latent", "kda")
 
 
 class OwnAttention(NamedTuple):
@@ -93,8 +93,8 @@ def is_known(name: object) -> bool:
 
 
 def is_own(name: object) -> bool:
-    """Whether an attention that a configuration names is one's own, not the lab's."""
-    return name not in BUILT_IN
+    """Whether what a configuration's `attention` says is one of one's own; a pattern has the lab's only."""
+    return isinstance(name, str) and name not in BUILT_IN
 
 
 def find_own(name: str) -> OwnAttention | None:
@@ -105,23 +105,18 @@ def find_own(name: str) -> OwnAttention | None:
 def explain_unknown(name: object) -> str:
     """What to do about an attention that nobody has registered, after its name."""
     own = "".join(f", or {each!r}" for each in sorted(_table))
-    allowed = f"must be 'mha', 'mla' or 'block_latent'{own}"
+    allowed = f"must be 'mha', 'mla', 'block_latent' or 'kda'{own}"
     return f"attention={quote(name)} {allowed}; for one of your own call register_attention first"
 
 
-def require_clip(name: str) -> None:
-    """`ConfigError` for an attention that has no QK-clip."""
+def require_clip(name: str | tuple[str, ...]) -> None:
+    """`ConfigError` for an attention that has no QK-clip; in a pattern some layer has it."""
+    if isinstance(name, tuple):
+        return
+    require(name != "kda", "attention=kda has no softmax and so no logits to clip: leave qk_clip_tau empty")
     own = _table.get(name)
     lack = f"attention={quote(name)} has no clip_qk_, so its logits are not measured: leave qk_clip_tau empty"
     require(own is None or hasattr(own.module, "clip_qk_"), lack)
-
-
-def leave_out_none(data: dict[str, Any]) -> dict[str, Any]:
-    """A model's plain data without `own_attention` where it has none: as it was written before there were any.
-
-    Records of models are compared by what is written.
-    """
-    return {key: value for key, value in data.items() if key != "own_attention" or value is not None}
 
 
 def fit(name: str, given: Any) -> Any:

@@ -41,6 +41,13 @@ class _Run:
     def balance(self) -> BalanceConfig:
         return self.train.balance
 
+    def turns_nothing(self) -> bool:
+        """Whether no layer of a Kimi turns queries and keys by their positions."""
+        model = self.model
+        if not isinstance(model, KimiConfig):
+            return False
+        return model.attention == "kda" or (model.mla is not None and model.mla.use_nope)
+
     @property
     def rope_pairs(self) -> int:
         model = self.model
@@ -64,6 +71,7 @@ class _Run:
 
 
 Rule = tuple[str, Callable[[_Run], bool], str]
+_NOT_TURNED = "no layer turns queries and keys by their positions"
 _NO_EXPERTS = "no layer of the model has experts"
 _ALL_EXPERTS = "with top_k = n_routed_experts every token goes to every expert, and the load is always even"
 _NO_MUON = "only optimizer=muon reads it"
@@ -89,6 +97,8 @@ IDLE: tuple[Rule, ...] = (
         lambda run: run.moe is not None and getattr(run.model, "first_k_dense_replace", 0) == 0,
         "no layer is dense: first_k_dense_replace=0",
     ),
+    ("model.rope.base", _Run.turns_nothing, _NOT_TURNED),
+    ("model.rope.yarn", _Run.turns_nothing, _NOT_TURNED),
     ("model.rope.base", _Run.has_one_pair, "of two turned numbers the only pair turns alike with every base"),
     (
         "model.moe.n_group",

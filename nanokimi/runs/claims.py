@@ -7,7 +7,6 @@ configuration of a million layers is refused before a model of it is built.
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,16 +74,12 @@ def claim_of(cfg: ModelConfig, most: int) -> dict[str, Claim]:
     )
     if cfg.n_layers > most:
         raise ValueError(too_many)
-    n_dense = min(cfg.first_k_dense_replace, cfg.n_layers) if isinstance(cfg, KimiConfig) else cfg.n_layers
+    is_kimi = isinstance(cfg, KimiConfig)
     claims: dict[str, Claim] = {}
-    for is_dense, layers in ((True, range(n_dense)), (False, range(n_dense, cfg.n_layers))):
-        if not layers:
-            continue
-        changes: dict[str, Any] = {"n_layers": 1}
-        if isinstance(cfg, KimiConfig):
-            changes["first_k_dense_replace"] = int(is_dense)
+    for first, layers in (cfg.alike() if is_kimi else {0: range(cfg.n_layers)}).items():
         with torch.device("meta"):
-            one = describe(build_model(replace(cfg, **changes)).state_dict())
+            model = build_model(cfg.only(first) if is_kimi else replace(cfg, n_layers=1))
+        one = describe(model.state_dict())
         for name, claim in one.items():
             rest = name.removeprefix("layers.0.")
             if rest == name:

@@ -57,7 +57,7 @@ def test_every_preset_that_trains_on_a_cpu_is_let_through(monkeypatch) -> None:
         memory.check_memory(load_model_config(name), load_train_config("train-tiny"))
 
 
-@pytest.mark.parametrize("preset", ["kimi-k2", "deepseek-v3", "moonlight-16b"])
+@pytest.mark.parametrize("preset", ["kimi-k2", "deepseek-v3", "moonlight-16b", "kimi-linear-48b"])
 @pytest.mark.parametrize("layout", ["replicated", "sharded"])
 def test_a_published_size_is_refused_in_one_line_before_the_text_is_made(
     preset, layout, run, tmp_path, monkeypatch

@@ -18,7 +18,7 @@ from nanokimi.model import build_model
 from tests import tiny
 from tests.core.test_generate_batch import SETTINGS, prompts_of
 
-MODELS = [name for name in tiny.MODELS if name != "kimi-block_latent"]
+MODELS = ["gpt", "kimi-mha", "kimi-mla"]
 
 
 @pytest.fixture
@@ -119,14 +119,21 @@ def test_on_a_cpu_nothing_is_compiled_unasked():
     assert choose_step(model, "auto", 10**9) is model
 
 
-def test_block_latents_stay_with_the_plain_way(monkeypatch):
+@pytest.mark.parametrize(
+    ("attention", "lack"),
+    [
+        ("block_latent", "block latent attention, whose cache has no fixed size"),
+        ("kda", "Kimi Delta Attention, which keeps a state and no entries per token"),
+        ("hybrid", "Kimi Delta Attention, which keeps a state and no entries per token"),
+    ],
+)
+def test_another_cache_stays_with_the_plain_way(attention, lack, monkeypatch):
     monkeypatch.setattr("nanokimi.compiled.decode.choose_compile", lambda name, device: name != "off")
-    model = build_model(tiny.kimi("block_latent"))
+    model = build_model(tiny.kimi(attention))
     assert choose_step(model, "auto", MANY) is model
     with pytest.raises(ConfigError) as error:
         next(generate(model, [1], 5, compile="on"))
-    lack = "not for block latent attention, whose cache has no fixed size"
-    assert str(error.value) == f"compile=on: {lack}; use compile=off or auto"
+    assert str(error.value) == f"compile=on: not for {lack}; use compile=off or auto"
 
 
 def test_code_that_may_not_know_the_cache_stays_with_the_plain_way(monkeypatch):

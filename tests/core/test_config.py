@@ -15,6 +15,7 @@ from nanokimi.config import (
     ConfigError,
     DataConfig,
     GPTConfig,
+    KDAConfig,
     KimiConfig,
     MLAConfig,
     MoEConfig,
@@ -28,6 +29,7 @@ from nanokimi.presets.yaml_config import build
 
 CONFIGS = (
     GPTConfig,
+    KDAConfig,
     YarnConfig,
     RopeConfig,
     MLAConfig,
@@ -89,7 +91,8 @@ REFUSED = [
     (
         KimiConfig,
         {**MLA, "attention": "linear"},
-        "attention='linear' must be 'mha', 'mla' or 'block_latent'; for one of your own call register_attention first",
+        "attention='linear' must be 'mha', 'mla', 'block_latent' or 'kda'; "
+        "for one of your own call register_attention first",
     ),
     (KimiConfig, {**MLA, "moe": {"top_k": 99}}, "moe: top_k=99 must lie in 1..n_routed_experts=16"),
     (OptimConfig, {"beta2": 1.0}, "beta2=1.0 must be below 1"),
@@ -203,7 +206,17 @@ def test_configurations_are_frozen_and_take_names_only(cls):
         cls(nonsense=1)
     assert pickle.loads(pickle.dumps(cfg)) == cfg
     assert hash(cfg) == hash(replace(cfg))
-    assert to_dict(cfg) == {name: value for name, value in asdict(cfg).items() if name != "own_attention"}
+    # As it was written before there was more; `test_attention_config` has the rest.
+    later = (
+        {}
+        if cls is KDAConfig
+        else {"own_attention": None, "kda": None, "use_nope": False, "output_gate": "none"}
+    )
+    data = asdict(cfg)
+    for part in (data, data.get("mla") or {}):
+        for name in later.keys() & part.keys():
+            assert part.pop(name) == later[name]
+    assert to_dict(cfg) == data
 
 
 def test_replacing_a_field_validates_again():

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import KimiLinearConfig, KimiLinearForCausalLM
 
 from nanokimi.config import BlockLatentConfig, GPTConfig, KimiConfig, MLAConfig, MoEConfig
 from nanokimi.count import cache_elements, count_parameters, flops_per_token
@@ -54,6 +55,19 @@ def test_other_published_sizes():
     moonlight = count_parameters(load_model_config("moonlight-16b"))
     assert round(moonlight.body_total / 1e9, 3) == 15.289
     assert round(moonlight.body_active / 1e9, 3) == 2.244
+
+
+def test_kimi_linear_has_48_billion_parameters_in_its_body_and_uses_3():
+    """Published as 48B-A3B; transformers' own model of these sizes has as many to the last one."""
+    cfg = load_model_config("kimi-linear-48b")
+    count = count_parameters(cfg)
+    assert count == (49_122_675_072, 3_484_453_248, 48_367_700_352, 2_729_478_528)
+    types = [{"kda": "linear_attention", "mla": "full_attention"}[cfg.attention_of(i)] for i in range(27)]
+    with torch.device("meta"):
+        theirs = KimiLinearForCausalLM(KimiLinearConfig(layer_types=types))
+    assert sum(p.numel() for p in theirs.parameters()) == count.total
+    # Seven layers of MLA keep 576 numbers per token, twenty of KDA 32 states and the inputs of 3 taps, once.
+    assert cache_elements(cfg, 1000) == 7 * 576 * 1000 + 20 * (32 * 128**2 + 3 * 3 * 32 * 128)
 
 
 def test_gpt2_small_has_124_million_parameters():

@@ -7,7 +7,10 @@ from nanokimi.model import build_model
 from tests import tiny
 
 # Its weight is used without calling it: latent attention folds it into queries and outputs.
-READ_WITHOUT_A_CALL = {"kimi-mla": {"layers.0.self_attn.kv_b_proj", "layers.1.self_attn.kv_b_proj"}}
+READ_WITHOUT_A_CALL = {
+    "kimi-mla": {"layers.0.self_attn.kv_b_proj", "layers.1.self_attn.kv_b_proj"},
+    "kimi-hybrid": {"layers.1.self_attn.kv_b_proj"},
+}
 
 
 @pytest.mark.parametrize("cached", [False, True], ids=["whole", "with a cache"])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -128,6 +129,34 @@ def test_cache_holds_the_latent_and_one_rope_key_only():
         model(torch.randint(31, (2, new)), cache)
         elements = sum(c.nbytes for c in cache) // 4
         assert elements == 2 * cache_elements(cfg, n_tokens) == 2 * 3 * n_tokens * (C + R)
+
+
+# ---------------------------------------------------------------- without positions, and with a gate
+
+
+@pytest.mark.parametrize("q_lora_rank", [None, 12])
+@pytest.mark.parametrize(
+    ("use_nope", "output_gate"), [(True, "none"), (False, "full_rank"), (True, "full_rank")]
+)
+def test_without_positions_and_with_a_gate_by_definition(q_lora_rank, use_nope, output_gate):
+    """A rotation by no angle turns nothing; the gate is a sigmoid of the input, channel by channel of the heads."""
+    layer, x = attention(q_lora_rank, PLAIN, torch.float64), some_input(dtype=torch.float64)
+    cfg = replace(layer.cfg, use_nope=use_nope, output_gate=output_gate)
+    other = harsh_(MultiHeadLatentAttention(D, H, cfg, PLAIN), std=0.15).double()
+    kept = {name: p for name, p in layer.state_dict().items() if name != "o_proj.weight"}
+    other.load_state_dict(kept, strict=False)
+    still = torch.zeros(23, dtype=torch.long) if use_nope else torch.arange(23)
+    gate = (x @ other.g_proj.weight.T).sigmoid() if output_gate == "full_rank" else 1.0
+    layer.o_proj = torch.nn.Identity()  # the heads side by side
+    wanted = (layer(x, rotations(still, R, PLAIN)).out * gate) @ other.o_proj.weight.T
+    torch.testing.assert_close(other(x, turns(23, PLAIN)).out, wanted, atol=1e-10, rtol=0)
+    for chunks in ([1] * 23, [7, 1, 12, 3]):
+        found, _, _ = decode(other, x, turns(23, PLAIN), chunks)
+        torch.testing.assert_close(found, wanted, atol=1e-10, rtol=0)
+
+
+def test_what_is_off_has_no_weights():
+    assert not hasattr(attention(), "g_proj")
 
 
 # ---------------------------------------------------------------- the largest logit, and QK-clip

@@ -201,7 +201,7 @@ def test_muon_takes_every_matrix_but_tables_and_head(name):
     """Norms and biases: AdamW without decay. Embeddings, head, learned latents: AdamW with decay."""
     model = build_model(tiny.model_config(name))
     for n, (group,) in groups_of(build_optimizers(model, OptimConfig(optimizer="muon")), model).items():
-        if n.endswith(("layernorm.weight", "norm.weight", "bias")) or ".ln_" in n:
+        if n.endswith(("layernorm.weight", "norm.weight", "bias", "A_log")) or ".ln_" in n:
             assert group == ("AdamW", 0.0), n
         elif n in ("embed_tokens.weight", "embed_positions.weight", "lm_head.weight") or n.endswith(
             "latents"

@@ -73,7 +73,9 @@ def test_what_is_no_kimi_is_refused(wrong):
         planner(wrong)
 
 
-@pytest.mark.parametrize("changes", [{"moe": None}, {"attention": "mha", "mla": None}])
+@pytest.mark.parametrize(
+    "changes", [{"moe": None}, {"attention": "mha", "mla": None}, {"attention": ["kda", "mla"]}]
+)
 def test_a_model_without_what_the_sliders_change_is_refused(changes):
     with pytest.raises(ConfigError, match="planner: cfg needs experts and latent attention"):
         planner(replace(load_model_config("kimi-tiny"), **changes))

@@ -48,6 +48,7 @@ CHANGES = {
     "kimi-k2": [*SMALL, "mla.q_lora_rank=26"],
     "deepseek-v3": [*SMALL, "mla.q_lora_rank=26"],
     "moonlight-16b": SMALL,
+    "kimi-linear-48b": [*SMALL, "kda.head_dim=11"],
     "kimi-small": ["n_layers=2", "moe.n_routed_experts=8"],
     "kimi-small-mla": ["n_layers=2"],
 }
@@ -83,7 +84,7 @@ def models() -> list[str]:
         for name in preset_names()
         if not name.startswith(("train-", "bench-", "study-"))
     }
-    return [n for n, cfg in named.items() if isinstance(cfg, KimiConfig) and cfg.attention == "mla"]
+    return [n for n, cfg in named.items() if isinstance(cfg, KimiConfig) and cfg.mla is not None]
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_any_mscale_survives_and_means_the_same_there(mscale):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, "model_type='llama' must be deepseek_v3 or kimi_k2"),
+        ({"model_type": "llama"}, "model_type='llama' must be deepseek_v3, kimi_k2 or kimi_linear"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu' must be 'silu'"),
         ({"attention_bias": True}, "attention_bias=True must be False"),
         ({"tie_word_embeddings": True}, "tie_word_embeddings=True must be False"),

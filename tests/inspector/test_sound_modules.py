@@ -31,6 +31,8 @@ from tests.tiny import harsh_
         ("kimi-mha", {ABSORBED}),
         ("kimi-mla", set()),
         ("kimi-block_latent", {ABSORBED}),
+        ("kimi-kda", {ABSORBED}),
+        ("kimi-hybrid", set()),
     ],
 )
 def test_the_core_passes_all_that_applies(name, missing):
@@ -44,7 +46,8 @@ def test_the_core_passes_all_that_applies(name, missing):
 def test_one_attention_layer_of_the_core(attention, seed):
     inspection = inspect_model(harsh_(build_attention(tiny.kimi(attention)), seed))
     expected = {CAUSALITY, PREFIX, CACHED, LEARN}
-    expected |= {"mha": set(), "mla": {ABSORBED, CACHE_SIZE}, "block_latent": {CACHE_SIZE}}[attention]
+    extra = {"mha": set(), "mla": {ABSORBED, CACHE_SIZE}, "block_latent": {CACHE_SIZE}, "kda": {CACHE_SIZE}}
+    expected |= extra[attention]
     assert (inspection.failed, names_that_apply(inspection)) == ((), expected)
 
 

@@ -159,6 +159,13 @@ def test_measured_bytes_are_the_formula_and_the_count_by_hand():
         assert curve.measured == curve.formula == tuple(by_hand[curve.name](n) for n in range(1, 12))
 
 
+def test_a_hybrid_is_measured_as_it_is_too():
+    (*_, found) = measure_all(tiny.kimi("hybrid"), 11)
+    assert found.name == "with KDA"
+    # A state of 2 x 6 x 6, the three newest inputs of 3 x 12 channels, and a latent and a rope key per token.
+    assert found.measured == found.formula == tuple(4 * (72 + 108 + 12 * n) for n in range(1, 12))
+
+
 def test_variants_differ_in_their_attention_alone():
     cfg = KimiConfig(mla=tiny.kimi().mla)
     for name, variant in vary_attention(cfg).items():

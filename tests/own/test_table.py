@@ -116,9 +116,9 @@ def test_what_can_be_seen_in_a_class_is_refused_when_it_is_registered(name, modu
     [
         (
             {"attention": "meen"},
-            "attention='meen' must be 'mha', 'mla' or 'block_latent', or 'mean', or 'plain'; for one of your own",
+            "attention='meen' must be 'mha', 'mla', 'block_latent' or 'kda', or 'mean', or 'plain'; for one",
         ),
-        ({"attention": 3}, "attention=3 must be text"),
+        ({"attention": 3}, "attention=3 must be a name, or a list of names"),
         ({"own_attention": own.Plain()}, "own_attention=Plain() must be a Mean"),
         ({"own_attention": {"decoy": 1}}, "unexpected keyword argument 'decoy'"),
         ({"attention": "mha", "own_attention": own.Mean()}, "is not used by attention=mha"),

@@ -16,6 +16,7 @@ from nanokimi.config import (
     ConfigError,
     DataConfig,
     GPTConfig,
+    KDAConfig,
     KimiConfig,
     MLAConfig,
     MoEConfig,
@@ -62,6 +63,10 @@ RUNS: dict[str, tuple[GPTConfig | KimiConfig, TrainConfig]] = {
         ),
         replace(ADAMW, warmup_steps=4),
     ),
+    "hybrid without positions": (
+        tiny.kimi("hybrid", mla=replace(tiny.kimi().mla, use_nope=True, output_gate="full_rank")),
+        replace(MUON, seed=6),
+    ),
     "one pair": (
         tiny.kimi(mla=replace(tiny.kimi().mla, qk_rope_head_dim=2)),
         replace(MUON, warmup_steps=4, schedule="wsd"),
@@ -69,7 +74,7 @@ RUNS: dict[str, tuple[GPTConfig | KimiConfig, TrainConfig]] = {
 }
 
 # In these every field is changed, in the others those that may do nothing.
-EVERY_FIELD = ("gpt", "muonclip", "blocks", "yarn")
+EVERY_FIELD = ("gpt", "muonclip", "blocks", "yarn", "hybrid without positions")
 
 # Other values of every field, none of them the default. A field that is missing here fails the test below.
 OTHER: dict[str, tuple[Any, ...]] = {
@@ -93,6 +98,12 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "model.mla.qk_nope_head_dim": (6,),
     "model.mla.qk_rope_head_dim": (6,),
     "model.mla.v_head_dim": (4,),
+    "model.mla.use_nope": (True,),
+    "model.mla.output_gate": ("full_rank",),
+    "model.kda.head_dim": (5,),
+    "model.kda.conv_size": (1, 3),
+    "model.kda.decay": ("bounded",),
+    "model.kda.output_gate": ("full_rank",),
     "model.block_latent.n_latents": (3,),
     "model.block_latent.block_len": (3, 8),
     "model.moe": (MoEConfig(n_routed_experts=3, top_k=2, moe_intermediate_size=6),),
@@ -143,6 +154,7 @@ ELSEWHERE = {
     "model.attention",
     "model.mla",
     "model.block_latent",
+    "model.kda",
     "model.own_attention",
     "train.device",
     "train.dtype",
@@ -169,6 +181,7 @@ SECTIONS = {
     "yarn": YarnConfig,
     "mla": MLAConfig,
     "block_latent": BlockLatentConfig,
+    "kda": KDAConfig,
     "moe": MoEConfig,
     "optim": OptimConfig,
     "balance": BalanceConfig,

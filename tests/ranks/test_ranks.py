@@ -137,7 +137,7 @@ def assert_close(records: list[dict], wanted: list[dict]) -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("model", ["kimi", "gpt", "block_latent"])
+@pytest.mark.parametrize("model", ["kimi", "gpt", "block_latent", "hybrid"])
 def test_sharded_ranks_train_what_one_trains(folder, model, n):
     """Clips, balancing, Muon and AdamW on parts of the weights; on three ranks no weight divides evenly."""
     one, some = (read(folder, "shard", n)[model] for n in (1, n))

@@ -136,6 +136,10 @@ EQUIVALENT = {
     "Kimi": name_mutants(
         "if with_max_qk_logit:",
         ("if with", "if not with", "only an attention of one's own can lack what is asked for there"),
+    )
+    | name_mutants(
+        "names = (self.cfg.attention_of(layer) for layer in range(self.cfg.n_layers))",
+        ("self.cfg.attention_of(layer)", "_unchanged(self.cfg)", "all layers of these models cache alike"),
     ),
     "MoE": name_mutants(
         "return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)",
