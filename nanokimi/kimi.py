@@ -103,7 +103,8 @@ class Kimi(nn.Module):
         for module in self.modules():
             if isinstance(module, KimiDeltaAttention) and not self.lm_head.weight.is_meta:
                 module.draw_first_weights_(generator)
-        _try_own_attention(self)
+        if is_own(cfg.attention) and not self.lm_head.weight.is_meta:
+            _try_own_attention(cfg, self.layers[0].get_submodule("self_attn"), self.rope_dim)
 
     def moe_layers(self) -> list[MoE]:
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
@@ -147,13 +148,10 @@ class Kimi(nn.Module):
         return self.cfg.d_model // self.cfg.n_heads
 
 
-def _try_own_attention(model: Kimi) -> None:
+def _try_own_attention(cfg: KimiConfig, attention: nn.Module, rope_dim: int) -> None:
     """Where the attention is one's own: a look into the future or a wrong cache shows in no error later."""
-    cfg = model.cfg
-    if not isinstance(cfg.attention, str) or not is_own(cfg.attention) or model.lm_head.weight.is_meta:
-        return
+    assert isinstance(cfg.attention, str)
     n = min(LENGTH, cfg.max_seq_len)
     x = torch.randn(2, n, cfg.d_model, generator=torch.Generator().manual_seed(0))
-    rotation = rotations(torch.arange(n), model.rope_dim, cfg.rope)
-    attention = model.layers[0].get_submodule("self_attn")
+    rotation = rotations(torch.arange(n), rope_dim, cfg.rope)
     try_attention(attention, cfg.attention, x, rotation, cfg.n_heads, SequenceCache)
