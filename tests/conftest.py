@@ -101,6 +101,14 @@ def real_text() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises `KeyboardInterrupt`, also where the tests were started by a shell in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
 @pytest.fixture(autouse=True)
 def _signals_stay_as_they_were() -> Iterator[None]:
     """Where a test leaves Ctrl-C to the system, the first test that presses it ends the process of all tests."""

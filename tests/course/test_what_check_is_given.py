@@ -18,7 +18,7 @@ def causal(n_queries, n_keys, device):
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
 
 
-def test_an_interrupt_ends_the_check_and_the_answer_and_nothing_is_noted():
+def test_an_interrupt_ends_the_check_and_the_answer_and_nothing_is_noted(ctrl_c):
     threads = []
 
     def causal_mask(*_):

@@ -43,7 +43,7 @@ def test_an_error_in_a_cell_is_one_line_and_stays_in_the_notebook(tmp_path):
     assert "second" in (tmp_path / "b.ipynb").read_text()
 
 
-def test_after_ctrl_c_nothing_complains_that_the_kernel_is_dead(tmp_path, monkeypatch, caplog):
+def test_after_ctrl_c_nothing_complains_that_the_kernel_is_dead(ctrl_c, tmp_path, monkeypatch, caplog):
     async def look_all_the_time(client):
         """As nbclient does once a second."""
         while True:

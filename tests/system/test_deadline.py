@@ -72,7 +72,7 @@ def test_a_call_runs_in_the_context_of_its_caller():
     assert call_within(5.0, cell.get) == "In [3]"
 
 
-def test_ctrl_c_ends_the_wait_and_the_call():
+def test_ctrl_c_ends_the_wait_and_the_call(ctrl_c):
     threads = []
 
     def loops():
