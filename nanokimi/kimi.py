@@ -100,11 +100,8 @@ class Kimi(nn.Module):
         self.lm_head = nn.Linear(cfg.d_model, cfg.vocab_size, bias=False)
         generator = torch.Generator().manual_seed(seed)
         draw_first_weights_(self, cfg.n_layers, generator)
-        for module in self.modules():
-            if isinstance(module, KimiDeltaAttention) and not self.lm_head.weight.is_meta:
-                module.draw_first_weights_(generator)
-        if is_own(cfg.attention) and not self.lm_head.weight.is_meta:
-            _try_own_attention(cfg, self.layers[0].get_submodule("self_attn"), self.rope_dim)
+        _draw_delta_attention_(self, generator)
+        _try_own_attention(cfg, self.layers[0].get_submodule("self_attn"), self.rope_dim)
 
     def moe_layers(self) -> list[MoE]:
         """The mixture-of-experts layers in order; `ModelOutput.routing` has one entry for each."""
@@ -148,9 +145,18 @@ class Kimi(nn.Module):
         return self.cfg.d_model // self.cfg.n_heads
 
 
+def _draw_delta_attention_(model: nn.Module, generator: torch.Generator) -> None:
+    """What of Kimi Delta Attention is no matrix, layer after layer."""
+    for module in model.modules():
+        if isinstance(module, KimiDeltaAttention) and not module.A_log.is_meta:
+            module.draw_first_weights_(generator)
+
+
 def _try_own_attention(cfg: KimiConfig, attention: nn.Module, rope_dim: int) -> None:
     """Where the attention is one's own: a look into the future or a wrong cache shows in no error later."""
-    assert isinstance(cfg.attention, str)
+    on_meta = any(p.is_meta for p in attention.parameters())
+    if not isinstance(cfg.attention, str) or not is_own(cfg.attention) or on_meta:
+        return
     n = min(LENGTH, cfg.max_seq_len)
     x = torch.randn(2, n, cfg.d_model, generator=torch.Generator().manual_seed(0))
     rotation = rotations(torch.arange(n), rope_dim, cfg.rope)

@@ -135,11 +135,13 @@ def test_layer_treats_every_token_by_itself(order, seed):
         torch.tensor(order),
     )
     y, stats = layer(x)
+    # Outputs reach 33, and a number near 0 is a sum of such ones.
+    atol = 1e-6 * max(1.0, y.abs().max().item())
     mixed, mixed_stats = layer(x[:, order])
-    torch.testing.assert_close(mixed, y[:, order], rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(mixed, y[:, order], rtol=1e-5, atol=atol)
     torch.testing.assert_close(mixed_stats.scores, stats.scores[:, order], rtol=1e-5, atol=1e-6)
     alone = torch.cat([layer(x[:1, i : i + 1])[0] for i in range(6)], dim=1)
-    torch.testing.assert_close(alone, y[:1], rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(alone, y[:1], rtol=1e-5, atol=atol)
 
 
 def test_mistake_11_activation_checkpointing_changes_no_count_and_no_buffer():

@@ -140,6 +140,14 @@ EQUIVALENT = {
     | name_mutants(
         "names = (self.cfg.attention_of(layer) for layer in range(self.cfg.n_layers))",
         ("self.cfg.attention_of(layer)", "_unchanged(self.cfg)", "all layers of these models cache alike"),
+    )
+    | name_mutants(
+        "_try_own_attention(cfg, self.layers[0].get_submodule('self_attn'), self.rope_dim)",
+        (
+            "self.layers[0].get_submodule('self_attn')",
+            "_unchanged(self.layers[0])",
+            "only an attention of one's own is tried",
+        ),
     ),
     "MoE": name_mutants(
         "return topk_route(F.linear(x.float(), self.gate.float()), self.expert_bias, self.cfg)",
