@@ -10,7 +10,7 @@ from nanokimi.cli.terminal import decode, say, tell
 from nanokimi.cli.writing import Sampling, draw_tokens
 from nanokimi.config import ConfigError
 from nanokimi.system.printable import one_line, quote
-from nanokimi.system.signals import Stopped, on_stop, raise_stopped
+from nanokimi.system.signals import SIGNALS, Stopped, on_stop, raise_stopped
 
 HELP = "type how a story begins or goes on; Enter alone lets the model go on; /reset begins anew, /quit ends"
 OPENING = "\"'("  # a word that begins with one of these is a word of its own
@@ -64,6 +64,7 @@ def join(story: str, typed: str) -> str:
 def _answer(found: Found, story: str, how: Sampling) -> tuple[str, bool]:
     """What the model writes next, shown as it comes, and whether it has ended the story."""
     tokens, pieces = list[int](), list[str]()
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
 
     def count():
         for token in draw_tokens(found, story, how):
@@ -78,6 +79,9 @@ def _answer(found: Found, story: str, how: Sampling) -> tuple[str, bool]:
     except Stopped as stopped:
         if stopped.exit_code != 128 + signal.SIGINT:
             raise
+        # `on_stop` has left the signals to the system, as a program that ends needs it; this one goes on.
+        for number, handler in before.items():
+            signal.signal(number, handler)
         return "".join(pieces), False
     finally:
         say("")

@@ -8,13 +8,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from nanokimi.cli import memory
 from nanokimi.cli.activations import count_activations
-from nanokimi.config import BlockLatentConfig, ConfigError, GPTConfig, ModelConfig, TrainConfig
+from nanokimi.config import BlockLatentConfig, ConfigError, GPTConfig, KDAConfig, ModelConfig, TrainConfig
 from nanokimi.loss import next_token_loss
 from nanokimi.model import build_model
 from nanokimi.presets.yaml_config import load_model_config, load_train_config
 from nanokimi.system.replaced import recompute
 
 KIMI, SMOKE, GPT = map(load_model_config, ("kimi-tiny", "kimi-smoke", "gpt-tiny"))
+HYBRID = replace(KIMI, attention=("kda", "mla"), kda=KDAConfig())
 CLIPPED = replace(load_train_config("train-kimi"), batch_size=4, seq_len=128)
 PLAIN = replace(CLIPPED, qk_clip_tau=None)
 SHORT = replace(CLIPPED, seq_len=64)
@@ -29,6 +30,9 @@ CASES = {
         replace(PLAIN, seq_len=256),
     ),
     "no experts": (load_model_config("kimi-smoke-dense"), SHORT),
+    "a hybrid": (HYBRID, CLIPPED),
+    "a hybrid without experts": (replace(HYBRID, moe=None), SHORT),
+    "a hybrid, computed again": (HYBRID, replace(CLIPPED, recompute=True)),
     "gpt-tiny": (GPT, PLAIN),
     "gpt-tiny, computed again": (GPT, replace(PLAIN, recompute=True)),
     "many layers": (replace(SMOKE, vocab_size=50, n_layers=6), SHORT),

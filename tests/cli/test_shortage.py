@@ -135,6 +135,14 @@ def test_running_out_names_the_sizes_and_what_takes_half(error, run, text: Path,
     assert not Path("out").exists()
 
 
+def test_a_real_shortage_is_explained() -> None:
+    with (
+        pytest.raises(ConfigError, match=r"^out of memory with train\.batch_size="),
+        memory.explain_shortage(TrainConfig()),
+    ):
+        torch.empty(2**55, dtype=torch.uint8)
+
+
 def test_another_error_stays_what_it_is() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory.explain_shortage(TrainConfig()):
         raise RuntimeError("shapes differ")
@@ -146,7 +154,7 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (5 * GB, 5 * GB))
 
 
-def test_a_real_shortage_is_one_line_and_the_folder_is_free(run, text: Path) -> None:
+def test_a_batch_that_does_not_fit_is_one_line_and_the_folder_is_free(run, text: Path) -> None:
     sets = ["--set=train.batch_size=16000", "--set=train.warmup_steps=0", f"--data={text}", "--out=out/a"]
     done = subprocess.run(
         [*COMMAND, "train", *SMALL, *sets], capture_output=True, text=True, preexec_fn=limit_memory

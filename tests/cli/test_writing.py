@@ -7,7 +7,6 @@ import pty
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -144,6 +143,7 @@ def _press_until_it_ends(process: subprocess.Popen, terminal: int, key: bytes) -
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(2)
     process.kill()
+    process.wait()
     raise AssertionError("it does not end")
 
 
@@ -159,4 +159,4 @@ def test_the_first_signal_in_a_text_is_not_the_last(ctrl_c, run, monkeypatch) ->
     monkeypatch.setattr(writing, "generate_tokens", write_some)
     code, lines, err = chat(run, monkeypatch, "a\nb\n")
     assert (code, err) == (0, "") and len(lines) == 2
-    assert Path.cwd().exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

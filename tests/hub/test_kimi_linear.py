@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 from transformers import DynamicCache, KimiLinearForCausalLM
 
 from nanokimi import hub
-from nanokimi.config import KDAConfig, KimiConfig, MLAConfig, MoEConfig
+from nanokimi.config import KDAConfig, KimiConfig, MLAConfig, MoEConfig, RopeConfig
 from nanokimi.generate import generate
 from nanokimi.kimi import Kimi
-from tests.hub.hub_models import load_in_transformers, make_encoding
+from tests.hub.hub_models import load_in_transformers, make_config, make_encoding
 from tests.tiny import harsh_
 
 # torch's word for the shared experts' matrices of width 0.
@@ -20,14 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Initializing zero-element tensor
 HYBRID = ("kda", "kda", "kda", "mla")
 NOPE = MLAConfig(kv_lora_rank=20, qk_nope_head_dim=10, qk_rope_head_dim=8, v_head_dim=6, use_nope=True)
 MOE = MoEConfig(n_routed_experts=8, top_k=3, moe_intermediate_size=14, routed_scaling_factor=1.5)
-BASE = KimiConfig(
-    vocab_size=300,
+BASE = make_config(
     max_seq_len=128,
-    d_model=32,
     n_layers=4,
-    n_heads=2,
-    intermediate_size=24,
-    norm_eps=1e-5,
+    rope=RopeConfig(),
     attention=HYBRID,
     mla=NOPE,
     kda=KDAConfig(head_dim=12),
