@@ -56,8 +56,16 @@ class Tripwire:
         """What does the same as the core's answer, for an observer. It holds no function that could be found in it."""
         if not isinstance(core, type):
             return self._guard(core, codes)
-        space = {key: self._guard(value, codes) for key, value in vars(core).items() if _is_ours(value)}
-        return type(core)(core.__name__, (core,), space)
+        space = {key: self._guard_member(value, codes) for key, value in vars(core).items()}
+        return type(core)(core.__name__, (core,), {key: value for key, value in space.items() if value})
+
+    def _guard_member(self, member: Any, codes: dict[int, CodeType]) -> Any:
+        """A method, property, static or class method of the core's class, guarded; None for what is none of ours."""
+        if isinstance(member, property):
+            return property(self._guard(member.fget, codes)) if _is_ours(member.fget) else None
+        if isinstance(member, staticmethod | classmethod):
+            return type(member)(self._guard(member.__func__, codes)) if _is_ours(member.__func__) else None
+        return self._guard(member, codes) if _is_ours(member) else None
 
     def _guard(self, function: Callable, codes: dict[int, CodeType]) -> Callable:
         """The function, which runs only where all that is being called is the lab's own code."""
