@@ -18,9 +18,9 @@ from lab_utils.study.record import read_study
 from lab_utils.study.trainings import at_best_rate
 
 # The machines whose tables docs/performance.md shows. Records of others change no table.
-PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads")
+PERFS = ("perf-amd-epyc-2-threads", "perf-amd-epyc-with-avx2-2-threads", "perf-amd-epyc-third-2-threads")
 CACHE = "study-cache-amd-epyc-one-thread"
-SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads",)
+SCALINGS = ("scaling-amd-epyc-with-avx2-2-threads", "scaling-amd-epyc-third-2-threads")
 
 # The studies of arms, in their order in docs/results.md, and what writes their tables.
 ARMS = {
