@@ -35,11 +35,12 @@ def muon_table(found: ArmsFound) -> str:
 
 
 def clip_table(found: ArmsFound) -> str:
-    """A row per rate and arm: how large logits became, and what it ended at."""
-    heads = ["learning rate", "QK-clip", "largest logit", "in the first tenth", "in the last tenth",
+    """A row per rate, arm and seed: how large logits became, and what it ended at."""
+    heads = ["learning rate", "QK-clip", "seed", "largest logit", "in the first tenth", "in the last tenth",
              "validation loss, nats per token"]  # fmt: skip
     rows = []
-    for each in sorted(found.trained, key=lambda one: (one.lr, one.run.seed)):
+    order = list(dict.fromkeys(each.arm for each in found.trained))
+    for each in sorted(found.trained, key=lambda one: (one.lr, order.index(one.arm), one.run.seed)):
         logits = found.log_of(each).largest_logit or ()
         tenth = max(1, round(len(logits) / 10))
         ended = (
@@ -48,7 +49,7 @@ def clip_table(found: ArmsFound) -> str:
         largest = [
             f"{max(some):,.0f}" if some else NONE for some in (logits, logits[:tenth], logits[-tenth:])
         ]
-        rows.append([f"{each.lr:g}", each.arm, *largest, ended])
+        rows.append([f"{each.lr:g}", each.arm, str(each.run.seed), *largest, ended])
     return _as_table(heads, rows)
 
 

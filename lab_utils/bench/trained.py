@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab_utils.bench.plan import Arm
 from lab_utils.bench.results import run_folder
+from lab_utils.show.note import write_step
 from lab_utils.show.words import plural
 from nanokimi import checkpoint
 from nanokimi.model import Model, build_model
@@ -32,5 +33,5 @@ def load_or_train(arm: Arm, corpus: Corpus, out: Path, steps: int, say: Callable
     )
     model = build_model(arm.model, cfg.seed)
     for record in train(model, corpus, cfg):
-        say(f"{arm.name}: step {record.step} of {steps}, loss {record.loss:.2f}")
+        say(f"{arm.name}: {write_step(record)}")
     return model.eval()

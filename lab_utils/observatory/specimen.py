@@ -13,6 +13,7 @@ from lab_utils.bench.plan import Arm, make_plan
 from lab_utils.bench.results import output_folder, run_folder
 from lab_utils.observatory.look import check_model
 from lab_utils.observatory.word_classes import Lexicon, read_storyworld_lexicon
+from lab_utils.show.note import write_step
 from lab_utils.show.words import plural
 from nanokimi import checkpoint, pretrained
 from nanokimi.config import TrainConfig
@@ -180,4 +181,4 @@ def _train(arm: Arm, corpus: Corpus, folder: Path, say: Callable[[str], None]) -
     model = build_model(arm.model, arm.train.seed)
     for record in train(model, corpus, arm.train, folder):
         if record.step % 10 == 0 or record.step == record.n_steps:
-            say(f"training a Kimi to look at: step {record.step} of {record.n_steps}, loss {record.loss:.2f}")
+            say(f"training a Kimi to look at: {write_step(record)}")

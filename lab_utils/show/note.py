@@ -11,6 +11,7 @@ from typing import Any
 from IPython.display import DisplayHandle
 
 from lab_utils.show.colours import ON_PAPER
+from nanokimi.record import StepRecord
 
 
 def with_code(text: str) -> str:
@@ -62,6 +63,12 @@ class StatusLine:
 def write_time_left(seconds: float) -> str:
     """The end of a line about work under way: `, about 12 s left`; empty for less than a second."""
     return f", about {seconds:.0f} s left" if seconds >= 1 else ""
+
+
+def write_step(record: StepRecord) -> str:
+    """Where a training is: `step 120 of 250, loss 3.21, about 12 s left`."""
+    left = record.seconds / record.step * (record.n_steps - record.step)
+    return f"step {record.step:,} of {record.n_steps:,}, loss {record.loss:.2f}{write_time_left(left)}"
 
 
 BAR = f"padding:.4em .9em;max-width:60em;{ON_PAPER}"

@@ -35,8 +35,8 @@ def test_clip_shows_the_largest_logits_and_what_diverged():
     gone = replace(gone, run=replace(gone.run, diverged_at=21))
     made = found("logits", gone, trained("without", {40: 2.0}), logged={"without": LOG})
     assert rows(clip_table(made)) == [
-        "| 0.01 | without | 9,000 | 5 | 60 | 2.000 |",
-        "| 0.02 | without | 9,000 | 5 | 60 | diverged at step 21 |",
+        "| 0.01 | without | 0 | 9,000 | 5 | 60 | 2.000 |",
+        "| 0.02 | without | 0 | 9,000 | 5 | 60 | diverged at step 21 |",
     ]
 
 

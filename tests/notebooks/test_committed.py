@@ -84,6 +84,15 @@ def test_no_wall_of_text(path):
     assert [wall for cell in cells for wall in walls_of_text(source(cell))] == []
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_cell_that_trains_says_how_long_it_still_takes(path):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    trains = [source(cell) for cell in cells if re.search(r"\b(train|run_clinic)\(", source(cell))]
+    tells = ("write_step(", "write_time_left(", " s left", "TrainingPanel(")
+    long = [text for text in trains if "train-smoke" not in text]  # that one takes seconds
+    assert [text for text in long if not any(each in text for each in tells)] == []
+
+
 def test_no_notebook_defines_a_core_name_again_after_its_handover():
     notebooks = [(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in NOTEBOOKS]
     assert list(defined_again(notebooks)) == []
