@@ -72,6 +72,9 @@ class Spoken(anywidget.AnyWidget):
     """
 
     _esm = SCRIPT
+    # Where the keyboard is: a slider only turns blue, and not where it is switched off; plotly's frame is black.
+    _css = """.nk-spoken :is(.noUi-handle, .modebar-btn):focus-visible {
+  outline: 2px solid var(--jp-ui-font-color1, currentColor) !important; outline-offset: 1px }"""
     chart = traitlets.Unicode().tag(sync=True)
     drawn = traitlets.Bool(False).tag(sync=True)
 

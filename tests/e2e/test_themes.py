@@ -1,6 +1,7 @@
 """All that the lab draws can be read in JupyterLab's light and dark theme, and a screen reader is told what it is."""
 
 import json
+import re
 
 import pytest
 
@@ -74,12 +75,13 @@ def test_committed_outputs_can_be_read_in_both_themes(notebook, name):
 
 
 @pytest.fixture
-def drawn(notebook, lab):
+def drawn(notebook, lab, request):
+    name = f"{request.node.name}.ipynb"  # a kernel stays with its file
     cell = {"cell_type": "code", "id": "drawn", "metadata": {}, "outputs": [], "execution_count": None}
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     made = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": [cell | {"source": DRAWN}]}
-    (lab.folder / "notebooks" / "drawn.ipynb").write_text(json.dumps(made), encoding="utf-8")
-    nb = notebook("drawn.ipynb", height=3600)
+    (lab.folder / "notebooks" / name).write_text(json.dumps(made), encoding="utf-8")
+    nb = notebook(name, height=3600)
     nb.run_all()
     nb.wait_until_run("drawn")
     nb.output("drawn").locator(".heatmap-label").first.wait_for()
@@ -128,3 +130,61 @@ def find_faults(page, part: str) -> list[str]:
     }
     found = Axe().run(page, context=part, options=options).response["violations"]
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
+
+# The controls that Tab must stop at, and how the one that has the focus looks, with it and without.
+MARK = """part => [...part.querySelectorAll("button, input, select, summary, [tabindex='0'], [role=slider]")].filter(
+  each => !each.disabled && each.checkVisibility()).map((each, i) => each.dataset.stop = i + 1)"""
+FOCUSED = """() => {
+  const element = document.activeElement;
+  const looks = () => {
+    const { outlineStyle, outlineColor, borderColor, backgroundColor } = getComputedStyle(element);
+    return [outlineStyle === "none" ? "" : outlineColor, borderColor, backgroundColor];
+  };
+  const papers = [];
+  const around = (element.closest(".noUi-target") ?? element).parentElement;  // not a slider's own rail
+  for (let e = around; e; e = e.parentElement) papers.push(getComputedStyle(e).backgroundColor);
+  const focused = looks();
+  element.blur();
+  const blurred = looks();
+  element.focus();
+  return {
+    inside: !!element.closest(".jp-OutputArea-output"), stop: Number(element.dataset.stop ?? 0),
+    what: element.outerHTML.slice(0, 120), signs: focused.filter((look, i) => look !== blurred[i]),
+    paper: papers.find(paper => paper.startsWith("rgb(")),
+  };
+}"""
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's, of two colours as a browser writes them: "rgb(0, 114, 178)"."""
+
+    def light(colour: str) -> float:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        lights = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.05 + 0.2126 * lights[0] + 0.7152 * lights[1] + 0.0722 * lights[2]
+
+    return max(light(one), light(other)) / min(light(one), light(other))
+
+
+def test_the_keyboard_alone_reaches_every_control_in_the_dark_and_shows_where_it_is(drawn):
+    page, output = drawn.page, drawn.output("drawn")
+    use(page, THEMES[1])
+    controls = output.evaluate(MARK)
+    output.evaluate("part => { part.tabIndex = -1; part.focus(); }")
+    stops, seconds = [], output.get_by_role("button", name="Curves over seconds")
+    while len(stops) <= 2 * len(controls):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate(FOCUSED))
+        if stops[-1]["stop"] == int(seconds.get_attribute("data-stop")):
+            page.keyboard.press("Space")
+            assert seconds.get_attribute("aria-pressed") == "true"
+        if not stops[-1]["inside"]:
+            break
+    *ours, beyond = stops
+    assert not beyond["inside"], "Tab never leaves the output"
+    assert sorted({each["stop"] for each in ours if each["stop"]}) == controls
+    hidden = [
+        each for each in ours if not any(contrast(sign, each["paper"]) >= 3 for sign in each["signs"] if sign)
+    ]
+    assert hidden == []
