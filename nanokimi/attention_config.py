@@ -139,7 +139,13 @@ def name_at(attention: Attention, layer: int, n_layers: int) -> str:
 
 # What models had none of for a long time. Where they still have none it is not written: records of models are compared
 # by what is written.
-_LATER = (("own_attention", None), ("kda", None), ("use_nope", False), ("output_gate", "none"))
+_LATER = (
+    ("own_attention", None),
+    ("kda", None),
+    ("use_nope", False),
+    ("output_gate", "none"),
+    ("method", "sign"),
+)
 
 
 def leave_out_later(data: dict[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from nanokimi.attention_config import KDAConfig as KDAConfig
 from nanokimi.attention_config import MLAConfig as MLAConfig
 from nanokimi.attention_config import RopeConfig as RopeConfig
 from nanokimi.attention_config import YarnConfig as YarnConfig
+from nanokimi.expert_config import BalanceConfig as BalanceConfig
+from nanokimi.expert_config import MoEConfig as MoEConfig
 from nanokimi.own import table
 from nanokimi.system.checked import settings
 from nanokimi.system.paths import FolderText, PathText
 from nanokimi.system.real_numbers import Decay, Positive, PositiveOrZero, Share
 from nanokimi.system.refusals import ConfigError as ConfigError
 from nanokimi.system.refusals import require, require_within
-from nanokimi.system.whole_numbers import Count, Layers, Length, Seed, Size, SizeOrZero, Whole
+from nanokimi.system.whole_numbers import Count, Layers, Length, Seed, Size, Whole
 
 
 @settings
@@ -51,37 +53,6 @@ class GPTConfig:
     def _check(self):
         d, heads = self.d_model, self.n_heads
         require(d % heads == 0, f"d_model={d} must be a multiple of n_heads={heads}")
-        return self
-
-
-@settings
-class MoEConfig:
-    """A mixture of experts: `top_k` of `n_routed_experts` run for a token, the shared ones for every token.
-
-    `routed_scaling_factor=None` derives the factor from E and K (`router.derived_scaling_factor`): 2.446 at
-    64/6, 2.828 at 384/8. `n_group` > 1 keeps the experts of the best `topk_group` groups (DeepSeek-V3).
-    """
-
-    n_routed_experts: Size = 16
-    n_shared_experts: SizeOrZero = 1
-    top_k: Whole = 2
-    moe_intermediate_size: Size = 128
-    scoring: Literal["sigmoid", "softmax"] = "sigmoid"
-    norm_topk_prob: Annotated[bool, Strict()] = True
-    routed_scaling_factor: Positive | None = None
-    n_group: Size = 1
-    topk_group: Whole = 1
-
-    @validator(mode="after")
-    def _check(self):
-        experts, groups = self.n_routed_experts, self.n_group
-        require_within(self, "top_k", 1, "n_routed_experts")
-        require_within(self, "topk_group", 1, "n_group")
-        require(experts % groups == 0, f"n_routed_experts={experts} must be a multiple of n_group={groups}")
-        size = experts // groups
-        require(groups == 1 or size > 1, f"n_group={groups} leaves one expert per group: each needs two")
-        k, best, kept = self.top_k, self.topk_group, size * self.topk_group
-        require(k <= kept, f"top_k={k} is more than the {kept} experts of topk_group={best} groups")
         return self
 
 
@@ -191,16 +162,6 @@ class OptimConfig:
 
 
 @settings
-class BalanceConfig:
-    """What keeps the experts evenly used; 0 switches a term off. The usual size is that of the paper."""
-
-    switch_coef: PositiveOrZero = 0.0  # load-balance loss on softmax probabilities; 1e-2 in Switch
-    sequence_coef: PositiveOrZero = 0.0  # sequence-wise loss; 1e-4 in DeepSeek-V3, 1e-3 in K2
-    z_coef: PositiveOrZero = 0.0  # z-loss; 1e-3 in ST-MoE
-    bias_update_rate: PositiveOrZero = 0.0  # bias update without a loss; 1e-3 in DeepSeek-V3
-
-
-@settings
 class TrainConfig:
     """How a model is trained. One step of the optimizer sees batch_size · grad_accum windows of seq_len tokens.
 
@@ -290,6 +251,7 @@ def to_dict(cfg: Any) -> dict[str, Any]:
     data: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(cfg).items()
     }
-    if data.get("mla"):
-        data["mla"] = leave_out_later(data["mla"])
+    for section in ("mla", "balance"):
+        if data.get(section):
+            data[section] = leave_out_later(data[section])
     return leave_out_later(data)

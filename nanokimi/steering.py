@@ -34,7 +34,7 @@ class Steering:
 
     lr_factor: multiplies the learning rate of the schedule.
     switch_coef, sequence_coef, bias_update_rate: those of `BalanceConfig`. With all of them 0 nothing balances the
-        experts, and their biases stay as they are.
+        experts, and their biases stay as they are; but method=quantile goes on, and takes no bias_update_rate.
     inference_top_k: experts per token in evaluations and samples; None for as many as in training.
     frozen_experts: pairs of (layer, expert), layers counted from 0 and dense ones included. The weights of these
         experts get no update at all.

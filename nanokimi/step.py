@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nanokimi import ranks
 from nanokimi.compiled.graph import CompiledLosses
-from nanokimi.config import TrainConfig
+from nanokimi.config import BalanceConfig, TrainConfig
 from nanokimi.device import autocast, to_device
 from nanokimi.gpt import GPTBlock
 from nanokimi.kimi import Kimi, KimiBlock
@@ -21,6 +21,7 @@ from nanokimi.loss import balance_term, next_token_loss
 from nanokimi.model import Model
 from nanokimi.optim import lr_at
 from nanokimi.output import ModelOutput
+from nanokimi.quantile_balance import bias_from_counts, count_needed, has_quantiles, needed_bias
 from nanokimi.router import expert_load, max_violation, score_shares, update_expert_bias_
 from nanokimi.steering import Steering, freeze_experts
 from nanokimi.system.finite import NotFiniteError, check_weights, largest_weight, name_first, name_layer
@@ -93,9 +94,8 @@ def take_step(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-    if isinstance(model, Kimi) and cfg.balance.bias_update_rate:
-        for layer, load in zip(model.moe_layers(), tally.load, strict=True):
-            update_expert_bias_(layer.expert_bias, load, cfg.balance.bias_update_rate)
+    if isinstance(model, Kimi):
+        _move_biases_(model, tally, cfg.balance)
     if cfg.qk_clip_tau is not None and tally.max_qk_logit is not None:
         for layer, layer_max in zip(model.layers, tally.max_qk_logit, strict=True):
             assert isinstance(layer, GPTBlock | KimiBlock)
@@ -109,6 +109,22 @@ def take_step(
     return facts
 
 
+def _list_biases(model: Model, cfg: BalanceConfig) -> list[Tensor]:
+    """The bias of every MoE layer, where quantiles balance it; else none."""
+    quantiles = isinstance(model, Kimi) and has_quantiles(model.cfg, cfg)
+    return [layer.expert_bias for layer in model.moe_layers()] if quantiles else []
+
+
+@torch.no_grad()
+def _move_biases_(model: Kimi, tally: "_Tally", cfg: BalanceConfig) -> None:
+    """Move the experts' biases by what the step has counted: those that the next step routes with."""
+    for i, layer in enumerate(model.moe_layers()):
+        if tally.needed:
+            layer.expert_bias.copy_(bias_from_counts(tally.needed[i], layer.expert_bias, layer.cfg.top_k))
+        elif cfg.bias_update_rate:
+            update_expert_bias_(layer.expert_bias, tally.load[i], cfg.bias_update_rate)
+
+
 def _make_gradients(
     model: Model,
     corpus: Corpus,
@@ -120,7 +136,7 @@ def _make_gradients(
 ) -> "_Tally":
     """Leave the gradient of the mean loss over the step's micro-batches in the parameters; return what was seen."""
     device = next(model.parameters()).device
-    tally = _Tally(cfg.grad_accum)
+    tally = _Tally(cfg.grad_accum, _list_biases(model, cfg.balance))
     for micro in range(ranks.rank(), cfg.grad_accum, ranks.n_ranks()):
         inputs, targets = (to_device(tokens, device) for tokens in _get_batch(corpus, cfg, step, micro))
         with autocast(device, dtype):
@@ -173,12 +189,15 @@ class _Tally:
     device has done all that was asked of it.
     """
 
-    def __init__(self, n_micro_batches: int):
+    def __init__(self, n_micro_batches: int, biases: list[Tensor]):
         self.n_micro_batches = n_micro_batches
+        # Per MoE layer, where quantiles balance it: what all micro-batches are routed with.
+        self._biases = biases
         self._losses: list[Tensor] = []  # per micro-batch: its loss and its balancing term
         self.losses: list[list[float]] = []  # the same, read
         self.grad_norm = 0.0
         self.load: list[Tensor] = []  # per MoE layer: how often each expert was chosen
+        self.needed: list[Tensor] = []  # per bias: the counts of `quantile_balance`
         self.probability: list[Tensor] = []  # per MoE layer: each expert's share of the scores, summed
         self.max_qk_logit: Float[Tensor, "n_layers n_heads"] | None = None
 
@@ -190,6 +209,11 @@ class _Tally:
         loads = [expert_load(stats.expert_idx, stats.scores.shape[-1]) for stats in out.routing]
         self.load = _add_each(self.load, loads)
         self.probability = _add_each(self.probability, [share.flatten(0, -2).mean(dim=0) for share in shares])
+        if self._biases:
+            pairs = list(zip(out.routing, self._biases, strict=True))
+            self.needed = _add_each(
+                self.needed, [count_needed(needed_bias(*pair), pair[1]) for pair in pairs]
+            )
         if out.max_qk_logit is not None:
             largest = out.max_qk_logit if self.max_qk_logit is None else self.max_qk_logit
             self.max_qk_logit = torch.maximum(largest, out.max_qk_logit)
@@ -197,7 +221,7 @@ class _Tally:
     def add_other_ranks(self) -> None:
         """Take in what the other ranks have seen of their micro-batches."""
         self._losses = ranks.in_turn(self._losses)
-        ranks.sums([*self.load, *self.probability])
+        ranks.sums([*self.load, *self.needed, *self.probability])
         if self.max_qk_logit is not None:
             self.max_qk_logit = ranks.maxima(self.max_qk_logit)
 

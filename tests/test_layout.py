@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 300  # lines of one idea
-CORE = 4375  # lines of the models and their training, read from top to bottom
+CORE = 4530  # lines of the models and their training, read from top to bottom
 EXCUSE = "Longer than others"  # how the sentence of a docstring begins that gives the reason
 
 

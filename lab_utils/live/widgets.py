@@ -181,13 +181,17 @@ class LiveView:
         self._quiet, self._balance = True, arm.train.balance
         self.lr.value, self.method.value, self.freeze.value = 1.0, METHODS[0], ""
         moe = arm.model.moe if isinstance(model, Kimi) and model.moe_layers() else None
-        for control in (self.method, self.top_k, self.freeze):
+        for control in (self.top_k, self.freeze):
             control.disabled = moe is None
+        # Quantiles go on whatever is asked for, and take no rate.
+        by_quantile = moe is not None and self._balance.method == "quantile"
+        self.method.disabled = moe is None or by_quantile
         self.strength.disabled = True
         self.top_k.max, self.top_k.value = (moe.n_routed_experts, moe.top_k) if moe else (1, 1)
         self._quiet = False
+        fixed = "The experts are balanced by quantiles, which cannot be steered." if by_quantile else ""
         self.say(
-            "" if moe else f"{history.name} has no experts: balancing, top-k and freezing do nothing here."
+            fixed if moe else f"{history.name} has no experts: balancing, top-k and freezing do nothing here."
         )
 
     def say(self, text: str) -> None:

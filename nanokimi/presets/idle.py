@@ -112,6 +112,7 @@ IDLE: tuple[Rule, ...] = (
             and run.moe is not None
             and run.moe.n_group == run.moe.topk_group
             and not (run.balance.sequence_coef or run.balance.bias_update_rate)
+            and run.balance.method == "sign"
         ),
         "with top_k=1 and norm_topk_prob=true the order of the logits alone decides",
     ),

@@ -92,12 +92,11 @@ def refuse_other(run_dir: Path, what: str, theirs: dict[str, Any], ours: dict[st
             "tokenizer back, or begin a new run in another folder"
         )
     theirs, ours = _flatten(theirs), _flatten(ours)
-    for field in ours:
-        if theirs.get(field) != ours[field]:
-            raise ConfigError(
-                f"cannot resume {run_dir}: its {what} has {field}={quote(theirs.get(field))}, "
-                f"yours {quote(ours[field])}"
-            )
+    for field in ours | theirs:
+        # A newer setting is not written where it has its default.
+        if theirs.get(field) != ours.get(field):
+            its, yours = (quote(cfg[field]) if field in cfg else "its default" for cfg in (theirs, ours))
+            raise ConfigError(f"cannot resume {run_dir}: its {what} has {field}={its}, yours {yours}")
 
 
 def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

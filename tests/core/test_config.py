@@ -206,14 +206,11 @@ def test_configurations_are_frozen_and_take_names_only(cls):
         cls(nonsense=1)
     assert pickle.loads(pickle.dumps(cfg)) == cfg
     assert hash(cfg) == hash(replace(cfg))
-    # As it was written before there was more; `test_attention_config` has the rest.
-    later = (
-        {}
-        if cls is KDAConfig
-        else {"own_attention": None, "kda": None, "use_nope": False, "output_gate": "none"}
-    )
+    # As it was written before there was more; `test_attention_config` and `test_quantile_balance` have the rest.
+    later = {"own_attention": None, "kda": None, "use_nope": False, "output_gate": "none", "method": "sign"}
+    later = {} if cls is KDAConfig else later
     data = asdict(cfg)
-    for part in (data, data.get("mla") or {}):
+    for part in (data, data.get("mla") or {}, data.get("balance") or {}):
         for name in later.keys() & part.keys():
             assert part.pop(name) == later[name]
     assert to_dict(cfg) == data

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,9 +15,10 @@ from lab_utils.live.data import collect_panel_data, measure_bits_per_nat
 from lab_utils.live.figure import make_traces
 from lab_utils.live.widgets import parse_pairs, write_numbers, write_samples
 from lab_utils.show.snapshot import Snapshot
+from nanokimi.config import BalanceConfig
 from tests import tiny
 from tests.live.made_up_runs import both, history, record
-from tests.live.watched import ARM, Controls, build_model, follow
+from tests.live.watched import ARM, CFG, Controls, build_model, follow
 
 pytestmark = pytest.mark.slow  # each makes a whole figure of widgets
 
@@ -32,6 +34,19 @@ def test_frozen_experts_are_read(text, pairs):
 def test_what_is_no_expert_is_a_sentence(text):
     with pytest.raises(ValueError, match="is no expert: write layer:expert, as in 1:3, 2:0"):
         parse_pairs(text)
+
+
+def test_quantiles_leave_nothing_to_choose_in_balancing(live_shown):
+    """The sign rule's rate would end the training, so nobody can ask for it."""
+    seen = []
+
+    def during(panel, each):
+        controls = Controls(live_shown[0].data[0])
+        seen.append((controls["Balancing"].disabled, controls.message))
+
+    follow(arm=replace(ARM, train=replace(CFG, balance=BalanceConfig(method="quantile"))), during=during)
+    assert all(disabled for disabled, _ in seen)
+    assert "balanced by quantiles, which cannot be steered" in seen[0][1]
 
 
 def test_the_controls_steer_the_loop(live_shown):

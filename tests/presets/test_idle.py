@@ -139,6 +139,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "train.balance.switch_coef": (0.5,),
     "train.balance.sequence_coef": (0.5,),
     "train.balance.z_coef": (0.5,),
+    "train.balance.method": ("quantile",),
     "train.balance.bias_update_rate": (0.5,),
     "data.source": ("file",),
     "data.tokenizer": ("char",),

@@ -144,6 +144,15 @@ def test_what_is_written_is_read_as_it_was(data):
     assert parse(dump(data), "here") == data
 
 
+@pytest.mark.parametrize(
+    "mark", ["\x85", "\u2028", "\u2029", "\ufeff", "\x7f", "\x00", "\n", "\r", "\t", " "], ids=ascii
+)
+def test_marks_that_end_a_line_or_are_not_seen_are_read_as_they_were(mark):
+    for text in (mark, f"{mark}a", f"a{mark}", f"a{mark}b", mark * 2, f"\n{mark}", f"?{mark}"):
+        for data in ({text: 1}, {"a": text}, [text]):
+            assert parse(dump(data), "here") == data
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.text(alphabet="ab:-?[]{},#&*!|>'\"%@ \n\t01.~<=", max_size=40))
 def test_any_text_is_a_value_or_refused_in_one_line(text):

@@ -79,6 +79,8 @@ def two_micro_batches(folder: Path) -> dict:
     n, cfg = ranks.n_ranks(), with_micro_batches(2)
     found = {"kimi": follow(folder / f"kimi-{n}", cfg)}
     adamw = tiny.train_config(grad_accum=2, grad_clip=0.1)
+    quantiles = replace(cfg, balance=BalanceConfig(method="quantile"))
+    found["quantiles"] = follow(folder / f"quantiles-{n}", quantiles)
     found["gpt"] = follow(folder / f"gpt-{n}", adamw, name="gpt")
     follow(folder / f"begun-on-{n}", cfg, stop=3)
     return found

@@ -44,7 +44,7 @@ def read(folder: Path, name: str, n: int) -> dict:
 def test_two_ranks_train_what_one_trains(folder):
     """With a micro-batch per rank bit for bit: a sum of two numbers has no order."""
     one, two = (read(folder, "two_micro_batches", n) for n in (1, 2))
-    for name in ("kimi", "gpt"):
+    for name in ("kimi", "quantiles", "gpt"):
         assert two[name]["weights"] == one[name]["weights"]
         assert two[name]["saved"] == one[name]["saved"]  # momenta too
         assert two[name]["records"] == one[name]["records"]
