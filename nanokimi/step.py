@@ -111,8 +111,9 @@ def take_step(
 
 def _list_biases(model: Model, cfg: BalanceConfig) -> list[Tensor]:
     """The bias of every MoE layer, where quantiles balance it; else none."""
-    quantiles = isinstance(model, Kimi) and has_quantiles(model.cfg, cfg)
-    return [layer.expert_bias for layer in model.moe_layers()] if quantiles else []
+    if isinstance(model, Kimi) and has_quantiles(model.cfg, cfg):
+        return [layer.expert_bias for layer in model.moe_layers()]
+    return []
 
 
 @torch.no_grad()

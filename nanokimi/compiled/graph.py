@@ -24,7 +24,11 @@ from nanokimi.router import RouterStats
 from nanokimi.system.replaced import replace_forward
 
 # Each balancing loss by itself, with a coefficient of 1.
-_ALONE = {name: BalanceConfig(**{name: 1.0}) for name in ("switch_coef", "sequence_coef", "z_coef")}
+_ALONE = {
+    "switch_coef": BalanceConfig(switch_coef=1.0),
+    "sequence_coef": BalanceConfig(sequence_coef=1.0),
+    "z_coef": BalanceConfig(z_coef=1.0),
+}
 
 
 class CompiledLosses:
