@@ -114,11 +114,20 @@ def even_out(skew: torch.Tensor, generator: torch.Generator, form: str) -> list[
 
 @pytest.mark.parametrize("form", ["exact", "histogram"])
 def test_frozen_skewed_routers_are_even_after_five_updates(form):
-    """Whatever the skew, drawn from N(0, 1). One update takes away most of it, and what is left depends on the draw."""
-    for seed in range(6):
+    """Whatever the skew, drawn from N(0, 1). One update takes away most of it, and what is left depends on the draw.
+
+    The ranges are those of docs/specification.md, section 1.
+    """
+    first, fifth = [], []
+    for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         found = even_out(torch.randn(16, generator=generator), generator, form)
-        assert found[0] > 1.5 and found[1] < found[0] / 3 and found[5] < 0.2
+        assert found[0] > 1.5 and found[1] < found[0] / 3
+        first.append(found[1])
+        fifth.append(found[5])
+    assert (min(first), max(first)) == pytest.approx((0.24, 0.88), abs=0.02)
+    assert (min(fifth), max(fifth)) == pytest.approx((0.06, 0.18), abs=0.02)
+    assert sum(each < 0.35 for each in first) == 1
 
 
 @pytest.mark.parametrize(("form", "after", "last"), [("exact", 0.33, 0.09), ("histogram", 0.32, 0.08)])

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, lacking
 from tests.e2e.contrast import too_faint
+from tests.show.test_colours import luminance
 
 pytestmark = pytest.mark.slow
 THEMES = ("JupyterLab Light", "JupyterLab Dark")
@@ -156,15 +157,19 @@ FOCUSED = """() => {
 }"""
 
 
-def contrast(one: str, other: str) -> float:
-    """WCAG's, of two colours as a browser writes them: "rgb(0, 114, 178)"."""
+def contrast(sign: str, paper: str) -> float:
+    """WCAG's, of two colours as a browser writes them, "rgba(0, 114, 178, 0.5)"; the paper is opaque."""
+    *below, _ = read_colour(paper)
+    *top, cover = read_colour(sign)
+    seen = [cover * over + (1 - cover) * under for over, under in zip(top, below, strict=True)]
+    dark, light = sorted((luminance(seen), luminance(below)))
+    return (light + 0.05) / (dark + 0.05)
 
-    def light(colour: str) -> float:
-        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        lights = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.05 + 0.2126 * lights[0] + 0.7152 * lights[1] + 0.0722 * lights[2]
 
-    return max(light(one), light(other)) / min(light(one), light(other))
+def read_colour(colour: str) -> list[float]:
+    """Red, green, blue and cover, each of 0 to 1."""
+    red, green, blue, *cover = map(float, re.findall(r"[\d.]+", colour))
+    return [red / 255, green / 255, blue / 255, *(cover or [1.0])]
 
 
 def test_the_keyboard_alone_reaches_every_control_in_the_dark_and_shows_where_it_is(drawn):
